@@ -1,0 +1,225 @@
+//! Text to values: ha.cf, haresources, authkeys. Reads files, touches nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
+
+/// Where a node keeps its things. Every directory can be moved, so that many nodes run on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `ha.cf`, `haresources`, `authkeys`, `resource.d`, `rc.d`, `conf/OCF`: default `/etc/ha.d`.
+    pub config: PathBuf,
+    /// Sockets, pid file, lease: default `/run/nullbeat`.
+    pub run: PathBuf,
+    /// Generation, uuid, history: default `/var/lib/nullbeat`; with the default, generation and uuid are those in
+    /// `/var/lib/heartbeat`, so that a migrated node keeps its identity.
+    pub state: PathBuf,
+}
+
+/// Everything the three files say, checked, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where it came from.
+    pub paths: Paths,
+    /// Local node name, lower case.
+    pub node: String,
+    /// All nodes in order, lower case, each once.
+    pub nodes: Vec<String>,
+    /// `keepalive`.
+    pub keepalive: Duration,
+    /// `warntime`.
+    pub warntime: Duration,
+    /// `deadtime`.
+    pub deadtime: Duration,
+    /// `initdead`.
+    pub initdead: Duration,
+    /// `max_rexmit_delay`.
+    pub max_rexmit_delay: Duration,
+    /// `hopfudge`: enters `ttl` only.
+    pub hopfudge: u8,
+    /// Media in order, at least one.
+    pub media: Vec<Medium>,
+    /// `msgfmt netstring`.
+    pub is_netstring: bool,
+    /// `hbgenmethod time`.
+    pub is_generation_from_time: bool,
+    /// `uuidfrom nodename`.
+    pub is_uuid_from_name: bool,
+    /// authkeys.
+    pub keys: Vec<AuthKey>,
+    /// Number of the key that signs.
+    pub signing_key: u8,
+    /// `log_badpack`.
+    pub log_badpack: bool,
+    /// Logging.
+    pub log: LogConfig,
+    /// `auto_failback`.
+    pub auto_failback: AutoFailback,
+    /// `failback_delay`.
+    pub failback_delay: Duration,
+    /// `moves_per_hour`, zero: no limit.
+    pub moves_per_hour: u16,
+    /// `takeover_policy`; default `available`.
+    pub takeover_policy: TakeoverPolicy,
+    /// `split_brain_loser NODE`; `None`: the node that is not preferred.
+    pub split_brain_loser: Option<String>,
+    /// Groups in the order of haresources.
+    pub groups: Vec<Group>,
+    /// `script_timeout`: limit for each script run.
+    pub script_timeout: Duration,
+    /// `HA_STOPRETRYMAX` (ha.cf `env STOPRETRYMAX=N`), default 10.
+    pub stop_retries: u32,
+    /// `on_stop_failure`.
+    pub on_stop_failure: OnStopFailure,
+    /// `reset_with`.
+    pub reset_with: ResetWith,
+    /// `notify PATH`: programs that get every change.
+    pub notify: Vec<PathBuf>,
+    /// `user`: whom the engine becomes after start.
+    pub user: Option<String>,
+    /// `realtime`.
+    pub is_realtime: bool,
+    /// `rtprio`; `None`: lowest of the policy plus one (the guardian is one below).
+    pub rtprio: Option<i32>,
+    /// Directives as recorded and defaulted, for `HA_<directive>` (spec/resources.md 3.3), in order.
+    pub directives: Vec<(String, String)>,
+    /// ha.cf `env NAME=VALUE`.
+    pub environment: Vec<(String, String)>,
+    /// Directives that ask for a safety which is not built (watchdog, stonith, …), by name.
+    pub unbuilt_safety: Vec<String>,
+    /// Digest of what must be equal in both nodes' ha.cf.
+    pub config_digest: u32,
+    /// Digest of haresources after normalisation.
+    pub resources_digest: u32,
+}
+
+/// One medium line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Medium {
+    /// `serial DEV [baud N] [flow none|rtscts]`.
+    Serial {
+        /// Device path, also the link's name.
+        device: PathBuf,
+        /// Bits per second.
+        baud: u32,
+        /// Hardware flow control; the old form has it on.
+        is_rtscts: bool,
+    },
+    /// `ucast DEV HOST [bind ADDRESS]`.
+    Ucast {
+        /// Interface, also the link's name.
+        interface: String,
+        /// Peer's address, resolved.
+        peer: std::net::Ipv4Addr,
+        /// Local address to bind to; `None`: any.
+        bind: Option<std::net::Ipv4Addr>,
+        /// UDP port.
+        port: u16,
+    },
+}
+
+impl Medium {
+    /// The link's name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Serial { device, .. } => device.display().to_string(),
+            Self::Ucast { interface, .. } => interface.clone(),
+        }
+    }
+}
+
+/// One line of authkeys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthKey {
+    /// 0–15.
+    pub number: u8,
+    /// Method.
+    pub method: AuthMethod,
+    /// Key bytes; empty for crc.
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for AuthKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys stay out of logs.
+        write!(f, "AuthKey {{ {} {:?} }}", self.number, self.method)
+    }
+}
+
+/// How a message is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Checksum, no secret.
+    Crc,
+    /// HMAC-MD5.
+    Md5,
+    /// HMAC-SHA1.
+    Sha1,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogConfig {
+    /// `logfile`; everything but debug.
+    pub logfile: Option<PathBuf>,
+    /// `debugfile`; everything.
+    pub debugfile: Option<PathBuf>,
+    /// `logfacility`, a syslog facility name; `None`: no syslog.
+    pub facility: Option<String>,
+    /// `debug`, 0–255.
+    pub debug: u8,
+    /// `syslogmsgfmt`.
+    pub is_syslog_format: bool,
+    /// `log_format structured`: key=value lines.
+    pub is_structured: bool,
+}
+
+/// One haresources line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Preferred node, lower case.
+    pub node: String,
+    /// The normalised line without the node: all words joined by one blank.
+    pub text: String,
+    /// Members in start order; the first one's word is the group's key.
+    pub resources: Vec<Resource>,
+}
+
+impl Group {
+    /// The first resource word, verbatim.
+    pub fn key(&self) -> &str {
+        self.resources.first().map_or("", |resource| resource.word.as_str())
+    }
+}
+
+/// One resource word (spec/resources.md 2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// As written.
+    pub word: String,
+    /// Script name: before the first `::`; `IPaddr` for a bare address.
+    pub script: String,
+    /// Arguments.
+    pub arguments: Vec<String>,
+}
+
+/// `on_stop_failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStopFailure {
+    /// Heartbeat's: reset this board so that the peer may take over.
+    Reboot,
+    /// Keep the claim, raise the alarm, wait for a person.
+    Hold,
+}
+
+/// `reset_with`: the one way in which this board is reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResetWith {
+    /// reboot(2), forced, without sync of anything that may hang.
+    Reboot,
+    /// `/proc/sysrq-trigger`, `b`.
+    Sysrq,
+    /// A program, opened at start.
+    Hook(PathBuf),
+}

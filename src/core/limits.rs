@@ -1,0 +1,30 @@
+//! Every capacity of the core, in one place. Full is an answer: each use states its policy and counter.
+
+/// Nodes in ha.cf, the local one included. More are refused by the configuration check.
+pub const NODES_MAX: usize = 16;
+/// Bytes of a node name (spec/wire.md section 1).
+pub const NODE_NAME_MAX: usize = 99;
+/// Links, that is media lines of ha.cf. More are refused by the configuration check.
+pub const LINKS_MAX: usize = 16;
+/// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.
+pub const LINK_NAME_MAX: usize = 63;
+/// Groups in haresources, both nodes together. More are refused by the configuration check.
+pub const GROUPS_MAX: usize = 64;
+/// Sequenced messages kept for retransmission (spec/wire.md 8.4: 500). The oldest is overwritten; a peer that asks for
+/// it is told so with `NS_nak_rexmit`.
+pub const REXMIT_SLOTS: usize = 500;
+/// Missing sequence numbers remembered per peer (spec/wire.md 8.2: 500). Beyond it tracking starts afresh.
+pub const MISSING_MAX: usize = 500;
+/// A gap larger than this resets tracking (spec/wire.md 8.3 step 8).
+pub const GAP_MAX: u64 = 250;
+/// Retransmissions sent for one request (spec/wire.md 8.4).
+pub const REXMIT_BURST: usize = 50;
+/// Actions that one input may cause. The contract is to drain after each input, so this is never reached; if it were,
+/// the core would panic and the guardian would restart it.
+pub const ACTIONS_MAX: usize = 320;
+/// Operator requests waiting for an outcome. One more is answered `Busy`.
+pub const REQUESTS_MAX: usize = 8;
+
+const _: () = assert!(GROUPS_MAX <= 64, "group sets are 64 bits wide");
+const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");
+const _: () = assert!(ACTIONS_MAX > 3 * GROUPS_MAX + REXMIT_BURST, "one input may move every group");

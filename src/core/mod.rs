@@ -1,0 +1,328 @@
+//! Decides: who is alive, who owns what, what to say, what to run. Does nothing else.
+//!
+//! The core is a state machine without I/O. It reads no clock, opens nothing, allocates nothing. Whoever drives it
+//! (the daemon's engine, the simulator) keeps this contract:
+//!
+//! ```text
+//!   loop {
+//!       node.handle(stamp, input)                 one input, or Input::Tick when a deadline has come
+//!       while let Some(action) = node.poll_action() { perform(action) }   drain all of it
+//!       sleep until node.poll_timeout() or the next input
+//!   }
+//! ```
+//!
+//! Being called early is harmless. Being called *late* is noticed: the core compares `stamp.now` with the deadline it
+//! had asked for, and a node that was late itself does not judge its peer until it has heard out one keepalive more
+//! (design.md rule 4). For this to work the driver hands over everything that has already arrived *before* it sends
+//! `Input::Tick`.
+//!
+//! ```text
+//!            bytes                         scripts
+//!              │ wire                         ▲ guardian
+//!   Received ──▼──────────── Node ────────────┴─ Run
+//!             comms  ── Happening ──▶ ownership
+//!      (links, peers, sequence,      (groups, negotiation, hand-over,
+//!       retransmission, acks)         death, heal, shutdown)
+//! ```
+
+pub mod comms;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod node;
+pub mod ownership;
+pub mod settings;
+pub mod time;
+
+use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, RequestId};
+use message::{GroupState, Holds, Message, NodeStatus, Packet};
+
+pub use node::Node;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// Nothing but the passing of time: a deadline from [`Node::poll_timeout`] has come.
+    Tick,
+    /// An authenticated message arrived on `link`.
+    Received {
+        /// Where.
+        link: LinkId,
+        /// What.
+        message: &'a Message<'a>,
+    },
+    /// The descriptor behind a link could not be opened, failed, or was lost (`false`), or works (`true`).
+    LinkDevice {
+        /// Which.
+        link: LinkId,
+        /// Whether it can be written to.
+        is_open: bool,
+    },
+    /// A job that [`Action::Run`] asked for has ended. Every job is answered exactly once.
+    JobDone {
+        /// Which.
+        job: JobId,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// The guardian can (or can no longer) run jobs. While it cannot, nothing is handed over or taken, claims stand.
+    Guardian {
+        /// Whether it answers.
+        is_present: bool,
+    },
+    /// An operator asks for something.
+    Request {
+        /// Returned with the reply.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobOutcome {
+    /// `Start`: every resource of the group runs. `Stop`: none does. `Announce`: done.
+    Done,
+    /// `Start`: a resource did not start; the whole group has been stopped again, successfully.
+    /// `Announce`, `Probe`: could not be done; a failed probe counts as `SomeRunning`.
+    Failed,
+    /// `Start` or `Stop`: some resource could not be stopped and may still be in use here.
+    StopFailed,
+    /// `Probe`: nothing of the group is running.
+    NoneRunning,
+    /// `Probe`: at least one resource is running.
+    SomeRunning,
+    /// `Probe`: every resource is running.
+    AllRunning,
+    /// `Start`: taken back by a later `Stop` of the same group before any script ran.
+    Cancelled,
+}
+
+/// What the guardian is asked to do with one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// `status` of each resource, then `start` of those that do not run, left to right. On a failure the whole group is
+    /// stopped again before the job ends. Jobs of groups with the same preferred node run one after another in the
+    /// order asked for, others side by side.
+    Start,
+    /// `stop` of each resource, right to left, with the retries of spec/resources.md 4.2. A `Start` of the same group
+    /// that has not begun is cancelled; one that runs is waited for.
+    Stop,
+    /// `status` of each resource; changes nothing.
+    Probe,
+    /// Tell the neighbourhood again where the group's addresses live (gratuitous ARP, unsolicited NA).
+    Announce,
+}
+
+/// What an operator can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Give these to the partner (`hb_standby`); sets from our view.
+    Standby(Holds),
+    /// Take these from the partner (`hb_takeover`); sets from our view. With the partner dead and `takeover_policy
+    /// safe` this is the operator's word that it is off.
+    Takeover(Holds),
+    /// Send these home: groups running away from their preferred node.
+    Failback(Holds),
+    /// Freeze decisions: beats go on, nothing moves but on request.
+    Hold,
+    /// End of `Hold`, clears the latch of `moves_per_hour`, retries failed starts at once.
+    Resume,
+    /// Release everything, say goodbye, end.
+    Stop,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As asked, and finished.
+    Done,
+    /// Nothing had to be done.
+    Nothing,
+    /// Cannot be done now: try again (exit code 75).
+    Refused(Refusal),
+    /// It was begun and did not succeed (exit code 1).
+    Failed(Failure),
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The partner is dead or not yet a full member.
+    PartnerAbsent,
+    /// The partner is in the middle of something.
+    PartnerInFlux,
+    /// We are.
+    LocalInFlux,
+    /// We are shutting down.
+    ShuttingDown,
+    /// This node takes no part in ownership.
+    NoPart,
+    /// Too many requests are waiting.
+    Busy,
+    /// The guardian cannot run scripts at the moment.
+    NoGuardian,
+    /// The partner did not answer the hand-over within ten seconds.
+    NoAnswer,
+}
+
+/// What went wrong with a request that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// A group did not start.
+    Start(GroupId),
+    /// A group did not stop.
+    Stop(GroupId),
+    /// The partner died on the way.
+    PartnerDied,
+    /// A later request or a shutdown put an end to it.
+    Cancelled,
+}
+
+/// What the caller shall do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "fixed size on purpose: actions live in a fixed queue")]
+pub enum Action {
+    /// Sign and send on each of these links.
+    Transmit {
+        /// Where.
+        links: LinkSet,
+        /// What.
+        packet: Packet,
+    },
+    /// Ask the guardian.
+    Run {
+        /// Comes back with [`Input::JobDone`].
+        job: JobId,
+        /// Which group.
+        group: GroupId,
+        /// What to do with it.
+        order: Order,
+    },
+    /// Something that history, notifications and alarms want to know. The log line has been written already.
+    Event(Event),
+    /// Answer to an operator.
+    Reply {
+        /// As given.
+        id: RequestId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Everything is released and said: end the daemon.
+    Exit,
+}
+
+/// A change worth remembering.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// A group changed its state here.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// From.
+        old: GroupState,
+        /// To.
+        new: GroupState,
+        /// Why.
+        cause: Cause,
+    },
+    /// A peer's status changed.
+    Node {
+        /// Which.
+        node: NodeId,
+        /// To.
+        status: NodeStatus,
+    },
+    /// A peer's link came up or died.
+    Link {
+        /// Whose.
+        node: NodeId,
+        /// Which of our links.
+        link: LinkId,
+        /// Up?
+        is_up: bool,
+    },
+    /// An alarm was raised or cleared.
+    Alarm {
+        /// Which.
+        alarm: Alarm,
+        /// Raised?
+        is_raised: bool,
+    },
+    /// This node noticed that it had not been scheduled.
+    Late {
+        /// By how much, milliseconds.
+        ms: u32,
+    },
+}
+
+/// Why a group moves. Recorded with each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// First acquisition after start, or what was found running then.
+    Startup,
+    /// The partner died.
+    Death,
+    /// The partner said goodbye.
+    Goodbye,
+    /// The group goes back to its preferred node.
+    Failback,
+    /// An operator asked here or there.
+    Operator,
+    /// A start failed, here or there.
+    StartFailure,
+    /// Two holders met.
+    SplitBrain,
+    /// We shut down.
+    Shutdown,
+    /// A script ended; no decision of ours.
+    Script,
+}
+
+/// Standing alarms: raised once, cleared once, shown by `status` all the while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Alarm {
+    /// Only one link to the partner is left, of several configured.
+    LastLink,
+    /// The partner hears us on no link although we hear it, or on fewer links than we hear it.
+    OneWayLink(LinkId),
+    /// The ha.cf files differ where they must not.
+    ConfigDiffers,
+    /// The haresources files differ.
+    ResourcesDiffer,
+    /// Both nodes held a group when they met.
+    SplitBrain(GroupId),
+    /// A group could not be started.
+    StartFailed(GroupId),
+    /// A group could not be stopped and may be running here.
+    StopFailed(GroupId),
+    /// We own without knowing that the partner is off (`takeover_policy available`, every path silent).
+    Unfenced,
+    /// `takeover_policy safe`: groups are down until somebody vouches for the partner being off.
+    NeedsOperator,
+    /// More moves in an hour than `moves_per_hour`: no voluntary move until `resume`.
+    MovesLatched,
+    /// An operator holds decisions.
+    Held,
+    /// The guardian cannot run scripts.
+    NoGuardian,
+    /// The two nodes' messages cannot be reconciled: the partner asked for a message that is gone, or more than
+    /// 250 were lost.
+    MessagesLost,
+}
+
+/// All alarms that can stand, as a set with a number each; see [`Alarm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Alarms {
+    /// The alarms that are about nothing in particular, by discriminant.
+    pub plain: u16,
+    /// [`Alarm::OneWayLink`].
+    pub one_way: LinkSet,
+    /// [`Alarm::SplitBrain`].
+    pub split_brain: GroupSet,
+    /// [`Alarm::StartFailed`].
+    pub start_failed: GroupSet,
+    /// [`Alarm::StopFailed`].
+    pub stop_failed: GroupSet,
+}

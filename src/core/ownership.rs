@@ -1,0 +1,1 @@
+//! Ownership: which groups run here, who may take what, and when.

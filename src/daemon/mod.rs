@@ -1,0 +1,1 @@
+//! Waits, reads the clock, turns actions into calls.

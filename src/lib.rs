@@ -1,0 +1,31 @@
+//! nullbeat: failover for two boards joined by a null-modem cable.
+//!
+//! | room | does | may use |
+//! |---|---|---|
+//! | [`core`] | decides | `heapless`, `log` |
+//! | [`wire`] | bytes to messages and back | core types |
+//! | [`config`] | files to values | core types |
+//! | [`links`] | moves bytes | sys |
+//! | [`guardian`] | runs scripts, outlives the engine | config |
+//! | [`daemon`] | waits, reads the clock, performs | all of the above |
+//! | [`cli`] | talks to people | control protocol, config |
+//! | [`sim`] | hurts the core | core, wire |
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod core;
+pub mod wire;
+
+#[cfg(feature = "std")]
+pub mod cli;
+#[cfg(feature = "std")]
+pub mod config;
+#[cfg(feature = "std")]
+pub mod daemon;
+#[cfg(feature = "std")]
+pub mod guardian;
+#[cfg(feature = "std")]
+pub mod links;
+#[cfg(feature = "std")]
+pub mod sim;
+#[cfg(feature = "std")]
+pub mod sys;
