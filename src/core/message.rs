@@ -139,6 +139,26 @@ pub enum GroupState {
     StopFailed,
 }
 
+impl Extension {
+    /// An extension that tells nothing yet.
+    pub const EMPTY: Self = Self {
+        version: 1,
+        group_count: 0,
+        groups: [GroupState::Unknown; GROUPS_MAX],
+        claims: GroupSet::EMPTY,
+        echo_generation: Generation(0),
+        echo_seq: Seq(0),
+        hears_partner: false,
+        is_stable: false,
+        is_held: false,
+        is_yielding: false,
+        link_count: 0,
+        links: [LinkEcho { age_ms: u32::MAX }; LINKS_MAX],
+        config_digest: 0,
+        resources_digest: 0,
+    };
+}
+
 impl GroupState {
     /// Every state, in the order of the wire letters.
     pub const ALL: [Self; 7] = [
@@ -220,6 +240,9 @@ pub struct Extension {
     pub is_stable: bool,
     /// Whether an operator holds the sender's decisions.
     pub is_held: bool,
+    /// Whether the sender lets go when two holders meet, whoever the fixed loser is: it overslept the dead time that it
+    /// had announced (design.md rule 1c).
+    pub is_yielding: bool,
     /// Number of valid entries in `links`.
     pub link_count: u8,
     /// The partner as heard on each of the sender's links, in the order of the sender's ha.cf.
