@@ -3,12 +3,29 @@
 //! Never a command line: the engine names groups by number, the guardian looks them up in its own reading of the files.
 //! Every request carries the digest of the table that both read; a stale one is refused.
 
+//!
+//! ```text
+//!   offset  0      1     2..4    4     5     6     7     8..12    12..16   16..24   24..32
+//!           magic  kind  zero    a     b     c     d     number   extra    zero     digest of the table (requests)
+//! ```
+//!
+//! Numbers are little endian. A field that a kind does not use is zero; anything else is refused, so that a record is
+//! either exactly what one of the variants below says or nothing at all.
+
 use crate::core::ids::{GroupId, JobId, LinkId, RequestId};
+use crate::core::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX};
 use crate::core::message::GroupState;
 use crate::core::{Cause, JobOutcome, Order};
 
 /// Bytes of a record in either direction.
 pub const RECORD_LEN: usize = 32;
+
+/// One record as it travels.
+pub type Record = [u8; RECORD_LEN];
+
+/// First byte of a request and of an answer; a record that runs the wrong way is refused.
+const MAGIC_TO_GUARDIAN: u8 = 0xe6;
+const MAGIC_TO_ENGINE: u8 = 0x6e;
 
 /// Engine to guardian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,4 +132,347 @@ pub enum ToEngine {
     Stale,
     /// SIGTERM or SIGHUP reached the guardian: please stop.
     StopRequested,
+}
+
+/// Bytes that are no record of this direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadRecord;
+
+impl std::fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not a record of the guardian's protocol")
+    }
+}
+
+impl std::error::Error for BadRecord {}
+
+const ORDERS: [Order; 4] = [Order::Start, Order::Stop, Order::Probe, Order::Announce];
+const CAUSES: [Cause; 9] = [
+    Cause::Startup,
+    Cause::Death,
+    Cause::Goodbye,
+    Cause::Failback,
+    Cause::Operator,
+    Cause::StartFailure,
+    Cause::SplitBrain,
+    Cause::Shutdown,
+    Cause::Script,
+];
+const OUTCOMES: [JobOutcome; 7] = [
+    JobOutcome::Done,
+    JobOutcome::Failed,
+    JobOutcome::StopFailed,
+    JobOutcome::NoneRunning,
+    JobOutcome::SomeRunning,
+    JobOutcome::AllRunning,
+    JobOutcome::Cancelled,
+];
+
+const fn order_code(order: Order) -> u8 {
+    match order {
+        Order::Start => 0,
+        Order::Stop => 1,
+        Order::Probe => 2,
+        Order::Announce => 3,
+    }
+}
+
+const fn cause_code(cause: Cause) -> u8 {
+    match cause {
+        Cause::Startup => 0,
+        Cause::Death => 1,
+        Cause::Goodbye => 2,
+        Cause::Failback => 3,
+        Cause::Operator => 4,
+        Cause::StartFailure => 5,
+        Cause::SplitBrain => 6,
+        Cause::Shutdown => 7,
+        Cause::Script => 8,
+    }
+}
+
+const fn outcome_code(outcome: JobOutcome) -> u8 {
+    match outcome {
+        JobOutcome::Done => 0,
+        JobOutcome::Failed => 1,
+        JobOutcome::StopFailed => 2,
+        JobOutcome::NoneRunning => 3,
+        JobOutcome::SomeRunning => 4,
+        JobOutcome::AllRunning => 5,
+        JobOutcome::Cancelled => 6,
+    }
+}
+
+/// The fields of a record before they mean anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Fields {
+    kind: u8,
+    small: [u8; 4],
+    number: u32,
+    extra: u32,
+    digest: u64,
+}
+
+impl Fields {
+    const fn new(kind: u8) -> Self {
+        Self { kind, small: [0; 4], number: 0, extra: 0, digest: 0 }
+    }
+
+    fn pack(self, magic: u8) -> Record {
+        let mut record = [0; RECORD_LEN];
+        record[0] = magic;
+        record[1] = self.kind;
+        record[4..8].copy_from_slice(&self.small);
+        record[8..12].copy_from_slice(&self.number.to_le_bytes());
+        record[12..16].copy_from_slice(&self.extra.to_le_bytes());
+        record[24..32].copy_from_slice(&self.digest.to_le_bytes());
+        record
+    }
+
+    fn unpack(magic: u8, bytes: &[u8]) -> Result<Self, BadRecord> {
+        let record: &Record = bytes.try_into().map_err(|_| BadRecord)?;
+        let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let fields = Self {
+            kind: record[1],
+            small: [record[4], record[5], record[6], record[7]],
+            number: word(8),
+            extra: word(12),
+            digest: u64::from(word(28)) << 32 | u64::from(word(24)),
+        };
+        // Packing again proves that the magic is right and that the unused bytes are zero.
+        if fields.pack(magic) == *record { Ok(fields) } else { Err(BadRecord) }
+    }
+}
+
+fn group(byte: u8) -> Result<GroupId, BadRecord> {
+    if usize::from(byte) < GROUPS_MAX { Ok(GroupId(byte)) } else { Err(BadRecord) }
+}
+
+fn link(byte: u8) -> Result<LinkId, BadRecord> {
+    if usize::from(byte) < LINKS_MAX { Ok(LinkId(byte)) } else { Err(BadRecord) }
+}
+
+fn node(byte: u8) -> Result<u8, BadRecord> {
+    if usize::from(byte) < NODES_MAX { Ok(byte) } else { Err(BadRecord) }
+}
+
+fn flag(byte: u8) -> Result<bool, BadRecord> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(BadRecord),
+    }
+}
+
+fn state(byte: u8) -> Result<GroupState, BadRecord> {
+    GroupState::from_letter(byte).ok_or(BadRecord)
+}
+
+fn pick<T: Copy>(table: &[T], byte: u8) -> Result<T, BadRecord> {
+    table.get(usize::from(byte)).copied().ok_or(BadRecord)
+}
+
+impl ToGuardian {
+    /// The bytes of this request, with the digest of the table that the engine read.
+    pub fn encode(self, digest: u64) -> Record {
+        let mut fields = match self {
+            Self::Run { job, group, order } => {
+                Fields { small: [group.0, order_code(order), 0, 0], number: job.0, ..Fields::new(1) }
+            }
+            Self::OpenLink { link } => Fields { small: [link.0, 0, 0, 0], ..Fields::new(2) },
+            Self::OpenControl => Fields::new(3),
+            Self::NotifyGroup { group, old, new, cause } => {
+                Fields { small: [group.0, old.letter(), new.letter(), cause_code(cause)], ..Fields::new(4) }
+            }
+            Self::NotifyNode { node, status } => Fields { small: [node, status, 0, 0], ..Fields::new(5) },
+            Self::NotifyLink { node, link, is_up } => {
+                Fields { small: [node, link.0, u8::from(is_up), 0], ..Fields::new(6) }
+            }
+            Self::Reload { request, is_binary } => {
+                Fields { small: [u8::from(is_binary), 0, 0, 0], number: request.0, ..Fields::new(7) }
+            }
+            Self::Ready => Fields::new(8),
+            Self::Exit => Fields::new(9),
+        };
+        fields.digest = digest;
+        fields.pack(MAGIC_TO_GUARDIAN)
+    }
+
+    /// The request in these bytes and the digest that came with it. Whether the digest is the right one is for the
+    /// caller to say ([`ToEngine::Stale`]).
+    ///
+    /// # Errors
+    /// [`BadRecord`] for anything that [`ToGuardian::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, u64), BadRecord> {
+        let fields = Fields::unpack(MAGIC_TO_GUARDIAN, bytes)?;
+        let [a, b, c, d] = fields.small;
+        let request = match fields.kind {
+            1 => Self::Run { job: JobId(fields.number), group: group(a)?, order: pick(&ORDERS, b)? },
+            2 => Self::OpenLink { link: link(a)? },
+            3 => Self::OpenControl,
+            4 => Self::NotifyGroup { group: group(a)?, old: state(b)?, new: state(c)?, cause: pick(&CAUSES, d)? },
+            5 if b"iuad".contains(&b) => Self::NotifyNode { node: node(a)?, status: b },
+            6 => Self::NotifyLink { node: node(a)?, link: link(b)?, is_up: flag(c)? },
+            7 => Self::Reload { request: RequestId(fields.number), is_binary: flag(a)? },
+            8 => Self::Ready,
+            9 => Self::Exit,
+            _ => return Err(BadRecord),
+        };
+        if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
+    }
+}
+
+impl ToEngine {
+    /// The bytes of this answer. `Link` and `Control` without an errno travel together with a descriptor.
+    pub fn encode(self) -> Record {
+        match self {
+            Self::JobDone { job, outcome, resource, ms } => {
+                Fields { small: [outcome_code(outcome), resource, 0, 0], number: job.0, extra: ms, ..Fields::new(1) }
+            }
+            Self::JobStep { job, resource, micros } => {
+                Fields { small: [resource, 0, 0, 0], number: job.0, extra: micros, ..Fields::new(2) }
+            }
+            Self::Link { link, errno } => {
+                Fields { small: [link.0, 0, 0, 0], number: errno.cast_unsigned(), ..Fields::new(3) }
+            }
+            Self::Control { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(4) },
+            Self::ReloadRefused { request, code } => {
+                Fields { small: [code, 0, 0, 0], number: request.0, ..Fields::new(5) }
+            }
+            Self::Stale => Fields::new(6),
+            Self::StopRequested => Fields::new(7),
+        }
+        .pack(MAGIC_TO_ENGINE)
+    }
+
+    /// The answer in these bytes.
+    ///
+    /// # Errors
+    /// [`BadRecord`] for anything that [`ToEngine::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let fields = Fields::unpack(MAGIC_TO_ENGINE, bytes)?;
+        let [a, b, _, _] = fields.small;
+        let answer = match fields.kind {
+            1 => {
+                Self::JobDone { job: JobId(fields.number), outcome: pick(&OUTCOMES, a)?, resource: b, ms: fields.extra }
+            }
+            2 => Self::JobStep { job: JobId(fields.number), resource: a, micros: fields.extra },
+            3 => Self::Link { link: link(a)?, errno: fields.number.cast_signed() },
+            4 => Self::Control { errno: fields.number.cast_signed() },
+            5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
+            6 => Self::Stale,
+            7 => Self::StopRequested,
+            _ => return Err(BadRecord),
+        };
+        if answer.encode() == bytes { Ok(answer) } else { Err(BadRecord) }
+    }
+
+    /// Whether a descriptor travels with this record.
+    pub const fn has_descriptor(self) -> bool {
+        matches!(self, Self::Link { errno: 0, .. } | Self::Control { errno: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: u64 = 0x0123_4567_89ab_cdef;
+
+    fn requests() -> Vec<ToGuardian> {
+        let mut all = vec![ToGuardian::OpenControl, ToGuardian::Ready, ToGuardian::Exit];
+        for order in ORDERS {
+            all.push(ToGuardian::Run { job: JobId(0xfedc_ba98), group: GroupId(63), order });
+        }
+        for cause in CAUSES {
+            for old in GroupState::ALL {
+                for new in GroupState::ALL {
+                    all.push(ToGuardian::NotifyGroup { group: GroupId(7), old, new, cause });
+                }
+            }
+        }
+        for status in *b"iuad" {
+            all.push(ToGuardian::NotifyNode { node: 15, status });
+        }
+        for bit in [false, true] {
+            all.push(ToGuardian::NotifyLink { node: 1, link: LinkId(15), is_up: bit });
+            all.push(ToGuardian::Reload { request: RequestId(u32::MAX), is_binary: bit });
+        }
+        all.push(ToGuardian::OpenLink { link: LinkId(3) });
+        all
+    }
+
+    fn answers() -> Vec<ToEngine> {
+        let mut all = vec![ToEngine::Stale, ToEngine::StopRequested];
+        for outcome in OUTCOMES {
+            all.push(ToEngine::JobDone { job: JobId(9), outcome, resource: 255, ms: u32::MAX });
+        }
+        for errno in [0, 13, i32::MAX] {
+            all.push(ToEngine::Link { link: LinkId(15), errno });
+            all.push(ToEngine::Control { errno });
+        }
+        all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
+        all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });
+        all
+    }
+
+    #[test]
+    fn request_every_kind_round_trips() {
+        for request in requests() {
+            assert_eq!(ToGuardian::decode(&request.encode(DIGEST)), Ok((request, DIGEST)));
+        }
+    }
+
+    #[test]
+    fn answer_every_kind_round_trips() {
+        for answer in answers() {
+            assert_eq!(ToEngine::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn record_of_other_direction_or_length_is_refused() {
+        for request in requests() {
+            let record = request.encode(DIGEST);
+            assert_eq!(ToEngine::decode(&record), Err(BadRecord));
+            for len in 0..RECORD_LEN {
+                assert_eq!(ToGuardian::decode(&record[..len]), Err(BadRecord));
+            }
+            let mut longer = record.to_vec();
+            longer.push(0);
+            assert_eq!(ToGuardian::decode(&longer), Err(BadRecord));
+        }
+        for answer in answers() {
+            assert_eq!(ToGuardian::decode(&answer.encode()), Err(BadRecord));
+        }
+    }
+
+    #[test]
+    fn record_with_any_byte_changed_is_refused_or_means_something_else() {
+        for request in requests() {
+            let record = request.encode(DIGEST);
+            for at in 0..RECORD_LEN {
+                for value in 0..=u8::MAX {
+                    let mut other = record;
+                    other[at] = value;
+                    if let Ok((decoded, digest)) = ToGuardian::decode(&other) {
+                        assert_eq!(decoded.encode(digest), other, "{request:?} byte {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn record_out_of_range_is_refused() {
+        let mut record = ToGuardian::OpenLink { link: LinkId(0) }.encode(0);
+        record[4] = 16;
+        assert_eq!(ToGuardian::decode(&record), Err(BadRecord));
+        let mut record = ToGuardian::Run { job: JobId(0), group: GroupId(0), order: Order::Probe }.encode(0);
+        record[4] = 64;
+        assert_eq!(ToGuardian::decode(&record), Err(BadRecord));
+        let mut record = ToGuardian::Ready.encode(0);
+        record[20] = 1;
+        assert_eq!(ToGuardian::decode(&record), Err(BadRecord));
+    }
 }
