@@ -1,9 +1,107 @@
-//! Talks to people and scripts.
+//! Talks to people and scripts: the verbs of the multi-call binary, and Heartbeat's names for them.
+//!
+//! A verb is a function from its arguments to an exit code (see [`exit`]). The name the program is called by
+//! (`heartbeat`, `cl_status`, `hb_standby`, `hb_takeover`) or else the first word picks the verb.
 
+pub mod arguments;
+pub mod exit;
+mod help;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Picks the verb and runs it.
+/// One word that the program understands.
+struct Verb {
+    name: &'static str,
+    run: fn(&[String]) -> u8,
+}
+
+/// The verbs, in the order of the help text.
+const VERBS: &[Verb] = &[Verb { name: "help", run: help::main }, Verb { name: "version", run: version }];
+
+/// Other spellings of verbs.
+const ALIASES: &[(&str, &str)] = &[("--help", "help"), ("-h", "help"), ("--version", "version"), ("-V", "version")];
+
+/// The whole program: picks the verb and runs it.
 pub fn main() -> ExitCode {
-    eprintln!("usage: nullbeat VERB");
-    ExitCode::from(64)
+    let mut words = Vec::new();
+    for word in std::env::args_os() {
+        match OsString::into_string(word) {
+            Ok(word) => words.push(word),
+            Err(word) => {
+                eprintln!("nullbeat: argument {:?} is not UTF-8", word.display());
+                return ExitCode::from(exit::USAGE);
+            }
+        }
+    }
+    let called = words.first().map_or("nullbeat", |path| path.rsplit('/').next().unwrap_or(path));
+    ExitCode::from(dispatch(called, words.get(1..).unwrap_or_default()))
+}
+
+/// Runs what was asked for under the program name `_called` and gives the exit code.
+fn dispatch(_called: &str, args: &[String]) -> u8 {
+    let Some((word, rest)) = args.split_first() else {
+        eprint!("{}", help::OVERVIEW);
+        return exit::USAGE;
+    };
+    let name = ALIASES.iter().find(|(alias, _)| alias == word).map_or(word.as_str(), |(_, name)| name);
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        let hint = arguments::nearest(name, VERBS.iter().map(|verb| verb.name));
+        let hint = hint.map_or_else(|| "see `nullbeat help`".to_string(), |near| format!("did you mean `{near}`?"));
+        eprintln!("nullbeat: unknown verb `{word}`; {hint}");
+        return exit::USAGE;
+    };
+    if verb.name != "help" && rest.iter().any(|word| word == "--help" || word == "-h") {
+        return help::main(std::slice::from_ref(&verb.name.to_string()));
+    }
+    (verb.run)(rest)
+}
+
+fn version(_: &[String]) -> u8 {
+    print_out(&format!("nullbeat {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// Writes `text` to standard output; a reader that went away (`| head`) is no failure.
+pub(crate) fn print_out(text: &str) -> u8 {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => exit::OK,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::OK,
+        Err(error) => {
+            eprintln!("nullbeat: cannot write to standard output: {error}");
+            exit::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn unknown_verb_is_a_usage_error() {
+        assert_eq!(dispatch("nullbeat", &words("verison")), exit::USAGE);
+        assert_eq!(dispatch("nullbeat", &[]), exit::USAGE);
+    }
+
+    #[test]
+    fn version_and_help_have_the_customary_spellings() {
+        for spelling in ["version", "--version", "-V", "help", "--help", "-h", "help version", "version --help"] {
+            assert_eq!(dispatch("nullbeat", &words(spelling)), exit::OK, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn every_verb_has_a_help_text_that_begins_with_its_name() {
+        for verb in VERBS {
+            let text = help::text(verb.name).unwrap_or_else(|| panic!("no help for {}", verb.name));
+            assert!(text.starts_with(&format!("nullbeat {}", verb.name)), "{text}");
+            assert!(help::OVERVIEW.contains(&format!("\n  {} ", verb.name)), "{} is not in the overview", verb.name);
+        }
+    }
 }
