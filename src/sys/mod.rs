@@ -1,4 +1,6 @@
 //! The only room with `unsafe`: system calls that `nix` does not wrap, each behind a safe function.
 #![expect(unsafe_code, reason = "this is the room for it")]
 
+pub mod pidfd;
 pub mod socket;
+pub mod spawn;

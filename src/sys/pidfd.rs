@@ -1,0 +1,49 @@
+//! A descriptor that becomes readable when a process ends (pidfd_open(2), Linux 5.3).
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::libc;
+use nix::unistd::Pid;
+
+/// A pidfd for `pid`, close-on-exec.
+///
+/// There is no race with a reused number as long as `pid` is a child of this process that nobody has reaped yet.
+///
+/// # Errors
+/// What pidfd_open(2) says: `NotFound`-like ESRCH when there is no such process, ENOSYS before Linux 5.3.
+pub fn open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: two integers go in; no memory of ours is touched.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let raw = i32::try_from(result).unwrap_or(-1);
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    #[test]
+    fn child_that_ends_makes_its_pidfd_readable() {
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        let pidfd = open(Pid::from_raw(i32::try_from(child.id()).unwrap())).unwrap();
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap(), 1);
+        assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn process_that_does_not_exist_is_an_error() {
+        // The largest pid is 4194304.
+        assert_eq!(open(Pid::from_raw(4_194_305)).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+}
