@@ -1,0 +1,87 @@
+//! Terminal calls: a serial port's descriptor as an owned one, and the ioctls that `nix` does not wrap.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use nix::libc;
+use serialport::TTYPort;
+
+/// The `serial_struct` of linux/serial.h.
+#[repr(C)]
+struct SerialStruct {
+    kind: libc::c_int,
+    line: libc::c_int,
+    port: libc::c_uint,
+    irq: libc::c_int,
+    flags: libc::c_int,
+    xmit_fifo_size: libc::c_int,
+    custom_divisor: libc::c_int,
+    baud_base: libc::c_int,
+    close_delay: libc::c_ushort,
+    io_type: libc::c_char,
+    reserved_char: [libc::c_char; 1],
+    hub6: libc::c_int,
+    closing_wait: libc::c_ushort,
+    closing_wait2: libc::c_ushort,
+    iomem_base: *mut libc::c_uchar,
+    iomem_reg_shift: libc::c_ushort,
+    port_high: libc::c_uint,
+    iomap_base: libc::c_ulong,
+}
+
+/// `ASYNC_LOW_LATENCY` of linux/tty_flags.h.
+const LOW_LATENCY: libc::c_int = 1 << 13;
+
+mod ioctl {
+    use nix::libc;
+
+    nix::ioctl_none_bad!(tiocnxcl, libc::TIOCNXCL);
+    nix::ioctl_read_bad!(tiocoutq, libc::TIOCOUTQ, libc::c_int);
+    nix::ioctl_read_bad!(tiocgserial, libc::TIOCGSERIAL, super::SerialStruct);
+    nix::ioctl_write_ptr_bad!(tiocsserial, libc::TIOCSSERIAL, super::SerialStruct);
+}
+
+/// Takes the descriptor out of an open port.
+pub fn into_descriptor(port: TTYPort) -> OwnedFd {
+    // SAFETY: `into_raw_fd` gives up the port's only descriptor without closing it.
+    unsafe { OwnedFd::from_raw_fd(port.into_raw_fd()) }
+}
+
+/// Ends the exclusive mode of a terminal (TIOCNXCL).
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn clear_exclusive(terminal: impl AsFd) -> io::Result<()> {
+    // SAFETY: the request takes no argument; the descriptor is borrowed for the call.
+    unsafe { ioctl::tiocnxcl(terminal.as_fd().as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Bytes that were written and have not left yet.
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn output_queued(terminal: impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int into the variable that we lend it.
+    unsafe { ioctl::tiocoutq(terminal.as_fd().as_raw_fd(), &raw mut count) }?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Asks the driver to hand received bytes up at once (`ASYNC_LOW_LATENCY`), where it has such a switch.
+///
+/// # Errors
+/// What ioctl(2) says: terminals without a UART behind them have no such switch.
+pub fn set_low_latency(terminal: impl AsFd) -> io::Result<()> {
+    let terminal = terminal.as_fd().as_raw_fd();
+    // SAFETY: an all-zero structure of numbers and a null pointer is a valid value.
+    let mut settings: SerialStruct = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills in a structure of exactly this layout during the call.
+    unsafe { ioctl::tiocgserial(terminal, &raw mut settings) }?;
+    if settings.flags & LOW_LATENCY == 0 {
+        settings.flags |= LOW_LATENCY;
+        // SAFETY: the kernel reads the structure during the call only.
+        unsafe { ioctl::tiocsserial(terminal, &raw const settings) }?;
+    }
+    Ok(())
+}
