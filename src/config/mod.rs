@@ -1,5 +1,8 @@
 //! Text to values: ha.cf, haresources, authkeys. Reads files, touches nothing else.
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,7 +1,558 @@
 //! The lease: one shared page, a file in the run directory, in which the engine says that it lives and what it holds.
 //!
-//! A store, not a system call: the engine stamps it before each beat leaves. The guardian reads the stamp; whoever
-//! starts next in the same boot reads what was held.
+//! A store, not a system call: the engine stamps it before each beat leaves. The page serves four readers:
+//!
+//! | who | reads | to know |
+//! |---|---|---|
+//! | guardian | engine's stamp | that the engine lives; else it is killed and replaced, or its groups are stopped |
+//! | engine | guardian's stamp | that scripts can be run |
+//! | logger (`daemon::sentinel`) | both stamps, holdings | that somebody must stop the groups when both are gone |
+//! | whoever starts next in the same boot | everything | what killed processes left running |
+//!
+//! Stamps are nanoseconds of CLOCK_BOOTTIME ([`now`]): one clock for all processes, and it counts a suspended board's
+//! time. A page of an earlier boot says nothing: it is emptied when it is opened.
+//!
+//! ```text
+//!   words 0–23    head: magic, boot, stamps, processes, deadtime, generation, which table is in force
+//!   words 24–223  table A ┐ digest, number of groups, claims, flags, then for each group: who, state, script
+//!   words 224–423 table B ┘ a new table is written beside the old one and comes into force with one store
+//! ```
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::fcntl::posix_fallocate;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::config::{Config, Group};
+use crate::core::ids::{Generation, GroupId, GroupSet};
+use crate::core::limits::GROUPS_MAX;
+use crate::core::message::GroupState;
+use crate::core::settings::Carried;
+use crate::sys::mapping::SharedWords;
+use crate::sys::pidfd;
+use crate::sys::process::process_start;
 
 /// File name in the run directory.
 pub const FILE_NAME: &str = "lease";
+
+/// Name and version of the layout; another version's page is emptied.
+const MAGIC: u64 = u64::from_be_bytes(*b"nblease1");
+
+const MAGIC_AT: usize = 0;
+const BOOT_AT: usize = 1;
+const ENGINE_STAMP_AT: usize = 2;
+const GUARDIAN_STAMP_AT: usize = 3;
+const ENGINE_AT: usize = 4;
+const GUARDIAN_AT: usize = 6;
+const LOGGER_AT: usize = 8;
+const DEADTIME_AT: usize = 10;
+const GENERATION_AT: usize = 11;
+const TABLE_AT: usize = 12;
+const HEAD_WORDS: usize = 24;
+
+const DIGEST_OF_TABLE: usize = 0;
+const COUNT_OF_TABLE: usize = 1;
+const CLAIMS_OF_TABLE: usize = 2;
+const HELD_OF_TABLE: usize = 3;
+const GROUPS_OF_TABLE: usize = 8;
+const GROUP_WORDS: usize = 3;
+const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
+
+const WORDS: usize = HEAD_WORDS + 2 * TABLE_WORDS;
+const _: () = assert!(WORDS * 8 <= 4096, "one page");
+
+/// Nanoseconds of CLOCK_BOOTTIME: the clock of all stamps.
+pub fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every kernel that has pidfds has this clock");
+    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// One process of this boot: a number alone may have been given to another one since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessKey {
+    /// Its number.
+    pub pid: Pid,
+    /// When it was started ([`process_start`]).
+    pub start: u64,
+}
+
+impl ProcessKey {
+    /// The key of a process that lives.
+    ///
+    /// # Errors
+    /// As [`process_start`].
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, start: process_start(pid)? })
+    }
+
+    /// A descriptor for just this process, or `None` when it is gone.
+    pub fn open(self) -> Option<OwnedFd> {
+        // Opened before it is looked at: from here on the number cannot be given to somebody else unnoticed.
+        let process = pidfd::open(self.pid).ok()?;
+        (process_start(self.pid).ok()? == self.start).then_some(process)
+    }
+}
+
+/// The mapped page. Children made by fork share it.
+#[derive(Debug)]
+pub struct Lease {
+    page: SharedWords,
+}
+
+impl Lease {
+    /// Opens the page in `run_dir`; makes it, or empties it, when there is none of this boot and this version. Only
+    /// for the holder of the run directory's lock.
+    ///
+    /// # Errors
+    /// What opening, sizing or mapping the file says.
+    pub fn open_or_create(run_dir: &Path) -> io::Result<Self> {
+        let boot = boot_id()?;
+        let path = run_dir.join(FILE_NAME);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
+        posix_fallocate(&file, 0, 4096)?;
+        let lease = Self { page: SharedWords::map(&file, WORDS)? };
+        if lease.load(MAGIC_AT) != MAGIC || lease.load(BOOT_AT) != boot {
+            for word in lease.page.words() {
+                word.store(0, Ordering::Relaxed);
+            }
+            lease.store(BOOT_AT, boot);
+            lease.store(MAGIC_AT, MAGIC);
+        }
+        Ok(lease)
+    }
+
+    fn word(&self, at: usize) -> &AtomicU64 {
+        &self.page.words()[at]
+    }
+
+    fn load(&self, at: usize) -> u64 {
+        self.word(at).load(Ordering::Acquire)
+    }
+
+    fn store(&self, at: usize, value: u64) {
+        self.word(at).store(value, Ordering::Release);
+    }
+
+    /// The engine lives at `ns`: stored before each beat leaves, so that no beat is younger than the stamp.
+    pub fn stamp_engine(&self, ns: u64) {
+        self.store(ENGINE_STAMP_AT, ns);
+    }
+
+    /// The last [`Lease::stamp_engine`]; zero: never in this boot.
+    pub fn engine_stamp(&self) -> u64 {
+        self.load(ENGINE_STAMP_AT)
+    }
+
+    /// The guardian lives at `ns`.
+    pub fn stamp_guardian(&self, ns: u64) {
+        self.store(GUARDIAN_STAMP_AT, ns);
+    }
+
+    /// The last [`Lease::stamp_guardian`]; zero: never in this boot.
+    pub fn guardian_stamp(&self) -> u64 {
+        self.load(GUARDIAN_STAMP_AT)
+    }
+
+    fn set_process(&self, at: usize, process: Option<ProcessKey>) {
+        // The start is taken away first and comes last: a half-written pair matches no process.
+        self.store(at + 1, 0);
+        if let Some(key) = process {
+            self.store(at, u64::from(key.pid.as_raw().unsigned_abs()));
+            self.store(at + 1, key.start);
+        }
+    }
+
+    fn process(&self, at: usize) -> Option<ProcessKey> {
+        let (pid, start) = (i32::try_from(self.load(at)).ok()?, self.load(at + 1));
+        (pid > 0 && start > 0).then(|| ProcessKey { pid: Pid::from_raw(pid), start })
+    }
+
+    /// Which process is the engine.
+    pub fn set_engine(&self, process: Option<ProcessKey>) {
+        self.set_process(ENGINE_AT, process);
+    }
+
+    /// The engine's process, which may be gone.
+    pub fn engine(&self) -> Option<ProcessKey> {
+        self.process(ENGINE_AT)
+    }
+
+    /// Which process is the guardian.
+    pub fn set_guardian(&self, process: Option<ProcessKey>) {
+        self.set_process(GUARDIAN_AT, process);
+    }
+
+    /// The guardian's process, which may be gone.
+    pub fn guardian(&self) -> Option<ProcessKey> {
+        self.process(GUARDIAN_AT)
+    }
+
+    /// Which process is the logger.
+    pub fn set_logger(&self, process: Option<ProcessKey>) {
+        self.set_process(LOGGER_AT, process);
+    }
+
+    /// The logger's process, which may be gone.
+    pub fn logger(&self) -> Option<ProcessKey> {
+        self.process(LOGGER_AT)
+    }
+
+    /// The dead time that the engine announces to its peer: nobody takes over before this long after its last stamp.
+    pub fn set_deadtime(&self, deadtime: Duration) {
+        self.store(DEADTIME_AT, u64::try_from(deadtime.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// The announced dead time; zero: none yet.
+    pub fn deadtime(&self) -> Duration {
+        Duration::from_nanos(self.load(DEADTIME_AT))
+    }
+
+    /// The generation that the engine runs under.
+    pub fn set_generation(&self, generation: Generation) {
+        self.store(GENERATION_AT, u64::from(generation.0));
+    }
+
+    /// The generation of the last engine; zero: none in this boot.
+    pub fn generation(&self) -> Generation {
+        Generation(u32::try_from(self.load(GENERATION_AT)).unwrap_or(u32::MAX))
+    }
+
+    /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims, without
+    /// with [`GroupState::Unknown`] and none. Only while no engine runs.
+    pub fn set_table(&self, config: &Config, carried: Option<&Carried>) {
+        let in_force = self.load(TABLE_AT);
+        let next = if in_force == 1 { 2 } else { 1 };
+        let table = HEAD_WORDS + (usize::from(next == 2)) * TABLE_WORDS;
+        self.store(table + DIGEST_OF_TABLE, table_digest(config));
+        let count = config.groups.len().min(GROUPS_MAX);
+        self.store(table + COUNT_OF_TABLE, count as u64);
+        self.store(table + CLAIMS_OF_TABLE, carried.map_or(0, |carried| carried.claims.0));
+        self.store(table + HELD_OF_TABLE, u64::from(carried.is_some_and(|carried| carried.is_held)));
+        for (index, group) in config.groups.iter().take(count).enumerate() {
+            let at = table + GROUPS_OF_TABLE + index * GROUP_WORDS;
+            let state = carried.map_or(GroupState::Unknown, |carried| carried.states[index]);
+            self.store(at, group_digest(group));
+            self.store(at + 1, u64::from(state.letter()));
+            self.store(at + 2, 0);
+        }
+        self.store(TABLE_AT, next);
+    }
+
+    /// Whether a table of this boot is in force.
+    pub fn has_table(&self) -> bool {
+        matches!(self.load(TABLE_AT), 1 | 2)
+    }
+
+    fn table(&self) -> usize {
+        HEAD_WORDS + usize::from(self.load(TABLE_AT) == 2) * TABLE_WORDS
+    }
+
+    fn group_at(&self, group: GroupId) -> usize {
+        assert!(usize::from(group.0) < GROUPS_MAX);
+        self.table() + GROUPS_OF_TABLE + usize::from(group.0) * GROUP_WORDS
+    }
+
+    /// [`table_digest`] of the table in force.
+    pub fn table_digest(&self) -> u64 {
+        self.load(self.table() + DIGEST_OF_TABLE)
+    }
+
+    /// How many groups the table in force has; zero without one.
+    pub fn group_count(&self) -> usize {
+        if !self.has_table() {
+            return 0;
+        }
+        usize::try_from(self.load(self.table() + COUNT_OF_TABLE)).unwrap_or(0).min(GROUPS_MAX)
+    }
+
+    /// Which groups the engine claims: stored before the first script of a start is asked for, taken back after the
+    /// last of a stop.
+    pub fn set_claims(&self, claims: GroupSet) {
+        self.store(self.table() + CLAIMS_OF_TABLE, claims.0);
+    }
+
+    /// The last [`Lease::set_claims`].
+    pub fn claims(&self) -> GroupSet {
+        if self.has_table() { GroupSet(self.load(self.table() + CLAIMS_OF_TABLE)) } else { GroupSet::EMPTY }
+    }
+
+    /// Whether an operator holds decisions.
+    pub fn set_held(&self, is_held: bool) {
+        self.store(self.table() + HELD_OF_TABLE, u64::from(is_held));
+    }
+
+    /// The last [`Lease::set_held`].
+    pub fn is_held(&self) -> bool {
+        self.has_table() && self.load(self.table() + HELD_OF_TABLE) != 0
+    }
+
+    /// A group's state, stored before a job for it is asked for and when its outcome is known.
+    pub fn set_group(&self, group: GroupId, state: GroupState) {
+        self.store(self.group_at(group) + 1, u64::from(state.letter()));
+    }
+
+    /// The last [`Lease::set_group`].
+    pub fn group(&self, group: GroupId) -> GroupState {
+        let letter = u8::try_from(self.load(self.group_at(group) + 1)).unwrap_or(0);
+        GroupState::from_letter(letter).unwrap_or(GroupState::Unknown)
+    }
+
+    /// The process group of the script that runs for this group, so that whoever comes after a killed guardian can
+    /// end it before it runs another one.
+    pub fn set_script(&self, group: GroupId, script: Option<ProcessKey>) {
+        let word = script.map_or(0, |key| u64::from(key.pid.as_raw().unsigned_abs()) << 32 | key.start & 0xffff_ffff);
+        self.store(self.group_at(group) + 2, word);
+    }
+
+    /// Process group of the script that was last started for this group, when its leader still lives.
+    pub fn script(&self, group: GroupId) -> Option<Pid> {
+        let word = self.load(self.group_at(group) + 2);
+        let pid = Pid::from_raw(i32::try_from(word >> 32).ok()?);
+        if pid.as_raw() == 0 {
+            return None;
+        }
+        let start = process_start(pid).ok()?;
+        (start & 0xffff_ffff == word & 0xffff_ffff).then_some(pid)
+    }
+
+    /// Groups of the table in force that are claimed or whose state says that part of them may be in use here.
+    pub fn in_use(&self) -> GroupSet {
+        let all = GroupSet::first(self.group_count());
+        all.iter().filter(|&group| self.claims().contains(group) || self.group(group).is_in_use()).collect()
+    }
+
+    /// What the last engine of this boot held, in terms of `config`'s groups: a group is the same when its node and
+    /// all its words are. `None` when no table of this boot is in force. A state that was on its way is
+    /// [`GroupState::Unknown`]. `is_certain` is false: only the caller knows.
+    pub fn carried(&self, config: &Config) -> Option<Carried> {
+        if !self.has_table() {
+            return None;
+        }
+        let mut carried = Carried {
+            claims: GroupSet::EMPTY,
+            states: [GroupState::Unknown; GROUPS_MAX],
+            is_certain: false,
+            is_held: self.is_held(),
+        };
+        for (index, group) in config.groups.iter().take(GROUPS_MAX).enumerate() {
+            let Some(old) = self.find(group_digest(group)) else { continue };
+            carried.states[index] = match self.group(old) {
+                GroupState::Starting | GroupState::Stopping => GroupState::Unknown,
+                state => state,
+            };
+            if let (true, Ok(id)) = (self.claims().contains(old), u8::try_from(index)) {
+                carried.claims.insert(GroupId(id));
+            }
+        }
+        Some(carried)
+    }
+
+    fn find(&self, digest: u64) -> Option<GroupId> {
+        GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.group_at(group)) == digest)
+    }
+}
+
+/// Digest of a group: its node and all its words.
+pub fn group_digest(group: &Group) -> u64 {
+    fnv(fnv(fnv(FNV_START, group.node.as_bytes()), b" "), group.text.as_bytes())
+}
+
+/// Digest of what engine and guardian must have read alike: nodes, media, groups.
+pub fn table_digest(config: &Config) -> u64 {
+    let mut digest = fnv(FNV_START, format!("{} {:?} {:?}", config.node, config.nodes, config.media).as_bytes());
+    for group in &config.groups {
+        digest = fnv(digest, &group_digest(group).to_le_bytes());
+    }
+    digest
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a: these digests tell versions of a file apart; they protect against nobody.
+fn fnv(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Digest of the kernel's name for this boot.
+fn boot_id() -> io::Result<u64> {
+    Ok(fnv(FNV_START, std::fs::read("/proc/sys/kernel/random/boot_id")?.as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::sample;
+
+    /// A directory of its own, removed at the end of the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            let template = std::env::temp_dir().join("nullbeat-lease-XXXXXX");
+            Self(nix::unistd::mkdtemp(&template).unwrap())
+        }
+
+        fn lease(&self) -> Lease {
+            Lease::open_or_create(&self.0).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    const A: GroupId = GroupId(0);
+    const B: GroupId = GroupId(1);
+
+    #[test]
+    fn lease_fresh_page_says_nothing() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        assert_eq!((lease.engine_stamp(), lease.guardian_stamp(), lease.generation()), (0, 0, Generation(0)));
+        assert_eq!((lease.engine(), lease.guardian(), lease.logger()), (None, None, None));
+        assert!(!lease.has_table());
+        assert_eq!(lease.in_use(), GroupSet::EMPTY);
+        assert_eq!(lease.carried(&sample::config(&scratch.0, &[("alpha", "a")])), None);
+    }
+
+    #[test]
+    fn lease_opened_again_in_the_same_boot_keeps_all() {
+        let scratch = Scratch::new();
+        let config = sample::config(&scratch.0, &[("alpha", "a"), ("beta", "b")]);
+        let lease = scratch.lease();
+        lease.set_table(&config, None);
+        assert_eq!(lease.in_use(), GroupSet::first(2), "nobody has looked yet");
+        lease.stamp_engine(11);
+        lease.stamp_guardian(12);
+        lease.set_deadtime(Duration::from_millis(1500));
+        lease.set_generation(Generation(7));
+        lease.set_claims(GroupSet::only(A));
+        lease.set_group(A, GroupState::Running);
+        lease.set_group(B, GroupState::Stopped);
+        drop(lease);
+        let lease = scratch.lease();
+        assert_eq!((lease.engine_stamp(), lease.guardian_stamp()), (11, 12));
+        assert_eq!((lease.deadtime(), lease.generation()), (Duration::from_millis(1500), Generation(7)));
+        let carried = lease.carried(&config).unwrap();
+        assert_eq!(carried.claims, GroupSet::only(A));
+        assert_eq!(carried.states[..2], [GroupState::Running, GroupState::Stopped]);
+        assert!(!carried.is_certain);
+        assert_eq!(lease.in_use(), GroupSet::only(A));
+    }
+
+    #[test]
+    fn lease_of_another_boot_is_emptied() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        lease.set_table(&sample::config(&scratch.0, &[("alpha", "a")]), None);
+        lease.stamp_engine(11);
+        lease.store(BOOT_AT, 1);
+        drop(lease);
+        let lease = scratch.lease();
+        assert!(!lease.has_table());
+        assert_eq!(lease.engine_stamp(), 0);
+    }
+
+    #[test]
+    fn lease_what_was_on_its_way_is_unknown() {
+        let scratch = Scratch::new();
+        let config = sample::config(&scratch.0, &[("alpha", "a"), ("alpha", "b")]);
+        let lease = scratch.lease();
+        lease.set_table(&config, None);
+        lease.set_group(A, GroupState::Starting);
+        lease.set_group(B, GroupState::Stopping);
+        assert_eq!(lease.carried(&config).unwrap().states[..2], [GroupState::Unknown; 2]);
+    }
+
+    #[test]
+    fn lease_groups_are_matched_by_words_not_by_place() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        lease.set_table(&sample::config(&scratch.0, &[("alpha", "a::1 x"), ("beta", "b"), ("alpha", "c")]), None);
+        lease.set_claims(GroupSet::first(3));
+        lease.set_held(true);
+        for group in GroupSet::first(3).iter() {
+            lease.set_group(group, GroupState::Running);
+        }
+        let changed = sample::config(&scratch.0, &[("beta", "b"), ("alpha", "a::2 x"), ("beta", "c")]);
+        let carried = lease.carried(&changed).unwrap();
+        assert_eq!(carried.claims, GroupSet::only(A), "only b is the same: a has another argument, c another node");
+        assert_eq!(carried.states[..3], [GroupState::Running, GroupState::Unknown, GroupState::Unknown]);
+        assert!(carried.is_held);
+
+        lease.set_table(&changed, Some(&carried));
+        assert_eq!(lease.claims(), GroupSet::only(A));
+        assert_eq!(lease.group(A), GroupState::Running);
+        assert!(lease.is_held());
+        assert_eq!(lease.table_digest(), table_digest(&changed));
+    }
+
+    #[test]
+    fn lease_new_table_leaves_the_old_one_alone_until_it_is_in_force() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        let one = sample::config(&scratch.0, &[("alpha", "a")]);
+        let two = sample::config(&scratch.0, &[("alpha", "a"), ("alpha", "b")]);
+        for config in [&one, &two, &one, &two] {
+            lease.set_table(config, lease.carried(config).as_ref());
+            assert_eq!(lease.group_count(), config.groups.len());
+            assert_eq!(lease.table_digest(), table_digest(config));
+            lease.set_group(A, GroupState::Running);
+        }
+        assert_eq!(lease.carried(&one).unwrap().states[0], GroupState::Running);
+    }
+
+    #[test]
+    fn lease_process_is_found_while_it_lives() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        let own = ProcessKey::of(Pid::this()).unwrap();
+        lease.set_engine(Some(own));
+        assert_eq!(lease.engine(), Some(own));
+        assert!(own.open().is_some());
+        let other = ProcessKey { start: own.start + 1, ..own };
+        assert!(other.open().is_none(), "same number, another process");
+        lease.set_engine(None);
+        assert_eq!(lease.engine(), None);
+    }
+
+    #[test]
+    fn lease_script_is_forgotten_once_its_leader_is_gone() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        lease.set_table(&sample::config(&scratch.0, &[("alpha", "a")]), None);
+        let own = ProcessKey::of(Pid::this()).unwrap();
+        lease.set_script(A, Some(own));
+        assert_eq!(lease.script(A), Some(own.pid));
+        lease.set_script(A, Some(ProcessKey { start: own.start + 1, ..own }));
+        assert_eq!(lease.script(A), None);
+        lease.set_script(A, None);
+        assert_eq!(lease.script(A), None);
+    }
+
+    #[test]
+    fn lease_store_by_a_forked_child_is_seen_here() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        let child = crate::sys::process::fork_child(|| {
+            lease.stamp_engine(now());
+            0
+        })
+        .unwrap();
+        nix::sys::wait::waitpid(child.pid, None).unwrap();
+        let age = now() - lease.engine_stamp();
+        assert!(lease.engine_stamp() > 0 && age < 60_000_000_000);
+    }
+}

@@ -1,8 +1,10 @@
 //! The only room with `unsafe`: system calls that `nix` does not wrap, each behind a safe function.
 #![expect(unsafe_code, reason = "this is the room for it")]
 
+pub mod mapping;
 pub mod memory;
 pub mod pidfd;
+pub mod process;
 pub mod scheduler;
 pub mod socket;
 pub mod spawn;

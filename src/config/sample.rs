@@ -1,0 +1,60 @@
+//! A small valid configuration for unit tests that need one and have no files.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{AuthKey, AuthMethod, Config, Group, LogConfig, Medium, OnStopFailure, Paths, ResetWith, Resource};
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
+
+/// Nodes `alpha` (here) and `beta`, keepalive 200 ms, deadtime 1 s, one UDP link; `groups` are pairs of node and words.
+/// All directories are below `root`, and a reset would only run `root/reset`.
+pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
+    Config {
+        paths: Paths { config: root.join("ha.d"), run: root.join("run"), state: root.join("state") },
+        node: "alpha".into(),
+        nodes: vec!["alpha".into(), "beta".into()],
+        keepalive: Duration::from_millis(200),
+        warntime: Duration::from_millis(500),
+        deadtime: Duration::from_secs(1),
+        initdead: Duration::from_secs(4),
+        max_rexmit_delay: Duration::from_millis(250),
+        hopfudge: 1,
+        media: vec![Medium::Ucast { interface: "lo".into(), peer: Ipv4Addr::new(127, 0, 0, 2), bind: None, port: 694 }],
+        is_netstring: false,
+        is_generation_from_time: false,
+        is_uuid_from_name: false,
+        keys: vec![AuthKey { number: 1, method: AuthMethod::Crc, key: Vec::new() }],
+        signing_key: 1,
+        log_badpack: true,
+        log: LogConfig::default(),
+        auto_failback: AutoFailback::On,
+        failback_delay: Duration::ZERO,
+        moves_per_hour: 0,
+        takeover_policy: TakeoverPolicy::Available,
+        split_brain_loser: None,
+        groups: groups.iter().map(|(node, text)| group(node, text)).collect(),
+        script_timeout: Duration::from_secs(60),
+        stop_retries: 10,
+        on_stop_failure: OnStopFailure::Reboot,
+        reset_with: ResetWith::Hook(root.join("reset")),
+        notify: Vec::new(),
+        user: None,
+        is_realtime: false,
+        rtprio: None,
+        directives: Vec::new(),
+        environment: Vec::new(),
+        unbuilt_safety: Vec::new(),
+        config_digest: 1,
+        resources_digest: 2,
+    }
+}
+
+/// One group; words are split at blanks, `::` separates arguments.
+pub(crate) fn group(node: &str, text: &str) -> Group {
+    let resource = |word: &str| {
+        let mut parts = word.split("::").map(str::to_owned);
+        Resource { word: word.into(), script: parts.next().unwrap_or_default(), arguments: parts.collect() }
+    };
+    Group { node: node.into(), text: text.into(), resources: text.split(' ').map(resource).collect() }
+}
