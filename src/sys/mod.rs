@@ -9,3 +9,4 @@ pub mod scheduler;
 pub mod socket;
 pub mod spawn;
 pub mod tty;
+pub mod time;

@@ -1,0 +1,447 @@
+//! The logger process: drains the log pipe of the others into files, syslog and standard error.
+//!
+//! It is the only process that waits for a disk. When it cannot keep up or is stopped, the pipe fills, the others drop
+//! and count ([`log_pipe`](super::log_pipe)), and the count is written when there is room again. What cannot be written
+//! (disk full, syslog daemon away) is counted in the same way, for each place on its own.
+
+mod line;
+mod outlet;
+
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::config::Config;
+
+use super::log_pipe::{Level, LogLine, Parsed, parse};
+use line::{Style, Writer};
+use outlet::{FileOutlet, Outlet, StderrOutlet, SyslogOutlet};
+
+/// Where the system's syslog daemon listens.
+const SYSLOG_SOCKET: &str = "/dev/log";
+/// Bytes taken from the pipe at a time; as much as a pipe holds by default.
+const CHUNK: usize = 64 * 1024;
+
+/// Something else that this process looks after while it waits, with a deadline of its own.
+pub trait Aside {
+    /// When [`check`](Self::check) is due; `None`: never again.
+    fn next_check(&self) -> Option<Instant>;
+    /// Does what is due.
+    fn check(&mut self, now: Instant);
+}
+
+/// Where the lines go and what they look like.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    /// Local node name, in each line.
+    pub node: String,
+    /// Format of files and standard error.
+    style: Style,
+    /// Everything but debug.
+    pub logfile: Option<PathBuf>,
+    /// Everything.
+    pub debugfile: Option<PathBuf>,
+    /// Syslog facility by name.
+    pub facility: Option<String>,
+    /// The syslog daemon's socket.
+    pub syslog_socket: PathBuf,
+    /// Also to standard error.
+    pub is_on_stderr: bool,
+}
+
+impl Destinations {
+    /// What the configuration asks for, on standard error as well when `is_on_stderr` or when nothing is configured.
+    pub fn new(config: &Config, is_on_stderr: bool) -> Self {
+        let file = |path: &Option<PathBuf>| path.clone().filter(|path| path != Path::new("/dev/null"));
+        let log = &config.log;
+        let is_unconfigured = log.logfile.is_none() && log.debugfile.is_none() && log.facility.is_none();
+        Self {
+            node: config.node.clone(),
+            style: Style::new(log.is_structured, log.is_syslog_format),
+            logfile: file(&log.logfile),
+            debugfile: file(&log.debugfile),
+            facility: log.facility.clone(),
+            syslog_socket: PathBuf::from(SYSLOG_SOCKET),
+            is_on_stderr: is_on_stderr || is_unconfigured,
+        }
+    }
+}
+
+/// The logger process's whole life: until every writer of the pipe is gone and `aside` has nothing left to check.
+///
+/// Asking it to end does nothing (a service manager asks every process at once): the others still have something to say.
+pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option<&mut dyn Aside>) -> ! {
+    let mut unwanted = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        unwanted.add(signal);
+    }
+    let _ = unwanted.thread_block();
+    let mut logger = Logger::new(&Destinations::new(config, is_on_stderr));
+    let code = match logger.drain(pipe, &mut aside) {
+        Ok(()) => 0,
+        Err(error) => {
+            logger.say(Level::Error, &format!("the log pipe cannot be read: {error}"));
+            logger.flush(Instant::now());
+            1
+        }
+    };
+    std::process::exit(code)
+}
+
+/// The places that lines go to.
+pub struct Logger {
+    writer: Writer,
+    outlets: Vec<Outlet>,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Logger {
+    /// Opens what can be opened; the rest is tried again later.
+    pub fn new(to: &Destinations) -> Self {
+        let mut outlets = Vec::new();
+        for (path, least) in [(&to.logfile, Level::Info), (&to.debugfile, Level::Debug)] {
+            if let Some(path) = path {
+                outlets.push(Outlet::File(FileOutlet::new(path.clone(), least)));
+            }
+        }
+        if let Some(facility) = to.facility.as_deref().and_then(outlet::facility_number) {
+            outlets.push(Outlet::Syslog(SyslogOutlet::new(to.syslog_socket.clone(), facility)));
+        }
+        if to.is_on_stderr {
+            outlets.push(Outlet::Stderr(StderrOutlet::new()));
+        }
+        Self { writer: Writer::new(to.node.clone(), to.style), outlets, buffer: vec![0; CHUNK], filled: 0 }
+    }
+
+    /// Takes records from `pipe` until its writers are gone and `aside` has no deadline any more.
+    fn drain(&mut self, pipe: OwnedFd, aside: &mut Option<&mut dyn Aside>) -> io::Result<()> {
+        let flags = OFlag::from_bits_truncate(fcntl(&pipe, FcntlArg::F_GETFL)?);
+        fcntl(&pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        let mut pipe = Some(std::fs::File::from(pipe));
+        loop {
+            let deadline = aside.as_ref().and_then(|aside| aside.next_check());
+            if pipe.is_none() && deadline.is_none() {
+                return Ok(());
+            }
+            wait(pipe.as_ref(), deadline)?;
+            if let Some(file) = &mut pipe {
+                match file.read(&mut self.buffer[self.filled..]) {
+                    Ok(0) => pipe = None,
+                    Ok(count) => self.take(count),
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => return Err(error),
+                }
+                self.flush(Instant::now());
+            }
+            if let Some(aside) = aside.as_mut().filter(|aside| aside.next_check().is_some()) {
+                aside.check(Instant::now());
+            }
+        }
+    }
+
+    /// Hands `count` fresh bytes of the buffer, and what was left before them, to the outlets.
+    fn take(&mut self, count: usize) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let end = self.filled + count;
+        let mut at = 0;
+        loop {
+            match parse(&buffer[at..end]) {
+                Parsed::Line(line, length) => {
+                    self.put(&line);
+                    at += length;
+                }
+                Parsed::Garbage(length) if at < end => at += length,
+                Parsed::Garbage(_) | Parsed::Incomplete => break,
+            }
+        }
+        self.buffer = buffer;
+        self.buffer.copy_within(at..end, 0);
+        self.filled = end - at;
+    }
+
+    /// One line to every place that wants its level, after the news of what its process had to drop.
+    pub fn put(&mut self, line: &LogLine<'_>) {
+        if line.dropped > 0 {
+            let text =
+                format!("{} log lines of the {} were dropped: the log pipe was full", line.dropped, line.process);
+            self.put(&LogLine { level: Level::Warn, text: &text, dropped: 0, ..*line });
+        }
+        for outlet in &mut self.outlets {
+            outlet.put(&mut self.writer, line);
+        }
+    }
+
+    /// A line of the logger's own.
+    fn say(&mut self, level: Level, text: &str) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.put(&LogLine {
+            level,
+            pid: std::process::id(),
+            process: "logger",
+            seconds: since.as_secs(),
+            micros: since.subsec_micros(),
+            dropped: 0,
+            text,
+        });
+    }
+
+    /// Writes out what was put; what an outlet cannot take is counted there and told to all of them once.
+    pub fn flush(&mut self, now: Instant) {
+        let news: Vec<(Level, String)> = self.outlets.iter_mut().filter_map(|outlet| outlet.flush(now)).collect();
+        if !news.is_empty() {
+            for (level, text) in news {
+                self.say(level, &text);
+            }
+            for outlet in &mut self.outlets {
+                // A failure that the news itself meets is no news.
+                let _ = outlet.flush(now);
+            }
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Waits for something to read, or the deadline.
+fn wait(pipe: Option<&std::fs::File>, deadline: Option<Instant>) -> io::Result<()> {
+    let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+        // Rounded up: waking early would spin.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    });
+    let mut descriptors: Vec<PollFd<'_>> =
+        pipe.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+    match poll(&mut descriptors, timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::daemon::log_pipe::PipeLog;
+
+    /// A directory of its own, removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("nullbeat-logger-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+
+        fn text(&self, name: &str) -> String {
+            std::fs::read_to_string(self.file(name)).unwrap_or_default()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn nowhere() -> Destinations {
+        Destinations {
+            node: "rsa".into(),
+            style: Style::Syslog,
+            logfile: None,
+            debugfile: None,
+            facility: None,
+            syslog_socket: "/nonexistent".into(),
+            is_on_stderr: false,
+        }
+    }
+
+    fn line(level: Level, text: &str) -> LogLine<'_> {
+        LogLine { level, pid: 12, process: "engine", seconds: 1_709_208_000, micros: 0, dropped: 0, text }
+    }
+
+    #[test]
+    fn lines_travel_from_the_pipe_to_both_files() {
+        let place = Place::new("both");
+        let to = Destinations { logfile: Some(place.file("log")), debugfile: Some(place.file("debug")), ..nowhere() };
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let log = PipeLog::new();
+        log.put(Level::Info, format_args!("before the pipe"));
+        log.attach(write, "engine");
+        log.put(Level::Info, format_args!("one"));
+        log.put(Level::Debug, format_args!("two"));
+        drop(log);
+        Logger::new(&to).drain(read, &mut None).unwrap();
+        let tail = |line: &str| line.split_once(']').unwrap().1.to_string();
+        let tails = |name: &str| place.text(name).lines().map(tail).collect::<Vec<_>>();
+        let dropped = ": WARN: 1 log lines of the engine were dropped: the log pipe was full";
+        assert_eq!(tails("log"), [dropped, ": info: one"]);
+        assert_eq!(tails("debug"), [dropped, ": info: one", ": debug: two"]);
+        assert!(place.text("log").contains(&format!(" rsa heartbeat: [{}]: ", std::process::id())));
+    }
+
+    #[test]
+    fn records_split_between_reads_are_put_together() {
+        let place = Place::new("split");
+        let mut logger = Logger::new(&Destinations { logfile: Some(place.file("log")), ..nowhere() });
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let log = PipeLog::new();
+        log.attach(write, "engine");
+        log.put(Level::Info, format_args!("cut in the middle"));
+        drop(log);
+        let mut bytes = Vec::new();
+        std::fs::File::from(read).read_to_end(&mut bytes).unwrap();
+        bytes.splice(0..0, *b"noise");
+        for byte in bytes {
+            let at = logger.filled;
+            logger.buffer[at] = byte;
+            logger.take(1);
+        }
+        logger.flush(Instant::now());
+        assert!(place.text("log").ends_with("info: cut in the middle\n"), "{}", place.text("log"));
+        assert_eq!(logger.filled, 0);
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_anew_within_a_second() {
+        let place = Place::new("rotate");
+        let mut logger = Logger::new(&Destinations { logfile: Some(place.file("log")), ..nowhere() });
+        let start = Instant::now();
+        let mut write = |text: &str, after_ms| {
+            logger.put(&line(Level::Info, text));
+            logger.flush(start + Duration::from_millis(after_ms));
+        };
+        write("one", 0);
+        std::fs::rename(place.file("log"), place.file("log.1")).unwrap();
+        write("two", 500);
+        write("three", 1001);
+        std::fs::remove_file(place.file("log")).unwrap();
+        write("four", 2500);
+        assert!(place.text("log.1").contains("one") && place.text("log.1").contains("two"));
+        assert!(!place.text("log.1").contains("three"));
+        assert!(place.text("log").contains("four") && !place.text("log").contains("three"));
+    }
+
+    #[test]
+    fn a_full_disk_is_counted_and_told_elsewhere() {
+        let place = Place::new("full");
+        std::os::unix::fs::symlink("/dev/full", place.file("log")).unwrap();
+        let to = Destinations { logfile: Some(place.file("log")), debugfile: Some(place.file("debug")), ..nowhere() };
+        let mut logger = Logger::new(&to);
+        let start = Instant::now();
+        for text in ["one", "two"] {
+            logger.put(&line(Level::Info, text));
+            logger.flush(start);
+        }
+        std::fs::remove_file(place.file("log")).unwrap();
+        logger.put(&line(Level::Info, "three"));
+        logger.flush(start + Duration::from_secs(2));
+        let debug = place.text("debug");
+        assert_eq!(debug.matches("cannot write the log to").count(), 1, "{debug}");
+        assert!(debug.contains("one") && debug.contains("two") && debug.contains("three"));
+        // Two lines of ours and the complaint itself, which is an ERROR and belongs there too.
+        let log = place.text("log");
+        assert!(log.contains("three") && log.contains(" 3 log lines could not be written to "), "{log}");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_opened_is_tried_again() {
+        let place = Place::new("later");
+        let mut logger = Logger::new(&Destinations { logfile: Some(place.file("dir/log")), ..nowhere() });
+        let start = Instant::now();
+        logger.put(&line(Level::Info, "lost"));
+        logger.flush(start);
+        std::fs::create_dir(place.file("dir")).unwrap();
+        logger.put(&line(Level::Info, "kept"));
+        logger.flush(start + Duration::from_secs(2));
+        let text = place.text("dir/log");
+        assert!(text.contains("kept") && !text.contains("lost"), "{text}");
+        assert!(text.contains("2 log lines could not be written"), "{text}");
+    }
+
+    #[test]
+    fn a_fifo_without_reader_does_not_block() {
+        let place = Place::new("fifo");
+        nix::unistd::mkfifo(&place.file("log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let to = Destinations { logfile: Some(place.file("log")), debugfile: Some(place.file("debug")), ..nowhere() };
+        let mut logger = Logger::new(&to);
+        logger.put(&line(Level::Info, "one"));
+        logger.flush(Instant::now());
+        assert!(place.text("debug").contains("cannot write the log to"));
+    }
+
+    #[test]
+    fn syslog_gets_datagrams_and_is_found_again_after_its_restart() {
+        let place = Place::new("syslog");
+        let path = place.file("dev-log");
+        let bind = || {
+            let daemon = UnixDatagram::bind(&path).unwrap();
+            daemon.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            daemon
+        };
+        let receive = |daemon: &UnixDatagram| {
+            let mut buffer = [0; 1024];
+            let count = daemon.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        };
+        let daemon = bind();
+        let to = Destinations { facility: Some("local0".into()), syslog_socket: path.clone(), ..nowhere() };
+        let mut logger = Logger::new(&to);
+        logger.put(&line(Level::Crit, "one"));
+        let text = receive(&daemon);
+        assert!(text.starts_with("<130>") && text.ends_with(" heartbeat: [12]: CRIT: one"), "{text}");
+        drop(daemon);
+        std::fs::remove_file(&path).unwrap();
+        let daemon = bind();
+        logger.put(&line(Level::Info, "two"));
+        assert!(receive(&daemon).ends_with("info: two"));
+        // Nobody reads: the queue fills up, and still nothing waits.
+        for _ in 0..10_000 {
+            logger.put(&line(Level::Info, "flood"));
+        }
+        logger.flush(Instant::now());
+        let _ = receive(&daemon);
+    }
+
+    #[test]
+    fn unconfigured_means_standard_error() {
+        assert_eq!(outlet::facility_number("local7"), Some(23));
+        assert_eq!(outlet::facility_number("none"), None);
+        assert_eq!(Logger::new(&Destinations { is_on_stderr: true, ..nowhere() }).outlets.len(), 1);
+    }
+
+    /// Due a few times at once, then never again.
+    struct Countdown(u32);
+
+    impl Aside for Countdown {
+        fn next_check(&self) -> Option<Instant> {
+            (self.0 > 0).then(Instant::now)
+        }
+
+        fn check(&mut self, _: Instant) {
+            self.0 -= 1;
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_waits_for_what_is_looked_after_aside() {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        drop(write);
+        let mut countdown = Countdown(5);
+        Logger::new(&nowhere()).drain(read, &mut Some(&mut countdown)).unwrap();
+        assert_eq!(countdown.0, 0);
+    }
+}
