@@ -8,5 +8,5 @@ pub mod process;
 pub mod scheduler;
 pub mod socket;
 pub mod spawn;
-pub mod tty;
 pub mod time;
+pub mod tty;
