@@ -1,0 +1,420 @@
+//! A serial line: null-modem cable, or a pseudo-terminal standing in for one (spec/wire.md 11.3).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{fstat, major};
+use nix::sys::termios::{
+    BaudRate, ControlFlags, FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
+    cfsetspeed, tcflush, tcgetattr, tcsetattr,
+};
+use nix::unistd::{read, write};
+
+use super::lock;
+use super::output::Output;
+use crate::core::time::{Duration, Instant};
+use crate::sys::tty;
+
+/// A write that makes no progress for so long is given up.
+pub const WRITE_LIMIT: Duration = Duration::from_millis(500);
+/// The line's complaint about that is repeated at most this often.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Opens and sets up a line: exclusive, raw, 8 bits, no parity, non-blocking, both directions emptied.
+///
+/// `lock_directory` may be absent. The lock file stays until [`lock::release`]; the lock on the device (flock(2), and
+/// TIOCEXCL except on pseudo-terminals) stands as long as the descriptor.
+///
+/// # Errors
+/// An errno: `EBUSY` when another process has the line, else what open(2) and ioctl(2) say.
+pub fn open(device: &Path, baud: u32, is_rtscts: bool, lock_directory: &Path) -> io::Result<OwnedFd> {
+    lock::acquire(lock_directory, device).map_err(|_| {
+        log::error!("glib: cannot lock line {}", device.display());
+        io::Error::from(Errno::EBUSY)
+    })?;
+    let result = open_locked(device, baud, is_rtscts);
+    match &result {
+        Ok(_) => log::info!("glib: Starting serial heartbeat on tty {} ({baud} baud)", device.display()),
+        Err(_) => lock::release(lock_directory, device),
+    }
+    result
+}
+
+fn open_locked(device: &Path, baud: u32, is_rtscts: bool) -> io::Result<OwnedFd> {
+    let builder = serialport::new(device.to_string_lossy(), baud).exclusive(true);
+    let port = serialport::TTYPort::open(&builder).map_err(|error| errno_of(&error))?;
+    let terminal = tty::into_descriptor(port);
+    if is_pseudo(&terminal)? {
+        // The mode sticks to a pseudo-terminal until both ends are closed: after a crash nobody but root could open
+        // it again.
+        tty::clear_exclusive(&terminal)?;
+    }
+    let mut settings = tcgetattr(&terminal)?;
+    apply(&mut settings, is_rtscts);
+    if let Some(speed) = speed_of(baud) {
+        cfsetspeed(&mut settings, speed)?;
+    }
+    tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
+    tcflush(&terminal, FlushArg::TCIOFLUSH)?;
+    fcntl(&terminal, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if let Err(error) = tty::set_low_latency(&terminal) {
+        log::debug!("{} has no low-latency switch: {error}", device.display());
+    }
+    Ok(terminal)
+}
+
+/// `serialport` keeps the kind of an error and loses its number.
+fn errno_of(error: &serialport::Error) -> Errno {
+    match error.kind {
+        serialport::ErrorKind::NoDevice => Errno::EBUSY,
+        serialport::ErrorKind::InvalidInput => Errno::EINVAL,
+        serialport::ErrorKind::Io(io::ErrorKind::NotFound) => Errno::ENOENT,
+        serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied) => Errno::EACCES,
+        serialport::ErrorKind::Io(io::ErrorKind::ResourceBusy) => Errno::EBUSY,
+        serialport::ErrorKind::Io(_) | serialport::ErrorKind::Unknown => Errno::EIO,
+    }
+}
+
+/// Major numbers 136–143 are the slave ends of pseudo-terminals on Linux.
+fn is_pseudo(terminal: &OwnedFd) -> io::Result<bool> {
+    Ok((136..=143).contains(&major(fstat(terminal)?.st_rdev)))
+}
+
+/// The speeds that ha.cf knows. `serialport` sets them as numbers, which not every driver gives back.
+const fn speed_of(baud: u32) -> Option<BaudRate> {
+    Some(match baud {
+        9_600 => BaudRate::B9600,
+        19_200 => BaudRate::B19200,
+        38_400 => BaudRate::B38400,
+        57_600 => BaudRate::B57600,
+        115_200 => BaudRate::B115200,
+        230_400 => BaudRate::B230400,
+        460_800 => BaudRate::B460800,
+        _ => return None,
+    })
+}
+
+fn apply(settings: &mut Termios, is_rtscts: bool) {
+    settings.input_flags.remove(
+        InputFlags::PARMRK
+            | InputFlags::INLCR
+            | InputFlags::ICRNL
+            | InputFlags::IXON
+            | InputFlags::IXOFF
+            | InputFlags::IXANY
+            | InputFlags::BRKINT,
+    );
+    // Unlike the original, a break is ignored: with BRKINT each one, and a peer that opens its port sends one, would
+    // empty our queues in the middle of a message.
+    settings.input_flags.insert(InputFlags::IGNBRK | InputFlags::INPCK | InputFlags::ISTRIP | InputFlags::IGNCR);
+    settings.output_flags.remove(OutputFlags::OPOST);
+    settings.control_flags.remove(ControlFlags::CSIZE | ControlFlags::PARENB | ControlFlags::CSTOPB);
+    settings.control_flags.insert(ControlFlags::CS8 | ControlFlags::CREAD | ControlFlags::CLOCAL);
+    settings.control_flags.set(ControlFlags::CRTSCTS, is_rtscts);
+    settings
+        .local_flags
+        .remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG | LocalFlags::IEXTEN);
+    // With VMIN 0 a read of nothing would look like a hang-up.
+    settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+}
+
+/// The engine's side of a line. It survives the loss of the device.
+#[derive(Debug)]
+pub struct SerialLine {
+    device: PathBuf,
+    terminal: Option<OwnedFd>,
+    output: Output,
+    /// Since when nothing has left although something waits.
+    stalled_since: Option<Instant>,
+    complained_at: Option<Instant>,
+    /// The last message was cut off somewhere: the next one must not join its last line.
+    is_mid_line: bool,
+    /// Messages of which the last byte has been handed to the driver.
+    pub sent: u64,
+    /// Times that a stalled line was emptied.
+    pub stalls: u64,
+}
+
+impl SerialLine {
+    /// A line that is not open yet.
+    pub fn new(device: &Path) -> Self {
+        Self {
+            device: device.to_owned(),
+            terminal: None,
+            output: Output::default(),
+            stalled_since: None,
+            complained_at: None,
+            is_mid_line: false,
+            sent: 0,
+            stalls: 0,
+        }
+    }
+
+    /// Takes a descriptor from [`open`].
+    pub fn attach(&mut self, terminal: OwnedFd) {
+        self.output.clear();
+        self.stalled_since = None;
+        // Whatever stands in the peer's buffer from our last time.
+        self.is_mid_line = true;
+        self.terminal = Some(terminal);
+    }
+
+    /// Gives the descriptor up; what waited is dropped.
+    pub fn detach(&mut self) -> Option<OwnedFd> {
+        self.output.clear();
+        self.stalled_since = None;
+        self.terminal.take()
+    }
+
+    /// The descriptor, while there is one.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Messages dropped because the line was too slow, cut or gone.
+    pub const fn dropped(&self) -> u64 {
+        self.output.dropped
+    }
+
+    /// Whether writability is worth a wake-up.
+    pub fn is_output_waiting(&self) -> bool {
+        self.terminal.is_some() && !self.output.is_empty()
+    }
+
+    /// When to call [`SerialLine::flush`] although nothing became writable.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.stalled_since.map(|since| since + WRITE_LIMIT)
+    }
+
+    /// Bytes handed to the driver that are not on the line yet, and bytes that wait here.
+    pub fn backlog(&self) -> usize {
+        let queued = self.descriptor().and_then(|terminal| tty::output_queued(terminal).ok());
+        self.output.pending().len() + queued.unwrap_or(0)
+    }
+
+    /// What has arrived: the number of bytes put into `buffer`, zero when there is nothing more.
+    ///
+    /// # Errors
+    /// The device is lost: hang-up, or what read(2) says.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(terminal) = &self.terminal else { return Ok(0) };
+        match read(terminal, buffer) {
+            Ok(0) => Err(Errno::EIO.into()),
+            Ok(count) => Ok(count),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends one message, now as far as the line takes it, the rest later.
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub fn send(&mut self, message: &[u8], is_beat: bool, now: Instant) -> io::Result<()> {
+        if self.terminal.is_none() {
+            return Ok(());
+        }
+        if self.is_mid_line {
+            self.is_mid_line = false;
+            self.output.push(b"\n", false);
+        }
+        self.output.push(message, is_beat);
+        // While the line is blocked the driver tells when it is worth trying again.
+        if self.stalled_since.is_some() { Ok(()) } else { self.flush(now) }
+    }
+
+    /// Writes what waits; empties the line when nothing has moved for [`WRITE_LIMIT`].
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub fn flush(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(terminal) = &self.terminal
+            && !self.output.is_empty()
+        {
+            match write(terminal, self.output.pending()) {
+                Ok(count) if count > 0 => {
+                    self.sent += self.output.advance(count);
+                    self.stalled_since = None;
+                }
+                Ok(_) | Err(Errno::EAGAIN) => {
+                    let since = *self.stalled_since.get_or_insert(now);
+                    if now.since(since) >= WRITE_LIMIT {
+                        self.give_up(now);
+                    }
+                    return Ok(());
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        if let Some(terminal) = &self.terminal {
+            let _ = tcflush(terminal, FlushArg::TCOFLUSH);
+        }
+        self.output.clear();
+        self.stalled_since = None;
+        self.is_mid_line = true;
+        self.stalls += 1;
+        if self.complained_at.is_none_or(|at| now.since(at) >= COMPLAINT_PAUSE) {
+            self.complained_at = Some(now);
+            log::warn!(
+                "glib: TTY write timeout on [{}] (no connection or bad cable? [see documentation])",
+                self.device.display()
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+
+    use super::*;
+
+    /// The far end of a cable, and the name of the near end.
+    fn cable() -> (PtyMaster, PathBuf) {
+        let far = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let name = ptsname_r(&far).unwrap();
+        (far, PathBuf::from(name))
+    }
+
+    fn no_locks() -> &'static Path {
+        Path::new("/nonexistent/lock")
+    }
+
+    fn line() -> (PtyMaster, SerialLine) {
+        let (far, name) = cable();
+        let mut line = SerialLine::new(&name);
+        line.attach(open(&name, 19_200, true, no_locks()).unwrap());
+        (far, line)
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    /// Everything that has arrived at the far end.
+    fn drain(far: &mut PtyMaster) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count) = far.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+
+    #[test]
+    fn line_carries_bytes_both_ways_unchanged() {
+        let (mut far, mut line) = line();
+        line.send(b">>>\nt=status\n<<<\n", true, at(0)).unwrap();
+        assert_eq!(drain(&mut far), b"\n>>>\nt=status\n<<<\n");
+        assert_eq!(line.sent, 2);
+        // Carriage returns vanish, the eighth bit too, control characters arrive as they are.
+        far.write_all(b"a\r\n\x03\x04\x11\x13\xc1z").unwrap();
+        let mut buffer = [0; 64];
+        let count = line.receive(&mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"a\n\x03\x04\x11\x13Az");
+        assert_eq!(line.receive(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn line_settings_are_those_of_the_specification() {
+        let (_far, line) = line();
+        let settings = tcgetattr(line.descriptor().unwrap()).unwrap();
+        assert!(settings.input_flags.contains(InputFlags::INPCK | InputFlags::ISTRIP | InputFlags::IGNCR));
+        assert!(!settings.input_flags.intersects(InputFlags::IXON | InputFlags::IXOFF | InputFlags::ICRNL));
+        assert!(!settings.output_flags.contains(OutputFlags::OPOST));
+        assert!(!settings.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));
+        assert!(settings.control_flags.contains(ControlFlags::CREAD | ControlFlags::CLOCAL | ControlFlags::CS8));
+        assert_eq!(nix::sys::termios::cfgetospeed(&settings), BaudRate::B19200);
+    }
+
+    #[test]
+    fn line_is_exclusive_while_open_and_free_after_close() {
+        let (_far, name) = cable();
+        let first = open(&name, 115_200, false, no_locks()).unwrap();
+        let error = open(&name, 115_200, false, no_locks()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::EBUSY as i32));
+        drop(first);
+        open(&name, 115_200, false, no_locks()).unwrap();
+    }
+
+    #[test]
+    fn line_device_missing_or_no_terminal_is_an_errno() {
+        let error = open(Path::new("/dev/nonexistent"), 9600, false, no_locks()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::ENOENT as i32));
+        let error = open(Path::new("/dev/null"), 9600, false, no_locks()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32));
+    }
+
+    #[test]
+    fn line_nobody_reads_never_blocks_then_gives_up_then_works_again() {
+        let (mut far, mut line) = line();
+        let beat = [b'x'; 400];
+        let mut now = at(0);
+        while line.deadline().is_none() {
+            line.send(&beat, true, now).unwrap();
+            assert!(line.sent < 1_000_000 / 400, "the kernel's buffer has no end");
+        }
+        // The cable is out: each beat replaces the one before, nothing piles up.
+        for _ in 0..100 {
+            now = now + Duration::from_millis(4);
+            line.send(&beat, true, now).unwrap();
+            assert!(line.output.pending().len() <= 2 * beat.len());
+        }
+        assert_eq!(line.stalls, 0);
+        line.flush(line.deadline().unwrap()).unwrap();
+        assert_eq!(line.stalls, 1);
+        assert!(!line.is_output_waiting());
+        drain(&mut far);
+        line.send(b">>>\n", true, at(2000)).unwrap();
+        assert_eq!(drain(&mut far), b"\n>>>\n", "a cut message is closed by a line end");
+    }
+
+    #[test]
+    fn line_slow_reader_gets_whole_messages_in_order() {
+        let (mut far, mut line) = line();
+        let mut received = drain(&mut far);
+        for n in 0..200u32 {
+            line.send(format!("{n:>499}\n").as_bytes(), false, at(0)).unwrap();
+            if n % 8 == 7 {
+                received.extend(drain(&mut far));
+                line.flush(at(0)).unwrap();
+            }
+        }
+        loop {
+            let more = drain(&mut far);
+            line.flush(at(0)).unwrap();
+            if more.is_empty() && !line.is_output_waiting() {
+                break;
+            }
+            received.extend(more);
+        }
+        let text = String::from_utf8(received).unwrap();
+        let numbers: Vec<u32> = text.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
+        assert!(numbers.is_sorted());
+        assert_eq!(numbers.len() as u64 + line.dropped(), 200);
+    }
+
+    #[test]
+    fn line_hung_up_is_lost_for_reading_and_writing() {
+        let (far, mut line) = line();
+        drop(far);
+        assert!(line.receive(&mut [0; 16]).is_err());
+        assert!(line.send(b"x", false, at(0)).is_err());
+        assert!(line.detach().is_some());
+        line.send(b"x", false, at(0)).unwrap();
+        assert_eq!(line.receive(&mut [0; 16]).unwrap(), 0);
+    }
+}
