@@ -1,4 +1,7 @@
 //! Waits, reads the clock, turns actions into calls.
 
+pub mod identity;
 pub mod log_pipe;
 pub mod logger;
+pub mod reset;
+pub mod service;

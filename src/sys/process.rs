@@ -1,4 +1,4 @@
-//! Processes: fork without exec, descriptors that stand for a process, scheduling class and memory lock.
+//! Processes: fork without exec, descriptors, and how to tell one process from another.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -97,18 +97,6 @@ pub fn close_descriptors_but(keep: &mut [RawFd]) -> io::Result<()> {
 fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     // SAFETY: the caller says that nobody owns these descriptors in this process any more.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Makes this process SCHED_FIFO at `priority`. Its children start in the normal class.
-///
-/// # Errors
-/// What sched_setscheduler(2) says, EPERM without the privilege.
-pub fn enter_realtime(priority: i32) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: priority };
-    // SAFETY: the structure is valid for the call, zero means this process.
-    let result =
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -1,0 +1,208 @@
+//! Resetting this board: the one place that can, by the one way that the configuration names (`reset_with`).
+//!
+//! The path from the decision to the reset needs no fork, no allocation and no open: what it uses is made at start.
+//! For `hook PATH` that is a process which was forked then and does nothing but wait for one byte; it becomes the hook
+//! by exec.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::config::ResetWith;
+use crate::sys::process::{Child, close_descriptors_but, fork_child};
+
+/// Why the board is reset. The word is the hook's first argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The engine is gone and groups could not be stopped before the peer may start them.
+    NotStopped,
+    /// A group's stop failed and `on_stop_failure reboot` is in force.
+    StopFailed,
+}
+
+impl Reason {
+    const fn code(self) -> u8 {
+        match self {
+            Self::NotStopped => 1,
+            Self::StopFailed => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::NotStopped, Self::StopFailed].into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// `not-stopped` or `stop-failed`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotStopped => "not-stopped",
+            Self::StopFailed => "stop-failed",
+        }
+    }
+}
+
+/// A way to reset the board, ready for use.
+#[derive(Debug)]
+pub struct ResetPath(Means);
+
+#[derive(Debug)]
+enum Means {
+    Reboot,
+    Sysrq(File),
+    Hook { path: CString, trigger: PipeWriter, child: Child },
+}
+
+impl ResetPath {
+    /// Makes everything ready. Call it before the process becomes real-time: the hook's process shall be ordinary.
+    ///
+    /// # Errors
+    /// When the hook is not an executable file, or what opening or fork(2) say.
+    pub fn prepare(with: &ResetWith) -> io::Result<Self> {
+        Ok(Self(match with {
+            ResetWith::Reboot => Means::Reboot,
+            ResetWith::Sysrq => Means::Sysrq(OpenOptions::new().write(true).open("/proc/sysrq-trigger")?),
+            ResetWith::Hook(path) => waiting_hook(path)?,
+        }))
+    }
+
+    /// Resets the board. With `hook` it returns while the hook is at work; else it returns only when the reset was
+    /// refused. May be called again.
+    ///
+    /// # Errors
+    /// What the kernel says; `BrokenPipe` when the hook's process is gone or has been used up.
+    pub fn reset(&mut self, reason: Reason) -> io::Result<()> {
+        match &mut self.0 {
+            Means::Reboot => match reboot(RebootMode::RB_AUTOBOOT) {
+                Err(error) => Err(error.into()),
+            },
+            Means::Sysrq(trigger) => trigger.write_all(b"b"),
+            Means::Hook { trigger, .. } => trigger.write_all(&[reason.code()]),
+        }
+    }
+
+    /// For a hook whose process has ended (it ran, or was killed): makes a new one ready.
+    ///
+    /// # Errors
+    /// As [`ResetPath::prepare`].
+    pub fn rearm(&mut self) -> io::Result<()> {
+        if let Means::Hook { path, child, .. } = &self.0
+            && child.try_wait()?.is_some()
+        {
+            self.0 = waiting_hook(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the hook's process, when there is one, and collects it. For the orderly end and before an exec.
+    pub fn disarm(self) {
+        if let Means::Hook { child, trigger, .. } = self.0 {
+            drop(trigger);
+            let _ = child.signal(Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(child.pid, None);
+        }
+    }
+}
+
+fn waiting_hook(path: &Path) -> io::Result<Means> {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK)?;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let (reader, trigger) = io::pipe()?;
+    let child = fork_child(|| wait_and_become(&path, reader))?;
+    Ok(Means::Hook { path, trigger, child })
+}
+
+/// The hook's process: ends when the guardian does.
+fn wait_and_become(path: &CString, mut reader: io::PipeReader) -> i32 {
+    // The log pipe and the lock above all must not be kept open by this process.
+    if close_descriptors_but(&mut [reader.as_raw_fd()]).is_err() {
+        return 1;
+    }
+    let _ = SigSet::all().thread_unblock();
+    let mut code = [0];
+    let Ok(()) = reader.read_exact(&mut code) else { return 0 };
+    let Some(reason) = Reason::from_code(code[0]) else { return 1 };
+    let Ok(word) = CString::new(reason.word()) else { return 1 };
+    let _ = nix::unistd::execv(path, &[path.as_c_str(), &word]);
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use nix::sys::wait::waitpid;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn with_hook(body: &str) -> Self {
+            let root = nix::unistd::mkdtemp(&std::env::temp_dir().join("nullbeat-reset-XXXXXX")).unwrap();
+            let hook = root.join("hook");
+            fs::write(&hook, format!("#!/bin/sh\n{body}\n")).unwrap();
+            fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+            Self(root)
+        }
+
+        fn prepare(&self) -> ResetPath {
+            ResetPath::prepare(&ResetWith::Hook(self.0.join("hook"))).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn ended(path: &ResetPath) {
+        let Means::Hook { child, .. } = &path.0 else { panic!("only hooks in tests") };
+        // Not collected here: `rearm` and `disarm` want to see it.
+        let id = nix::sys::wait::Id::Pid(child.pid);
+        nix::sys::wait::waitid(id, nix::sys::wait::WaitPidFlag::WEXITED | nix::sys::wait::WaitPidFlag::WNOWAIT)
+            .unwrap();
+    }
+
+    #[test]
+    fn reset_hook_runs_once_with_the_reason() {
+        let scratch = Scratch::with_hook(r#"echo "$@" >> "$(dirname "$0")/ran""#);
+        let mut path = scratch.prepare();
+        path.reset(Reason::StopFailed).unwrap();
+        ended(&path);
+        assert_eq!(fs::read_to_string(scratch.0.join("ran")).unwrap(), "stop-failed\n");
+        path.rearm().unwrap();
+        path.reset(Reason::NotStopped).unwrap();
+        ended(&path);
+        assert_eq!(fs::read_to_string(scratch.0.join("ran")).unwrap(), "stop-failed\nnot-stopped\n");
+        path.disarm();
+    }
+
+    #[test]
+    fn reset_hook_not_needed_ends_without_running() {
+        let scratch = Scratch::with_hook(r#"echo ran > "$(dirname "$0")/ran""#);
+        let path = scratch.prepare();
+        let Means::Hook { child, .. } = &path.0 else { panic!("only hooks in tests") };
+        let pid = child.pid;
+        path.disarm();
+        assert!(waitpid(pid, None).is_err(), "collected already");
+        assert!(!scratch.0.join("ran").exists());
+    }
+
+    #[test]
+    fn reset_hook_that_cannot_be_run_is_refused_at_start() {
+        let scratch = Scratch::with_hook("exit 0");
+        fs::set_permissions(scratch.0.join("hook"), fs::Permissions::from_mode(0o644)).unwrap();
+        // The superuser passes the check only when somebody may execute it.
+        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("hook"))).is_err());
+        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("none"))).is_err());
+    }
+}
