@@ -3,5 +3,6 @@
 pub mod identity;
 pub mod log_pipe;
 pub mod logger;
+pub mod reactor;
 pub mod reset;
 pub mod service;

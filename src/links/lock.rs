@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::sys::process::process_start;
+
 /// Where the files live on Debian and most others.
 pub const DEFAULT_DIRECTORY: &str = "/var/lock";
 
@@ -57,9 +59,9 @@ fn write_draft(draft: &Path, own: Pid) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(draft)?;
     // The second line is ours: numbers of dead processes are given to new ones, sooner in a PID namespace than
     // elsewhere, and a lock must not outlive its owner because of that. Others read the first number only.
-    match start_time(own) {
-        Some(start) => write!(file, "{:>10}\n{start}\n", own.as_raw()),
-        None => writeln!(file, "{:>10}", own.as_raw()),
+    match process_start(own) {
+        Ok(start) => write!(file, "{:>10}\n{start}\n", own.as_raw()),
+        Err(_) => writeln!(file, "{:>10}", own.as_raw()),
     }
 }
 
@@ -108,17 +110,10 @@ fn is_held_by_other(target: &Path) -> bool {
     if holder.pid == Pid::this() || kill(holder.pid, None) == Err(Errno::ESRCH) {
         return false;
     }
-    match (holder.start, start_time(holder.pid)) {
-        (Some(then), Some(now)) => then == now,
+    match (holder.start, process_start(holder.pid)) {
+        (Some(then), Ok(now)) => then == now,
         _ => true,
     }
-}
-
-/// When a process started, in clock ticks since boot: field 22 of its `stat`, counted from behind the name, which may
-/// hold anything.
-fn start_time(pid: Pid) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    text.rsplit_once(") ")?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
