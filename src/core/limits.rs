@@ -13,8 +13,9 @@ pub const GROUPS_MAX: usize = 64;
 /// Sequenced messages kept for retransmission (spec/wire.md 8.4: 500). The oldest is overwritten; a peer that asks for
 /// it is told so with `NS_nak_rexmit`.
 pub const REXMIT_SLOTS: usize = 500;
-/// Missing sequence numbers remembered per peer (spec/wire.md 8.2: 500). Beyond it tracking starts afresh.
-pub const MISSING_MAX: usize = 500;
+/// How far back missing sequence numbers of a peer are remembered (spec/wire.md 8.2 keeps 500): a multiple of 64. An
+/// older one is given up and counted, no peer keeps messages that long.
+pub const MISSING_MAX: usize = 512;
 /// A gap larger than this resets tracking (spec/wire.md 8.3 step 8).
 pub const GAP_MAX: u64 = 250;
 /// Retransmissions sent for one request (spec/wire.md 8.4).
@@ -27,4 +28,5 @@ pub const REQUESTS_MAX: usize = 8;
 
 const _: () = assert!(GROUPS_MAX <= 64, "group sets are 64 bits wide");
 const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");
+const _: () = assert!(MISSING_MAX >= REXMIT_SLOTS, "what a peer still keeps can still be asked for");
 const _: () = assert!(ACTIONS_MAX > 3 * GROUPS_MAX + REXMIT_BURST, "one input may move every group");

@@ -1,0 +1,78 @@
+//! A late node does not judge (design.md rule 4).
+//!
+//! Somebody who was asleep hears nothing. Before such a node takes the silence of another for death it lets pass one
+//! keepalive more, counted from the moment at which it found out, and hears who speaks up.
+
+use super::complaints::Complaint;
+use super::{Comms, Happening, Happenings, tell};
+use crate::core::settings::Settings;
+use crate::core::time::{Duration, Instant, Stamp};
+
+/// Delays below this are ordinary scheduling, whatever the keepalive.
+const TOLERANCE_MIN: Duration = Duration::from_millis(20);
+
+/// What is known of our own punctuality.
+#[derive(Debug, Default)]
+pub(super) struct Lateness {
+    judge_not_before: Instant,
+    /// The last input found us late. One delay makes one happening, however many packets that arrived meanwhile are
+    /// handled before the missed deadline has its turn.
+    is_late: bool,
+    /// When the last input was handled: a pause after it is a new delay.
+    handled: Instant,
+    /// The beat after which we overslept, told once.
+    overslept: Option<Instant>,
+}
+
+impl Lateness {
+    /// Whether silence may be taken for death.
+    pub(super) fn may_judge(&self, now: Instant) -> bool {
+        now >= self.judge_not_before
+    }
+
+    /// The moment at which a verdict that would fall at `verdict` may be spoken.
+    pub(super) fn postpone(&self, verdict: Instant) -> Instant {
+        verdict.max(self.judge_not_before)
+    }
+}
+
+impl Comms {
+    /// The first thing with every input: compares the clock with the deadline that was asked for. A deadline missed by
+    /// more than half a keepalive (at least 20 ms) is [`Happening::Late`] and suspends every judgement for one
+    /// keepalive; more than the dead time that we had announced since our last beat is [`Happening::Overslept`].
+    pub fn notice_lateness(&mut self, settings: &Settings, at: Stamp, happenings: &mut Happenings) {
+        let asked = self.next_deadline();
+        let by = at.now.since(asked);
+        let tolerance = (settings.keepalive / 2).max(TOLERANCE_MIN);
+        let pause = at.now.since(core::mem::replace(&mut self.lateness.handled, at.now));
+        let was_late = core::mem::replace(&mut self.lateness.is_late, by > tolerance);
+        if by <= tolerance {
+            return;
+        }
+        let grace = settings.keepalive;
+        self.lateness.judge_not_before = at.now + grace;
+        let ms = u32::try_from(by.as_millis()).unwrap_or(u32::MAX);
+        self.counters.late_max_ms = self.counters.late_max_ms.max(ms);
+        if !was_late || pause > tolerance {
+            self.counters.late += 1;
+            if let Some(swallowed) = self.complaints.admit(Complaint::Late, at.now) {
+                let wait = grace.as_millis();
+                log::warn!("this node was late by {ms} ms: judging nobody for {wait} ms{swallowed}");
+            }
+            tell(happenings, Happening::Late { by });
+        }
+        self.notice_oversleeping(at.now, happenings);
+    }
+
+    fn notice_oversleeping(&mut self, now: Instant, happenings: &mut Happenings) {
+        let Some((last, announced)) = self.beats.last_said() else { return };
+        if now.since(last) < announced || self.lateness.overslept == Some(last) {
+            return;
+        }
+        self.lateness.overslept = Some(last);
+        let silent_ms = now.since(last).as_millis();
+        let announced_ms = announced.as_millis();
+        log::error!("this node was silent for {silent_ms} ms, longer than its dead time of {announced_ms} ms");
+        tell(happenings, Happening::Overslept);
+    }
+}

@@ -1,0 +1,380 @@
+//! Communication: links, peers, sequence numbers, retransmission, acknowledgements, liveness. Knows nothing of groups.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `identity` | whose message is this, and is it for us |
+//! | `receive` | the order in which a message is accepted or dropped |
+//! | `sequence` | which numbers of a peer have come, which are missing |
+//! | `ring` | what we sent, kept to be sent again |
+//! | `rexmit` | asking for what is missing, answering those who ask |
+//! | `acks` | acknowledging, and judging who acknowledges us |
+//! | `liveness` | dead, returned, restarted; warnings about late ones; communication up |
+//! | `links` | the same for each link of each peer |
+//! | `lateness` | whether this node itself was late, and so must not judge |
+//! | `sending` | beats, own status, every other message |
+//!
+//! What the caller does with it, in this order, for every input:
+//!
+//! 1. [`Comms::notice_lateness`];
+//! 2. [`Comms::receive`], [`Comms::link_device`] or [`Comms::tick`], as the input says. `tick` may be called at any time
+//!    and does nothing early;
+//! 3. what ownership makes of the [`Happening`]s;
+//! 4. when [`Comms::is_beat_due`]: [`Comms::beat`], with the extension when [`Comms::wants_extension`].
+//!
+//! [`Event::Link`](super::Event) and [`Event::Node`](super::Event) are put into the outbox here;
+//! [`Event::Late`](super::Event) is left to the caller, who learns of it by [`Happening::Late`].
+
+mod acks;
+mod complaints;
+mod identity;
+mod lateness;
+mod links;
+mod liveness;
+mod random;
+mod receive;
+mod rexmit;
+mod ring;
+mod sending;
+mod sequence;
+#[cfg(test)]
+mod tests;
+
+use super::Action;
+use super::ids::{Generation, LinkId, LinkSet, NodeId, Seq, Uuid};
+use super::limits::{ACTIONS_MAX, LINKS_MAX, NODES_MAX};
+use super::message::{Extension, NodeStatus};
+use super::settings::{Identity, Settings};
+use super::time::{Duration, Instant, Stamp};
+
+use complaints::Complaints;
+use lateness::Lateness;
+use random::Random;
+use ring::Ring;
+use sending::Beats;
+use sequence::Tracker;
+
+/// Actions waiting for [`Node::poll_action`](super::Node::poll_action).
+pub type Outbox = heapless::Deque<Action, ACTIONS_MAX>;
+
+/// What communication tells ownership, in the order in which it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// Every configured node has been heard or was declared dead: negotiation may begin. Once per run.
+    CommUp,
+    /// A node's status word changed. `Dead` never comes this way.
+    Status {
+        /// Which.
+        node: NodeId,
+        /// The new word.
+        status: NodeStatus,
+    },
+    /// A node was silent for its announced dead time.
+    Dead {
+        /// Which.
+        node: NodeId,
+        /// Whether any packet of it was received since it was last declared dead, or since our start.
+        was_heard: bool,
+    },
+    /// A node started again: higher generation. `was_dead`: after having been declared dead, or never heard before.
+    Restarted {
+        /// Which.
+        node: NodeId,
+        /// It had been dead to us (or unknown).
+        was_dead: bool,
+    },
+    /// A node that we had declared dead is heard again in the same generation: a partition has healed.
+    Returned {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node's extension arrived (it may be equal to the last one).
+    Extension {
+        /// Which.
+        node: NodeId,
+    },
+    /// We were not scheduled for longer than the dead time that we had announced: peers may have taken over.
+    Overslept,
+    /// We were late, less than that.
+    Late {
+        /// By how much.
+        by: Duration,
+    },
+}
+
+/// Happenings of one input.
+pub type Happenings = heapless::Vec<Happening, 64>;
+
+/// What is known of one node.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Last status word, or `Dead`.
+    pub status: NodeStatus,
+    /// Its uuid, nil until heard.
+    pub uuid: Uuid,
+    /// Highest generation seen in a status.
+    pub generation: Generation,
+    /// Highest sequence number accepted in that generation.
+    pub highest_seq: Seq,
+    /// The dead time it announced; the local `deadtime` before its first status.
+    pub deadtime: Duration,
+    /// When its last status arrived.
+    pub last_status: Option<Instant>,
+    /// Its last extension in this generation: present means it is a nullbeat.
+    pub extension: Option<Extension>,
+    /// Highest of our sequence numbers that it has acknowledged.
+    pub acked: Seq,
+    /// When `acked` last grew.
+    pub acked_at: Option<Instant>,
+    /// The same on each link.
+    pub links: [LinkHealth; LINKS_MAX],
+}
+
+/// One link as seen from one peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkHealth {
+    /// Heard within the dead time.
+    pub is_up: bool,
+    /// Newest packet.
+    pub last_heard: Option<Instant>,
+    /// Packets that counted for the link.
+    pub received: u64,
+    /// Of these, copies of what another link had brought first.
+    pub duplicates: u64,
+    /// Times the link was declared dead.
+    pub deaths: u32,
+}
+
+/// Counters over all peers, for `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages dropped: unknown node.
+    pub unknown_node: u64,
+    /// Messages dropped: generation lower than one seen before.
+    pub replays: u64,
+    /// Sequence numbers found missing.
+    pub lost: u64,
+    /// Retransmissions we asked for.
+    pub rexmit_requested: u64,
+    /// Retransmissions we sent.
+    pub rexmit_sent: u64,
+    /// Retransmissions that we had to refuse.
+    pub rexmit_refused: u64,
+    /// Times we were late by more than half a keepalive.
+    pub late: u64,
+    /// Longest lateness, milliseconds.
+    pub late_max_ms: u32,
+    /// Own messages that came back over a looped or broadcast link.
+    pub own: u64,
+    /// Messages under our name that we did not send: another daemon uses it.
+    pub impostors: u64,
+    /// Messages dropped for a sequence number that is missing or zero.
+    pub bad_seq: u64,
+    /// Second copies on the same link, and messages older than what a dead peer had already said: dropped.
+    pub stale: u64,
+    /// Sequenced messages for other nodes.
+    pub not_for_us: u64,
+    /// Messages of peers that can no longer be had: refused, fallen out of the window, or more than 250 in a row.
+    pub irretrievable: u64,
+}
+
+/// A peer with what only this room needs to know of it.
+#[derive(Debug)]
+struct PeerState {
+    peer: Peer,
+    tracker: Tracker,
+    /// Newest number on each link: an older one there is a repetition and proves nothing about the link.
+    link_seq: [Seq; LINKS_MAX],
+    /// Number of the newest status.
+    status_seq: Seq,
+    /// Number of the status that brought the extension.
+    extension_seq: Option<Seq>,
+    /// Last word it said itself, to go back to after a death.
+    spoken: NodeStatus,
+    /// Something of it came since we last declared it dead, or since our start.
+    is_heard: bool,
+    /// Its statuses carry `protocol` (spec/wire.md 8.5).
+    has_flow_control: bool,
+    /// Our highest number when it joined: it cannot be expected to acknowledge what came before.
+    joined_at: Seq,
+    /// When to ask (again) for what is missing.
+    rexmit_at: Option<Instant>,
+}
+
+impl PeerState {
+    fn new(settings: &Settings, random: &mut Random) -> Self {
+        Self {
+            peer: Peer {
+                status: NodeStatus::Init,
+                uuid: Uuid::default(),
+                generation: Generation(0),
+                highest_seq: Seq(0),
+                deadtime: settings.deadtime,
+                last_status: None,
+                extension: None,
+                acked: Seq(0),
+                acked_at: None,
+                links: [LinkHealth::default(); LINKS_MAX],
+            },
+            tracker: Tracker::new(random.below(10)),
+            link_seq: [Seq(0); LINKS_MAX],
+            status_seq: Seq(0),
+            extension_seq: None,
+            spoken: NodeStatus::Init,
+            is_heard: false,
+            has_flow_control: true,
+            joined_at: Seq(0),
+            rexmit_at: None,
+        }
+    }
+
+    /// Whether it has said a status and is not dead.
+    fn is_alive(&self) -> bool {
+        self.peer.status != NodeStatus::Dead && self.peer.last_status.is_some()
+    }
+
+    /// "Reset tracking" (spec/wire.md 8.2). The generation and the highest number in it stay, so that nothing which was
+    /// said before can be played back.
+    fn reset_tracking(&mut self, own_highest: Seq) {
+        self.tracker.reset();
+        self.rexmit_at = None;
+        self.peer.acked = Seq(0);
+        self.peer.acked_at = None;
+        self.joined_at = own_highest;
+    }
+}
+
+/// Communication of one node with all others. See the [module](self) for what the caller owes.
+#[derive(Debug)]
+pub struct Comms {
+    identity: Identity,
+    local: NodeId,
+    peers: heapless::Vec<PeerState, NODES_MAX>,
+    ring: Ring,
+    beats: Beats,
+    lateness: Lateness,
+    random: Random,
+    complaints: Complaints,
+    counters: Counters,
+    transmitted: [u64; LINKS_MAX],
+    open_links: LinkSet,
+    /// When the last device went away.
+    device_lost_at: Instant,
+    started: Instant,
+    initdead: Duration,
+    is_up: bool,
+}
+
+impl Comms {
+    /// Communication that has said and heard nothing. All links count as open until [`Comms::link_device`] says
+    /// otherwise. The first beat is due at once.
+    pub fn new(settings: &Settings, identity: Identity, at: Stamp) -> Self {
+        let mut random = Random::new(settings.random_seed);
+        Self {
+            identity,
+            local: settings.local,
+            peers: settings.nodes.iter().map(|_| PeerState::new(settings, &mut random)).collect(),
+            ring: Ring::new(),
+            beats: Beats::new(settings, at.now),
+            lateness: Lateness::default(),
+            random,
+            complaints: Complaints::default(),
+            counters: Counters::default(),
+            transmitted: [0; LINKS_MAX],
+            open_links: LinkSet::first(settings.links.len()),
+            device_lost_at: at.now,
+            started: at.now,
+            initdead: settings.initdead,
+            is_up: false,
+        }
+    }
+
+    /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the
+    /// raised dead time after the start.
+    pub fn tick(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox, happenings: &mut Happenings) {
+        self.beats.update_announced(settings, at.now);
+        self.request_missing(settings, at, outbox);
+        self.bury_links_without_device(settings, outbox);
+        if self.lateness.may_judge(at.now) {
+            self.judge_nodes(settings, at.now, outbox, happenings);
+            self.judge_links(settings, at.now, outbox);
+        }
+        self.check_comm_up(settings, at, outbox, happenings);
+    }
+
+    /// When to call again at the latest, with [`Comms::tick`] and, if then due, [`Comms::beat`].
+    pub fn next_deadline(&self) -> Instant {
+        let mut next = self.beats.next_deadline();
+        for node in self.others() {
+            let verdict = self.node_deadline(node).into_iter().chain(self.link_deadline(node)).min();
+            let judged = verdict.map(|verdict| self.lateness.postpone(verdict));
+            let due = judged.into_iter().chain(self.state(node).rexmit_at).chain(self.device_deadline(node)).min();
+            next = due.map_or(next, |due| next.min(due));
+        }
+        next
+    }
+
+    /// Whether every other node has been heard or declared dead once ("comm up", spec/wire.md 9.4). Never taken back.
+    pub const fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// What is known of a node. For the local node only the status word means anything.
+    pub fn peer(&self, node: NodeId) -> &Peer {
+        &self.state(node).peer
+    }
+
+    /// Whether the node has said a status and has not been silent for its dead time since. The local node always is.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        node == self.local || self.state(node).is_alive()
+    }
+
+    /// The links on which the node is being heard.
+    pub fn links_up(&self, node: NodeId) -> LinkSet {
+        (0..).map(LinkId).zip(self.peer(node).links).filter(|(_, health)| health.is_up).map(|(link, _)| link).collect()
+    }
+
+    /// Counters over all peers.
+    pub fn counters(&self) -> Counters {
+        let given_up = self.peers.iter().map(|state| state.tracker.given_up()).sum();
+        Counters { irretrievable: given_up, ..self.counters }
+    }
+
+    /// Messages handed out for sending on `link`, whether or not the device took them.
+    pub fn transmitted(&self, link: LinkId) -> u64 {
+        self.transmitted[usize::from(link.0)]
+    }
+
+    /// Our highest sequence number; zero before the first message.
+    pub const fn own_seq(&self) -> Seq {
+        self.ring.highest()
+    }
+
+    /// When our own message of this number first left; `None` when it never did, or when it is so old (500 messages)
+    /// that it has been forgotten.
+    pub fn sent_at(&self, seq: Seq) -> Option<Instant> {
+        self.ring.sent_at(seq)
+    }
+
+    fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let local = self.local;
+        (0..).take(self.peers.len()).map(NodeId).filter(move |node| *node != local)
+    }
+
+    fn state(&self, node: NodeId) -> &PeerState {
+        &self.peers[usize::from(node.0)]
+    }
+
+    fn state_mut(&mut self, node: NodeId) -> &mut PeerState {
+        &mut self.peers[usize::from(node.0)]
+    }
+}
+
+/// Appends to a queue that is drained after every input: when it is full, a promise of this program is broken.
+fn put(outbox: &mut Outbox, action: Action) {
+    assert!(outbox.push_back(action).is_ok(), "outbox full: actions were not drained after the last input");
+}
+
+/// As [`put`].
+fn tell(happenings: &mut Happenings, happening: Happening) {
+    assert!(happenings.push(happening).is_ok(), "happenings were not taken after the last input");
+}

@@ -1,0 +1,209 @@
+//! Everything that leaves: the beat, changes of our own status, messages for others (spec/wire.md sections 7 and 9.2).
+
+use super::{Comms, Outbox, put};
+use crate::core::Action;
+use crate::core::ids::{GroupId, NodeId, Seq};
+use crate::core::message::{Body, Extension, NodeStatus, Packet};
+use crate::core::settings::Settings;
+use crate::core::time::{Duration, Instant, Stamp};
+
+/// Added to the announced dead time while starting, for this long: a board that boots is not punctual.
+const START_GRACE: Duration = Duration::from_millis(2000);
+const START_LASTS: Duration = Duration::from_secs(5);
+/// Added before a restart of this node (spec/wire.md 14.1), so that nobody takes it for dead meanwhile.
+const RESTART_GRACE: Duration = Duration::from_millis(30_000);
+/// The extension goes out with every so many beats even when nothing changes.
+const EXTENSION_EVERY: u32 = 10;
+
+/// When the next beat is due, and what the last ones said.
+#[derive(Debug)]
+pub(super) struct Beats {
+    due: Instant,
+    /// When the last status left, with the dead time that it announced.
+    last: Option<(Instant, Duration)>,
+    announced: Duration,
+    start_ends: Option<Instant>,
+    is_restarting: bool,
+    is_extension_wanted: bool,
+    plain_in_a_row: u32,
+    extension_seq: Option<Seq>,
+}
+
+impl Beats {
+    pub(super) fn new(settings: &Settings, now: Instant) -> Self {
+        Self {
+            due: now,
+            last: None,
+            announced: settings.deadtime + START_GRACE,
+            start_ends: Some(now + START_LASTS),
+            is_restarting: false,
+            is_extension_wanted: true,
+            plain_in_a_row: 0,
+            extension_seq: None,
+        }
+    }
+
+    /// Somebody new listens: a beat with everything in it, at once.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.is_extension_wanted = true;
+        self.due = self.due.min(now);
+    }
+
+    /// A peer asks for these again: if the last extension was among them it is told anew with the next beat, because
+    /// the copy that we keep has none.
+    pub(super) fn notice_lost(&mut self, first: Seq, last: Seq) {
+        if self.extension_seq.is_some_and(|seq| (first..=last).contains(&seq)) {
+            self.is_extension_wanted = true;
+        }
+    }
+
+    /// Brings the announced dead time up to date; a change is announced at once.
+    pub(super) fn update_announced(&mut self, settings: &Settings, now: Instant) {
+        self.start_ends = self.start_ends.filter(|end| now < *end);
+        let starting = if self.start_ends.is_some() { START_GRACE } else { Duration::ZERO };
+        let restarting = if self.is_restarting { RESTART_GRACE } else { Duration::ZERO };
+        let announced = settings.deadtime + starting + restarting;
+        if announced != self.announced {
+            self.announced = announced;
+            self.due = self.due.min(now);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.start_ends.map_or(self.due, |end| self.due.min(end))
+    }
+
+    /// When the last status left and what dead time it announced.
+    pub(super) const fn last_said(&self) -> Option<(Instant, Duration)> {
+        self.last
+    }
+
+    /// The next beat is due one keepalive after this one was, so that small delays do not add up; after a long delay,
+    /// one keepalive from now.
+    fn schedule(&mut self, now: Instant, keepalive: Duration) {
+        let next = self.due + keepalive;
+        self.due = if self.due > now || next <= now { now + keepalive } else { next };
+    }
+}
+
+impl Comms {
+    /// Says `body` to `to`, or to all, on every open link. Gives it the next sequence number and keeps it for
+    /// retransmission, unless it is one of the `NS_` types, which have no number. A status is said with
+    /// [`Comms::beat`] and [`Comms::set_status`] only.
+    pub fn send(
+        &mut self,
+        settings: &Settings,
+        at: Stamp,
+        to: Option<NodeId>,
+        body: Body<'static>,
+        outbox: &mut Outbox,
+    ) {
+        self.send_about(settings, at, to, body, (None, None), outbox);
+    }
+
+    /// As [`Comms::send`], for the two messages that name something by number: the node that a `stonith` is about, the
+    /// group whose key an `ip-request-resp` carries.
+    pub fn send_about(
+        &mut self,
+        settings: &Settings,
+        at: Stamp,
+        to: Option<NodeId>,
+        body: Body<'static>,
+        (about, group): (Option<NodeId>, Option<GroupId>),
+        outbox: &mut Outbox,
+    ) {
+        debug_assert!(to.is_none_or(|node| usize::from(node.0) < settings.nodes.len()), "no such node");
+        let mut packet = Packet { to, seq: None, ts: at.wall, body, about, group };
+        if !is_unsequenced(&body) {
+            packet.seq = Some(self.ring.keep(packet, at.now));
+            self.warn_if_unacknowledged(at.now);
+        }
+        self.transmit(packet, outbox);
+    }
+
+    /// Hands a finished packet to every open link.
+    pub(super) fn transmit(&mut self, packet: Packet, outbox: &mut Outbox) {
+        let links = self.open_links;
+        if links.is_empty() {
+            return;
+        }
+        for link in links.iter() {
+            self.transmitted[usize::from(link.0)] += 1;
+        }
+        put(outbox, Action::Transmit { links, packet });
+    }
+
+    /// Whether a beat should leave now: a keepalive has passed, the announced dead time has changed, or somebody new
+    /// is to be told at once.
+    pub fn is_beat_due(&self, at: Stamp) -> bool {
+        at.now >= self.beats.due
+    }
+
+    /// Whether the next beat should carry the extension: every tenth one, and after something that makes a peer want
+    /// it. The caller adds it on every change besides.
+    pub const fn wants_extension(&self) -> bool {
+        self.beats.is_extension_wanted || self.beats.plain_in_a_row + 1 >= EXTENSION_EVERY
+    }
+
+    /// Sends a status, whether due or not, and schedules the next one.
+    pub fn beat(&mut self, settings: &Settings, at: Stamp, extension: Option<&Extension>, outbox: &mut Outbox) {
+        self.say_status(settings, at, extension, outbox);
+        self.beats.schedule(at.now, settings.keepalive);
+        if extension.is_some() {
+            self.beats.is_extension_wanted = false;
+            self.beats.plain_in_a_row = 0;
+            self.beats.extension_seq = Some(self.own_seq());
+        } else {
+            self.beats.plain_in_a_row = self.beats.plain_in_a_row.saturating_add(1);
+        }
+    }
+
+    /// Changes our own status word and says so at once, with a status that is no beat: the next beat is due as before.
+    pub fn set_status(&mut self, settings: &Settings, at: Stamp, status: NodeStatus, outbox: &mut Outbox) {
+        let local = self.local;
+        self.state_mut(local).peer.status = status;
+        self.say_status(settings, at, None, outbox);
+        self.beats.is_extension_wanted = true;
+        log::info!("Local status now set to: '{}'", status.word());
+    }
+
+    /// Our own status word.
+    pub fn status(&self) -> NodeStatus {
+        self.peer(self.local).status
+    }
+
+    /// The dead time that our statuses announce: `deadtime`, more while starting and before a restart.
+    pub const fn announced_deadtime(&self) -> Duration {
+        self.beats.announced
+    }
+
+    /// This node is about to start again (a new program, changed files): raises the announced dead time by 30 s and
+    /// announces it, so that peers wait (spec/wire.md 14.1).
+    pub fn prepare_restart(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox) {
+        self.beats.is_restarting = true;
+        self.beats.update_announced(settings, at.now);
+        self.beat(settings, at, None, outbox);
+    }
+
+    fn say_status(&mut self, settings: &Settings, at: Stamp, extension: Option<&Extension>, outbox: &mut Outbox) {
+        self.beats.update_announced(settings, at.now);
+        let announced = self.beats.announced;
+        let body = Body::Status {
+            status: Some(self.status()),
+            dead_ms: Some(u32::try_from(announced.as_millis()).unwrap_or(u32::MAX)),
+            has_protocol: true,
+            extension: extension.copied(),
+        };
+        self.send(settings, at, None, body, outbox);
+        self.beats.last = Some((at.now, announced));
+    }
+}
+
+/// Whether a message of this type has no sequence number.
+pub(super) fn is_unsequenced(body: &Body<'_>) -> bool {
+    match body {
+        Body::Ack { .. } | Body::RexmitRequest { .. } | Body::RexmitNak { .. } => true,
+        Body::Other { kind } => kind.starts_with("NS_"),
+        _ => false,
+    }
+}
