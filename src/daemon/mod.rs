@@ -1,5 +1,7 @@
 //! Waits, reads the clock, turns actions into calls.
 
+pub mod guardian_end;
+pub mod history;
 pub mod identity;
 pub mod log_pipe;
 pub mod logger;
