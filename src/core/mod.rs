@@ -31,6 +31,7 @@ pub mod limits;
 pub mod message;
 pub mod node;
 pub mod ownership;
+pub mod planted;
 pub mod settings;
 pub mod time;
 

@@ -1,26 +1,94 @@
 //! One node: communication and ownership behind one door.
 
-use super::comms::Outbox;
+use super::comms::{Comms, Happening, Happenings, Outbox};
+use super::ids::Seq;
+use super::message::NodeStatus;
+use super::ownership::{Context, Ownership};
 use super::settings::{Carried, Identity, Settings};
-use super::time::{Instant, Stamp};
-use super::{Action, Input};
+use super::time::{Duration, Instant, Stamp};
+use super::{Action, Event, Input};
+
+/// Shortest time between two beats that are sent because something changed.
+const NEWS_GAP: Duration = Duration::from_millis(10);
+/// Shortest time until the next deadline: what cannot be done yet is looked at again, without spinning.
+const DEADLINE_MIN: Duration = Duration::from_millis(20);
 
 /// The state machine of one node. See the [module](super) for the contract.
 #[derive(Debug)]
 pub struct Node {
     settings: Settings,
+    identity: Identity,
+    carried: Option<Carried>,
+    comms: Comms,
+    ownership: Ownership,
     outbox: Outbox,
+    last_job: u32,
+    last_stamp: Stamp,
+    has_begun: bool,
+    last_news: Option<Instant>,
+    has_news: bool,
 }
 
 impl Node {
     /// A node that has just started. It says nothing until the first [`Node::handle`].
-    pub fn new(settings: Settings, _identity: Identity, _carried: Option<Carried>, _at: Stamp) -> Self {
-        Self { settings, outbox: Outbox::new() }
+    pub fn new(settings: Settings, identity: Identity, carried: Option<Carried>, at: Stamp) -> Self {
+        let comms = Comms::new(&settings, identity, at);
+        let ownership = Ownership::new(&settings, carried.as_ref(), at);
+        Self {
+            settings,
+            identity,
+            carried,
+            comms,
+            ownership,
+            outbox: Outbox::new(),
+            // Jobs of an earlier engine may still end: theirs must not be taken for ours.
+            last_job: identity.generation.0 << 16,
+            last_stamp: at,
+            has_begun: false,
+            last_news: None,
+            has_news: false,
+        }
     }
 
-    /// Takes one input.
-    pub fn handle(&mut self, _at: Stamp, _input: Input<'_>) {
-        let _ = &self.settings;
+    /// Takes one input. Drain [`Node::poll_action`] afterwards.
+    pub fn handle(&mut self, at: Stamp, input: Input<'_>) {
+        self.last_stamp = at;
+        let mut happenings = Happenings::new();
+        self.comms.notice_lateness(&self.settings, at, &mut happenings);
+        if !self.has_begun {
+            self.begin(at);
+        }
+        let mut delivery = None;
+        match input {
+            Input::Tick => self.comms.tick(&self.settings, at, &mut self.outbox, &mut happenings),
+            Input::Received { link, message } => {
+                let from = self.comms.receive(&self.settings, at, link, message, &mut self.outbox, &mut happenings);
+                delivery = from.map(|from| (from, message));
+            }
+            Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
+            Input::JobDone { .. } | Input::Guardian { .. } | Input::Request { .. } => {}
+        }
+        let (mut cx, ownership) = self.split(at);
+        let seq = delivery_seq(input);
+        for happening in &happenings {
+            if let Happening::Late { by } = happening {
+                let ms = u32::try_from(by.as_millis()).unwrap_or(u32::MAX);
+                cx.act(Action::Event(Event::Late { ms }));
+            }
+            ownership.happened(&mut cx, *happening, seq);
+        }
+        if let Some((from, message)) = delivery {
+            ownership.message(&mut cx, from, seq, &message.body);
+        }
+        match input {
+            Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
+            Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),
+            Input::Request { id, request } => ownership.request(&mut cx, id, request),
+            Input::Tick | Input::Received { .. } | Input::LinkDevice { .. } => {}
+        }
+        ownership.reconcile(&mut cx);
+        ownership.note_finish(at.now);
+        self.beat(at);
     }
 
     /// The next thing to do; drain until `None` after every input.
@@ -29,7 +97,82 @@ impl Node {
     }
 
     /// When to call again with [`Input::Tick`] at the latest.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+    pub fn poll_timeout(&mut self) -> Instant {
+        let news = self.has_news.then(|| self.last_news.map_or(Instant::ZERO, |last| last + NEWS_GAP));
+        let at = self.last_stamp;
+        let (cx, ownership) = self.split(at);
+        let own = ownership.next_deadline(&cx);
+        let floor = at.now + DEADLINE_MIN;
+        let own = own.map(|deadline| if deadline <= at.now { floor } else { deadline });
+        let soonest = own.into_iter().chain(news).min();
+        let comms = self.comms.next_deadline();
+        soonest.map_or(comms, |deadline| deadline.min(comms))
+    }
+
+    /// What it was started with.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Who it is in this run.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Links and peers.
+    pub const fn comms(&self) -> &Comms {
+        &self.comms
+    }
+
+    /// Groups, alarms, hand-overs.
+    pub const fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    fn split(&mut self, at: Stamp) -> (Context<'_>, &mut Ownership) {
+        let cx = Context {
+            settings: &self.settings,
+            identity: self.identity,
+            at,
+            comms: &mut self.comms,
+            outbox: &mut self.outbox,
+            last_job: &mut self.last_job,
+        };
+        (cx, &mut self.ownership)
+    }
+
+    fn begin(&mut self, at: Stamp) {
+        self.has_begun = true;
+        self.comms.beat(&self.settings, at, None, &mut self.outbox);
+        self.comms.set_status(&self.settings, at, NodeStatus::Up, &mut self.outbox);
+        let carried = self.carried.take();
+        let (mut cx, ownership) = self.split(at);
+        ownership.begin(&mut cx, carried.as_ref());
+    }
+
+    /// Sends the heartbeat when it is due, and at once when there are news for the partner.
+    fn beat(&mut self, at: Stamp) {
+        self.has_news |= self.ownership.take_wants_extension();
+        let may_tell = self.last_news.is_none_or(|last| at.now >= last + NEWS_GAP);
+        let is_news_due = self.has_news && may_tell;
+        if !self.comms.is_beat_due(at) && !is_news_due {
+            return;
+        }
+        let (cx, ownership) = self.split(at);
+        let is_wanted = is_news_due || cx.comms.wants_extension();
+        let extension = is_wanted.then(|| ownership.extension(&cx));
+        self.comms.beat(&self.settings, at, extension.as_ref(), &mut self.outbox);
+        if is_wanted {
+            self.has_news = false;
+            self.last_news = Some(at.now);
+        }
+    }
+}
+
+/// The number of the message that came in; zero for everything without one.
+fn delivery_seq(input: Input<'_>) -> Seq {
+    match input {
+        Input::Received { message, .. } => message.seq.unwrap_or_default(),
+        _ => Seq(0),
     }
 }

@@ -1,1 +1,0 @@
-//! Ownership: which groups run here, who may take what, and when.

@@ -1,0 +1,164 @@
+//! Standing alarms, and the count of moves that latches.
+
+use super::{Context, Ownership};
+use crate::core::ids::LinkId;
+use crate::core::message::{GroupState, NodeStatus};
+use crate::core::settings::{Settings, TakeoverPolicy};
+use crate::core::time::{Duration, Instant};
+use crate::core::{Action, Alarm, Alarms, Cause, Event};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Moves remembered; `moves_per_hour` counts no further.
+const MOVES_KEPT: usize = 32;
+
+/// When groups moved lately without a death or an operator behind it.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    at: heapless::Deque<Instant, MOVES_KEPT>,
+}
+
+impl Moves {
+    fn note(&mut self, now: Instant) {
+        if self.at.is_full() {
+            self.at.pop_front();
+        }
+        let is_full = self.at.push_back(now).is_err();
+        debug_assert!(!is_full);
+    }
+
+    pub(super) fn is_latched(&self, settings: &Settings, now: Instant) -> bool {
+        let limit = usize::from(settings.moves_per_hour).min(MOVES_KEPT);
+        limit != 0 && self.at.iter().filter(|at| now.since(**at) < HOUR).count() >= limit
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.at.clear();
+    }
+}
+
+impl Alarms {
+    /// Whether this alarm stands.
+    pub fn contains(&self, alarm: Alarm) -> bool {
+        match alarm {
+            Alarm::OneWayLink(link) => self.one_way.contains(link),
+            Alarm::SplitBrain(group) => self.split_brain.contains(group),
+            Alarm::StartFailed(group) => self.start_failed.contains(group),
+            Alarm::StopFailed(group) => self.stop_failed.contains(group),
+            plain => self.plain & plain_bit(plain) != 0,
+        }
+    }
+
+    fn set(&mut self, alarm: Alarm, is_raised: bool) {
+        macro_rules! change {
+            ($set:expr, $id:expr) => {
+                if is_raised { $set.insert($id) } else { $set.remove($id) }
+            };
+        }
+        match alarm {
+            Alarm::OneWayLink(link) => change!(self.one_way, link),
+            Alarm::SplitBrain(group) => change!(self.split_brain, group),
+            Alarm::StartFailed(group) => change!(self.start_failed, group),
+            Alarm::StopFailed(group) => change!(self.stop_failed, group),
+            plain if is_raised => self.plain |= plain_bit(plain),
+            plain => self.plain &= !plain_bit(plain),
+        }
+    }
+
+    /// All that stand.
+    pub fn iter(&self) -> impl Iterator<Item = Alarm> + '_ {
+        const PLAIN: [Alarm; 9] = [
+            Alarm::LastLink,
+            Alarm::ConfigDiffers,
+            Alarm::ResourcesDiffer,
+            Alarm::Unfenced,
+            Alarm::NeedsOperator,
+            Alarm::MovesLatched,
+            Alarm::Held,
+            Alarm::NoGuardian,
+            Alarm::MessagesLost,
+        ];
+        PLAIN
+            .into_iter()
+            .filter(|alarm| self.contains(*alarm))
+            .chain(self.one_way.iter().map(Alarm::OneWayLink))
+            .chain(self.split_brain.iter().map(Alarm::SplitBrain))
+            .chain(self.start_failed.iter().map(Alarm::StartFailed))
+            .chain(self.stop_failed.iter().map(Alarm::StopFailed))
+    }
+}
+
+const fn plain_bit(alarm: Alarm) -> u16 {
+    match alarm {
+        Alarm::LastLink => 1,
+        Alarm::ConfigDiffers => 1 << 1,
+        Alarm::ResourcesDiffer => 1 << 2,
+        Alarm::Unfenced => 1 << 3,
+        Alarm::NeedsOperator => 1 << 4,
+        Alarm::MovesLatched => 1 << 5,
+        Alarm::Held => 1 << 6,
+        Alarm::NoGuardian => 1 << 7,
+        Alarm::MessagesLost => 1 << 8,
+        Alarm::OneWayLink(_) | Alarm::SplitBrain(_) | Alarm::StartFailed(_) | Alarm::StopFailed(_) => 0,
+    }
+}
+
+impl Ownership {
+    /// Raises or clears an alarm; returns whether that changed anything.
+    pub(super) fn raise(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) -> bool {
+        if self.alarms.contains(alarm) == is_raised {
+            return false;
+        }
+        self.alarms.set(alarm, is_raised);
+        if is_raised {
+            log::warn!("alarm: {alarm:?}");
+        } else {
+            log::info!("alarm over: {alarm:?}");
+        }
+        cx.act(Action::Event(Event::Alarm { alarm, is_raised }));
+        true
+    }
+
+    /// Counts a move that neither a death nor an operator has caused.
+    pub(super) fn note_move(&mut self, cx: &Context<'_>, cause: Cause) {
+        if matches!(cause, Cause::Failback | Cause::StartFailure) {
+            self.moves.note(cx.at.now);
+        }
+    }
+
+    /// Alarms that follow from what can be seen at any moment.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+        self.watch_files(cx);
+        self.watch_links(cx);
+        let needs_operator = cx.settings.takeover_policy == TakeoverPolicy::Safe
+            && self.partner_status(cx) == Some(NodeStatus::Dead)
+            && !self.partner.has_left
+            && !self.partner.is_vouched_off
+            && self.groups.iter().any(|group| !group.is_claimed() && group.state() != GroupState::Unknown);
+        self.raise(cx, Alarm::NeedsOperator, needs_operator);
+    }
+
+    fn watch_files(&mut self, cx: &mut Context<'_>) {
+        let Some(partner) = cx.settings.partner else { return };
+        let Some(extension) = cx.comms.peer(partner).extension.as_ref() else { return };
+        let config_differs = extension.config_digest != cx.settings.config_digest;
+        let resources_differ = extension.resources_digest != cx.settings.resources_digest;
+        self.raise(cx, Alarm::ConfigDiffers, config_differs);
+        self.raise(cx, Alarm::ResourcesDiffer, resources_differ);
+    }
+
+    fn watch_links(&mut self, cx: &mut Context<'_>) {
+        let Some(partner) = cx.settings.partner else { return };
+        let (is_alive, up) = (cx.comms.is_alive(partner), cx.comms.links_up(partner));
+        self.raise(cx, Alarm::LastLink, is_alive && cx.settings.links.len() > 1 && up.len() == 1);
+        let heard_there = cx.comms.peer(partner).extension.as_ref().filter(|extension| {
+            // Without the same number of links nobody can tell which belongs to which.
+            usize::from(extension.link_count) == cx.settings.links.len()
+        });
+        let Some(extension) = heard_there.filter(|_| is_alive).copied() else { return };
+        let dead_ms = u32::try_from(cx.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
+        for (id, link) in (0..).map(LinkId).zip(extension.links.iter().take(cx.settings.links.len())) {
+            let is_one_way = up.contains(id) && link.age_ms > dead_ms && extension.hears_partner;
+            self.raise(cx, Alarm::OneWayLink(id), is_one_way);
+        }
+    }
+}

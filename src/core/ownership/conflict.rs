@@ -1,0 +1,148 @@
+//! Two holders meet (design.md rule 1): who lets go.
+
+use super::{Context, Group, Ownership};
+use crate::core::ids::{GroupId, GroupSet};
+use crate::core::message::Extension;
+use crate::core::settings::SplitBrainLoser;
+use crate::core::time::{Duration, Instant};
+use crate::core::{Alarm, Cause};
+
+/// How long a Heartbeat that comes back after a partition may take to begin dropping its resources: it does so 2 s
+/// after the heal (spec/resources.md section 13); then it did not see the partition, and we are the ones to let go.
+const HEARTBEAT_DROP_TIME: Duration = Duration::from_secs(10);
+/// Shortest time for which a partner may claim without hearing us before we let go (rule 1b).
+const DEAF_TIME_MIN: Duration = Duration::from_millis(500);
+
+/// What has to last before it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Conflict {
+    /// Since when the partner claims what we claim, without hearing us.
+    deaf_since: Option<Instant>,
+    /// Since when the bits of a Heartbeat claim what we claim.
+    bits_since: Option<Instant>,
+}
+
+impl Conflict {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What one comparison with the partner's claims says.
+enum Verdict {
+    Keep,
+    Release,
+}
+
+impl Ownership {
+    /// Looks for groups that both nodes claim, and lets go of those that are ours to let go.
+    pub(super) fn resolve_conflicts(&mut self, cx: &mut Context<'_>) {
+        if !self.is_partner_alive(cx) || self.partner.has_left {
+            self.conflict.clear();
+            return;
+        }
+        match self.partner_extension(cx).copied() {
+            Some(extension) => self.resolve_claims(cx, &extension),
+            None => self.resolve_bits(cx),
+        }
+    }
+
+    /// Between nullbeats: per group.
+    fn resolve_claims(&mut self, cx: &mut Context<'_>, extension: &Extension) {
+        self.conflict.bits_since = None;
+        let ours: GroupSet = self.groups.iter().filter(|group| group.is_announced()).map(Group::id).collect();
+        let both = ours & extension.claims;
+        let is_heard = extension.hears_partner && extension.echo_generation == cx.identity.generation;
+        if both.is_empty() || is_heard {
+            self.conflict.deaf_since = None;
+        } else if self.conflict.deaf_since.is_none() {
+            self.conflict.deaf_since = Some(cx.at.now);
+        }
+        let is_deaf = self.deaf_deadline(cx).is_some_and(|at| at <= cx.at.now);
+        for id in ours.iter() {
+            let index = usize::from(id.0);
+            let is_there = both.contains(id);
+            // The partner said it after having heard of our claim: it is no echo of a hand-over that has just ended.
+            let is_confirmed = is_there && is_heard && extension.echo_seq >= self.claim_seq[index];
+            if is_confirmed || (is_there && is_deaf) {
+                self.meet(cx, id, extension, is_deaf);
+            } else if !is_there {
+                self.raise(cx, Alarm::SplitBrain(id), false);
+            }
+        }
+        if both.is_empty() && self.is_yielding && is_heard {
+            self.is_yielding = false;
+            self.wants_extension = true;
+        }
+    }
+
+    fn meet(&mut self, cx: &mut Context<'_>, id: GroupId, extension: &Extension, is_deaf: bool) {
+        if self.raise(cx, Alarm::SplitBrain(id), true) {
+            log::error!("Both machines own our resources! (group {})", id.0);
+        }
+        let verdict = if is_deaf {
+            Verdict::Release
+        } else if self.is_yielding != extension.is_yielding {
+            if self.is_yielding { Verdict::Release } else { Verdict::Keep }
+        } else if self.is_fixed_loser(cx, id) {
+            Verdict::Release
+        } else {
+            Verdict::Keep
+        };
+        if matches!(verdict, Verdict::Release) {
+            log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
+            self.groups[usize::from(id.0)].release(cx, Cause::SplitBrain);
+            self.wants_extension = true;
+        }
+    }
+
+    fn is_fixed_loser(&self, cx: &Context<'_>, id: GroupId) -> bool {
+        match cx.settings.split_brain_loser {
+            SplitBrainLoser::NotPreferred => !self.is_preferred(cx, id),
+            SplitBrainLoser::Node(node) => node == cx.settings.local,
+        }
+    }
+
+    /// Towards a Heartbeat: it drops everything by itself when it had lost us too.
+    fn resolve_bits(&mut self, cx: &mut Context<'_>) {
+        self.conflict.deaf_since = None;
+        let theirs = self.partner.holds.swapped();
+        let ours = self.wire_holds();
+        let is_meeting = self.handover.is_none()
+            && self.partner.is_known
+            && ((ours.local && theirs.local) || (ours.foreign && theirs.foreign));
+        if !is_meeting {
+            self.conflict.bits_since = None;
+            return;
+        }
+        if self.conflict.bits_since.is_none() {
+            self.conflict.bits_since = Some(cx.at.now);
+            let whose = if ours.local && theirs.local { "our" } else { "foreign" };
+            log::error!("Both machines own {whose} resources!");
+        }
+        let is_over = self.bits_deadline().is_some_and(|at| at <= cx.at.now);
+        for index in 0..self.groups.len() {
+            let id = self.groups[index].id();
+            if !self.groups[index].is_announced() || !self.is_in(cx, theirs, id) {
+                continue;
+            }
+            self.raise(cx, Alarm::SplitBrain(id), true);
+            if is_over || self.is_yielding {
+                log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
+                self.groups[index].release(cx, Cause::SplitBrain);
+            }
+        }
+    }
+
+    fn deaf_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        self.conflict.deaf_since.map(|since| since + cx.settings.keepalive.saturating_mul(3).max(DEAF_TIME_MIN))
+    }
+
+    fn bits_deadline(&self) -> Option<Instant> {
+        self.conflict.bits_since.map(|since| since + HEARTBEAT_DROP_TIME)
+    }
+
+    pub(super) fn conflict_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        [self.deaf_deadline(cx), self.bits_deadline()].into_iter().flatten().min()
+    }
+}

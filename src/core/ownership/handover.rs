@@ -1,0 +1,414 @@
+//! The standby handshake (spec/resources.md section 11): how groups move between two live nodes.
+//!
+//! ```text
+//!   giver   Asked ──other──▶ Releasing ──stops end, done──▶ Released ──done──▶ None
+//!   taker   Agreed ──────────────────────────done─────────▶ Acquiring ──starts end, done──▶ None
+//! ```
+
+use super::permit::Permit;
+use super::{Context, Ownership, Phase};
+use crate::core::ids::{GroupSet, NodeId, RequestId, Seq};
+use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StandbyWord};
+use crate::core::planted::{Bug, is_planted};
+use crate::core::settings::AutoFailback;
+use crate::core::time::{Duration, Instant};
+use crate::core::{Alarm, Cause, Failure, Outcome, Refusal};
+
+/// How long an unanswered request stands (spec/resources.md 11.2).
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long scripts may take on either side (spec/resources.md 11.2).
+const SCRIPT_TIME: Duration = Duration::from_secs(3600);
+
+/// One hand-over between the two nodes. Sets are from the view of the node that gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// None under way.
+    None,
+    /// We have asked to give and wait for `other`.
+    Asked(Giving),
+    /// Our stops run.
+    Releasing(Giving),
+    /// We have said `done` and wait for the partner's.
+    Released(Giving),
+    /// The partner has asked, we have said `other` and wait for its `done`.
+    Agreed(Taking),
+    /// Our starts run.
+    Acquiring(Taking),
+}
+
+/// The giver's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Giving {
+    set: Holds,
+    groups: GroupSet,
+    is_partial: bool,
+    after_failure: bool,
+    cause: Cause,
+    request: Option<RequestId>,
+    until: Instant,
+}
+
+/// The taker's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taking {
+    set: Holds,
+    groups: GroupSet,
+    after_failure: bool,
+    /// The giver has announced that its release begins.
+    is_confirmed: bool,
+    until: Instant,
+}
+
+impl Handover {
+    /// Whether none is under way.
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Whether the partner is giving and has not said `done`.
+    pub(super) const fn is_partner_releasing(&self) -> bool {
+        matches!(self, Self::Agreed(_))
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::None | Self::Acquiring(_) => None,
+            Self::Asked(giving) | Self::Releasing(giving) | Self::Released(giving) => Some(giving.until),
+            Self::Agreed(taking) => Some(taking.until),
+        }
+    }
+
+    /// For people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Asked(_) => "asked",
+            Self::Releasing(_) => "releasing",
+            Self::Released(_) => "released",
+            Self::Agreed(_) => "agreed",
+            Self::Acquiring(_) => "acquiring",
+        }
+    }
+}
+
+impl Ownership {
+    /// Whether a hand-over to the partner could begin now.
+    pub(super) fn can_hand_over(&self, cx: &Context<'_>) -> bool {
+        self.refusal(cx).is_none()
+    }
+
+    /// Why no hand-over can begin now.
+    pub(super) fn refusal(&self, cx: &Context<'_>) -> Option<Refusal> {
+        Some(match self.phase {
+            Phase::Leaving(_) => Refusal::ShuttingDown,
+            _ if cx.settings.partner.is_none() => Refusal::NoPart,
+            _ if !self.has_guardian => Refusal::NoGuardian,
+            _ if !self.is_partner_alive(cx)
+                || self.partner.has_left
+                || self.partner_status(cx) != Some(NodeStatus::Active) =>
+            {
+                Refusal::PartnerAbsent
+            }
+            Phase::Waiting | Phase::Starting | Phase::Settling { .. } => Refusal::LocalInFlux,
+            Phase::Stable if !self.handover.is_none() => Refusal::LocalInFlux,
+            Phase::Stable if !self.partner.is_stable => Refusal::PartnerInFlux,
+            Phase::Stable => return None,
+        })
+    }
+
+    /// Asks the partner to take `groups`, which belong to the sides of `set`.
+    pub(super) fn offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        set: Holds,
+        groups: GroupSet,
+        cause: Cause,
+        request: Option<RequestId>,
+    ) {
+        let is_partial = groups != self.groups_of(cx, set) && self.partner_extension(cx).is_some();
+        let groups = if is_partial { groups } else { self.groups_of(cx, set) };
+        let after_failure = cause == Cause::StartFailure;
+        log::info!("{} wants to go standby [{}]", cx.local_name(), set.word());
+        let only = is_partial.then_some(groups);
+        cx.send(None, Body::AskResources { set, word: StandbyWord::Me, only, after_failure });
+        let until = cx.at.now + ANSWER_TIME;
+        self.handover = Handover::Asked(Giving { set, groups, is_partial, after_failure, cause, request, until });
+        self.wants_extension = true;
+    }
+
+    /// A group that did not start here is offered to the partner once.
+    pub(super) fn offer_failed(&mut self, cx: &mut Context<'_>) -> bool {
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            if group.state() != GroupState::StartFailed || !group.is_claimed() || group.was_offered || group.is_refugee
+            {
+                continue;
+            }
+            let id = group.id();
+            if self.partner_extension(cx).is_some_and(|extension| {
+                matches!(extension.groups[usize::from(id.0)], GroupState::StartFailed | GroupState::StopFailed)
+            }) {
+                continue;
+            }
+            self.groups[index].was_offered = true;
+            let set = if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN };
+            self.note_move(cx, Cause::StartFailure);
+            self.offer(cx, set, GroupSet::only(id), Cause::StartFailure, None);
+            return true;
+        }
+        false
+    }
+
+    /// Guests go home when their preferred node has been stable for `failback_delay`.
+    pub(super) fn fail_back(&mut self, cx: &mut Context<'_>) {
+        if cx.settings.auto_failback == AutoFailback::Off {
+            return;
+        }
+        let Some(since) = self.partner_stable_since else { return };
+        if cx.at.now < since + cx.settings.failback_delay {
+            return;
+        }
+        let guests: GroupSet = self
+            .groups
+            .iter()
+            .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy())
+            .map(super::Group::id)
+            .collect();
+        let has_phantom = self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty();
+        if guests.is_empty() && !has_phantom {
+            return;
+        }
+        if !guests.is_empty() {
+            self.note_move(cx, Cause::Failback);
+        }
+        self.offer(cx, Holds::FOREIGN, guests, Cause::Failback, None);
+    }
+
+    /// One message of the handshake.
+    pub(super) fn heard_ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        (from, seq): (NodeId, Seq),
+        set: Holds,
+        word: StandbyWord,
+        only: Option<GroupSet>,
+        after_failure: bool,
+    ) {
+        let name = cx.node_name(from);
+        match (self.handover, word) {
+            (Handover::None, StandbyWord::Me) => self.heard_me(cx, set, only, after_failure),
+            (Handover::Asked(giving), StandbyWord::Me) if self.yields_to(cx, from) => {
+                // Both asked at once: the node that comes first in the order of names gives way.
+                self.end_request(cx, giving.request, Outcome::Refused(Refusal::PartnerInFlux));
+                self.handover = Handover::None;
+                self.heard_me(cx, set, only, after_failure);
+            }
+            (_, StandbyWord::Me) => {
+                log::warn!("Standby in progress- new request from {name} ignored");
+            }
+            (Handover::Asked(giving), StandbyWord::Other) => self.release_for(cx, giving),
+            (Handover::Agreed(taking), StandbyWord::Done) => self.acquire_from(cx, taking),
+            (Handover::Released(giving), StandbyWord::Done) => {
+                // An extension that left before this word does not show what the partner has just taken.
+                self.outdated_seq = seq;
+                self.given(cx, giving);
+            }
+            (handover, word) => {
+                log::debug!("Ignored standby message '{word:?}' from {name} in state {}", handover.name());
+            }
+        }
+    }
+
+    fn yields_to(&self, cx: &Context<'_>, from: NodeId) -> bool {
+        cx.local_name() < cx.node_name(from)
+    }
+
+    fn heard_me(&mut self, cx: &mut Context<'_>, set: Holds, only: Option<GroupSet>, after_failure: bool) {
+        let name = cx.partner_name();
+        log::info!("{name} wants to go standby [{}]", set.word());
+        if self.phase != Phase::Stable || !self.has_guardian || self.is_held {
+            log::warn!("standby message [{}] from {name} ignored.  local resources in flux.", set.word());
+            return;
+        }
+        let ours = self.groups_of(cx, set.swapped());
+        let groups = only.map_or(ours, |only| only & ours);
+        let until = cx.at.now + ANSWER_TIME;
+        let taking = Taking { set, groups, after_failure, is_confirmed: false, until };
+        self.partner.is_stable = false;
+        cx.send(None, Body::AskResources { set, word: StandbyWord::Other, only, after_failure });
+        self.handover = Handover::Agreed(taking);
+        self.wants_extension = true;
+        if is_planted(Bug::StartBeforeDone) {
+            self.acquire_from(cx, taking);
+        }
+    }
+
+    /// The giver has begun: from now on its scripts set the pace.
+    pub(super) fn handover_confirmed(&mut self, cx: &Context<'_>) {
+        if let Handover::Agreed(taking) = &mut self.handover {
+            taking.is_confirmed = true;
+            taking.until = cx.at.now + SCRIPT_TIME;
+        }
+    }
+
+    fn release_for(&mut self, cx: &mut Context<'_>, giving: Giving) {
+        log::info!("standby: {} can take our {} resources", cx.partner_name(), giving.set.word());
+        log::info!("give up {} HA resources (standby).", giving.set.word());
+        for id in giving.groups.iter() {
+            if let Some(group) = self.groups.get_mut(usize::from(id.0)) {
+                group.release(cx, giving.cause);
+                if is_planted(Bug::DropClaimsEarly) {
+                    group.forget_claim(cx);
+                }
+            }
+        }
+        if giving.set.local {
+            self.phantom.local = false;
+        }
+        if giving.set.foreign {
+            self.phantom.foreign = false;
+        }
+        self.send_resource(cx, ResourceInfo::Standby);
+        self.handover = Handover::Releasing(Giving { until: cx.at.now + SCRIPT_TIME, ..giving });
+        self.note_decision(cx, giving.cause);
+        self.handover_step(cx);
+    }
+
+    /// Looks whether scripts have ended or time is up.
+    pub(super) fn handover_step(&mut self, cx: &mut Context<'_>) {
+        match self.handover {
+            Handover::None => {}
+            Handover::Asked(giving) if giving.until <= cx.at.now => {
+                log::warn!("No reply to standby request.  Standby request cancelled.");
+                self.handover = Handover::None;
+                self.end_request(cx, giving.request, Outcome::Refused(Refusal::NoAnswer));
+            }
+            Handover::Agreed(taking) if taking.until <= cx.at.now => {
+                log::warn!("{} asked to go standby and did not begin: forgotten", cx.partner_name());
+                self.handover = Handover::None;
+            }
+            Handover::Released(giving) if giving.until <= cx.at.now => {
+                log::error!("{} did not finish its takeover within an hour", cx.partner_name());
+                self.outdated_seq = cx.settings.partner.map_or(Seq(0), |partner| cx.comms.peer(partner).highest_seq);
+                self.handover = Handover::None;
+                self.end_request(cx, giving.request, Outcome::Refused(Refusal::NoAnswer));
+            }
+            Handover::Releasing(giving) => self.releasing_step(cx, giving),
+            Handover::Acquiring(taking) => self.acquiring_step(cx, taking),
+            Handover::Asked(_) | Handover::Agreed(_) | Handover::Released(_) => {}
+        }
+    }
+
+    fn releasing_step(&mut self, cx: &mut Context<'_>, giving: Giving) {
+        let (mut is_busy, mut failed) = (false, None);
+        for group in self.groups.iter().filter(|group| giving.groups.contains(group.id())) {
+            is_busy |= group.is_busy();
+            if group.state() == GroupState::StopFailed {
+                failed = Some(group.id());
+            }
+        }
+        if is_busy && !is_planted(Bug::DropClaimsEarly) {
+            return;
+        }
+        if let Some(id) = failed {
+            // Nothing may be started over there: what has been stopped comes back here, the rest waits for a person.
+            log::error!("group {} could not be stopped: the hand-over is off", id.0);
+            self.handover = Handover::None;
+            self.end_request(cx, giving.request, Outcome::Failed(Failure::Stop(id)));
+            for id in giving.groups.iter() {
+                if self.groups[usize::from(id.0)].state() == GroupState::Stopped {
+                    self.acquire(cx, id, Permit::never_given_away(), Cause::Script);
+                }
+            }
+            return;
+        }
+        log::info!("{} HA resource release completed (standby).", giving.set.word());
+        let only = giving.is_partial.then_some(giving.groups);
+        let after_failure = giving.after_failure;
+        cx.send(None, Body::AskResources { set: giving.set, word: StandbyWord::Done, only, after_failure });
+        log::info!("Local standby process completed [{}].", giving.set.word());
+        self.handover = Handover::Released(Giving { until: cx.at.now + SCRIPT_TIME, ..giving });
+        self.wants_extension = true;
+    }
+
+    fn acquire_from(&mut self, cx: &mut Context<'_>, taking: Taking) {
+        let word = taking.set.word();
+        log::info!("standby: acquire [{word}] resources from {}", cx.partner_name());
+        log::info!("acquire {} HA resources (standby).", taking.set.swapped().word());
+        self.partner.releasing = self.partner.releasing.minus(taking.set);
+        self.partner.holds = self.partner.holds.minus(taking.set);
+        let cause = match taking.set {
+            _ if taking.after_failure => Cause::StartFailure,
+            Holds::FOREIGN => Cause::Failback,
+            _ => Cause::Operator,
+        };
+        self.note_decision(cx, cause);
+        for id in taking.groups.iter() {
+            let group = &self.groups[usize::from(id.0)];
+            if !group.is_claimed() && !group.is_busy() {
+                self.acquire(cx, id, Permit::released_by_partner(), cause);
+            }
+        }
+        if taking.set.foreign {
+            self.phantom.local = true;
+        }
+        if taking.set.local {
+            self.phantom.foreign = true;
+        }
+        self.handover = Handover::Acquiring(taking);
+        self.handover_step(cx);
+    }
+
+    fn acquiring_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
+        if self.groups.iter().any(|group| taking.groups.contains(group.id()) && group.is_busy()) {
+            return;
+        }
+        let word = taking.set.word();
+        log::info!("{} HA resource acquisition completed (standby).", taking.set.swapped().word());
+        log::info!("Standby resource acquisition done [{word}].");
+        cx.send(
+            None,
+            Body::AskResources {
+                set: taking.set,
+                word: StandbyWord::Done,
+                only: None,
+                after_failure: taking.after_failure,
+            },
+        );
+        self.handover = Handover::None;
+        self.send_resource(cx, ResourceInfo::None);
+    }
+
+    fn given(&mut self, cx: &mut Context<'_>, giving: Giving) {
+        let word = giving.set.word();
+        log::info!("Other node completed standby takeover of {word} resources.");
+        self.handover = Handover::None;
+        self.partner.holds = self.partner.holds.union(giving.set.swapped());
+        let failed = self.partner_extension(cx).and_then(|extension| {
+            giving.groups.iter().find(|id| extension.groups[usize::from(id.0)] == GroupState::StartFailed)
+        });
+        let outcome = failed.map_or(Outcome::Done, |id| Outcome::Failed(Failure::Start(id)));
+        self.end_request(cx, giving.request, outcome);
+        self.raise(cx, Alarm::MovesLatched, self.moves.is_latched(cx.settings, cx.at.now));
+        self.send_resource(cx, ResourceInfo::None);
+    }
+
+    /// The partner is gone, or starts anew, in the middle of a hand-over.
+    pub(super) fn handover_lost(&mut self, cx: &mut Context<'_>) {
+        let (Handover::Asked(giving) | Handover::Releasing(giving) | Handover::Released(giving)) = self.handover else {
+            return;
+        };
+        self.end_request(cx, giving.request, Outcome::Failed(Failure::PartnerDied));
+    }
+
+    /// The partner's operator wants groups from us.
+    pub(super) fn heard_takeover(&mut self, cx: &mut Context<'_>, set: Option<Holds>) {
+        let set = set.map_or(Holds::ALL, Holds::swapped);
+        if let Some(refusal) = self.refusal(cx) {
+            log::warn!("{} wants our {} resources: refused ({refusal:?})", cx.partner_name(), set.word());
+            return;
+        }
+        let groups = self.groups_of(cx, set);
+        self.offer(cx, set, groups, Cause::Operator, None);
+    }
+}

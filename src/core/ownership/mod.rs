@@ -1,0 +1,508 @@
+//! Ownership: which groups run here, who may take what, and when.
+//!
+//! State is kept per group; the two bits that Heartbeat's wire knows (`local`, `foreign`) are derived from it. Messages
+//! and job ends only change *facts* (what the partner holds, what runs here). After each input [`Ownership::reconcile`]
+//! looks at the facts and does what they call for, so that no decision depends on the order in which news arrived.
+//!
+//! ```text
+//!   facts                      reconcile, after every input            actions
+//!   partner holds / is dead ─▶ conflict: two holders?  ──────────────▶ release
+//!   groups run / failed     ─▶ phase: may we judge yet?
+//!   operator asked          ─▶ acquire: a permit for an unclaimed group? ─▶ start
+//!                              hand-over: due to go home, to be offered? ─▶ ask_resources
+//! ```
+
+mod alarms;
+mod conflict;
+mod group;
+mod handover;
+mod leaving;
+mod negotiation;
+mod permit;
+mod requests;
+mod view;
+
+pub use group::Group;
+pub use handover::Handover;
+pub use view::LastMove;
+
+use super::comms::{Comms, Happening, Outbox};
+use super::ids::{GroupId, GroupSet, JobId, NodeId, Seq};
+use super::limits::{GROUPS_MAX, REQUESTS_MAX};
+use super::message::{Body, Extension, GroupState, Holds, NodeStatus};
+use super::settings::{Carried, Identity, Settings, TakeoverPolicy};
+use super::time::{Duration, Instant, Stamp};
+use super::{Action, Alarm, Alarms, Cause, JobOutcome, Order};
+
+use permit::Permit;
+use requests::Waiting;
+
+/// How long two starting nodes wait for each other (spec/resources.md 9.2: 10 s from the first `resource`).
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// What ownership needs of the rest while it works.
+pub(super) struct Context<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) identity: Identity,
+    pub(super) at: Stamp,
+    pub(super) comms: &'a mut Comms,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) last_job: &'a mut u32,
+}
+
+impl Context<'_> {
+    fn next_job(&mut self) -> JobId {
+        *self.last_job = self.last_job.wrapping_add(1);
+        JobId(*self.last_job)
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        let is_full = self.outbox.push_back(action).is_err();
+        assert!(!is_full, "the driver drains after each input, and one input causes fewer actions than fit");
+    }
+
+    /// Whether this node has a say in who owns what. A third node only communicates.
+    fn takes_part(&self) -> bool {
+        self.settings.partner.is_some() || self.settings.nodes.len() == 1
+    }
+
+    fn send(&mut self, to: Option<NodeId>, body: Body<'static>) {
+        self.comms.send(self.settings, self.at, to, body, self.outbox);
+    }
+
+    fn partner_name(&self) -> &str {
+        self.settings.partner.map_or("", |partner| self.node_name(partner))
+    }
+
+    fn local_name(&self) -> &str {
+        self.node_name(self.settings.local)
+    }
+
+    fn node_name(&self, node: NodeId) -> &str {
+        self.settings.nodes.get(usize::from(node.0)).map_or("", |name| name.as_str())
+    }
+}
+
+/// How far this node has come in agreeing with its partner (spec/resources.md section 8, `rstate`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Communication is not up: nothing may be decided.
+    Waiting,
+    /// `starting` is said; the partner's holdings are not known.
+    Starting,
+    /// The partner starts too: wait for its being stable, at most until then.
+    Settling {
+        /// When to take our own groups all the same.
+        take_at: Instant,
+    },
+    /// Decisions are taken as facts change.
+    Stable,
+    /// Going down, see [`leaving`].
+    Leaving(leaving::Leaving),
+}
+
+impl Phase {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Settling { .. } => "settling",
+            Self::Stable => "stable",
+            Self::Leaving(_) => "leaving",
+        }
+    }
+}
+
+/// What we believe of the partner's holdings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Partner {
+    /// Its last announcement, in its words.
+    holds: Holds,
+    /// Announced as given up, but the release is not confirmed (spec/resources.md section 22, weakness 1).
+    releasing: Holds,
+    /// It has told its holdings in this generation.
+    is_known: bool,
+    /// It has told that nothing moves there.
+    is_stable: bool,
+    /// It has released everything and takes nothing until it starts again (`shutdone`).
+    has_left: bool,
+    /// An operator vouches for its being off; ends when it is heard again.
+    is_vouched_off: bool,
+    /// Sequence number of the `resource` message applied last.
+    resource_seq: Seq,
+}
+
+impl Partner {
+    const UNKNOWN: Self = Self {
+        holds: Holds::NONE,
+        releasing: Holds::NONE,
+        is_known: false,
+        is_stable: false,
+        has_left: false,
+        is_vouched_off: false,
+        resource_seq: Seq(0),
+    };
+}
+
+/// Everything about who owns what.
+#[derive(Debug)]
+pub struct Ownership {
+    groups: heapless::Vec<Group, GROUPS_MAX>,
+    /// Of our own claim on each group: the first of our sequence numbers that may have told of it.
+    claim_seq: [Seq; GROUPS_MAX],
+    /// Of each group, whether this node is its preferred one.
+    wire_side: heapless::Vec<bool, GROUPS_MAX>,
+    /// The bits of a side that has no groups: they follow the protocol although nothing runs.
+    phantom: Holds,
+    phase: Phase,
+    partner: Partner,
+    handover: Handover,
+    conflict: conflict::Conflict,
+    waiting: heapless::Vec<Waiting, REQUESTS_MAX>,
+    alarms: Alarms,
+    moves: alarms::Moves,
+    has_guardian: bool,
+    is_held: bool,
+    is_yielding: bool,
+    /// What the last `resource` message said.
+    said: Option<(Holds, bool)>,
+    /// The extension should go out at once.
+    wants_extension: bool,
+    /// When the partner became stable, for `failback_delay`.
+    partner_stable_since: Option<Instant>,
+    last_move: Option<LastMove>,
+    /// Sequence number of the message that brought the partner's extension.
+    extension_seq: Seq,
+    /// Nothing that the partner said up to here tells what it does with groups that we have handed over.
+    outdated_seq: Seq,
+}
+
+impl Ownership {
+    /// Nothing is known yet.
+    pub(super) fn new(settings: &Settings, carried: Option<&Carried>, at: Stamp) -> Self {
+        let mut groups = heapless::Vec::new();
+        for (id, _) in (0..).zip(&settings.groups) {
+            let mut group = Group::new(GroupId(id), at.now);
+            group.is_inherited = carried.is_some_and(|carried| carried.claims.contains(GroupId(id)));
+            let is_full = groups.push(group).is_err();
+            assert!(!is_full, "settings have no more groups than fit");
+        }
+        Self {
+            groups,
+            claim_seq: [Seq(0); GROUPS_MAX],
+            wire_side: settings.groups.iter().map(|group| group.preferred == settings.local).collect(),
+            phantom: Holds::NONE,
+            phase: Phase::Waiting,
+            partner: Partner::UNKNOWN,
+            handover: Handover::None,
+            conflict: conflict::Conflict::default(),
+            waiting: heapless::Vec::new(),
+            alarms: Alarms::default(),
+            moves: alarms::Moves::default(),
+            has_guardian: true,
+            is_held: carried.is_some_and(|carried| carried.is_held),
+            is_yielding: false,
+            said: None,
+            wants_extension: true,
+            partner_stable_since: None,
+            last_move: None,
+            extension_seq: Seq(0),
+            outdated_seq: Seq(0),
+        }
+    }
+
+    /// First input of all: take over what an earlier engine held for sure, ask about the rest.
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>, carried: Option<&Carried>) {
+        for index in 0..self.groups.len() {
+            let certain = carried.filter(|carried| carried.is_certain);
+            let group = &mut self.groups[index];
+            match certain {
+                Some(carried) if carried.claims.contains(group.id()) => {
+                    group.adopt(cx, carried.states[index]);
+                    self.claim_seq[index] = Seq(1);
+                }
+                Some(carried) if !carried.states[index].is_in_use() => {
+                    group.set(cx, GroupState::Stopped, Cause::Startup);
+                }
+                _ => group.probe(cx),
+            }
+        }
+        if self.is_held {
+            self.raise(cx, Alarm::Held, true);
+        }
+    }
+
+    // ---- facts -------------------------------------------------------------------------------------------------
+
+    /// Communication tells something.
+    ///
+    /// `seq` is the number of the message behind it, zero when there is none.
+    pub(super) fn happened(&mut self, cx: &mut Context<'_>, happening: Happening, seq: Seq) {
+        let is_partner = |node: NodeId| cx.settings.partner == Some(node);
+        match happening {
+            Happening::CommUp => self.comm_up(cx),
+            Happening::Status { node, status } => {
+                if is_partner(node) && status == NodeStatus::Active {
+                    self.wants_extension = true;
+                }
+            }
+            Happening::Dead { node, was_heard } if is_partner(node) => self.partner_died(cx, was_heard),
+            Happening::Restarted { node, was_dead } if is_partner(node) => self.partner_restarted(cx, was_dead),
+            Happening::Returned { node } if is_partner(node) => self.partner_returned(cx),
+            Happening::Extension { node } if is_partner(node) => {
+                self.extension_seq = seq;
+                self.partner_told(cx);
+            }
+            Happening::Overslept => {
+                // Whoever holds something now may have been taken for dead (design.md rule 1c).
+                if self.groups.iter().any(Group::is_claimed) {
+                    log::warn!("This node was not scheduled for longer than its dead time; it yields to other holders");
+                    self.is_yielding = true;
+                    self.wants_extension = true;
+                }
+            }
+            Happening::Dead { .. }
+            | Happening::Restarted { .. }
+            | Happening::Returned { .. }
+            | Happening::Extension { .. }
+            | Happening::Late { .. } => {}
+        }
+    }
+
+    /// A job has ended.
+    pub(super) fn job_done(&mut self, cx: &mut Context<'_>, job: JobId, outcome: JobOutcome) {
+        for index in 0..self.groups.len() {
+            let group = &mut self.groups[index];
+            let Some(order) = group.job_done(cx, job, outcome) else { continue };
+            let id = group.id();
+            match order {
+                Order::Probe => self.probed(cx, id, outcome),
+                Order::Start | Order::Stop => {
+                    let state = self.groups[index].state();
+                    self.raise(cx, Alarm::StartFailed(id), state == GroupState::StartFailed);
+                    self.raise(cx, Alarm::StopFailed(id), state == GroupState::StopFailed);
+                }
+                Order::Announce => {}
+            }
+            self.wants_extension = true;
+            return;
+        }
+    }
+
+    fn probed(&mut self, cx: &mut Context<'_>, id: GroupId, outcome: JobOutcome) {
+        let Some(group) = self.groups.get_mut(usize::from(id.0)) else { return };
+        if outcome == JobOutcome::NoneRunning {
+            group.is_inherited = false;
+            group.set(cx, GroupState::Stopped, Cause::Startup);
+        } else if !group.is_inherited {
+            log::warn!("group {}: found running although no daemon of this boot held it: stopping it", id.0);
+            group.release(cx, Cause::Startup);
+        }
+        // An inherited group waits as `Unknown` until the partner is known: see `settle_inherited`.
+    }
+
+    /// Whether scripts can be run.
+    pub(super) fn guardian(&mut self, cx: &mut Context<'_>, is_present: bool) {
+        if self.has_guardian != is_present {
+            self.has_guardian = is_present;
+            self.raise(cx, Alarm::NoGuardian, !is_present);
+            self.wants_extension = true;
+        }
+    }
+
+    // ---- consequences --------------------------------------------------------------------------------------------
+
+    /// Looks at the facts and does what they call for.
+    pub(super) fn reconcile(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Leaving(leaving) = self.phase {
+            self.leaving_step(cx, leaving);
+            return;
+        }
+        if !cx.comms.is_up() {
+            return;
+        }
+        self.note_partner(cx);
+        self.settle_inherited(cx);
+        self.settle(cx);
+        self.resolve_conflicts(cx);
+        if self.has_guardian && self.phase == Phase::Stable {
+            self.handover_step(cx);
+            if self.handover.is_none() {
+                self.acquire_unclaimed(cx);
+                self.retry_failed(cx);
+                self.move_voluntarily(cx);
+            }
+        }
+        self.requests_step(cx);
+        self.watch(cx);
+        self.say_holds(cx);
+    }
+
+    /// Takes what nobody claims and a permit allows.
+    fn acquire_unclaimed(&mut self, cx: &mut Context<'_>) {
+        if self.is_held && !self.partner.is_vouched_off {
+            return;
+        }
+        let cause = self.acquisition_cause(cx);
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            let is_free = matches!(group.state(), GroupState::Stopped | GroupState::StartFailed);
+            if group.is_claimed() || group.is_busy() || !is_free {
+                continue;
+            }
+            if let Some(permit) = self.permit_for(cx, group.id()) {
+                self.acquire(cx, group.id(), permit, cause);
+            }
+        }
+        self.acquire_phantoms(cx);
+    }
+
+    fn acquisition_cause(&self, cx: &Context<'_>) -> Cause {
+        match self.partner_status(cx) {
+            _ if self.partner.is_vouched_off => Cause::Operator,
+            _ if self.partner.has_left => Cause::Goodbye,
+            Some(NodeStatus::Dead) => Cause::Death,
+            _ => Cause::Startup,
+        }
+    }
+
+    fn acquire(&mut self, cx: &mut Context<'_>, id: GroupId, permit: Permit, cause: Cause) {
+        let index = usize::from(id.0);
+        if permit.is_unfenced() && self.partner_may_use(cx, id) {
+            self.raise(cx, Alarm::Unfenced, true);
+        }
+        let is_foreign = cx.settings.groups[index].preferred != cx.settings.local;
+        self.note_move(cx, cause);
+        let group = &mut self.groups[index];
+        group.acquire(cx, permit, cause);
+        group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye);
+        group.is_refugee = cause == Cause::StartFailure;
+        self.claim_seq[index] = Seq(cx.comms.own_seq().0 + 1);
+        self.wants_extension = true;
+    }
+
+    /// The permit that the facts give for a group that nobody here claims.
+    fn permit_for(&self, cx: &Context<'_>, id: GroupId) -> Option<Permit> {
+        let is_preferred = self.is_preferred(cx, id);
+        let Some(status) = self.partner_status(cx) else {
+            return is_preferred.then(Permit::no_partner);
+        };
+        if self.partner.has_left {
+            return Some(Permit::released_by_partner());
+        }
+        if status == NodeStatus::Dead {
+            return match cx.settings.takeover_policy {
+                _ if self.partner.is_vouched_off => Some(Permit::operator_word()),
+                TakeoverPolicy::Available => Some(Permit::availability()),
+                TakeoverPolicy::Safe => None,
+            };
+        }
+        let is_current = match self.partner_extension(cx) {
+            Some(_) => self.is_heard_fresh(cx) && self.extension_seq > self.outdated_seq,
+            None => self.partner.is_known,
+        };
+        (is_preferred && is_current && !self.partner_may_use(cx, id)).then(Permit::unclaimed_by_partner)
+    }
+
+    /// Sides without groups follow the same rules; there is nothing to start.
+    fn acquire_phantoms(&mut self, cx: &Context<'_>) {
+        let partner_is_gone = self.partner.has_left
+            || match self.partner_status(cx) {
+                None => true,
+                Some(status) => status == NodeStatus::Dead,
+            };
+        let holds = self.partner_holds();
+        self.phantom.local = partner_is_gone || !holds.foreign;
+        if partner_is_gone {
+            self.phantom.foreign = true;
+        } else if self.partner_extension(cx).is_some() {
+            // Between two nullbeats an empty side needs no hand-over.
+            self.phantom.foreign = false;
+        }
+    }
+
+    /// Starts again what failed, when its pause is over and nobody else is to try first.
+    fn retry_failed(&mut self, cx: &mut Context<'_>) {
+        for group in &mut self.groups {
+            if group.retry_at().is_some_and(|at| at <= cx.at.now) {
+                group.retry(cx, Cause::StartFailure);
+            }
+        }
+    }
+
+    /// Hand-overs that nobody asked for: an offer after a failed start, the way home.
+    fn move_voluntarily(&mut self, cx: &mut Context<'_>) {
+        if self.is_held || !self.can_hand_over(cx) {
+            return;
+        }
+        if self.moves.is_latched(cx.settings, cx.at.now) {
+            self.raise(cx, Alarm::MovesLatched, true);
+            return;
+        }
+        if !self.offer_failed(cx) {
+            self.fail_back(cx);
+        }
+    }
+
+    /// Whether the group's preferred node is this one.
+    fn is_preferred(&self, cx: &Context<'_>, id: GroupId) -> bool {
+        cx.settings.groups.get(usize::from(id.0)).is_some_and(|group| group.preferred == cx.settings.local)
+    }
+
+    /// The groups of the sides that `set` names, from our view.
+    fn groups_of(&self, cx: &Context<'_>, set: Holds) -> GroupSet {
+        let is_in = |id: &GroupId| if self.is_preferred(cx, *id) { set.local } else { set.foreign };
+        self.groups.iter().map(Group::id).filter(is_in).collect()
+    }
+
+    fn partner_status(&self, cx: &Context<'_>) -> Option<NodeStatus> {
+        cx.settings.partner.map(|partner| cx.comms.peer(partner).status)
+    }
+
+    fn is_partner_alive(&self, cx: &Context<'_>) -> bool {
+        cx.settings.partner.is_some_and(|partner| cx.comms.is_alive(partner))
+    }
+
+    /// The partner's last word per group, if it is a nullbeat and reads the same haresources.
+    fn partner_extension<'c>(&self, cx: &'c Context<'_>) -> Option<&'c Extension> {
+        let partner = cx.settings.partner?;
+        cx.comms.peer(partner).extension.as_ref().filter(|extension| {
+            extension.resources_digest == cx.settings.resources_digest
+                && usize::from(extension.group_count) == self.groups.len()
+        })
+    }
+
+    /// Whether the partner's last extension was said so shortly after it had heard us that it cannot have declared us
+    /// dead since: the beat that it answers to left here less than our announced dead time ago.
+    fn is_heard_fresh(&self, cx: &Context<'_>) -> bool {
+        self.partner_extension(cx).is_some_and(|extension| {
+            extension.hears_partner
+                && extension.echo_generation == cx.identity.generation
+                && cx.comms.sent_at(extension.echo_seq).is_some_and(|sent| {
+                    cx.at.now.since(sent).saturating_mul(4) < cx.comms.announced_deadtime().saturating_mul(3)
+                })
+        })
+    }
+
+    /// What the partner holds or may still be releasing, in its words.
+    fn partner_holds(&self) -> Holds {
+        self.partner.holds.union(self.partner.releasing)
+    }
+
+    /// Whether anything of the group may be in use at the partner, for all that we know.
+    fn partner_may_use(&self, cx: &Context<'_>, id: GroupId) -> bool {
+        if self.partner.has_left || cx.settings.partner.is_none() {
+            return false;
+        }
+        match self.partner_extension(cx) {
+            Some(extension) => extension.claims.contains(id) || extension.groups[usize::from(id.0)].is_in_use(),
+            None => !self.partner.is_known || self.is_in(cx, self.partner_holds().swapped(), id),
+        }
+    }
+
+    /// Whether the group belongs to `set`, from our view.
+    fn is_in(&self, cx: &Context<'_>, set: Holds, id: GroupId) -> bool {
+        if self.is_preferred(cx, id) { set.local } else { set.foreign }
+    }
+}

@@ -1,0 +1,364 @@
+//! Start-up, announcements, death and return of the partner (spec/resources.md sections 7, 9, 10, 12, 13).
+
+use super::{Context, Group, Handover, Ownership, Partner, Phase, SETTLING};
+use crate::core::ids::{NodeId, Seq};
+use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StonithResult};
+use crate::core::settings::TakeoverPolicy;
+use crate::core::{Alarm, Cause};
+
+impl Ownership {
+    /// A message that communication has accepted.
+    pub(in crate::core) fn message(&mut self, cx: &mut Context<'_>, from: NodeId, seq: Seq, body: &Body<'_>) {
+        if cx.settings.partner != Some(from) {
+            return;
+        }
+        match *body {
+            Body::Starting => self.heard_starting(cx),
+            Body::Resource { holds, is_full, is_stable, info } => {
+                self.heard_resource(cx, seq, holds, is_full, is_stable, info);
+            }
+            Body::ShutDone => self.heard_shutdone(cx),
+            Body::AskResources { set, word, only, after_failure } => {
+                self.heard_ask(cx, (from, seq), set, word, only, after_failure);
+            }
+            Body::Takeover { set } => self.heard_takeover(cx, set),
+            Body::Status { .. }
+            | Body::Ack { .. }
+            | Body::RexmitRequest { .. }
+            | Body::RexmitNak { .. }
+            | Body::ReqNodes
+            | Body::RepNodes { .. }
+            | Body::IpRequest { .. }
+            | Body::IpRequestResp { .. }
+            | Body::Stonith { .. }
+            | Body::Other { .. } => {}
+        }
+    }
+
+    /// Every node was heard or is dead.
+    pub(super) fn comm_up(&mut self, cx: &mut Context<'_>) {
+        log::info!("Comm_now_up(): updating status to active");
+        cx.comms.set_status(cx.settings, cx.at, NodeStatus::Active, cx.outbox);
+        if matches!(self.phase, Phase::Leaving(_)) {
+            return;
+        }
+        if cx.takes_part() {
+            cx.send(None, Body::Starting);
+        }
+        self.phase = Phase::Starting;
+        self.wants_extension = true;
+    }
+
+    /// Follows the partner's words from start to stability.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        let take_at = match self.phase {
+            Phase::Starting => None,
+            Phase::Settling { take_at } => Some(take_at),
+            Phase::Waiting | Phase::Stable | Phase::Leaving(_) => return,
+        };
+        if self.groups.iter().any(|group| group.state() == GroupState::Unknown) {
+            return;
+        }
+        let reason = if !self.is_partner_alive(cx) || self.partner.has_left {
+            "status"
+        } else if self.is_heard_fresh(cx) {
+            "T_RESOURCES(them)"
+        } else if self.partner.is_known && self.partner.is_stable {
+            log::info!("remote resource transition completed.");
+            "T_RESOURCES(them)"
+        } else if take_at.is_some_and(|at| at <= cx.at.now) {
+            log::info!("local resource transition completed.");
+            "T_RESOURCES(us)"
+        } else {
+            return;
+        };
+        self.phase = Phase::Stable;
+        self.wants_extension = true;
+        log::info!("Initial resource acquisition complete ({reason})");
+    }
+
+    /// Adopts or stops what an earlier daemon of this boot had left running, as soon as the partner is known.
+    pub(super) fn settle_inherited(&mut self, cx: &mut Context<'_>) {
+        let is_alone = !self.is_partner_alive(cx) || self.partner.has_left;
+        let is_known = is_alone
+            || match self.partner_extension(cx) {
+                Some(_) => self.is_heard_fresh(cx),
+                None => self.partner.is_known,
+            };
+        if !is_known {
+            return;
+        }
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            if !group.is_inherited || group.is_busy() || group.state() != GroupState::Unknown {
+                continue;
+            }
+            let id = group.id();
+            let is_claimed_there = !is_alone && self.partner_may_use(cx, id);
+            let group = &mut self.groups[index];
+            group.is_inherited = false;
+            if is_claimed_there {
+                log::warn!("group {}: left running here, but {} holds it: stopping it", id.0, cx.partner_name());
+                group.release(cx, Cause::SplitBrain);
+            } else {
+                log::info!("group {}: left running by an earlier daemon: keeping it", id.0);
+                group.adopt(cx, GroupState::Unknown);
+                self.claim_seq[index] = Seq(cx.comms.own_seq().0 + 1);
+            }
+            self.wants_extension = true;
+        }
+    }
+
+    fn heard_starting(&mut self, cx: &mut Context<'_>) {
+        self.partner.is_stable = false;
+        self.partner_stable_since = None;
+        match self.phase {
+            Phase::Waiting => {
+                log::error!("Received 'starting' message in state 0");
+                return;
+            }
+            Phase::Starting => self.phase = Phase::Settling { take_at: cx.at.now + SETTLING },
+            Phase::Settling { .. } | Phase::Stable | Phase::Leaving(_) => {}
+        }
+        self.wants_extension = true;
+        if self.has_probed_all() {
+            self.send_resource(cx, ResourceInfo::None);
+        } else {
+            // Said as soon as the probes are over, by `say_holds`.
+            self.said = None;
+        }
+    }
+
+    fn heard_resource(
+        &mut self,
+        cx: &mut Context<'_>,
+        seq: Seq,
+        holds: Holds,
+        is_full: bool,
+        is_stable: Option<bool>,
+        info: ResourceInfo,
+    ) {
+        if matches!(self.phase, Phase::Waiting) {
+            log::error!("resource message received in state 0");
+            return;
+        }
+        if seq < self.partner.resource_seq {
+            // An older announcement, sent again: what came later stands.
+            return;
+        }
+        self.partner.resource_seq = seq;
+        let before = self.partner.holds;
+        self.partner.holds = if is_full || holds == Holds::NONE { holds } else { before.union(holds) };
+        match info {
+            ResourceInfo::Shutdown | ResourceInfo::Standby => {
+                self.partner.releasing = self.partner.releasing.union(before).minus(self.partner.holds);
+                self.handover_confirmed(cx);
+            }
+            // Between its release and its word of having finished, an announcement says nothing new about it.
+            _ if self.handover.is_partner_releasing() => {}
+            _ => self.partner.releasing = Holds::NONE,
+        }
+        self.partner.is_known = true;
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Settling { take_at: cx.at.now + SETTLING };
+        }
+        let was_stable = self.partner.is_stable;
+        match is_stable {
+            Some(stable) => self.partner.is_stable = stable,
+            None if info == ResourceInfo::MachDown => self.partner.is_stable = true,
+            None => {}
+        }
+        if self.partner.is_stable && !was_stable && !matches!(self.phase, Phase::Leaving(_)) {
+            log::info!("remote resource transition completed.");
+            self.settle(cx);
+            self.send_resource(cx, ResourceInfo::None);
+        }
+    }
+
+    fn heard_shutdone(&mut self, cx: &mut Context<'_>) {
+        log::info!("Received shutdown notice from '{}'.", cx.partner_name());
+        if matches!(self.phase, Phase::Leaving(_)) {
+            log::info!("Resource takeover cancelled - shutdown in progress.");
+        } else if !self.partner.has_left {
+            log::info!("Resources being acquired from {}.", cx.partner_name());
+            self.note_decision(cx, Cause::Goodbye);
+        }
+        self.partner.holds = Holds::NONE;
+        self.partner.releasing = Holds::NONE;
+        self.partner.is_known = true;
+        self.partner.is_stable = true;
+        self.partner.has_left = true;
+        self.mark_guests(cx);
+        self.cancel_handover(cx);
+        // The partner leaves as soon as it sees that we have heard it.
+        self.wants_extension = true;
+    }
+
+    /// What the partner's preferred groups that run here become when it is gone: guests that go home with it.
+    fn mark_guests(&mut self, cx: &Context<'_>) {
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            if group.is_claimed() && !self.is_preferred(cx, group.id()) {
+                self.groups[index].is_guest = true;
+            }
+        }
+    }
+
+    pub(super) fn partner_died(&mut self, cx: &mut Context<'_>, was_heard: bool) {
+        self.partner_stable_since = None;
+        self.conflict.clear();
+        if !self.handover.is_none() {
+            log::info!("Cancelling pending standby operation");
+            self.cancel_handover(cx);
+        }
+        self.mark_guests(cx);
+        self.wants_extension = true;
+        if matches!(self.phase, Phase::Leaving(_)) {
+            return;
+        }
+        let gave_up = was_heard && (self.partner.has_left || self.partner_holds() == Holds::NONE);
+        let result = if gave_up { StonithResult::Unneeded } else { StonithResult::NotConfigured };
+        if gave_up {
+            log::info!("Dead node {} gave up resources.", cx.partner_name());
+        } else {
+            log::warn!("No STONITH device configured.");
+            log::warn!("Shared disks are not protected.");
+        }
+        if let Some(partner) = cx.settings.partner {
+            let body = Body::Stonith { node: "", result };
+            cx.comms.send_about(cx.settings, cx.at, None, body, (Some(partner), None), cx.outbox);
+        }
+        let owns_all = self.groups.iter().all(Group::is_claimed);
+        if !owns_all && !self.partner.has_left {
+            if cx.settings.takeover_policy == TakeoverPolicy::Available {
+                log::info!("Resources being acquired from {}.", cx.partner_name());
+                self.note_decision(cx, Cause::Death);
+            } else {
+                log::error!(
+                    target: "CRIT",
+                    "{} is silent and takeover_policy is safe: nothing is taken over until somebody vouches for its \
+                     being off (nullbeat takeover)",
+                    cx.partner_name()
+                );
+            }
+        }
+    }
+
+    pub(super) fn partner_restarted(&mut self, cx: &mut Context<'_>, was_dead: bool) {
+        let holds = if was_dead { Holds::NONE } else { self.partner_holds() };
+        self.partner = Partner { holds, ..Partner::UNKNOWN };
+        (self.extension_seq, self.outdated_seq) = (Seq(0), Seq(0));
+        self.partner_stable_since = None;
+        self.conflict.clear();
+        self.cancel_handover(cx);
+        self.partner_is_back(cx);
+    }
+
+    pub(super) fn partner_returned(&mut self, cx: &mut Context<'_>) {
+        log::error!(target: "CRIT", "Cluster node {} returning after partition.", cx.partner_name());
+        log::info!("For information on cluster partitions, See URL: http://linux-ha.org/wiki/Split_Brain");
+        log::warn!("Deadtime value may be too small.");
+        log::info!("See FAQ for information on tuning deadtime.");
+        log::info!("URL: http://linux-ha.org/wiki/FAQ#Heavy_Load");
+        let has_left = self.partner.has_left;
+        self.partner =
+            Partner { has_left, holds: self.partner.holds, is_known: self.partner.is_known, ..Partner::UNKNOWN };
+        self.partner_is_back(cx);
+    }
+
+    fn partner_is_back(&mut self, cx: &mut Context<'_>) {
+        self.wants_extension = true;
+        self.raise(cx, Alarm::Unfenced, false);
+        self.raise(cx, Alarm::NeedsOperator, false);
+        for index in 0..self.groups.len() {
+            // Neighbours may have learnt the other board's hardware address while both were apart.
+            if self.groups[index].state() == GroupState::Running {
+                self.groups[index].announce(cx);
+            }
+        }
+    }
+
+    /// The partner's extension has arrived.
+    pub(super) fn partner_told(&mut self, cx: &mut Context<'_>) {
+        let Some(extension) = self.partner_extension(cx) else { return };
+        let is_stable = extension.is_stable;
+        let is_current = extension.echo_generation == cx.identity.generation;
+        if is_current {
+            self.partner.is_stable = is_stable;
+            self.partner.is_known = true;
+        }
+    }
+
+    /// Keeps the moment from which the partner has been stable.
+    pub(super) fn note_partner(&mut self, cx: &mut Context<'_>) {
+        let is_settled = self.is_partner_alive(cx)
+            && !self.partner.has_left
+            && self.partner.is_stable
+            && self.partner_status(cx) == Some(NodeStatus::Active);
+        if !is_settled {
+            self.partner_stable_since = None;
+        } else if self.partner_stable_since.is_none() {
+            self.partner_stable_since = Some(cx.at.now);
+        }
+    }
+
+    /// Announces holdings and stability when they differ from what was said last. Hand-overs and shutdown say theirs
+    /// at the moments that the protocol gives.
+    pub(super) fn say_holds(&mut self, cx: &mut Context<'_>) {
+        let is_negotiating = matches!(self.phase, Phase::Waiting | Phase::Starting | Phase::Leaving(_));
+        if is_negotiating || !self.handover.is_none() || !self.has_probed_all() {
+            return;
+        }
+        if self.said != Some((self.wire_holds(), self.is_settled())) {
+            self.send_resource(cx, ResourceInfo::None);
+        }
+    }
+
+    pub(super) fn send_resource(&mut self, cx: &mut Context<'_>, info: ResourceInfo) {
+        let (holds, is_stable) = match info {
+            ResourceInfo::Shutdown => (Holds::NONE, false),
+            ResourceInfo::Standby => (self.wire_holds(), false),
+            _ => (self.wire_holds(), self.is_settled()),
+        };
+        if !cx.takes_part() {
+            return;
+        }
+        cx.send(None, Body::Resource { holds, is_full: true, is_stable: Some(is_stable), info });
+        self.said = Some((holds, is_stable));
+        self.wants_extension = true;
+    }
+
+    /// The two bits of the wire.
+    pub(super) fn wire_holds(&self) -> Holds {
+        self.wire_side.iter().zip(&self.groups).fold(self.phantom_where_empty(), |holds, (is_local, group)| {
+            if !group.is_announced() {
+                holds
+            } else if *is_local {
+                holds.union(Holds::LOCAL)
+            } else {
+                holds.union(Holds::FOREIGN)
+            }
+        })
+    }
+
+    fn phantom_where_empty(&self) -> Holds {
+        Holds {
+            local: self.phantom.local && !self.wire_side.iter().any(|is_local| *is_local),
+            foreign: self.phantom.foreign && self.wire_side.iter().all(|is_local| *is_local),
+        }
+    }
+
+    pub(super) fn has_probed_all(&self) -> bool {
+        self.groups.iter().all(|group| group.state() != GroupState::Unknown)
+    }
+
+    /// Whether nothing moves here: what `isstable=1` means (weakness 9: only when the scripts are done).
+    pub fn is_settled(&self) -> bool {
+        self.phase == Phase::Stable && self.handover.is_none() && !self.groups.iter().any(Group::is_busy)
+    }
+
+    pub(super) fn cancel_handover(&mut self, cx: &mut Context<'_>) {
+        self.handover_lost(cx);
+        self.handover = Handover::None;
+    }
+}

@@ -1,0 +1,60 @@
+//! Permits: what makes it safe, or permitted, to start a group here. Only this file can make one.
+
+/// The right to start one group once. Neither `Copy` nor `Clone`, made only by the constructors below, each of which
+/// names its proof.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Permit(Proof);
+
+#[derive(Debug)]
+enum Proof {
+    Released,
+    Kept,
+    Unclaimed,
+    Alone,
+    Operator,
+    Available,
+}
+
+impl Permit {
+    /// The partner said that it let go: `done` of a hand-over, or `shutdone`.
+    pub(super) const fn released_by_partner() -> Self {
+        Self(Proof::Released)
+    }
+
+    /// A hand-over was broken off before our `done`: the partner has no right to it.
+    pub(super) const fn never_given_away() -> Self {
+        Self(Proof::Kept)
+    }
+
+    /// The partner is alive, hears us, does not use the group, and could take it only through a hand-over with us,
+    /// because we are the preferred node.
+    pub(super) const fn unclaimed_by_partner() -> Self {
+        Self(Proof::Unclaimed)
+    }
+
+    /// There is no partner.
+    pub(super) const fn no_partner() -> Self {
+        Self(Proof::Alone)
+    }
+
+    /// The partner is silent and an operator vouches for its being off.
+    pub(super) const fn operator_word() -> Self {
+        Self(Proof::Operator)
+    }
+
+    /// The partner is silent and the operator has chosen availability over safety (`takeover_policy available`).
+    pub(super) const fn availability() -> Self {
+        Self(Proof::Available)
+    }
+
+    /// Whether the partner may still be using the group for all that we know.
+    pub(super) const fn is_unfenced(&self) -> bool {
+        matches!(self.0, Proof::Available)
+    }
+
+    /// Uses it up.
+    pub(super) fn spend(self) {
+        log::trace!("permit spent: {:?}", self.0);
+    }
+}

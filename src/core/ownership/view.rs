@@ -1,0 +1,155 @@
+//! What ownership tells others: the partner by the extension, people by `status`, the caller by the next deadline.
+
+use super::{Context, Group, Handover, Ownership, Phase};
+use crate::core::ids::{GroupId, GroupSet};
+use crate::core::limits::{GROUPS_MAX, LINKS_MAX};
+use crate::core::message::{Extension, GroupState, Holds, LinkEcho};
+use crate::core::time::Instant;
+use crate::core::{Alarms, Cause};
+
+/// The last time that groups came here, for `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastMove {
+    /// Why.
+    pub cause: Cause,
+    /// The partner's last beat before it.
+    pub last_heard: Option<Instant>,
+    /// When the decision fell.
+    pub decided: Instant,
+    /// When the last of its groups ran; `None` while it is under way.
+    pub finished: Option<Instant>,
+}
+
+impl Ownership {
+    /// The groups in the order of haresources.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// One group.
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(usize::from(id.0))
+    }
+
+    /// How far the negotiation has come.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The hand-over under way.
+    pub const fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// The alarms that stand.
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Whether an operator holds decisions.
+    pub const fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Groups this node has the right to run.
+    pub fn claims(&self) -> GroupSet {
+        self.groups.iter().filter(|group| group.is_claimed()).map(Group::id).collect()
+    }
+
+    /// Holdings as the two bits of the wire: what `cl_status rscstatus` tells when [`Self::is_settled`].
+    pub fn holds(&self) -> Holds {
+        self.wire_holds()
+    }
+
+    /// What the partner says it holds, in its words.
+    pub const fn partner_announced(&self) -> Holds {
+        self.partner.holds
+    }
+
+    /// Whether the partner has said goodbye.
+    pub const fn partner_has_left(&self) -> bool {
+        self.partner.has_left
+    }
+
+    /// The last time that groups came here.
+    pub const fn last_move(&self) -> Option<&LastMove> {
+        self.last_move.as_ref()
+    }
+
+    pub(super) fn note_decision(&mut self, cx: &Context<'_>, cause: Cause) {
+        let last_heard = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).last_status);
+        self.last_move = Some(LastMove { cause, last_heard, decided: cx.at.now, finished: None });
+    }
+
+    /// Closes the record of the last move when nothing of it is under way any more.
+    pub(in crate::core) fn note_finish(&mut self, now: Instant) {
+        let is_busy = self.groups.iter().any(Group::is_busy);
+        if let Some(last) = self.last_move.as_mut().filter(|last| last.finished.is_none() && !is_busy) {
+            last.finished = Some(now);
+        }
+    }
+
+    /// Whether the extension should go out at once; asking clears it.
+    pub(in crate::core) fn take_wants_extension(&mut self) -> bool {
+        core::mem::take(&mut self.wants_extension)
+    }
+
+    /// What the partner is told with the next beat.
+    pub(in crate::core) fn extension(&self, cx: &Context<'_>) -> Extension {
+        let mut extension = Extension {
+            group_count: u8::try_from(self.groups.len()).unwrap_or(u8::MAX),
+            claims: self.claims(),
+            is_stable: self.is_settled(),
+            is_held: self.is_held,
+            is_yielding: self.is_yielding,
+            link_count: u8::try_from(cx.settings.links.len()).unwrap_or(u8::MAX),
+            config_digest: cx.settings.config_digest,
+            resources_digest: cx.settings.resources_digest,
+            ..Extension::EMPTY
+        };
+        let mut states = [GroupState::Unknown; GROUPS_MAX];
+        for (state, group) in states.iter_mut().zip(&self.groups) {
+            *state = group.state();
+        }
+        extension.groups = states;
+        if let Some(partner) = cx.settings.partner {
+            let peer = cx.comms.peer(partner);
+            extension.echo_generation = peer.generation;
+            extension.echo_seq = peer.highest_seq;
+            extension.hears_partner = cx.comms.is_alive(partner);
+            let mut links = [LinkEcho { age_ms: u32::MAX }; LINKS_MAX];
+            for (echo, link) in links.iter_mut().zip(&peer.links).take(cx.settings.links.len()) {
+                let age = link.last_heard.map(|heard| cx.at.now.since(heard).as_millis());
+                echo.age_ms = age.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(u32::MAX);
+            }
+            extension.links = links;
+        }
+        extension
+    }
+
+    /// When to look again at the latest, apart from what communication needs.
+    pub(in crate::core) fn next_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        let settle = match self.phase {
+            Phase::Settling { take_at } => Some(take_at),
+            _ => None,
+        };
+        let retry = self.groups.iter().filter(|group| !group.is_busy()).filter_map(Group::retry_at).min();
+        let failback = self
+            .partner_stable_since
+            .filter(|_| self.groups.iter().any(|group| group.is_guest && group.is_claimed()))
+            .map(|since| since + cx.settings.failback_delay)
+            .filter(|at| *at > cx.at.now);
+        [
+            settle,
+            retry,
+            failback,
+            self.handover.deadline(),
+            self.conflict_deadline(cx),
+            self.leaving_deadline(),
+            self.requests_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

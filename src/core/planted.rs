@@ -1,0 +1,49 @@
+//! Bugs that the simulator must find: switched on at run time, only with the feature `planted`.
+
+/// One planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// A node that was late itself judges its peer at once.
+    JudgeWhileLate = 1,
+    /// A message of an older generation is accepted.
+    AcceptOldGeneration = 2,
+    /// The taker of a hand-over starts before the giver's `done`.
+    StartBeforeDone = 3,
+    /// The giver drops its claims before its stop scripts have ended.
+    DropClaimsEarly = 4,
+    /// A failed stop counts as a stop.
+    IgnoreStopFailure = 5,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::JudgeWhileLate,
+        Self::AcceptOldGeneration,
+        Self::StartBeforeDone,
+        Self::DropClaimsEarly,
+        Self::IgnoreStopFailure,
+    ];
+}
+
+#[cfg(feature = "planted")]
+static PLANTED: core::sync::atomic::AtomicU8 = core::sync::atomic::AtomicU8::new(0);
+
+/// Switches one bug on, or all off.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, |bug| bug as u8), core::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether this bug is on. Always false in what ships.
+#[cfg(feature = "planted")]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as u8
+}
+
+/// Whether this bug is on. Always false in what ships.
+#[cfg(not(feature = "planted"))]
+pub const fn is_planted(_bug: Bug) -> bool {
+    false
+}

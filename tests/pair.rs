@@ -1,0 +1,520 @@
+//! Two nodes in one process, perfect links, scripts that take 10 ms: the core's rules, one timetable each.
+//!
+//! Faults by the thousand are the simulator's business; here each rule of design.md section 2 and each hand-over of
+//! spec/resources.md sections 9 to 13 has one small story that says what happens when.
+
+use nullbeat::core::ids::{Generation, GroupId, JobId, LinkId, NodeId, RequestId, Uuid};
+use nullbeat::core::message::{GroupState, Holds, Message, Packet};
+use nullbeat::core::settings::{
+    AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy,
+};
+use nullbeat::core::time::{Duration, Instant, Stamp};
+use nullbeat::core::{Action, Alarm, Input, JobOutcome, Node, Order, Outcome, Refusal, Request};
+
+const NAMES: [&str; 2] = ["alpha", "beta"];
+const STEP: u64 = 1;
+
+fn settings(local: u8) -> Settings {
+    let ms = Duration::from_millis;
+    Settings {
+        nodes: NAMES.iter().map(|name| (*name).try_into().expect("short")).collect(),
+        local: NodeId(local),
+        partner: Some(NodeId(1 - local)),
+        links: ["ttyS0", "eth0"].iter().map(|name| (*name).try_into().expect("short")).collect(),
+        groups: [0, 0, 1].iter().map(|node| GroupSettings { preferred: NodeId(*node) }).collect(),
+        keepalive: ms(200),
+        warntime: ms(500),
+        deadtime: ms(1000),
+        initdead: ms(4000),
+        max_rexmit_delay: ms(250),
+        auto_failback: AutoFailback::On,
+        failback_delay: ms(0),
+        moves_per_hour: 0,
+        takeover_policy: TakeoverPolicy::Available,
+        split_brain_loser: SplitBrainLoser::NotPreferred,
+        config_digest: 1,
+        resources_digest: 1,
+        random_seed: 7,
+    }
+}
+
+/// Two boards on a table.
+struct Table {
+    now: u64,
+    nodes: [Option<Node>; 2],
+    settings: [Settings; 2],
+    generation: [u32; 2],
+    /// Which groups run on which board, whoever started them.
+    running: [[bool; 3]; 2],
+    jobs: Vec<(u64, usize, JobId, GroupId, Order)>,
+    mail: Vec<(usize, LinkId, Packet)>,
+    cut: [[bool; 2]; 2],
+    fails: [[bool; 3]; 2],
+    stuck: [[bool; 3]; 2],
+    replies: Vec<(usize, Outcome)>,
+    exited: [bool; 2],
+    overlaps: u32,
+}
+
+impl Table {
+    fn new(change: impl Fn(&mut Settings)) -> Self {
+        let mut settings = [settings(0), settings(1)];
+        settings.iter_mut().for_each(&change);
+        Self {
+            now: 1_000,
+            nodes: [None, None],
+            settings,
+            generation: [10, 20],
+            running: [[false; 3]; 2],
+            jobs: Vec::new(),
+            mail: Vec::new(),
+            cut: [[false; 2]; 2],
+            fails: [[false; 3]; 2],
+            stuck: [[false; 3]; 2],
+            replies: Vec::new(),
+            exited: [false; 2],
+            overlaps: 0,
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { now: Instant::from_millis(self.now), wall: 1_700_000_000 + u32::try_from(self.now / 1000).expect("small") }
+    }
+
+    fn boot(&mut self, node: usize) {
+        self.generation[node] += 1;
+        let uuid = [if node == 0 { 1 } else { 2 }; 16];
+        let identity = Identity { uuid: Uuid(uuid), generation: Generation(self.generation[node]) };
+        self.nodes[node] = Some(Node::new(self.settings[node].clone(), identity, None, self.stamp()));
+        self.exited[node] = false;
+        self.give(node, Input::Tick);
+    }
+
+    /// The whole board: daemon and services.
+    fn power_off(&mut self, node: usize) {
+        self.nodes[node] = None;
+        self.running[node] = [false; 3];
+        self.jobs.retain(|job| job.1 != node);
+    }
+
+    fn give(&mut self, node: usize, input: Input<'_>) {
+        let stamp = self.stamp();
+        let Some(core) = self.nodes[node].as_mut() else { return };
+        core.handle(stamp, input);
+        let mut actions = Vec::new();
+        while let Some(action) = core.poll_action() {
+            actions.push(action);
+        }
+        for action in actions {
+            match action {
+                Action::Transmit { links, packet } => {
+                    self.mail.extend(links.iter().map(|link| (node, link, packet)));
+                }
+                Action::Run { job, group, order } => self.jobs.push((self.now + 10, node, job, group, order)),
+                Action::Reply { outcome, .. } => self.replies.push((node, outcome)),
+                Action::Exit => self.exited[node] = true,
+                Action::Event(_) => {}
+            }
+        }
+        if self.exited[node] {
+            self.nodes[node] = None;
+        }
+    }
+
+    fn deliver(&mut self) {
+        for (from, link, packet) in std::mem::take(&mut self.mail) {
+            let to = 1 - from;
+            if self.cut[from][usize::from(link.0)] {
+                continue;
+            }
+            let message = Message {
+                src: NAMES[from],
+                src_uuid: Some(Uuid([if from == 0 { 1 } else { 2 }; 16])),
+                dest: packet.to.map(|node| NAMES[usize::from(node.0)]),
+                dest_uuid: None,
+                seq: packet.seq,
+                generation: Generation(self.generation[from]),
+                ts: packet.ts,
+                body: packet.body,
+            };
+            self.give(to, Input::Received { link, message: &message });
+        }
+    }
+
+    fn finish_jobs(&mut self) {
+        let (due, rest) = std::mem::take(&mut self.jobs).into_iter().partition(|job| job.0 <= self.now);
+        self.jobs = rest;
+        let due: Vec<_> = due;
+        for (_, node, job, group, order) in due {
+            let index = usize::from(group.0);
+            let running = &mut self.running[node][index];
+            let outcome = match order {
+                Order::Start if self.fails[node][index] => {
+                    *running = false;
+                    JobOutcome::Failed
+                }
+                Order::Start => {
+                    *running = true;
+                    JobOutcome::Done
+                }
+                Order::Stop if self.stuck[node][index] => JobOutcome::StopFailed,
+                Order::Stop => {
+                    *running = false;
+                    JobOutcome::Done
+                }
+                Order::Probe if *running => JobOutcome::AllRunning,
+                Order::Probe => JobOutcome::NoneRunning,
+                Order::Announce => JobOutcome::Done,
+            };
+            self.give(node, Input::JobDone { job, outcome });
+        }
+    }
+
+    fn run(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.now += STEP;
+            self.deliver();
+            self.finish_jobs();
+            for node in 0..2 {
+                let is_due =
+                    self.nodes[node].as_mut().is_some_and(|core| core.poll_timeout() <= Instant::from_millis(self.now));
+                if is_due {
+                    self.give(node, Input::Tick);
+                }
+            }
+            if (0..3).any(|group| self.running[0][group] && self.running[1][group]) {
+                self.overlaps += 1;
+            }
+        }
+    }
+
+    /// Lets time pass until it is so; returns how long it took.
+    #[track_caller]
+    fn until(&mut self, limit_ms: u64, what: impl Fn(&Self) -> bool) -> u64 {
+        let start = self.now;
+        while !what(self) {
+            assert!(self.now - start < limit_ms, "not within {limit_ms} ms: running {:?}", self.running);
+            self.run(1);
+        }
+        self.now - start
+    }
+
+    fn request(&mut self, node: usize, request: Request) {
+        self.give(node, Input::Request { id: RequestId(1), request });
+    }
+
+    fn cut_all(&mut self, is_cut: bool) {
+        self.cut = [[is_cut; 2]; 2];
+    }
+
+    fn owners(&self) -> [Vec<usize>; 3] {
+        [0, 1, 2].map(|group| (0..2).filter(|node| self.running[*node][group]).collect())
+    }
+
+    fn core(&self, node: usize) -> &Node {
+        self.nodes[node].as_ref().expect("it runs")
+    }
+
+    fn state(&self, node: usize, group: u8) -> GroupState {
+        self.core(node).ownership().group(GroupId(group)).expect("exists").state()
+    }
+
+    /// Both are up and everything is at home.
+    fn at_home(change: impl Fn(&mut Settings)) -> Self {
+        let mut table = Self::new(change);
+        table.boot(0);
+        table.boot(1);
+        table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+        table.run(500);
+        assert_eq!(table.overlaps, 0);
+        table
+    }
+}
+
+#[test]
+fn both_start_each_takes_its_own_within_300_ms() {
+    let mut table = Table::new(|_| {});
+    table.boot(0);
+    table.boot(1);
+    let took = table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert!(took <= 300, "{took} ms");
+    table.run(5_000);
+    assert_eq!(table.overlaps, 0);
+    assert!(table.core(0).ownership().is_settled());
+}
+
+#[test]
+fn lonely_start_takes_everything_after_initdead_with_an_alarm() {
+    let mut table = Table::new(|_| {});
+    table.boot(0);
+    table.run(3_900);
+    assert_eq!(table.owners(), [vec![], vec![], vec![]]);
+    table.until(300, |table| table.owners() == [vec![0], vec![0], vec![0]]);
+    assert!(table.core(0).ownership().alarms().contains(Alarm::Unfenced));
+}
+
+#[test]
+fn owner_loses_power_the_other_takes_over_after_its_deadtime() {
+    let mut table = Table::at_home(|_| {});
+    table.power_off(0);
+    let took = table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    assert!((800..=1_030).contains(&took), "{took} ms");
+    assert_eq!(table.overlaps, 0);
+}
+
+#[test]
+fn owner_is_stopped_the_other_takes_over_at_once() {
+    let mut table = Table::at_home(|_| {});
+    table.request(0, Request::Stop);
+    let took = table.until(200, |table| table.exited[0]);
+    assert!(took <= 40, "{took} ms");
+    table.until(100, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    assert_eq!((table.overlaps, &table.replies[..]), (0, &[(0, Outcome::Done)][..]));
+}
+
+#[test]
+fn returning_node_gets_its_groups_back() {
+    let mut table = Table::at_home(|_| {});
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    let took = table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert!(took <= 300, "{took} ms");
+    table.run(3_000);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![0], vec![0], vec![1]]));
+}
+
+#[test]
+fn returning_node_waits_with_auto_failback_off() {
+    let mut table = Table::at_home(|settings| settings.auto_failback = AutoFailback::Off);
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    table.run(5_000);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![1], vec![1], vec![1]]));
+    table.request(1, Request::Failback(Holds::ALL));
+    table.until(500, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert_eq!((table.overlaps, &table.replies[..]), (0, &[(1, Outcome::Done)][..]));
+}
+
+#[test]
+fn failback_delay_holds_the_groups_back() {
+    let mut table = Table::at_home(|settings| settings.failback_delay = Duration::from_secs(3));
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    table.run(2_900);
+    assert_eq!(table.owners(), [vec![1], vec![1], vec![1]]);
+    table.until(700, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn standby_moves_everything_and_it_stays_there() {
+    let mut table = Table::at_home(|_| {});
+    table.request(0, Request::Standby(Holds::ALL));
+    table.until(500, |table| !table.replies.is_empty());
+    assert_eq!(table.replies, [(0, Outcome::Done)]);
+    assert_eq!(table.owners(), [vec![1], vec![1], vec![1]]);
+    table.run(5_000);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![1], vec![1], vec![1]]));
+}
+
+#[test]
+fn takeover_moves_everything_here() {
+    let mut table = Table::at_home(|_| {});
+    table.request(1, Request::Takeover(Holds::ALL));
+    table.until(500, |table| !table.replies.is_empty());
+    assert_eq!(table.replies, [(1, Outcome::Done)]);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![1], vec![1], vec![1]]));
+}
+
+#[test]
+fn standby_without_a_partner_is_refused() {
+    let mut table = Table::at_home(|_| {});
+    table.power_off(1);
+    table.run(1_500);
+    table.request(0, Request::Standby(Holds::ALL));
+    assert_eq!(table.replies, [(0, Outcome::Refused(Refusal::PartnerAbsent))]);
+}
+
+#[test]
+fn one_link_cut_moves_nothing() {
+    let mut table = Table::at_home(|_| {});
+    for link in 0..2 {
+        table.cut[0][link] = true;
+        table.cut[1][link] = true;
+        table.run(4_000);
+        assert_eq!(table.owners(), [vec![0], vec![0], vec![1]]);
+        assert!(table.core(0).ownership().alarms().contains(Alarm::LastLink));
+        table.cut_all(false);
+        table.run(1_000);
+    }
+    assert_eq!(table.overlaps, 0);
+    assert!(!table.core(0).ownership().alarms().contains(Alarm::LastLink));
+}
+
+#[test]
+fn both_links_cut_and_healed_the_fixed_loser_of_each_group_releases() {
+    let mut table = Table::at_home(|_| {});
+    table.cut_all(true);
+    table.until(2_000, |table| table.owners() == [vec![0, 1], vec![0, 1], vec![0, 1]]);
+    table.cut_all(false);
+    let took = table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert!(took <= 300, "{took} ms");
+    table.run(3_000);
+    assert_eq!(table.owners(), [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn split_brain_loser_names_the_node_that_releases() {
+    let mut table = Table::at_home(|settings| settings.split_brain_loser = SplitBrainLoser::Node(NodeId(0)));
+    table.cut_all(true);
+    table.until(2_000, |table| table.owners() == [vec![0, 1], vec![0, 1], vec![0, 1]]);
+    table.cut_all(false);
+    table.until(1_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+}
+
+#[test]
+fn safe_policy_never_takes_from_a_silent_peer_without_a_word() {
+    let mut table = Table::at_home(|settings| settings.takeover_policy = TakeoverPolicy::Safe);
+    table.power_off(0);
+    table.run(10_000);
+    assert_eq!(table.owners(), [vec![], vec![], vec![1]]);
+    assert!(table.core(1).ownership().alarms().contains(Alarm::NeedsOperator));
+    table.request(1, Request::Takeover(Holds::ALL));
+    table.until(100, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    assert_eq!(table.replies, [(1, Outcome::Done)]);
+}
+
+#[test]
+fn safe_policy_both_start_apart_neither_takes_then_they_meet() {
+    let mut table = Table::new(|settings| settings.takeover_policy = TakeoverPolicy::Safe);
+    table.cut_all(true);
+    table.boot(0);
+    table.boot(1);
+    table.run(8_000);
+    assert_eq!(table.owners(), [vec![], vec![], vec![]]);
+    table.cut_all(false);
+    table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn one_way_cut_the_deaf_node_takes_over_and_the_heard_one_releases() {
+    let mut table = Table::at_home(|_| {});
+    table.cut[0] = [true, true];
+    // Beta no longer hears alpha; alpha hears beta claim everything and knows that it is not heard.
+    table.until(4_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+}
+
+#[test]
+fn failed_start_is_offered_once_and_never_played_as_ping_pong() {
+    let mut table = Table::at_home(|_| {});
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.fails[0][0] = true;
+    table.boot(0);
+    // Group 0 comes home, does not start, goes back; group 1 stays at home.
+    table.until(1_000, |table| table.owners() == [vec![1], vec![0], vec![1]]);
+    table.run(60_000);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![1], vec![0], vec![1]]));
+}
+
+#[test]
+fn start_that_fails_on_both_is_retried_with_growing_pauses() {
+    let mut table = Table::new(|_| {});
+    table.fails[0][0] = true;
+    table.fails[1][0] = true;
+    table.boot(0);
+    table.boot(1);
+    table.run(5_000);
+    assert_eq!(table.state(1, 0), GroupState::StartFailed);
+    assert_eq!(table.owners(), [vec![], vec![0], vec![1]]);
+    table.fails[1][0] = false;
+    table.until(90_000, |table| table.owners() == [vec![1], vec![0], vec![1]]);
+    assert_eq!(table.overlaps, 0);
+}
+
+#[test]
+fn failed_stop_is_never_given_away() {
+    let mut table = Table::at_home(|_| {});
+    table.stuck[0][0] = true;
+    table.request(0, Request::Standby(Holds::ALL));
+    table.until(1_000, |table| !table.replies.is_empty());
+    assert!(matches!(table.replies[0].1, Outcome::Failed(_)));
+    table.run(5_000);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![0], vec![0], vec![1]]));
+    assert!(table.core(0).ownership().alarms().contains(Alarm::StopFailed(GroupId(0))));
+}
+
+#[test]
+fn hold_freezes_takeovers_until_resume() {
+    let mut table = Table::at_home(|_| {});
+    table.request(1, Request::Hold);
+    table.power_off(0);
+    table.run(5_000);
+    assert_eq!(table.owners(), [vec![], vec![], vec![1]]);
+    table.request(1, Request::Resume);
+    table.until(100, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+}
+
+#[test]
+fn moves_latch_after_so_many_an_hour() {
+    let mut table = Table::at_home(|settings| settings.moves_per_hour = 2);
+    for _ in 0..2 {
+        table.power_off(0);
+        table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+        table.boot(0);
+        table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+        table.run(1_000);
+    }
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    table.run(5_000);
+    assert_eq!(table.owners(), [vec![1], vec![1], vec![1]], "latched");
+    table.request(1, Request::Resume);
+    table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn leftovers_of_an_unknown_past_are_stopped_before_anything_is_said() {
+    let mut table = Table::new(|_| {});
+    table.running[1][0] = true;
+    table.boot(1);
+    table.until(100, |table| !table.running[1][0]);
+    table.boot(0);
+    table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert_eq!(table.overlaps, 0);
+}
+
+#[test]
+fn both_stopped_at_once_nobody_takes_over() {
+    let mut table = Table::at_home(|_| {});
+    table.request(0, Request::Stop);
+    table.request(1, Request::Stop);
+    table.until(3_000, |table| table.exited == [true, true]);
+    assert_eq!((table.overlaps, table.owners()), (0, [vec![], vec![], vec![]]));
+}
+
+#[test]
+fn lonely_starting_node_stops_at_once() {
+    let mut table = Table::new(|_| {});
+    table.boot(0);
+    table.run(500);
+    table.request(0, Request::Stop);
+    table.until(50, |table| table.exited[0]);
+}
+
+#[test]
+fn crossing_standby_requests_end_both_with_an_answer() {
+    let mut table = Table::at_home(|_| {});
+    table.request(0, Request::Standby(Holds::LOCAL));
+    table.request(1, Request::Standby(Holds::LOCAL));
+    table.until(12_000, |table| table.replies.len() == 2);
+    table.run(1_000);
+    assert_eq!(table.overlaps, 0);
+    for owners in table.owners() {
+        assert_eq!(owners.len(), 1);
+    }
+}
