@@ -7,9 +7,6 @@ use crate::core::message::{Body, Extension, NodeStatus, Packet};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 
-/// Added to the announced dead time while starting, for this long: a board that boots is not punctual.
-const START_GRACE: Duration = Duration::from_millis(2000);
-const START_LASTS: Duration = Duration::from_secs(5);
 /// Added before a restart of this node (spec/wire.md 14.1), so that nobody takes it for dead meanwhile.
 const RESTART_GRACE: Duration = Duration::from_millis(30_000);
 /// The extension goes out with every so many beats even when nothing changes.
@@ -22,7 +19,6 @@ pub(super) struct Beats {
     /// When the last status left, with the dead time that it announced.
     last: Option<(Instant, Duration)>,
     announced: Duration,
-    start_ends: Option<Instant>,
     is_restarting: bool,
     is_extension_wanted: bool,
     plain_in_a_row: u32,
@@ -34,8 +30,7 @@ impl Beats {
         Self {
             due: now,
             last: None,
-            announced: settings.deadtime + START_GRACE,
-            start_ends: Some(now + START_LASTS),
+            announced: settings.deadtime,
             is_restarting: false,
             is_extension_wanted: true,
             plain_in_a_row: 0,
@@ -59,10 +54,8 @@ impl Beats {
 
     /// Brings the announced dead time up to date; a change is announced at once.
     pub(super) fn update_announced(&mut self, settings: &Settings, now: Instant) {
-        self.start_ends = self.start_ends.filter(|end| now < *end);
-        let starting = if self.start_ends.is_some() { START_GRACE } else { Duration::ZERO };
         let restarting = if self.is_restarting { RESTART_GRACE } else { Duration::ZERO };
-        let announced = settings.deadtime + starting + restarting;
+        let announced = settings.deadtime + restarting;
         if announced != self.announced {
             self.announced = announced;
             self.due = self.due.min(now);
@@ -70,7 +63,7 @@ impl Beats {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        self.start_ends.map_or(self.due, |end| self.due.min(end))
+        self.due
     }
 
     /// When the last status left and what dead time it announced.
@@ -172,7 +165,8 @@ impl Comms {
         self.peer(self.local).status
     }
 
-    /// The dead time that our statuses announce: `deadtime`, more while starting and before a restart.
+    /// The dead time that our statuses announce: `deadtime`, more before a restart. Unlike the original we need no
+    /// grace after our start (spec/wire.md 9.2): nothing of ours blocks then, and it would delay a takeover.
     pub const fn announced_deadtime(&self) -> Duration {
         self.beats.announced
     }

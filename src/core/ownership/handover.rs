@@ -41,6 +41,8 @@ pub enum Handover {
 pub struct Giving {
     set: Holds,
     groups: GroupSet,
+    /// Of these, the ones that ran here when the release began.
+    held: GroupSet,
     is_partial: bool,
     after_failure: bool,
     cause: Cause,
@@ -132,7 +134,16 @@ impl Ownership {
         let only = is_partial.then_some(groups);
         cx.send(None, Body::AskResources { set, word: StandbyWord::Me, only, after_failure });
         let until = cx.at.now + ANSWER_TIME;
-        self.handover = Handover::Asked(Giving { set, groups, is_partial, after_failure, cause, request, until });
+        self.handover = Handover::Asked(Giving {
+            set,
+            groups,
+            held: GroupSet::EMPTY,
+            is_partial,
+            after_failure,
+            cause,
+            request,
+            until,
+        });
         self.wants_extension = true;
     }
 
@@ -254,6 +265,7 @@ impl Ownership {
     fn release_for(&mut self, cx: &mut Context<'_>, giving: Giving) {
         log::info!("standby: {} can take our {} resources", cx.partner_name(), giving.set.word());
         log::info!("give up {} HA resources (standby).", giving.set.word());
+        let held = giving.groups & self.claims();
         for id in giving.groups.iter() {
             if let Some(group) = self.groups.get_mut(usize::from(id.0)) {
                 group.release(cx, giving.cause);
@@ -269,7 +281,7 @@ impl Ownership {
             self.phantom.foreign = false;
         }
         self.send_resource(cx, ResourceInfo::Standby);
-        self.handover = Handover::Releasing(Giving { until: cx.at.now + SCRIPT_TIME, ..giving });
+        self.handover = Handover::Releasing(Giving { held, until: cx.at.now + SCRIPT_TIME, ..giving });
         self.note_decision(cx, giving.cause);
         self.handover_step(cx);
     }
@@ -315,7 +327,7 @@ impl Ownership {
             log::error!("group {} could not be stopped: the hand-over is off", id.0);
             self.handover = Handover::None;
             self.end_request(cx, giving.request, Outcome::Failed(Failure::Stop(id)));
-            for id in giving.groups.iter() {
+            for id in giving.held.iter() {
                 if self.groups[usize::from(id.0)].state() == GroupState::Stopped {
                     self.acquire(cx, id, Permit::never_given_away(), Cause::Script);
                 }
