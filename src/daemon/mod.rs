@@ -2,6 +2,7 @@
 
 pub mod guardian_end;
 pub mod history;
+pub mod control;
 pub mod identity;
 pub mod log_pipe;
 pub mod logger;
