@@ -1,8 +1,8 @@
 //! Waits, reads the clock, turns actions into calls.
 
+pub mod control;
 pub mod guardian_end;
 pub mod history;
-pub mod control;
 pub mod identity;
 pub mod log_pipe;
 pub mod logger;
