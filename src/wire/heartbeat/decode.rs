@@ -1,0 +1,195 @@
+//! Bytes to messages.
+
+use super::fields::{Fields, Name, Strings, hex};
+use super::keys::{Digest, split_signature};
+use super::reject::Reject;
+use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
+use crate::core::ids::{Generation, GroupSet, Seq};
+use crate::core::message::{Body, Holds, Message, NodeStatus, ResourceInfo};
+
+impl Codec {
+    /// The message in these bytes: one datagram, or one frame of a [`TextStream`](super::TextStream).
+    ///
+    /// `scratch` takes the few strings that the text form has altered; as long as `bytes` is always enough, and
+    /// nothing at all is enough for whatever a daemon sends itself.
+    ///
+    /// # Errors
+    /// Every reason not to believe or not to understand the bytes; drop them, count [`Reject::index`], and log at a
+    /// limited rate.
+    pub fn decode<'a>(&self, bytes: &'a [u8], scratch: &'a mut [u8]) -> Result<Message<'a>, Reject> {
+        if bytes.len() > PACKET_MAX {
+            return Err(Reject::TooLong);
+        }
+        let marker = bytes.first_chunk().ok_or(Reject::TooShort)?;
+        let (fields, scratch) = match marker {
+            netstring::START => {
+                let packet = netstring::split(bytes)?;
+                self.verify(packet.signature, |digest| digest.update(packet.signed))?;
+                (Fields::collect(packet.fields)?, None)
+            }
+            text::START => {
+                let packet = text::split(bytes)?;
+                self.verify(packet.signature, |digest| packet.digest(digest))?;
+                (Fields::collect(packet.fields())?, Some(scratch))
+            }
+            _ => return Err(Reject::BadMarker),
+        };
+        self.message(&fields, &mut Strings { scratch })
+    }
+
+    /// Checks a signature with the method and key of the number it names (spec/wire.md 4.4).
+    fn verify(&self, signature: &[u8], feed: impl FnOnce(&mut Digest)) -> Result<(), Reject> {
+        let (number, expected) = split_signature(signature).ok_or(Reject::Unsigned)?;
+        let mut digest = self.keys.get(number).ok_or(Reject::UnknownKey { number })?.digest();
+        feed(&mut digest);
+        if digest.verify(expected) { Ok(()) } else { Err(Reject::BadDigest { number }) }
+    }
+
+    /// The standard fields (spec/wire.md section 6).
+    fn message<'a>(&self, fields: &Fields<'a>, strings: &mut Strings<'a>) -> Result<Message<'a>, Reject> {
+        if fields.has(Name::CompressedPayload) {
+            return Err(Reject::Compressed);
+        }
+        let src = strings.get(fields, Name::Src)?;
+        let kind = strings.get(fields, Name::Type)?;
+        let ts = narrow(fields, Name::Time)?;
+        if ts == 0 {
+            return Err(Reject::BadValue(Name::Time.word()));
+        }
+        let seq = if kind.starts_with(kind::UNSEQUENCED) { None } else { Some(seq(fields, Name::Seq)?) };
+        let generation = if fields.has(Name::Generation) { narrow(fields, Name::Generation)? } else { 0 };
+        let dest = if fields.raw(Name::Dest).is_some() { Some(strings.get(fields, Name::Dest)?) } else { None };
+        Ok(Message {
+            src,
+            src_uuid: fields.uuid(Name::SrcUuid),
+            dest,
+            dest_uuid: fields.uuid(Name::DestUuid),
+            seq,
+            generation: Generation(generation),
+            ts,
+            body: self.body(kind, fields, strings)?,
+        })
+    }
+
+    fn body<'a>(&self, kind: &'a str, fields: &Fields<'a>, strings: &mut Strings<'a>) -> Result<Body<'a>, Reject> {
+        match kind {
+            kind::ACK => Ok(Body::Ack { acked: seq(fields, Name::AckSeq)? }),
+            kind::REXMIT => Ok(Body::RexmitRequest {
+                // The only sequence numbers in decimal (spec/wire.md 8.4).
+                first: Seq(fields.decimal(Name::FirstSeq)?),
+                last: Seq(fields.decimal(Name::LastSeq)?),
+            }),
+            kind::NAK => Ok(Body::RexmitNak {
+                first: seq(fields, Name::FirstSeq)?,
+                too_low: fields.raw(Name::Info) == Some(word::TOO_LOW.as_bytes()),
+            }),
+            // What has a sequence number must come out as something, or the core would ask for it again for ever.
+            _ => Ok(self.sequenced(kind, fields, strings).unwrap_or(Body::Other { kind })),
+        }
+    }
+
+    /// `None`: not one of these types, or without what it needs; the original ignores those, too.
+    fn sequenced<'a>(&self, kind: &str, fields: &Fields<'a>, strings: &mut Strings<'a>) -> Option<Body<'a>> {
+        Some(match kind {
+            kind::STATUS => self.status(fields)?,
+            kind::REQ_NODES => Body::ReqNodes,
+            kind::REP_NODES => Body::RepNodes {
+                nodes: strings.get(fields, Name::NodeList).ok()?,
+                deleted: strings.get(fields, Name::DelNodeList).unwrap_or_default(),
+            },
+            kind::STARTING => Body::Starting,
+            kind::RESOURCE => resource(fields)?,
+            kind::ASK_RESOURCES => self.ask_resources(fields)?,
+            kind::TAKEOVER => Body::Takeover { set: takeover_set(fields.raw(Name::Hold))? },
+            kind::IP_REQUEST => Body::IpRequest { key: strings.get(fields, Name::Key).ok()? },
+            kind::IP_REQUEST_RESP => Body::IpRequestResp {
+                key: strings.get(fields, Name::Key).ok()?,
+                is_ok: fields.raw(Name::Ok) == Some(word::OK.as_bytes()),
+            },
+            kind::SHUT_DONE => Body::ShutDone,
+            kind::STONITH => Body::Stonith {
+                node: strings.get(fields, Name::Node).ok()?,
+                result: word::value(&word::STONITH, fields.raw(Name::Result)?)?,
+            },
+            _ => return None,
+        })
+    }
+
+    fn status<'a>(&self, fields: &Fields<'a>) -> Option<Body<'a>> {
+        let word = fields.raw(Name::Status)?;
+        let extension = extension::read(fields).unwrap_or_else(|extension::Malformed| {
+            self.count_extension_error();
+            None
+        });
+        Some(Body::Status {
+            status: word::STATUSES.into_iter().find(|status: &NodeStatus| status.word().as_bytes() == word),
+            dead_ms: narrow(fields, Name::DeadTime).ok(),
+            has_protocol: fields.raw(Name::Protocol).is_some(),
+            extension,
+        })
+    }
+
+    fn ask_resources<'a>(&self, fields: &Fields<'a>) -> Option<Body<'a>> {
+        let word = word::value(&word::STANDBY, fields.raw(Name::Info)?)?;
+        let Some((only, after_failure)) = hand_over_extension(fields) else {
+            // Without knowing which groups are meant none must move.
+            self.count_extension_error();
+            return None;
+        };
+        // Missing is all, an unknown word is none (spec/resources.md section 7).
+        let set = fields.raw(Name::Hold).map_or(Holds::ALL, holds);
+        Some(Body::AskResources { set, word, only, after_failure })
+    }
+}
+
+/// A hex number of 32 bits.
+fn narrow(fields: &Fields<'_>, name: Name) -> Result<u32, Reject> {
+    u32::try_from(fields.hex(name)?).map_err(|_| Reject::BadValue(name.word()))
+}
+
+/// A sequence number in hex; they begin at 1 (spec/wire.md 8.3 step 3).
+fn seq(fields: &Fields<'_>, name: Name) -> Result<Seq, Reject> {
+    match fields.hex(name)? {
+        0 => Err(Reject::BadValue(name.word())),
+        number => Ok(Seq(number)),
+    }
+}
+
+/// An unknown word counts as none (spec/resources.md section 7).
+fn holds(word: &[u8]) -> Holds {
+    core::str::from_utf8(word).ok().and_then(Holds::from_word).unwrap_or(Holds::NONE)
+}
+
+fn resource<'a>(fields: &Fields<'a>) -> Option<Body<'a>> {
+    Some(Body::Resource {
+        holds: holds(fields.raw(Name::Hold)?),
+        is_full: fields.raw(Name::HoldType) == Some(word::FULL.as_bytes()),
+        is_stable: match fields.raw(Name::IsStable) {
+            Some(b"0") => Some(false),
+            Some(b"1") => Some(true),
+            _ => None,
+        },
+        info: fields
+            .raw(Name::Info)
+            .map_or(ResourceInfo::None, |info| word::value(&word::RESOURCE, info).unwrap_or(ResourceInfo::Other)),
+    })
+}
+
+/// What `hb_takeover` asks for: absent and `failback` are everything, a strange word is nothing (spec/resources.md 5.3).
+fn takeover_set(word: Option<&[u8]>) -> Option<Option<Holds>> {
+    match word {
+        None => Some(None),
+        Some(word) if word.is_empty() || word == word::FAILBACK.as_bytes() => Some(None),
+        Some(word) => Holds::from_word(core::str::from_utf8(word).ok()?).map(Some),
+    }
+}
+
+/// `nb_only` and `nb_why`; `None` when they cannot be understood.
+fn hand_over_extension(fields: &Fields<'_>) -> Option<(Option<GroupSet>, bool)> {
+    let only = if fields.has(Name::NbOnly) { Some(GroupSet(hex(fields.raw(Name::NbOnly)?)?)) } else { None };
+    let after_failure = fields.has(Name::NbWhy);
+    if after_failure && fields.raw(Name::NbWhy)? != word::FAILED.as_bytes() {
+        return None;
+    }
+    Some((only, after_failure))
+}

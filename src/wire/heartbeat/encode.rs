@@ -1,0 +1,377 @@
+//! Messages to bytes.
+
+use core::fmt::{self, Write};
+
+use super::fields::{Name, encode_uuid};
+use super::keys::{Digest, Key};
+use super::{Codec, extension, kind, netstring, text, word};
+use crate::core::ids::{NodeId, Uuid};
+use crate::core::message::{Body, Extension, NodeStatus, Packet, ResourceInfo};
+
+impl Codec {
+    /// Writes one datagram: netstring form, signed behind the end, with `msgfmt classic` also inside (spec/wire.md 3.3).
+    /// Returns its length; [`ENCODED_MAX`](super::ENCODED_MAX) bytes are always enough.
+    ///
+    /// `None` when `out` is too small or the packet cannot be said: a node or group that does not exist, a status
+    /// without word, a type or reason that is only ever received.
+    pub fn encode_datagram(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        let (number, key) = self.keys.signing()?;
+        let inner = (!self.is_netstring).then(|| key.digest());
+        let mut writer = Writer::new(out, Form::Netstring, inner);
+        self.write_fields(&mut writer, packet)?;
+        writer.sign_inside(number);
+        writer.sign_behind(number, key);
+        writer.out.finish()
+    }
+
+    /// Writes one message for a serial line: text form, signed by its last field, no NUL. Otherwise as
+    /// [`Codec::encode_datagram`].
+    pub fn encode_serial(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        let (number, key) = self.keys.signing()?;
+        let mut writer = Writer::new(out, Form::Text, Some(key.digest()));
+        self.write_fields(&mut writer, packet)?;
+        writer.sign_inside(number);
+        writer.out.push(text::END);
+        writer.out.finish()
+    }
+
+    /// All fields but signatures, in the order of spec/wire.md section 6.
+    fn write_fields(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
+        self.write_body(writer, packet)?;
+        if let Some(uuid) = packet.to.and_then(|node| self.uuid(node)) {
+            writer.uuid(Name::DestUuid, uuid);
+        }
+        writer.string(Name::Src, self.node(self.local)?);
+        writer.uuid(Name::SrcUuid, self.identity.uuid);
+        if let Some(seq) = packet.seq {
+            writer.hex(Name::Seq, seq.0);
+        }
+        writer.hex(Name::Generation, self.identity.generation.0.into());
+        writer.hex(Name::Time, packet.ts.into());
+        if packet.seq.is_some() {
+            writer.string(Name::Load, &self.load);
+        }
+        writer.field(Name::Ttl, format_args!("{}", self.ttl));
+        Some(())
+    }
+
+    fn write_dest(&self, writer: &mut Writer<'_>, to: Option<NodeId>) -> Option<()> {
+        if let Some(node) = to {
+            writer.string(Name::Dest, self.node(node)?);
+        }
+        Some(())
+    }
+
+    /// The type's own fields and `dest`, in the order of spec/wire.md section 7: most have `dest` last.
+    fn write_body(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
+        let to = packet.to;
+        match packet.body {
+            Body::Ack { acked } => {
+                writer.kind(kind::ACK);
+                self.write_dest(writer, to)?;
+                writer.hex(Name::AckSeq, acked.0);
+                return Some(());
+            }
+            Body::RexmitRequest { first, last } => {
+                writer.kind(kind::REXMIT);
+                self.write_dest(writer, to)?;
+                writer.field(Name::FirstSeq, format_args!("{}", first.0));
+                writer.field(Name::LastSeq, format_args!("{}", last.0));
+                return Some(());
+            }
+            Body::RexmitNak { first, too_low } => {
+                writer.kind(kind::NAK);
+                writer.hex(Name::FirstSeq, first.0);
+                self.write_dest(writer, to)?;
+                writer.string(Name::Info, if too_low { word::TOO_LOW } else { word::NOT_FOUND });
+                return Some(());
+            }
+            Body::RepNodes { .. } => {
+                writer.kind(kind::REP_NODES);
+                self.write_dest(writer, to)?;
+                writer.field(Name::NodeList, format_args!("{}", NodeList(self)));
+                writer.string(Name::DelNodeList, " ");
+                return Some(());
+            }
+            Body::IpRequestResp { is_ok, .. } => {
+                writer.kind(kind::IP_REQUEST_RESP);
+                self.write_dest(writer, to)?;
+                writer.string(Name::Key, self.group_key(packet.group?)?);
+                writer.string(Name::WeOwn, "yes");
+                if is_ok {
+                    writer.string(Name::Ok, word::OK);
+                }
+                return Some(());
+            }
+            Body::Status { status, dead_ms, has_protocol, extension } => {
+                write_status(writer, status?, dead_ms, has_protocol, extension.as_ref());
+            }
+            Body::ReqNodes => writer.kind(kind::REQ_NODES),
+            Body::Starting => writer.kind(kind::STARTING),
+            Body::ShutDone => {
+                writer.kind(kind::SHUT_DONE);
+                writer.string(Name::Status, NodeStatus::Dead.word());
+            }
+            Body::Stonith { result, .. } => {
+                writer.kind(kind::STONITH);
+                writer.string(Name::Node, self.node(packet.about?)?);
+                writer.string(Name::Result, word::of(&word::STONITH, &result)?);
+            }
+            Body::IpRequest { .. } => {
+                writer.kind(kind::IP_REQUEST);
+                writer.string(Name::Key, self.group_key(packet.group?)?);
+            }
+            Body::Resource { .. } | Body::AskResources { .. } | Body::Takeover { .. } => {
+                write_holdings(writer, &packet.body)?;
+            }
+            Body::Other { .. } => return None,
+        }
+        self.write_dest(writer, to)
+    }
+}
+
+fn write_status(
+    writer: &mut Writer<'_>,
+    status: NodeStatus,
+    dead_ms: Option<u32>,
+    has_protocol: bool,
+    extension: Option<&Extension>,
+) {
+    writer.kind(kind::STATUS);
+    writer.string(Name::Status, status.word());
+    if let Some(dead_ms) = dead_ms {
+        writer.hex(Name::DeadTime, dead_ms.into());
+    }
+    if has_protocol {
+        writer.string(Name::Protocol, "1");
+    }
+    if let Some(extension) = extension {
+        extension::write(extension, |name, value| writer.field(name, value));
+    }
+}
+
+/// The messages of spec/resources.md section 7 that name holdings.
+fn write_holdings(writer: &mut Writer<'_>, body: &Body<'_>) -> Option<()> {
+    match *body {
+        Body::Resource { holds, is_full, is_stable, info } => {
+            writer.kind(kind::RESOURCE);
+            writer.string(Name::Hold, holds.word());
+            if is_full {
+                writer.string(Name::HoldType, word::FULL);
+            }
+            if let Some(is_stable) = is_stable {
+                writer.string(Name::IsStable, if is_stable { "1" } else { "0" });
+            }
+            if info != ResourceInfo::None {
+                writer.string(Name::Info, word::of(&word::RESOURCE, &info)?);
+            }
+        }
+        Body::AskResources { set, word, only, after_failure } => {
+            writer.kind(kind::ASK_RESOURCES);
+            writer.string(Name::Hold, set.word());
+            writer.string(Name::Info, word::of(&word::STANDBY, &word)?);
+            if let Some(only) = only {
+                writer.hex(Name::NbOnly, only.0);
+            }
+            if after_failure {
+                writer.string(Name::NbWhy, word::FAILED);
+            }
+        }
+        Body::Takeover { set } => {
+            writer.kind(kind::TAKEOVER);
+            if let Some(set) = set {
+                writer.string(Name::Hold, set.word());
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// All names, each followed by a blank (spec/wire.md 10.4).
+struct NodeList<'c>(&'c Codec);
+
+impl fmt::Display for NodeList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.nodes.iter().try_for_each(|name| write!(f, "{name} "))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Netstring,
+    Text,
+}
+
+/// Writes fields in one form and, for the signature inside, digests them in the text form on the way.
+struct Writer<'o> {
+    out: Output<'o>,
+    form: Form,
+    inner: Option<Digest>,
+}
+
+impl<'o> Writer<'o> {
+    fn new(bytes: &'o mut [u8], form: Form, inner: Option<Digest>) -> Self {
+        let mut out = Output { bytes, len: 0, is_full: false };
+        out.push(match form {
+            Form::Netstring => netstring::START,
+            Form::Text => text::START,
+        });
+        Self { out, form, inner }
+    }
+
+    fn kind(&mut self, kind: &str) {
+        self.string(Name::Type, kind);
+    }
+
+    fn string(&mut self, name: Name, value: &str) {
+        self.field(name, format_args!("{value}"));
+    }
+
+    fn hex(&mut self, name: Name, value: u64) {
+        self.field(name, format_args!("{value:x}"));
+    }
+
+    /// A string field.
+    fn field(&mut self, name: Name, value: fmt::Arguments<'_>) {
+        let start = self.out.len;
+        if self.form == Form::Netstring {
+            self.out.push(b"(0)");
+        }
+        let line = self.out.len;
+        self.out.push(name.word().as_bytes());
+        self.out.push(b"=");
+        self.out.format(value);
+        match self.form {
+            Form::Netstring => {
+                if let Some(digest) = &mut self.inner {
+                    for (index, piece) in self.out.since(line).split(|byte| *byte == b'\n').enumerate() {
+                        if index > 0 {
+                            digest.update(&[text::NEWLINE]);
+                        }
+                        digest.update(piece);
+                    }
+                    digest.update(b"\n");
+                }
+                self.out.close_netstring(start);
+            }
+            Form::Text => {
+                for byte in self.out.since_mut(line) {
+                    if *byte == b'\n' {
+                        *byte = text::NEWLINE;
+                    }
+                }
+                self.out.push(b"\n");
+                self.digest_since(line);
+            }
+        }
+    }
+
+    /// A uuid: bytes in a netstring, Base64 in a line.
+    fn uuid(&mut self, name: Name, uuid: Uuid) {
+        let base64 = encode_uuid(uuid);
+        let start = self.out.len;
+        for part in [b"(1)", name.word().as_bytes(), b"="] {
+            self.out.push(part);
+        }
+        match self.form {
+            Form::Netstring => {
+                self.digest_since(start);
+                if let Some(digest) = &mut self.inner {
+                    digest.update(&base64);
+                    digest.update(b"\n");
+                }
+                self.out.push(&uuid.0);
+                self.out.close_netstring(start);
+            }
+            Form::Text => {
+                self.out.push(&base64);
+                self.out.push(b"\n");
+                self.digest_since(start);
+            }
+        }
+    }
+
+    fn digest_since(&mut self, start: usize) {
+        if let Some(digest) = &mut self.inner {
+            digest.update(self.out.since(start));
+        }
+    }
+
+    /// Adds `auth` over all fields so far, if there is one in this form.
+    fn sign_inside(&mut self, number: u8) {
+        if let Some(digest) = self.inner.take() {
+            let digest = digest.finish();
+            let digest = core::str::from_utf8(digest.as_bytes()).unwrap_or_default();
+            self.field(Name::Auth, format_args!("{number} {digest}"));
+        }
+    }
+
+    /// Ends a netstring packet with the signature over all of it.
+    fn sign_behind(&mut self, number: u8, key: &Key) {
+        self.out.push(netstring::END);
+        let mut digest = key.digest();
+        digest.update(self.out.since(0));
+        let start = self.out.len;
+        self.out.format(format_args!("{number} "));
+        self.out.push(digest.finish().as_bytes());
+        self.out.close_netstring(start);
+    }
+}
+
+/// Bytes into a slice; once something did not fit nothing counts any more.
+struct Output<'o> {
+    bytes: &'o mut [u8],
+    len: usize,
+    is_full: bool,
+}
+
+impl Output<'_> {
+    fn push(&mut self, more: &[u8]) {
+        match self.bytes.get_mut(self.len..self.len + more.len()) {
+            Some(room) if !self.is_full => {
+                room.copy_from_slice(more);
+                self.len += more.len();
+            }
+            _ => self.is_full = true,
+        }
+    }
+
+    fn format(&mut self, value: fmt::Arguments<'_>) {
+        if self.write_fmt(value).is_err() {
+            self.is_full = true;
+        }
+    }
+
+    fn since(&self, start: usize) -> &[u8] {
+        self.bytes.get(start..self.len).unwrap_or_default()
+    }
+
+    fn since_mut(&mut self, start: usize) -> &mut [u8] {
+        self.bytes.get_mut(start..self.len).unwrap_or_default()
+    }
+
+    /// Makes what was written since `start` a netstring: its length goes in front.
+    fn close_netstring(&mut self, start: usize) {
+        let length = self.len.saturating_sub(start);
+        let end = self.len;
+        self.format(format_args!("{length}:"));
+        if self.is_full {
+            return;
+        }
+        let prefix = self.len - end;
+        self.since_mut(start).rotate_right(prefix);
+        self.push(b",");
+    }
+
+    fn finish(self) -> Option<usize> {
+        (!self.is_full).then_some(self.len)
+    }
+}
+
+impl Write for Output<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        if self.is_full { Err(fmt::Error) } else { Ok(()) }
+    }
+}

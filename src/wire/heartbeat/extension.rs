@@ -1,0 +1,249 @@
+//! What only a nullbeat says, as extra string fields of `status` that 3.0.6 stores and never looks at.
+//!
+//! | field | value | example |
+//! |---|---|---|
+//! | `nbv` | version of these fields | `1` |
+//! | `nbg` | one letter per group, [`GroupState::letter`] | `RRs` |
+//! | `nbc` | claims as a hex set, bit 0 = first group | `3` |
+//! | `nbe` | generation and sequence number heard of the partner, hex; what holds: `p`artner heard, `s`table, operator's `h`old, `y`ielding, each or `-` | `6b031868:1f:ps--` |
+//! | `nbl` | milliseconds since the partner was heard on each link, hex, `-` for never | `64,-` |
+//! | `nbd` | digests of ha.cf and haresources, hex | `8a1f:0` |
+//!
+//! All six or nothing: anything else is dropped and counted, the `status` itself stands.
+
+use core::fmt::{self, Write};
+
+use super::fields::{Fields, Name, decimal, hex};
+use crate::core::ids::{Generation, GroupSet, Seq};
+use crate::core::message::{Extension, GroupState, LinkEcho};
+
+const VERSION: u8 = 1;
+const NAMES: [Name; 6] =
+    [Name::NbVersion, Name::NbGroups, Name::NbClaims, Name::NbEcho, Name::NbLinks, Name::NbDigests];
+
+/// The extension could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The extension among these fields, if there is one.
+pub(super) fn read(fields: &Fields<'_>) -> Result<Option<Extension>, Malformed> {
+    if !NAMES.into_iter().any(|name| fields.has(name)) {
+        return Ok(None);
+    }
+    read_all(fields).map(Some).ok_or(Malformed)
+}
+
+fn read_all(fields: &Fields<'_>) -> Option<Extension> {
+    let mut extension = Extension::EMPTY;
+    extension.version = u8::try_from(decimal(fields.raw(Name::NbVersion)?)?).ok()?;
+    if extension.version != VERSION {
+        return None;
+    }
+    read_groups(&mut extension, fields.raw(Name::NbGroups)?)?;
+    extension.claims = GroupSet(hex(fields.raw(Name::NbClaims)?)?);
+    let beyond = extension.claims - GroupSet::first(usize::from(extension.group_count));
+    if !beyond.is_empty() {
+        return None;
+    }
+    read_echo(&mut extension, fields.raw(Name::NbEcho)?)?;
+    read_links(&mut extension, fields.raw(Name::NbLinks)?)?;
+    let (config, resources) = halves(fields.raw(Name::NbDigests)?)?;
+    extension.config_digest = hex(config)?.try_into().ok()?;
+    extension.resources_digest = hex(resources)?.try_into().ok()?;
+    Some(extension)
+}
+
+fn read_groups(extension: &mut Extension, letters: &[u8]) -> Option<()> {
+    for (index, letter) in letters.iter().enumerate() {
+        *extension.groups.get_mut(index)? = GroupState::from_letter(*letter)?;
+        extension.group_count += 1;
+    }
+    Some(())
+}
+
+fn read_echo(extension: &mut Extension, text: &[u8]) -> Option<()> {
+    let (generation, rest) = halves(text)?;
+    let (seq, flags) = halves(rest)?;
+    extension.echo_generation = Generation(hex(generation)?.try_into().ok()?);
+    extension.echo_seq = Seq(hex(seq)?);
+    let [partner, stable, held, yielding] = flags else { return None };
+    extension.hears_partner = flag(*partner, b'p')?;
+    extension.is_stable = flag(*stable, b's')?;
+    extension.is_held = flag(*held, b'h')?;
+    extension.is_yielding = flag(*yielding, b'y')?;
+    Some(())
+}
+
+fn read_links(extension: &mut Extension, text: &[u8]) -> Option<()> {
+    if text.is_empty() {
+        return Some(());
+    }
+    for (index, age) in text.split(|byte| *byte == b',').enumerate() {
+        let age_ms = if age == b"-" { u32::MAX } else { hex(age)?.try_into().ok()? };
+        *extension.links.get_mut(index)? = LinkEcho { age_ms };
+        extension.link_count += 1;
+    }
+    Some(())
+}
+
+/// Around the first colon.
+fn halves(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    Some((text.get(..colon)?, text.get(colon + 1..)?))
+}
+
+fn flag(byte: u8, letter: u8) -> Option<bool> {
+    match byte {
+        b'-' => Some(false),
+        byte if byte == letter => Some(true),
+        _ => None,
+    }
+}
+
+/// Hands each field's name and value to `field`.
+pub(super) fn write(extension: &Extension, mut field: impl FnMut(Name, fmt::Arguments<'_>)) {
+    let on = |is_on, letter| if is_on { letter } else { '-' };
+    field(Name::NbVersion, format_args!("{}", extension.version));
+    field(Name::NbGroups, format_args!("{}", Letters(extension)));
+    field(Name::NbClaims, format_args!("{:x}", extension.claims.0));
+    field(
+        Name::NbEcho,
+        format_args!(
+            "{:x}:{:x}:{}{}{}{}",
+            extension.echo_generation.0,
+            extension.echo_seq.0,
+            on(extension.hears_partner, 'p'),
+            on(extension.is_stable, 's'),
+            on(extension.is_held, 'h'),
+            on(extension.is_yielding, 'y'),
+        ),
+    );
+    field(Name::NbLinks, format_args!("{}", Ages(extension)));
+    field(Name::NbDigests, format_args!("{:x}:{:x}", extension.config_digest, extension.resources_digest));
+}
+
+struct Letters<'e>(&'e Extension);
+
+impl fmt::Display for Letters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = self.0.groups.iter().take(usize::from(self.0.group_count));
+        groups.map(|state| char::from(state.letter())).try_for_each(|letter| f.write_char(letter))
+    }
+}
+
+struct Ages<'e>(&'e Extension);
+
+impl fmt::Display for Ages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, link) in self.0.links.iter().take(usize::from(self.0.link_count)).enumerate() {
+            if index > 0 {
+                f.write_char(',')?;
+            }
+            match link.age_ms {
+                u32::MAX => f.write_char('-')?,
+                age => write!(f, "{age:x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::{Field, Kind};
+    use super::*;
+
+    const GOOD: [(&str, &str); 6] = [
+        ("nbv", "1"),
+        ("nbg", "RsF"),
+        ("nbc", "5"),
+        ("nbe", "6b031868:1f:p-h-"),
+        ("nbl", "64,-,0"),
+        ("nbd", "8a1f:ffffffff"),
+    ];
+
+    fn read_pairs(pairs: &[(&str, &str)]) -> Result<Option<Extension>, Malformed> {
+        let fields = pairs
+            .iter()
+            .map(|(name, value)| Ok(Field { name: name.as_bytes(), kind: Kind::Text, value: value.as_bytes() }));
+        read(&Fields::collect(fields).unwrap())
+    }
+
+    fn with(name: &str, value: Option<&str>) -> Result<Option<Extension>, Malformed> {
+        let mut pairs = GOOD.to_vec();
+        pairs.retain(|(other, _)| *other != name);
+        pairs.extend(value.map(|value| (name, value)));
+        read_pairs(&pairs)
+    }
+
+    #[test]
+    fn good_one_is_read_and_written_alike() {
+        let extension = read_pairs(&GOOD).unwrap().unwrap();
+        assert_eq!(extension.group_count, 3);
+        assert_eq!(extension.groups[..3], [GroupState::Running, GroupState::Stopped, GroupState::StopFailed]);
+        assert_eq!(extension.claims, GroupSet(5));
+        assert_eq!((extension.echo_generation, extension.echo_seq), (Generation(0x6b03_1868), Seq(0x1f)));
+        assert!(extension.hears_partner && !extension.is_stable && extension.is_held && !extension.is_yielding);
+        assert_eq!(extension.link_count, 3);
+        assert_eq!(extension.links.map(|link| link.age_ms)[..4], [100, u32::MAX, 0, u32::MAX]);
+        assert_eq!((extension.config_digest, extension.resources_digest), (0x8a1f, u32::MAX));
+        let mut written = Vec::new();
+        write(&extension, |name, value| written.push((name.word(), format!("{value}"))));
+        assert!(written.iter().map(|(name, value)| (*name, value.as_str())).eq(GOOD));
+    }
+
+    #[test]
+    fn none_is_none_and_a_part_is_an_error() {
+        assert_eq!(read_pairs(&[("t", "status")]), Ok(None));
+        for (name, _) in GOOD {
+            assert_eq!(with(name, None), Err(Malformed), "{name}");
+        }
+    }
+
+    #[test]
+    fn empty_lists_are_fine() {
+        let mut pairs = GOOD.to_vec();
+        pairs[1].1 = "";
+        pairs[2].1 = "0";
+        pairs[4].1 = "";
+        let extension = read_pairs(&pairs).unwrap().unwrap();
+        assert_eq!((extension.group_count, extension.link_count), (0, 0));
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        assert!(with("nbg", Some(&"s".repeat(64))).is_ok());
+        assert_eq!(with("nbg", Some(&"s".repeat(65))), Err(Malformed));
+        assert!(with("nbl", Some(&["-"; 16].join(","))).is_ok());
+        assert_eq!(with("nbl", Some(&["-"; 17].join(","))), Err(Malformed));
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        for (name, value) in [
+            ("nbv", "2"),
+            ("nbv", ""),
+            ("nbg", "RsX"),
+            ("nbg", "Rs "),
+            ("nbc", "8"),
+            ("nbc", "-1"),
+            ("nbc", ""),
+            ("nbe", ""),
+            ("nbe", "1:2"),
+            ("nbe", "1:2:"),
+            ("nbe", "1:2:psh"),
+            ("nbe", "1:2:psh-x"),
+            ("nbe", "1:2:s---"),
+            ("nbe", "100000000:2:psh-"),
+            ("nbe", "1:10000000000000000:psh-"),
+            ("nbl", ","),
+            ("nbl", "1,"),
+            ("nbl", "100000000"),
+            ("nbd", "1"),
+            ("nbd", "1:2:3"),
+            ("nbd", "100000000:1"),
+        ] {
+            assert_eq!(with(name, Some(value)), Err(Malformed), "{name}={value}");
+        }
+    }
+}

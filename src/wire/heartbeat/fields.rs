@@ -1,0 +1,263 @@
+//! The fields that mean something to us, and the numbers in them (spec/wire.md sections 1 and 6).
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::reject::Reject;
+use super::text;
+use crate::core::ids::Uuid;
+
+/// Of what type a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A string.
+    Text,
+    /// Bytes as they are.
+    Binary,
+    /// Bytes in Base64.
+    Base64,
+    /// A struct, a list, something compressed: nothing of ours; passed over.
+    Opaque,
+}
+
+/// One field as it stands in the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) kind: Kind,
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// `name=value`; names are not empty, strings hold no NUL.
+    pub(super) fn split(kind: Kind, bytes: &'a [u8]) -> Option<Self> {
+        let equals = bytes.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (bytes.get(..equals)?, bytes.get(equals + 1..)?);
+        let is_bad = name.is_empty() || name.contains(&0) || (kind == Kind::Text && value.contains(&0));
+        (!is_bad).then_some(Self { name, kind, value })
+    }
+}
+
+macro_rules! names {
+    ($($id:ident $word:literal),* $(,)?) => {
+        /// Names of fields that we read or write.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Name { $($id),* }
+
+        impl Name {
+            const ALL: &'static [Self] = &[$(Self::$id),*];
+
+            /// As on the wire.
+            pub(super) const fn word(self) -> &'static str {
+                match self { $(Self::$id => $word),* }
+            }
+        }
+    };
+}
+
+names! {
+    // In every message.
+    Type "t", Src "src", SrcUuid "srcuuid", Seq "seq", Generation "hg", Time "ts", Load "ld", Ttl "ttl", Auth "auth",
+    Dest "dest", DestUuid "destuuid",
+    // Of one type or another.
+    Status "st", DeadTime "dt", Protocol "protocol", AckSeq "ackseq", FirstSeq "firstseq", LastSeq "lastseq",
+    Info "info", NodeList "nodelist", DelNodeList "delnodelist", Hold "rsc_hold", HoldType "rtype",
+    IsStable "isstable", Key "ipaddr", WeOwn "weown", Ok "ok", Node "node", Result "result",
+    CompressedPayload "_compressed_payload",
+    // Ours; the original stores and ignores them.
+    NbVersion "nbv", NbGroups "nbg", NbClaims "nbc", NbEcho "nbe", NbLinks "nbl", NbDigests "nbd",
+    NbOnly "nb_only", NbWhy "nb_why",
+}
+
+impl Name {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|name| name.word().as_bytes() == bytes)
+    }
+}
+
+/// The first value of each name.
+pub(super) struct Fields<'a> {
+    slots: [Option<(Kind, &'a [u8])>; Name::ALL.len()],
+}
+
+impl<'a> Fields<'a> {
+    /// Collects; of two fields with one name the first counts, whatever its type.
+    pub(super) fn collect(fields: impl Iterator<Item = Result<Field<'a>, Reject>>) -> Result<Self, Reject> {
+        let mut slots = [None; Name::ALL.len()];
+        for field in fields {
+            let field = field?;
+            if let Some(slot) = Name::of(field.name).and_then(|name| slots.get_mut(name as usize))
+                && slot.is_none()
+            {
+                *slot = Some((field.kind, field.value));
+            }
+        }
+        Ok(Self { slots })
+    }
+
+    /// Whether there is a field of this name, of whatever type.
+    pub(super) fn has(&self, name: Name) -> bool {
+        self.slot(name).is_some()
+    }
+
+    fn slot(&self, name: Name) -> Option<(Kind, &'a [u8])> {
+        self.slots.get(name as usize).copied().flatten()
+    }
+
+    /// A string as it stands in the packet; a field of another type counts as absent.
+    pub(super) fn raw(&self, name: Name) -> Option<&'a [u8]> {
+        self.slot(name).and_then(|(kind, value)| (kind == Kind::Text).then_some(value))
+    }
+
+    /// A hex number. `Missing` or `BadValue` otherwise.
+    pub(super) fn hex(&self, name: Name) -> Result<u64, Reject> {
+        hex(self.raw(name).ok_or(Reject::Missing(name.word()))?).ok_or(Reject::BadValue(name.word()))
+    }
+
+    /// A decimal number. `Missing` or `BadValue` otherwise.
+    pub(super) fn decimal(&self, name: Name) -> Result<u64, Reject> {
+        decimal(self.raw(name).ok_or(Reject::Missing(name.word()))?).ok_or(Reject::BadValue(name.word()))
+    }
+
+    /// A uuid that says something; anything but 16 bytes counts as absent (spec/wire.md section 1).
+    pub(super) fn uuid(&self, name: Name) -> Option<Uuid> {
+        let bytes = match self.slot(name)? {
+            (Kind::Binary, value) => value.try_into().ok()?,
+            (Kind::Base64, value) => decode_uuid(value)?,
+            _ => return None,
+        };
+        Some(Uuid(bytes)).filter(|uuid| !uuid.is_nil())
+    }
+}
+
+/// The strings of a message: borrowed from the packet, or from the scratch space where the text form had to be undone.
+pub(super) struct Strings<'a> {
+    /// `None`: the packet holds strings as they are.
+    pub(super) scratch: Option<&'a mut [u8]>,
+}
+
+impl<'a> Strings<'a> {
+    /// The string in this field. `Missing` without it, `BadValue` when it is not UTF-8.
+    pub(super) fn get(&mut self, fields: &Fields<'a>, name: Name) -> Result<&'a str, Reject> {
+        let raw = fields.raw(name).ok_or(Reject::Missing(name.word()))?;
+        let bytes = match &mut self.scratch {
+            Some(scratch) if raw.contains(&text::NEWLINE) => {
+                let (copy, rest) =
+                    core::mem::take(scratch).split_at_mut_checked(raw.len()).ok_or(Reject::ScratchFull)?;
+                *scratch = rest;
+                for (byte, from) in copy.iter_mut().zip(raw) {
+                    *byte = if *from == text::NEWLINE { b'\n' } else { *from };
+                }
+                &*copy
+            }
+            _ => raw,
+        };
+        core::str::from_utf8(bytes).map_err(|_| Reject::BadValue(name.word()))
+    }
+}
+
+/// 16 bytes in Base64 are 24 characters.
+pub(super) const UUID_BASE64: usize = 24;
+
+fn decode_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    if text.len() != UUID_BASE64 {
+        return None;
+    }
+    let mut bytes = [0; 18]; // What 24 characters can hold at most; the padding takes two away.
+    let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+    bytes.get(..length)?.try_into().ok()
+}
+
+/// A uuid in Base64.
+pub(super) fn encode_uuid(uuid: Uuid) -> [u8; UUID_BASE64] {
+    let mut text = [0; UUID_BASE64];
+    let length = STANDARD.encode_slice(uuid.0, &mut text);
+    debug_assert_eq!(length.ok(), Some(UUID_BASE64));
+    text
+}
+
+/// A hex number without prefix, at most 64 bits.
+pub(super) fn hex(text: &[u8]) -> Option<u64> {
+    number(text, 16)
+}
+
+/// A decimal number, at most 64 bits.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    number(text, 10)
+}
+
+fn number(text: &[u8], radix: u8) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = char::from(*byte).to_digit(u32::from(radix))?;
+        number.checked_mul(u64::from(radix))?.checked_add(u64::from(digit))
+    })
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_only() {
+        assert_eq!(hex(b"6b03186a"), Some(0x6b03_186a));
+        assert_eq!(hex(b"ffffffffffffffff"), Some(u64::MAX));
+        assert_eq!(hex(b"10000000000000000"), None);
+        assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), None);
+        for bad in ["", "-1", "+1", " 1", "1 ", "0x1", "1.", "g"] {
+            assert_eq!(hex(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(decimal(b"a"), None);
+    }
+
+    #[test]
+    fn first_field_of_a_name_counts_even_with_a_wrong_type() {
+        let field = |kind, value| Ok(Field { name: b"src", kind, value });
+        let fields = Fields::collect([field(Kind::Text, b"a"), field(Kind::Text, b"b")].into_iter()).unwrap();
+        assert_eq!(fields.raw(Name::Src), Some(&b"a"[..]));
+        let fields = Fields::collect([field(Kind::Opaque, b"a"), field(Kind::Text, b"b")].into_iter()).unwrap();
+        assert_eq!(fields.raw(Name::Src), None);
+        assert!(fields.has(Name::Src));
+    }
+
+    #[test]
+    fn uuids_are_sixteen_bytes() {
+        fn uuid(kind: Kind, value: &[u8]) -> Option<Uuid> {
+            let field = Field { name: b"srcuuid", kind, value };
+            Fields::collect([Ok(field)].into_iter()).unwrap().uuid(Name::SrcUuid)
+        }
+        assert_eq!(uuid(Kind::Binary, &[7; 16]), Some(Uuid([7; 16])));
+        assert_eq!(uuid(Kind::Binary, &[7; 15]), None);
+        assert_eq!(uuid(Kind::Binary, &[0; 16]), None);
+        assert_eq!(uuid(Kind::Text, &[7; 16]), None);
+        assert_eq!(uuid(Kind::Base64, &encode_uuid(Uuid([7; 16]))), Some(Uuid([7; 16])));
+        assert_eq!(uuid(Kind::Base64, b"F/0fF5A3TSW1xVDhN7pjAw"), None);
+        assert_eq!(uuid(Kind::Base64, b"F/0fF5A3TSW1xVDhN7pjA==="), None);
+        assert_eq!(uuid(Kind::Base64, b"F/0fF5A3TSW1xVDhN7pjAw=-"), None);
+        assert_eq!(uuid(Kind::Base64, b"F-0fF5A3TSW1xVDhN7pjAw=="), None);
+    }
+
+    #[test]
+    fn strings_undo_the_text_form_into_scratch() {
+        let field = |name, value| Ok(Field { name, kind: Kind::Text, value });
+        let collect = || Fields::collect([field(b"src", b"a\x13b"), field(b"t", b"plain")].into_iter()).unwrap();
+        let mut scratch = [0; 3];
+        let mut strings = Strings { scratch: Some(&mut scratch) };
+        assert_eq!(strings.get(&collect(), Name::Type), Ok("plain"));
+        assert_eq!(strings.get(&collect(), Name::Src), Ok("a\nb"));
+        assert_eq!(strings.get(&collect(), Name::Src), Err(Reject::ScratchFull));
+        assert_eq!(strings.get(&collect(), Name::Dest), Err(Reject::Missing("dest")));
+        assert_eq!(Strings { scratch: None }.get(&collect(), Name::Src), Ok("a\x13b"));
+    }
+}
