@@ -1,4 +1,30 @@
 //! Text to values: ha.cf, haresources, authkeys. Reads files, touches nothing else.
+//!
+//! [`load`] reads all three, says everything that is wrong or doubtful at once, and gives a [`Config`] when nothing is
+//! wrong. `nullbeat check` and the daemon's start both call it, so that they cannot disagree.
+//!
+//! ```text
+//!   token ─▶ draft (directives, media, clients) ─┐
+//!   token ─▶ authkeys ───────────────────────────┼─▶ sense ─▶ Config ─▶ settings (for the core)
+//!   token ─▶ haresources ────────────────────────┘
+//! ```
+
+mod authkeys;
+mod clients;
+mod digest;
+mod directives;
+mod draft;
+mod exported;
+mod finding;
+mod haresources;
+mod line_time;
+mod load;
+mod machine;
+mod media;
+mod sense;
+mod settings;
+mod token;
+mod value;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -7,6 +33,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
+
+pub use finding::{At, Finding, Severity};
+pub use line_time::{LineTime, MessageBytes};
+use load::TextFile;
+pub use load::{LoadOptions, Loaded, Purpose, load};
+pub use machine::{FileKind, Machine, ThisMachine};
+pub use value::spoken;
+
+#[cfg(test)]
+pub(crate) use machine::fake::FakeMachine;
 
 /// Where a node keeps its things. Every directory can be moved, so that many nodes run on one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +107,7 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// `script_timeout`: limit for each script run.
     pub script_timeout: Duration,
-    /// `HA_STOPRETRYMAX` (ha.cf `env STOPRETRYMAX=N`), default 10.
+    /// `HA_STOPRETRYMAX` (ha.cf `env STOPRETRYMAX=N`), default 10; `u32::MAX`: for ever.
     pub stop_retries: u32,
     /// `on_stop_failure`.
     pub on_stop_failure: OnStopFailure,
@@ -226,3 +262,6 @@ pub enum ResetWith {
     /// A program, opened at start.
     Hook(PathBuf),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! Short numbers that stand for long texts: whether two nodes, or two processes, read the same.
+
+use std::fmt::Write;
+
+use crc::{CRC_32_ISO_HDLC, CRC_64_XZ, Crc};
+
+use super::{Config, Group};
+
+const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+const CRC64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+
+/// What must be equal in both nodes' ha.cf: nodes, timing, failback, policy. Not the media and log lines, which name
+/// what each board has.
+pub(super) fn of_config(config: &Config) -> u32 {
+    let mut nodes = config.nodes.clone();
+    nodes.sort();
+    let mut text = nodes.join(" ");
+    for time in [config.keepalive, config.warntime, config.deadtime, config.initdead, config.failback_delay] {
+        let _ = write!(text, "\n{}", time.as_millis());
+    }
+    let _ = write!(
+        text,
+        "\n{:?}\n{}\n{:?}\n{:?}",
+        config.auto_failback, config.moves_per_hour, config.takeover_policy, config.split_brain_loser
+    );
+    CRC32.checksum(text.as_bytes())
+}
+
+/// haresources after normalisation.
+pub(super) fn of_resources(groups: &[Group]) -> u32 {
+    CRC32.checksum(resources(groups).as_bytes())
+}
+
+fn resources(groups: &[Group]) -> String {
+    groups.iter().fold(String::new(), |text, group| text + &group.node + " " + &group.text + "\n")
+}
+
+impl Config {
+    /// Digest of the table of groups and resources that group and resource numbers refer to: engine and guardian, and
+    /// what an earlier daemon left in the run directory, mean the same by them when it is equal.
+    pub fn table_digest(&self) -> u64 {
+        CRC64.checksum(resources(&self.groups).as_bytes())
+    }
+}

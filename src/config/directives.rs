@@ -1,0 +1,400 @@
+//! The directives of ha.cf in one table: how each is read, and what comes of it (spec/config.md section 2).
+
+use std::path::PathBuf;
+
+use super::draft::{Draft, Read};
+use super::machine::FileKind;
+use super::token::Word;
+use super::{ResetWith, clients, media, value};
+
+/// Reads the values of a line at once.
+type ReadAll = fn(&mut Draft<'_>, &[Word]);
+
+/// How the values stand on the line.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// One value; of several the last counts.
+    One(Read),
+    /// One value; a second one is an error.
+    Once(Read),
+    /// Any number, each for itself.
+    Each(Read),
+    /// Any number, read together.
+    Values(ReadAll),
+    /// Split at blanks only; the directive looks after missing ones itself.
+    Line(ReadAll),
+}
+
+/// What comes of it.
+#[derive(Clone, Copy)]
+pub(super) enum Effect {
+    /// What the specification says.
+    Built,
+    /// Nothing so far.
+    NotYet {
+        /// What that means.
+        instead: &'static str,
+        /// Values (lower case) that ask for just that, so that nothing needs to be said.
+        harmless: &'static [&'static str],
+    },
+    /// Nothing so far, and a takeover is less safe for it.
+    Safety,
+}
+
+/// One row.
+pub(super) struct Directive {
+    pub(super) word: &'static str,
+    /// For a missing value.
+    pub(super) expects: &'static str,
+    pub(super) shape: Shape,
+    pub(super) effect: Effect,
+}
+
+impl Directive {
+    /// Whether scripts see it as `HA_<word>`: the option directives, not media and not whole lines.
+    pub(super) fn is_recorded(&self) -> bool {
+        !matches!(self.word, "bcast" | "udp" | "ping" | "ping6" | "env")
+    }
+}
+
+const fn row(word: &'static str, expects: &'static str, shape: Shape) -> Directive {
+    Directive { word, expects, shape, effect: Effect::Built }
+}
+
+const fn not_yet(word: &'static str, expects: &'static str, shape: Shape, instead: &'static str) -> Directive {
+    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless: &[] } }
+}
+
+const fn not_yet_unless(
+    word: &'static str,
+    expects: &'static str,
+    shape: Shape,
+    instead: &'static str,
+    harmless: &'static [&'static str],
+) -> Directive {
+    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless } }
+}
+
+const fn safety(word: &'static str, shape: Shape) -> Directive {
+    Directive { word, expects: "its arguments", shape, effect: Effect::Safety }
+}
+
+const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
+const NO_LINK: &str = "the line opens no link";
+const NO_PING: &str = "the host is not asked, and no takeover depends on it";
+const ONLY_PASSED_ON: &str = "it is only passed on to scripts";
+const MILLIS_MAX: i64 = 3_600_000;
+
+use Shape::{Each, Line, Once, One, Values};
+
+/// All of them.
+pub(super) static DIRECTIVES: &[Directive] = &[
+    // Nodes and timing (2.1).
+    row("node", "node names", Each(read_node)),
+    row("keepalive", "a time", One(|d, w| d.time(w, false, |d| &mut d.keepalive))),
+    row("deadtime", "a time", One(|d, w| d.time(w, true, |d| &mut d.deadtime))),
+    row("warntime", "a time", One(|d, w| d.time(w, false, |d| &mut d.warntime))),
+    row("initdead", "a time", One(|d, w| d.time(w, true, |d| &mut d.initdead))),
+    not_yet("deadping", "a time", One(|d, w| d.time(w, true, |d| &mut d.deadping)), "there are no ping nodes yet"),
+    row("hopfudge", "a number", One(|d, w| d.integer(w, 0..=255, |d| &mut d.hopfudge))),
+    row("max_rexmit_delay", "milliseconds", One(|d, w| d.integer(w, 1..=MILLIS_MAX, |d| &mut d.max_rexmit_delay))),
+    row("uuidfrom", "`file` or `nodename`", One(|d, w| d.word(w, &["file", "nodename"], false, |d| &mut d.uuidfrom))),
+    row("hbgenmethod", "`file` or `time`", One(|d, w| d.word(w, &["file", "time"], false, |d| &mut d.hbgenmethod))),
+    not_yet_unless(
+        "autojoin",
+        "`none`, `other` or `any`",
+        One(|d, w| d.word(w, &["none", "other", "any"], true, |d| &mut d.autojoin)),
+        "nodes are those of the `node` lines",
+        &["none"],
+    ),
+    not_yet("cluster", "a name", One(unused_text), ONLY_PASSED_ON),
+    not_yet("quorum_server", "a host", One(unused_text), "no quorum server is asked"),
+    // Media (2.2).
+    row("udpport", "a port", One(media::read_udpport)),
+    row("baud", "a speed", Once(media::read_baud)),
+    row("serial", "device paths", Values(media::read_serial)),
+    row("ucast", "an interface and a host", Line(media::read_ucast)),
+    not_yet("bcast", "interfaces", Each(media::read_bcast), NO_LINK),
+    not_yet("udp", "interfaces", Each(media::read_udp), NO_LINK),
+    not_yet("mcast", "", Line(media::read_mcast), NO_LINK),
+    not_yet("ucast6", "", Line(media::read_ucast6), NO_LINK),
+    not_yet("mcast6", "", Line(media::read_mcast6), NO_LINK),
+    not_yet("ping", "hosts", Each(media::read_ping), NO_PING),
+    not_yet("ping6", "IPv6 addresses", Each(media::read_ping6), NO_PING),
+    not_yet("ping_group", "", Line(media::read_ping_group), "the hosts are not asked, and no takeover depends on them"),
+    // Logging (2.3).
+    row("logfile", "a path", One(|d, w| d.path(w, |d| &mut d.logfile))),
+    row("debugfile", "a path", One(|d, w| d.path(w, |d| &mut d.debugfile))),
+    row("logfacility", "a syslog facility", One(read_facility)),
+    not_yet_unless(
+        "use_logd",
+        "`on` or `off`",
+        One(|d, w| d.boolean(w, |d| &mut d.use_logd)),
+        "messages go where logfile, debugfile and logfacility say",
+        FALSE,
+    ),
+    not_yet(
+        "conn_logd_time",
+        "a time",
+        One(|d, w| d.time(w, false, |d| &mut d.unused_time)),
+        "there is no logging daemon to reconnect to",
+    ),
+    row("syslogmsgfmt", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.syslogmsgfmt))),
+    row("log_badpack", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.log_badpack))),
+    row("debug", "a level", One(|d, w| d.integer(w, 0..=255, |d| &mut d.debug))),
+    row(
+        "log_format",
+        "`heartbeat` or `structured`",
+        One(|d, w| d.word(w, &["heartbeat", "structured"], false, |d| &mut d.log_format)),
+    ),
+    // Message format (2.4).
+    row(
+        "msgfmt",
+        "`classic` or `netstring`",
+        One(|d, w| d.word(w, &["classic", "netstring"], false, |d| &mut d.msgfmt)),
+    ),
+    not_yet(
+        "compression",
+        "`zlib` or `bz2`",
+        One(|d, w| d.word(w, &["zlib", "bz2"], false, |d| &mut d.unused_word)),
+        "messages are never compressed",
+    ),
+    not_yet(
+        "compression_threshold",
+        "kilobytes",
+        One(|d, w| d.integer(w, 1..=i64::from(i32::MAX), |d| &mut d.unused_integer)),
+        "messages are never compressed",
+    ),
+    not_yet_unless(
+        "traditional_compression",
+        "`on` or `off`",
+        One(unused_boolean),
+        "messages are never compressed",
+        FALSE,
+    ),
+    // Resources, clients, fencing (2.5).
+    row("auto_failback", "`on`, `off` or `legacy`", One(read_auto_failback)),
+    row("nice_failback", "`auto_failback` in its place", One(read_nice_failback)),
+    row("failback_delay", "a time", One(|d, w| d.time(w, true, |d| &mut d.failback_delay))),
+    row("moves_per_hour", "a number", One(|d, w| d.integer(w, 0..=10_000, |d| &mut d.moves_per_hour))),
+    row(
+        "takeover_policy",
+        "`safe` or `available`",
+        One(|d, w| d.word(w, &["safe", "available"], false, |d| &mut d.takeover_policy)),
+    ),
+    row("split_brain_loser", "a node", One(read_loser)),
+    row("script_timeout", "a time", One(|d, w| d.time(w, false, |d| &mut d.script_timeout))),
+    row(
+        "on_stop_failure",
+        "`reboot` or `hold`",
+        One(|d, w| d.word(w, &["reboot", "hold"], false, |d| &mut d.on_stop_failure)),
+    ),
+    row("reset_with", "`reboot`, `sysrq` or `hook PATH`", Values(read_reset_with)),
+    row("notify", "paths of programs", Each(read_notify)),
+    row("env", "NAME=VALUE", Each(read_env)),
+    not_yet("respawn", "", Line(clients::read_respawn), "the program is not started"),
+    not_yet("apiauth", "", Line(clients::read_apiauth), "there is no client interface to guard"),
+    not_yet_unless("use_apphbd", "`on` or `off`", One(unused_boolean), "no application heartbeat is sent", FALSE),
+    not_yet_unless("pacemaker", "`on` or `off`", Once(clients::read_crm), clients::NO_CRM, clients::CRM_OFF),
+    not_yet_unless("crm", "`on` or `off`", Once(clients::read_crm), clients::NO_CRM, clients::CRM_OFF),
+    not_yet("crm_daemon_dir", "a path", One(clients::read_before_crm), "no Pacemaker daemon is started"),
+    not_yet("crmd_spawns_pengine", "`on` or `off`", One(clients::read_before_crm), "no Pacemaker daemon is started"),
+    not_yet("record_config_changes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
+    not_yet("record_pengine_inputs", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
+    not_yet("enable_config_writes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
+    safety("watchdog", Once(unused_text)),
+    safety("stonith", Line(clients::read_stonith)),
+    safety("failfast", Line(clients::read_respawn)),
+    // Tells itself whether it concerns this node.
+    row("stonith_host", "", Line(clients::read_stonith_host)),
+    safety("fence", Line(|_, _| {})),
+    safety("interlock", Line(|_, _| {})),
+    safety("board", Line(|_, _| {})),
+    // Process (2.6).
+    row("realtime", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.realtime))),
+    row("rtprio", "a priority", One(|d, w| d.integer(w, 1..=99, |d| &mut d.rtprio))),
+    row("user", "a user name", One(read_user)),
+    not_yet(
+        "memreserve",
+        "kilobytes",
+        One(|d, w| d.integer(w, 1..=i64::from(i32::MAX), |d| &mut d.unused_integer)),
+        "all memory is set aside at start anyway",
+    ),
+    not_yet("coredumps", "`on` or `off`", One(unused_boolean), "the limits that the daemon was started with hold"),
+    not_yet("coreroot", "a path", One(|d, w| d.path(w, |d| &mut d.unused_text)), "the system's core_pattern holds"),
+];
+
+fn unused_text(draft: &mut Draft<'_>, word: &Word) -> bool {
+    draft.text(word, |draft| &mut draft.unused_text)
+}
+
+fn unused_boolean(draft: &mut Draft<'_>, word: &Word) -> bool {
+    draft.boolean(word, |draft| &mut draft.unused_bool)
+}
+
+fn read_node(draft: &mut Draft<'_>, word: &Word) -> bool {
+    use crate::core::limits::{NODE_NAME_MAX, NODES_MAX};
+
+    let name = word.text.to_ascii_lowercase();
+    if name.len() > NODE_NAME_MAX {
+        let found = format!("a node name of {} bytes", name.len());
+        draft.findings.error(word.at, found).expected(format!("at most {NODE_NAME_MAX}"));
+        return false;
+    }
+    if let Some((_, before)) = draft.nodes.iter().find(|(known, _)| *known == name) {
+        let found = format!("node {} a second time", word.quoted());
+        let hint = format!("it stands in line {} already and counts once", before.line);
+        draft.findings.warning(word.at, found).expected("each node once").hint(hint);
+        return true;
+    }
+    if draft.nodes.len() == NODES_MAX {
+        let found = format!("{}, one node too many", word.quoted());
+        draft.findings.error(word.at, found).expected(format!("at most {NODES_MAX} nodes"));
+        return false;
+    }
+    draft.nodes.push((name, word.at));
+    true
+}
+
+/// The facilities of syslog(3).
+const FACILITIES: &[&str] = &[
+    "none", "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user",
+    "uucp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+
+fn read_facility(draft: &mut Draft<'_>, word: &Word) -> bool {
+    if !FACILITIES.contains(&word.text.as_str()) {
+        let finding = draft.findings.error(word.at, word.quoted()).expected("a syslog facility or `none`");
+        finding.nearest(&word.text, FACILITIES.iter().copied());
+        return false;
+    }
+    draft.text(word, |draft| &mut draft.logfacility)
+}
+
+fn read_auto_failback(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let setting = match value::boolean(&word.text) {
+        Some(true) => "on",
+        Some(false) => "off",
+        None if word.text == "legacy" => "legacy",
+        None => {
+            let finding = draft.findings.error(word.at, word.quoted()).expected("`on`, `off` or `legacy`");
+            finding.nearest(&word.text, ["on", "off", "yes", "no", "true", "false", "legacy"]);
+            return false;
+        }
+    };
+    draft.auto_failback = Some((setting, word.at));
+    true
+}
+
+/// Obsolete: the value is ignored; what counts is whether `auto_failback on|off` stands above (spec/config.md 2.5).
+fn read_nice_failback(draft: &mut Draft<'_>, word: &Word) -> bool {
+    if !draft.boolean(word, |draft| &mut draft.unused_bool) {
+        return false;
+    }
+    let was_nice = matches!(draft.auto_failback, Some(("on" | "off", _)));
+    let setting = if was_nice { "off" } else { "legacy" };
+    draft.auto_failback = Some((setting, word.at));
+    let hint = format!("as in Heartbeat its value is ignored and it counts as `auto_failback {setting}`");
+    draft
+        .findings
+        .warning(draft.here.1, "`nice_failback`, which is obsolete")
+        .expected("`auto_failback on` or `auto_failback off`")
+        .hint(hint);
+    true
+}
+
+fn read_loser(draft: &mut Draft<'_>, word: &Word) -> bool {
+    draft.split_brain_loser = Some((word.text.to_ascii_lowercase(), word.at));
+    true
+}
+
+fn read_reset_with(draft: &mut Draft<'_>, words: &[Word]) {
+    let [first, rest @ ..] = words else { return };
+    let way = match (first.text.as_str(), rest) {
+        ("reboot", []) => ResetWith::Reboot,
+        ("sysrq", []) => ResetWith::Sysrq,
+        ("hook", [path]) if path.text.starts_with('/') => {
+            let program = PathBuf::from(&path.text);
+            if draft.machine.file(&program) != FileKind::Executable {
+                let found = format!("{}, which is no executable file here", path.quoted());
+                draft.missing_here(path.at, found).expected("the program that resets the board");
+            }
+            ResetWith::Hook(program)
+        }
+        ("hook", [path, ..]) if !path.text.starts_with('/') => {
+            draft.findings.error(path.at, path.quoted()).expected("the path of a program, beginning with `/`");
+            return;
+        }
+        ("hook", []) => {
+            draft.findings.error(first.at, "`hook` without a program").expected("`hook PATH`");
+            return;
+        }
+        ("watchdog", _) => {
+            let finding = draft.findings.error(first.at, "`watchdog`, which is not built yet");
+            finding.expected("`reboot`, `sysrq` or `hook PATH`");
+            return;
+        }
+        ("reboot" | "sysrq", [extra, ..]) | ("hook", [_, extra, ..]) => {
+            draft.findings.error(extra.at, extra.quoted()).expected("nothing more");
+            return;
+        }
+        _ => {
+            let finding = draft.findings.error(first.at, first.quoted()).expected("`reboot`, `sysrq` or `hook PATH`");
+            finding.nearest(&first.text, ["reboot", "sysrq", "hook"]);
+            return;
+        }
+    };
+    if let Some((_, before)) = &draft.reset_with {
+        let hint = format!("this one counts, the one in line {} does not", before.line);
+        draft.findings.warning(first.at, "a further `reset_with`").expected("one").hint(hint);
+    }
+    draft.reset_with = Some((way, first.at));
+}
+
+fn read_notify(draft: &mut Draft<'_>, word: &Word) -> bool {
+    if !word.text.starts_with('/') {
+        draft.findings.error(word.at, word.quoted()).expected("the path of a program, beginning with `/`");
+        return false;
+    }
+    let program = PathBuf::from(&word.text);
+    if draft.machine.file(&program) != FileKind::Executable {
+        let found = format!("{}, which is no executable file here", word.quoted());
+        draft.findings.warning(word.at, found).expected("a program").hint("nobody is told of changes through it");
+    }
+    draft.notify.push(program);
+    true
+}
+
+fn read_user(draft: &mut Draft<'_>, word: &Word) -> bool {
+    if !draft.machine.has_user(&word.text) {
+        draft.missing_here(word.at, format!("{}, who is no user here", word.quoted())).expected("a user name");
+    }
+    draft.text(word, |draft| &mut draft.user)
+}
+
+/// `env NAME=VALUE` becomes `HA_NAME=VALUE`. A value without `=` is accepted by Heartbeat, to no effect.
+fn read_env(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let Some((name, value)) = word.text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+        let hint = "it has no effect; commas and blanks separate values here";
+        draft.findings.warning(word.at, word.quoted()).expected("NAME=VALUE").hint(hint);
+        return false;
+    };
+    if name == "STOPRETRYMAX" {
+        read_stop_retries(draft, word, value);
+    }
+    draft.environment.retain(|(known, _)| known != name);
+    draft.environment.push((name.to_owned(), value.to_owned()));
+    true
+}
+
+fn read_stop_retries(draft: &mut Draft<'_>, word: &Word, text: &str) {
+    let integer = value::integer(text);
+    if !integer.is_clean {
+        let finding = draft.findings.warning(word.at, word.quoted()).expected("STOPRETRYMAX=NUMBER");
+        finding.hint("a failing stop is tried again 10 times");
+        return;
+    }
+    // Zero or less: for ever (spec/resources.md 4.2).
+    let retries = if integer.value <= 0 { u32::MAX } else { u32::try_from(integer.value).unwrap_or(u32::MAX) };
+    draft.stop_retries = Some(retries);
+}

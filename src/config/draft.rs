@@ -1,0 +1,430 @@
+//! ha.cf while it is read: lines to directives to values, each with its place (spec/config.md sections 1 and 2).
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::directives::{DIRECTIVES, Directive, Effect, Shape};
+use super::finding::{At, Finding, Findings, Severity, quote};
+use super::machine::Machine;
+use super::token::{self, Word, column_of, is_blank};
+use super::value::{self, TimeFault};
+use super::{Purpose, TextFile};
+
+/// Heartbeat reads a line in pieces of this many bytes (spec/config.md section 1).
+const HEARTBEAT_LINE_MAX: usize = 5119;
+
+/// A value and where it was given; `None` while it was not.
+pub(super) type Given<T> = Option<(T, At)>;
+
+/// One medium that is built, as its line says.
+#[derive(Debug, Clone)]
+pub(super) enum DraftMedium {
+    Serial { device: PathBuf, baud: Option<u32>, is_rtscts: bool, at: At },
+    Ucast { interface: String, peer: Ipv4Addr, bind: Option<Ipv4Addr>, port: u16, at: At },
+}
+
+/// All that ha.cf says.
+pub(super) struct Draft<'a> {
+    pub(super) findings: Findings,
+    pub(super) machine: &'a dyn Machine,
+    pub(super) purpose: Purpose,
+    pub(super) is_unfenced: bool,
+    /// The local node name that `stonith_host` lines are compared with.
+    pub(super) local: String,
+    /// The directive whose line is being read.
+    pub(super) here: (&'static str, At),
+    seen: HashMap<&'static str, At>,
+    /// Option directives as written, in order, the last value of each.
+    pub(super) recorded: Vec<(&'static str, String)>,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) stop_retries: Option<u32>,
+    /// Safety directives that are not built, each once.
+    pub(super) unbuilt_safety: Vec<&'static str>,
+
+    pub(super) nodes: Vec<(String, At)>,
+    pub(super) ping_nodes: Vec<String>,
+    pub(super) media: Vec<DraftMedium>,
+    /// A `serial` or `ucast` line had an error.
+    pub(super) is_medium_refused: bool,
+    /// Media lines that open no link yet.
+    pub(super) unbuilt_media: Vec<(&'static str, At)>,
+    pub(super) keepalive: Given<Duration>,
+    pub(super) warntime: Given<Duration>,
+    pub(super) deadtime: Given<Duration>,
+    pub(super) initdead: Given<Duration>,
+    pub(super) deadping: Given<Duration>,
+    pub(super) max_rexmit_delay: Given<i64>,
+    pub(super) hopfudge: Given<i64>,
+    pub(super) baud: Given<u32>,
+    pub(super) udpport: Given<i64>,
+    pub(super) msgfmt: Given<&'static str>,
+    pub(super) hbgenmethod: Given<&'static str>,
+    pub(super) uuidfrom: Given<&'static str>,
+    pub(super) autojoin: Given<&'static str>,
+    pub(super) crm: Given<bool>,
+    pub(super) log_badpack: Given<bool>,
+    pub(super) logfile: Given<String>,
+    pub(super) debugfile: Given<String>,
+    pub(super) logfacility: Given<String>,
+    pub(super) use_logd: Given<bool>,
+    pub(super) syslogmsgfmt: Given<bool>,
+    pub(super) debug: Given<i64>,
+    pub(super) log_format: Given<&'static str>,
+    pub(super) auto_failback: Given<&'static str>,
+    pub(super) failback_delay: Given<Duration>,
+    pub(super) moves_per_hour: Given<i64>,
+    pub(super) takeover_policy: Given<&'static str>,
+    pub(super) split_brain_loser: Given<String>,
+    pub(super) script_timeout: Given<Duration>,
+    pub(super) on_stop_failure: Given<&'static str>,
+    pub(super) reset_with: Given<super::ResetWith>,
+    pub(super) notify: Vec<PathBuf>,
+    pub(super) user: Given<String>,
+    pub(super) realtime: Given<bool>,
+    pub(super) rtprio: Given<i64>,
+    pub(super) api_clients: Vec<String>,
+    /// Where values go that are only checked.
+    pub(super) unused_bool: Given<bool>,
+    pub(super) unused_integer: Given<i64>,
+    pub(super) unused_time: Given<Duration>,
+    pub(super) unused_text: Given<String>,
+    pub(super) unused_word: Given<&'static str>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(file: &Path, machine: &'a dyn Machine, purpose: Purpose, is_unfenced: bool, local: &str) -> Self {
+        Self {
+            findings: Findings::new(file),
+            machine,
+            purpose,
+            is_unfenced,
+            local: local.to_owned(),
+            here: ("", At::FILE),
+            seen: HashMap::new(),
+            recorded: Vec::new(),
+            environment: Vec::new(),
+            stop_retries: None,
+            unbuilt_safety: Vec::new(),
+            nodes: Vec::new(),
+            ping_nodes: Vec::new(),
+            media: Vec::new(),
+            is_medium_refused: false,
+            unbuilt_media: Vec::new(),
+            keepalive: None,
+            warntime: None,
+            deadtime: None,
+            initdead: None,
+            deadping: None,
+            max_rexmit_delay: None,
+            hopfudge: None,
+            baud: None,
+            udpport: None,
+            msgfmt: None,
+            hbgenmethod: None,
+            uuidfrom: None,
+            autojoin: None,
+            crm: None,
+            log_badpack: None,
+            logfile: None,
+            debugfile: None,
+            logfacility: None,
+            use_logd: None,
+            syslogmsgfmt: None,
+            debug: None,
+            log_format: None,
+            auto_failback: None,
+            failback_delay: None,
+            moves_per_hour: None,
+            takeover_policy: None,
+            split_brain_loser: None,
+            script_timeout: None,
+            on_stop_failure: None,
+            reset_with: None,
+            notify: Vec::new(),
+            user: None,
+            realtime: None,
+            rtprio: None,
+            api_clients: Vec::new(),
+            unused_bool: None,
+            unused_integer: None,
+            unused_time: None,
+            unused_text: None,
+            unused_word: None,
+        }
+    }
+
+    /// Reads the whole file.
+    pub(super) fn read(&mut self, text: &TextFile) {
+        let lines: Vec<(u32, &[u8])> = token::lines(&text.bytes, &mut self.findings).collect();
+        for (number, line) in lines {
+            self.read_line(number, line);
+        }
+    }
+
+    fn read_line(&mut self, number: u32, line: &[u8]) {
+        if line.len() > HEARTBEAT_LINE_MAX {
+            let found = format!("a line of {} bytes", line.len());
+            let hint = "Heartbeat cuts it there and takes the rest for a line of its own; here it counts whole";
+            let expected = format!("at most {HEARTBEAT_LINE_MAX}");
+            self.findings.warning(At { line: number, column: 1 }, found).expected(expected).hint(hint);
+        }
+        let line = self.cut(number, line);
+        let words = token::split(&[(number, line)], is_blank);
+        let Some((first, values)) = words.split_first() else { return };
+        let Some(directive) = DIRECTIVES.iter().find(|directive| directive.word == first.text) else {
+            self.refuse_directive(first);
+            return;
+        };
+        self.here = (directive.word, first.at);
+        self.apply(directive, values);
+    }
+
+    /// The line up to a remark or carriage return.
+    fn cut<'l>(&mut self, number: u32, line: &'l [u8]) -> &'l [u8] {
+        let Some(end) = line.iter().position(|byte| matches!(byte, b'#' | b'\r')) else { return line };
+        let rest = &line[end..];
+        if rest[0] == b'\r' && !rest.iter().all(u8::is_ascii_whitespace) {
+            let at = At { line: number, column: column_of(line, end) };
+            let hint = "what follows it is ignored, as in Heartbeat; save the file with Unix line ends";
+            self.findings
+                .warning(at, "a carriage return in the middle of a line")
+                .expected("it at the end only")
+                .hint(hint);
+        }
+        &line[..end]
+    }
+
+    fn refuse_directive(&mut self, word: &Word) {
+        if !word.is_sound(&mut self.findings) {
+            return;
+        }
+        let found = format!("{}, an unknown directive", word.quoted());
+        let finding = self.findings.error(word.at, found).expected("a directive of ha.cf");
+        let lower = word.text.to_ascii_lowercase();
+        if DIRECTIVES.iter().any(|directive| directive.word == lower) {
+            finding.hint(format!("directives are written in lower case: {}", quote(&lower)));
+        } else {
+            finding.nearest(&word.text, DIRECTIVES.iter().map(|directive| directive.word));
+        }
+    }
+
+    fn apply(&mut self, directive: &'static Directive, words: &[Word]) {
+        if !words.iter().all(|word| word.is_sound(&mut self.findings)) {
+            return;
+        }
+        let values: Vec<Word> = words.iter().flat_map(Word::split_commas).collect();
+        match directive.shape {
+            Shape::Line(read) => read(self, words),
+            _ if values.is_empty() => {
+                let found = format!("`{}` without a value", directive.word);
+                self.findings.warning(self.here.1, found).expected(directive.expects).hint("the line has no effect");
+                return;
+            }
+            Shape::Values(read) => read(self, &values),
+            Shape::Each(read) => {
+                for value in &values {
+                    self.record(directive, value, read);
+                }
+            }
+            Shape::One(read) => self.apply_single(directive, &values, read, Severity::Warning),
+            Shape::Once(read) => self.apply_single(directive, &values, read, Severity::Error),
+        }
+        self.tell_effect(directive, &values);
+    }
+
+    /// Applies each value in turn as Heartbeat does, so that the last one counts, and says so.
+    fn apply_single(&mut self, directive: &'static Directive, values: &[Word], read: Read, severity: Severity) {
+        for value in values {
+            if !self.record(directive, value, read) {
+                continue;
+            }
+            let Some(before) = self.seen.insert(directive.word, value.at) else { continue };
+            let found = format!("a further value of `{}`, {}", directive.word, value.quoted());
+            let place =
+                if before.line == value.at.line { "before it".into() } else { format!("in line {}", before.line) };
+            let finding = self.findings.add(severity, value.at, found).expected("one value");
+            finding.hint(match severity {
+                Severity::Error => format!("the first one stands {place}"),
+                _ => format!("this one counts, the one {place} does not"),
+            });
+        }
+    }
+
+    fn record(&mut self, directive: &'static Directive, value: &Word, read: Read) -> bool {
+        if !read(self, value) {
+            return false;
+        }
+        if directive.is_recorded() {
+            match self.recorded.iter_mut().find(|(word, _)| *word == directive.word) {
+                Some((_, text)) => text.clone_from(&value.text),
+                None => self.recorded.push((directive.word, value.text.clone())),
+            }
+        }
+        true
+    }
+
+    fn tell_effect(&mut self, directive: &'static Directive, values: &[Word]) {
+        match directive.effect {
+            Effect::Built => {}
+            Effect::NotYet { instead, harmless } => {
+                let is_harmless = |value: &Word| harmless.contains(&value.text.to_ascii_lowercase().as_str());
+                if !values.iter().all(is_harmless) || harmless.is_empty() {
+                    let found = format!("`{}`, which has no effect yet", directive.word);
+                    self.findings.warning(self.here.1, found).hint(instead);
+                }
+            }
+            Effect::Safety => self.tell_safety(directive.word),
+        }
+    }
+
+    /// What makes a takeover safe and is not built: refused unless the operator waives it.
+    pub(super) fn tell_safety(&mut self, word: &'static str) {
+        if !self.unbuilt_safety.contains(&word) {
+            self.unbuilt_safety.push(word);
+        }
+        let found = format!("`{word}`, which asks for a safety that is not built yet");
+        let (severity, hint) = match (self.is_unfenced, self.purpose) {
+            (true, _) => (Severity::Warning, "the daemon runs without it, because of --unfenced"),
+            (false, Purpose::Check) => {
+                (Severity::Warning, "`nullbeat run` refuses to start with it (exit 78) unless --unfenced is given")
+            }
+            (false, Purpose::Run) => (Severity::Error, "remove the line, or give --unfenced to run without it"),
+        };
+        self.findings.add(severity, self.here.1, found).hint(hint);
+    }
+
+    /// Something that is missing on this machine, where Heartbeat refuses to start: an error only when about to run.
+    pub(super) fn missing_here(&mut self, at: At, found: impl Into<String>) -> &mut Finding {
+        let severity = if self.purpose == Purpose::Run { Severity::Error } else { Severity::Warning };
+        self.findings.add(severity, at, found)
+    }
+}
+
+/// Takes one value; false when it was refused.
+pub(super) type Read = fn(&mut Draft<'_>, &Word) -> bool;
+
+/// Values of the simple kinds.
+impl<'a> Draft<'a> {
+    /// A time; `field` says where it goes.
+    pub(super) fn time(
+        &mut self,
+        word: &Word,
+        is_zero_fine: bool,
+        field: fn(&mut Self) -> &mut Given<Duration>,
+    ) -> bool {
+        let expected = if is_zero_fine { "a time: seconds, or with ms or us behind" } else { "a time above zero" };
+        match value::time(&word.text) {
+            Ok(time) if is_zero_fine || !time.is_zero() => {
+                *field(self) = Some((time, word.at));
+                return true;
+            }
+            Ok(_) if word.text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) => {
+                let found = format!("{}, which is 0 to the nearest millisecond", word.quoted());
+                self.findings.error(word.at, found).expected(expected);
+            }
+            Ok(_) => {
+                self.findings.error(word.at, word.quoted()).expected(expected);
+            }
+            Err(TimeFault::TooLong) => {
+                self.findings.error(word.at, word.quoted()).expected("a time of at most 24 days");
+            }
+            Err(TimeFault::Unit) => {
+                let number: String = word.text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+                let hint = format!("units are ms and us; seconds are written without one: `{number}`");
+                self.findings.error(word.at, word.quoted()).expected(expected).hint(hint);
+            }
+            Err(TimeFault::NotANumber) => {
+                let finding = self.findings.error(word.at, word.quoted()).expected(expected);
+                if matches!(word.text.to_ascii_lowercase().as_str(), "ms" | "us" | "msec" | "usec") {
+                    finding.hint(format!("write the unit behind the number without a blank: `10{}`", word.text));
+                }
+            }
+        }
+        false
+    }
+
+    /// A truth value.
+    pub(super) fn boolean(&mut self, word: &Word, field: fn(&mut Self) -> &mut Given<bool>) -> bool {
+        match value::boolean(&word.text) {
+            Some(value) => *field(self) = Some((value, word.at)),
+            None => {
+                let known = ["true", "on", "yes", "false", "off", "no"];
+                self.findings.error(word.at, word.quoted()).expected("`on` or `off`").nearest(&word.text, known);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A whole number: leading digits count, as in Heartbeat.
+    pub(super) fn integer(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<i64>,
+        field: fn(&mut Self) -> &mut Given<i64>,
+    ) -> bool {
+        let integer = value::integer(&word.text);
+        if !range.contains(&integer.value) {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            self.findings.error(word.at, word.quoted()).expected(expected);
+            return false;
+        }
+        if !integer.is_clean {
+            let hint = format!("it counts as {}, as in Heartbeat", integer.value);
+            self.findings.warning(word.at, word.quoted()).expected("a whole number").hint(hint);
+        }
+        *field(self) = Some((integer.value, word.at));
+        true
+    }
+
+    /// One of the words `known`; in any case of letters when `is_any_case`.
+    pub(super) fn word(
+        &mut self,
+        word: &Word,
+        known: &[&'static str],
+        is_any_case: bool,
+        field: fn(&mut Self) -> &mut Given<&'static str>,
+    ) -> bool {
+        let is_it = |known: &str| if is_any_case { known.eq_ignore_ascii_case(&word.text) } else { known == word.text };
+        match known.iter().find(|known| is_it(known)) {
+            Some(found) => *field(self) = Some((found, word.at)),
+            None => {
+                let expected = one_of(known);
+                self.findings
+                    .error(word.at, word.quoted())
+                    .expected(expected)
+                    .nearest(&word.text, known.iter().copied());
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Any word.
+    pub(super) fn text(&mut self, word: &Word, field: fn(&mut Self) -> &mut Given<String>) -> bool {
+        *field(self) = Some((word.text.clone(), word.at));
+        true
+    }
+
+    /// A file that we write: relative paths are doubtful.
+    pub(super) fn path(&mut self, word: &Word, field: fn(&mut Self) -> &mut Given<String>) -> bool {
+        if !word.text.starts_with('/') {
+            let hint = "it is looked for where the daemon was started";
+            self.findings.warning(word.at, word.quoted()).expected("a path that begins with `/`").hint(hint);
+        }
+        self.text(word, field)
+    }
+}
+
+/// "`a`, `b` or `c`".
+pub(super) fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,110 @@
+//! How long a beat takes on a serial line.
+
+use std::time::Duration;
+
+use super::{AuthMethod, Config, Medium};
+
+/// Bits on the line for each byte: start, eight, stop.
+const BITS_PER_BYTE: u32 = 10;
+/// Every how many beats the extension goes along (core's `Extension`).
+const BEATS_PER_EXTENSION: u32 = 10;
+
+/// Estimated sizes of messages in the text form of serial lines, bytes (spec/wire.md 2.1 and section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageBytes {
+    /// `status`, the heartbeat.
+    pub beat: u32,
+    /// `status` with what only a nullbeat says: every tenth beat, and on change.
+    pub long_beat: u32,
+    /// `NS_ackmsg`: one for ten messages received.
+    pub ack: u32,
+}
+
+/// One serial line's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineTime {
+    /// Bits per second.
+    pub baud: u32,
+    /// Sizes that the times come from.
+    pub bytes: MessageBytes,
+    /// A beat from its first to its last bit.
+    pub beat: Duration,
+    /// The same with the extension.
+    pub long_beat: Duration,
+    /// The line's use for each keepalive, acknowledgements included.
+    pub average: Duration,
+}
+
+impl LineTime {
+    /// Times at `baud`.
+    fn new(bytes: MessageBytes, baud: u32) -> Self {
+        let time = |bytes: u32| {
+            Duration::from_micros(u64::from(bytes) * u64::from(BITS_PER_BYTE) * 1_000_000 / u64::from(baud))
+        };
+        let (beat, long_beat) = (time(bytes.beat), time(bytes.long_beat));
+        let average = (beat * (BEATS_PER_EXTENSION - 1) + long_beat + time(bytes.ack)) / BEATS_PER_EXTENSION;
+        let whole =
+            |time: Duration| Duration::from_millis(u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX));
+        Self { baud, bytes, beat: whole(beat), long_beat: whole(long_beat), average: whole(average) }
+    }
+
+    /// `217 bytes of 10 bits each at 9600 bits a second take 227 ms`.
+    pub fn arithmetic(&self) -> String {
+        format!(
+            "{} bytes of {BITS_PER_BYTE} bits each at {} bits a second take {}",
+            self.bytes.beat,
+            self.baud,
+            super::spoken(self.beat)
+        )
+    }
+}
+
+impl Config {
+    /// Sizes of the messages that this node sends.
+    pub fn message_bytes(&self) -> MessageBytes {
+        let name = length(self.node.len());
+        // Line by line, `name=value\n`; counters with the digits they have for years.
+        let envelope = ">>>\n<<<\n".len() + "src=\n".len() + "(1)srcuuid=012345678901234567890w==\n".len();
+        let stamps = "hg=6b03186a\n".len() + "ts=6b031946\n".len() + "ttl=3\n".len();
+        let load = "seq=fffffff\n".len() + "ld=0.00 0.00 0.00 1/123 12345\n".len();
+        let auth = "auth=1 \n".len() + self.digest_length();
+        let common = length(envelope + stamps + auth) + name;
+        let dead = format!("{:x}", self.deadtime.as_millis()).len();
+        let status = length("t=status\nst=active\nprotocol=1\ndt=\n".len() + dead + load);
+        let beat = common + status;
+        let peer = length(self.nodes.iter().map(String::len).max().unwrap_or(0));
+        let ack =
+            common + peer + length("t=NS_ackmsg\ndest=\nackseq=fffffff\n(1)destuuid=012345678901234567890w==\n".len());
+        MessageBytes { beat, long_beat: beat + self.extension_bytes(), ack }
+    }
+
+    /// What the extension adds: flags and digests, a letter for each group, an age for each link.
+    fn extension_bytes(&self) -> u32 {
+        const FIXED: usize = 120;
+        const PER_LINK: usize = 9;
+        length(FIXED + self.groups.len() + PER_LINK * self.media.len())
+    }
+
+    fn digest_length(&self) -> usize {
+        let method = self.keys.iter().find(|key| key.number == self.signing_key).map(|key| key.method);
+        match method {
+            Some(AuthMethod::Md5) => 32,
+            Some(AuthMethod::Crc) => 8,
+            _ => 40,
+        }
+    }
+
+    /// The time on the line for each medium that is serial, in the order of `media`.
+    pub fn line_times(&self) -> Vec<Option<LineTime>> {
+        let bytes = self.message_bytes();
+        let time = |medium: &Medium| match medium {
+            Medium::Serial { baud, .. } => Some(LineTime::new(bytes, *baud)),
+            Medium::Ucast { .. } => None,
+        };
+        self.media.iter().map(time).collect()
+    }
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,165 @@
+//! Three files to one configuration.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::draft::Draft;
+use super::finding::{At, Finding, Findings, Severity};
+use super::machine::{Machine, ThisMachine};
+use super::{AuthMethod, Config, Medium, Paths, authkeys, haresources, sense};
+
+/// Longest file that is read.
+const FILE_MAX: usize = 1 << 20;
+
+/// Why the files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To tell what is wrong: what depends on the machine is a warning.
+    Check,
+    /// To start with them: it is an error where it is one for Heartbeat.
+    Run,
+}
+
+/// How to read them.
+#[derive(Clone)]
+pub struct LoadOptions<'a> {
+    /// `--node`: the local node name; `None`: the file `nodeinfo`, else `uname -n`.
+    pub node: Option<String>,
+    /// Why.
+    pub purpose: Purpose,
+    /// `--unfenced`: run although a safety that the file asks for is not built.
+    pub is_unfenced: bool,
+    /// Whom to ask about interfaces, devices, programs and users.
+    pub machine: &'a dyn Machine,
+}
+
+impl LoadOptions<'static> {
+    /// For `purpose`, on this machine, under its own name.
+    pub fn new(purpose: Purpose) -> Self {
+        Self { node: None, purpose, is_unfenced: false, machine: &ThisMachine }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration, when no finding is an error.
+    pub config: Option<Config>,
+    /// All findings, by file and line: ha.cf, haresources, authkeys.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// How many findings are of this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+}
+
+/// One file as read.
+#[derive(Debug, Default)]
+pub(super) struct TextFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+    /// Permission bits.
+    pub(super) mode: u32,
+}
+
+impl TextFile {
+    /// Reads a regular file of moderate size. A FIFO in its place does not block.
+    fn read(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > FILE_MAX {
+            return Err(io::Error::other(format!("longer than {FILE_MAX} bytes")));
+        }
+        Ok(Self { path: path.to_owned(), bytes, mode: metadata.permissions().mode() })
+    }
+}
+
+/// Reads ha.cf, authkeys and haresources below `paths.config`, in the order of spec/config.md 2.7, and says everything
+/// that is wrong or doubtful. May ask the name service for hosts and users.
+pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
+    let ha_cf = paths.config.join("ha.cf");
+    let mut early = Findings::new(&ha_cf);
+    let local = local_name(paths, options, &mut early);
+    let mut draft = Draft::new(&ha_cf, options.machine, options.purpose, options.is_unfenced, &local);
+    if let Some(text) = read(&ha_cf, "the configuration", &mut draft.findings) {
+        draft.read(&text);
+        sense::check(&mut draft);
+    }
+
+    let path = paths.config.join("authkeys");
+    let mut authkeys_findings = Findings::new(&path);
+    let keys =
+        read(&path, "the keys", &mut authkeys_findings).and_then(|text| authkeys::read(&text, &mut authkeys_findings));
+
+    let path = paths.config.join("haresources");
+    let mut haresources_findings = Findings::new(&path);
+    let groups = read(&path, "the resource groups", &mut haresources_findings)
+        .map(|text| haresources::read(&text, &paths.config, &draft, &mut haresources_findings))
+        .unwrap_or_default();
+
+    let mut config = None;
+    if let Some(keys) = keys {
+        let at = keys.at;
+        let built = sense::build(&mut draft, paths, keys, groups);
+        warn_of_checksum(&built, at, &mut authkeys_findings);
+        let is_fine =
+            ![&early, &draft.findings, &haresources_findings, &authkeys_findings].iter().any(|f| f.has_error());
+        config = is_fine.then_some(built);
+    }
+    let findings = [early, draft.findings, haresources_findings, authkeys_findings];
+    Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
+}
+
+fn read(path: &Path, what: &str, findings: &mut Findings) -> Option<TextFile> {
+    match TextFile::read(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            findings.error(At::FILE, format!("no readable file ({error})")).expected(what);
+            None
+        }
+    }
+}
+
+/// `--node`, else the first line of `nodeinfo`, else `uname -n`; lower case (spec/config.md section 4).
+fn local_name(paths: &Paths, options: &LoadOptions<'_>, findings: &mut Findings) -> String {
+    if let Some(node) = &options.node {
+        return node.to_ascii_lowercase();
+    }
+    let path = paths.config.join("nodeinfo");
+    match TextFile::read(&path) {
+        Ok(text) => {
+            let first = text.bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+            let name = String::from_utf8_lossy(first).trim().to_ascii_lowercase();
+            if !name.is_empty() {
+                return name;
+            }
+            let finding = findings.warning(At::FILE, format!("no name in the first line of {}", path.display()));
+            finding.expected("the name of this node").hint("the name that `uname -n` tells is used");
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let finding = findings.warning(At::FILE, format!("{} unreadable ({error})", path.display()));
+            finding.expected("the name of this node, or no such file").hint("the name that `uname -n` tells is used");
+        }
+    }
+    options.machine.node_name().to_ascii_lowercase()
+}
+
+/// A checksum is no secret: over the network anybody could be the peer.
+fn warn_of_checksum(config: &Config, at: At, findings: &mut Findings) {
+    let is_checksum = config.keys.iter().any(|key| key.number == config.signing_key && key.method == AuthMethod::Crc);
+    if is_checksum && config.media.iter().any(|medium| matches!(medium, Medium::Ucast { .. })) {
+        let finding = findings.warning(at, "`crc`, a checksum without a secret, beside a network link");
+        finding.expected("`sha1` and a key").hint("with it everybody on the network can speak for the peer");
+    }
+}

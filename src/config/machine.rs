@@ -1,0 +1,151 @@
+//! What the configuration check asks about the machine it runs on.
+
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Nothing, or nothing that may be looked at.
+    Missing,
+    /// A character device.
+    CharacterDevice,
+    /// A regular file that somebody may execute.
+    Executable,
+    /// A regular file.
+    Plain,
+    /// Anything else.
+    Other,
+}
+
+/// Questions about the machine. Tests answer them without one.
+pub trait Machine {
+    /// `uname -n`.
+    fn node_name(&self) -> String;
+    /// Whether a network interface of this name exists now.
+    fn has_interface(&self, name: &str) -> bool;
+    /// The IPv4 addresses of all interfaces.
+    fn addresses(&self) -> Vec<Ipv4Addr>;
+    /// The first IPv4 address of a host name. May ask the network.
+    fn resolve(&self, host: &str) -> Option<Ipv4Addr>;
+    /// What stands at `path`, links followed.
+    fn file(&self, path: &Path) -> FileKind;
+    /// Whether there is a user of this name.
+    fn has_user(&self, name: &str) -> bool;
+    /// Whether there is a group of this name.
+    fn has_group(&self, name: &str) -> bool;
+}
+
+/// The machine the program runs on.
+#[derive(Debug, Clone, Copy)]
+pub struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn node_name(&self) -> String {
+        nix::sys::utsname::uname().map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    fn has_interface(&self, name: &str) -> bool {
+        nix::net::if_::if_nametoindex(name).is_ok()
+    }
+
+    fn addresses(&self) -> Vec<Ipv4Addr> {
+        let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+        interfaces
+            .filter_map(|interface| interface.address)
+            .filter_map(|address| address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip))
+            .collect()
+    }
+
+    fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
+        (host, 0).to_socket_addrs().ok()?.find_map(|address| match address.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn file(&self, path: &Path) -> FileKind {
+        let Ok(metadata) = std::fs::metadata(path) else { return FileKind::Missing };
+        if metadata.file_type().is_char_device() {
+            FileKind::CharacterDevice
+        } else if !metadata.is_file() {
+            FileKind::Other
+        } else if metadata.permissions().mode() & 0o111 != 0 {
+            FileKind::Executable
+        } else {
+            FileKind::Plain
+        }
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        matches!(nix::unistd::User::from_name(name), Ok(Some(_)))
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        matches!(nix::unistd::Group::from_name(name), Ok(Some(_)))
+    }
+}
+
+/// A made-up machine for tests.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+    use std::collections::{HashMap, HashSet};
+    use std::path::PathBuf;
+
+    /// Answers from its fields.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct FakeMachine {
+        pub(crate) node: String,
+        pub(crate) interfaces: HashSet<String>,
+        pub(crate) addresses: Vec<Ipv4Addr>,
+        pub(crate) hosts: HashMap<String, Ipv4Addr>,
+        pub(crate) files: HashMap<PathBuf, FileKind>,
+        pub(crate) users: HashSet<String>,
+        pub(crate) groups: HashSet<String>,
+        /// Every file not listed is this.
+        pub(crate) other_files: Option<FileKind>,
+    }
+
+    impl FakeMachine {
+        /// A board called `node` on which everything exists.
+        pub(crate) fn complete(node: &str) -> Self {
+            let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            Self {
+                node: node.into(),
+                interfaces: names(&["eth0", "eth1", "ens33"]),
+                hosts: [("peer.example".into(), Ipv4Addr::new(10, 0, 0, 2))].into(),
+                files: ["/dev/ttyS0", "/dev/ttyS1"].map(|path| (PathBuf::from(path), FileKind::CharacterDevice)).into(),
+                users: names(&["root", "hacluster"]),
+                groups: names(&["root", "haclient"]),
+                other_files: Some(FileKind::Executable),
+                ..Self::default()
+            }
+        }
+    }
+
+    impl Machine for FakeMachine {
+        fn node_name(&self) -> String {
+            self.node.clone()
+        }
+        fn has_interface(&self, name: &str) -> bool {
+            self.interfaces.contains(name)
+        }
+        fn addresses(&self) -> Vec<Ipv4Addr> {
+            self.addresses.clone()
+        }
+        fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
+            self.hosts.get(host).copied()
+        }
+        fn file(&self, path: &Path) -> FileKind {
+            self.files.get(path).copied().or(self.other_files).unwrap_or(FileKind::Missing)
+        }
+        fn has_user(&self, name: &str) -> bool {
+            self.users.contains(name)
+        }
+        fn has_group(&self, name: &str) -> bool {
+            self.groups.contains(name)
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Media lines of ha.cf (spec/config.md 2.2).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use super::draft::{Draft, DraftMedium};
+use super::finding::At;
+use super::machine::FileKind;
+use super::token::Word;
+use super::value;
+use crate::core::limits::{LINK_NAME_MAX, LINKS_MAX};
+
+/// Speeds of the original, and the next one that is common.
+const BAUDS: [u32; 8] = [9600, 19200, 38400, 57600, 115_200, 230_400, 460_800, 921_600];
+/// Port when neither `udpport` nor the line says one.
+const DEFAULT_PORT: u16 = 694;
+
+impl Draft<'_> {
+    /// Adds a medium unless there are too many.
+    fn add_medium(&mut self, at: At, medium: DraftMedium) {
+        if self.media.len() < LINKS_MAX {
+            self.media.push(medium);
+        } else {
+            self.findings.error(at, "one medium too many").expected(format!("at most {LINKS_MAX}"));
+        }
+    }
+
+    /// Whether a link may have this name.
+    fn is_link_name(&mut self, word: &Word) -> bool {
+        let is_fine = word.text.len() <= LINK_NAME_MAX;
+        if !is_fine {
+            let found = format!("a name of {} bytes, {}", word.text.len(), word.quoted());
+            self.findings.error(word.at, found).expected(format!("at most {LINK_NAME_MAX} bytes"));
+        }
+        is_fine
+    }
+
+    /// Warns when the machine has no such interface.
+    fn look_for_interface(&mut self, word: &Word) {
+        if !self.machine.has_interface(&word.text) {
+            let found = format!("{}, which is no network interface here", word.quoted());
+            self.findings.warning(word.at, found).expected("a network interface");
+        }
+    }
+
+    fn baud(&mut self, word: &Word) -> Option<u32> {
+        let speed = word.text.parse().ok().filter(|speed| BAUDS.contains(speed));
+        if speed.is_none() {
+            let known: Vec<String> = BAUDS.iter().map(ToString::to_string).collect();
+            let finding = self.findings.error(word.at, word.quoted());
+            finding.expected(format!("one of {}", known.join(" ")));
+            finding.nearest(&word.text, known.iter().map(String::as_str));
+        }
+        speed
+    }
+
+    fn port(&mut self, word: &Word) -> Option<u16> {
+        let port = word.text.parse().ok().filter(|port| *port > 0);
+        if port.is_none() {
+            self.findings.error(word.at, word.quoted()).expected("a UDP port from 1 to 65535");
+        }
+        port
+    }
+
+    /// Notes a medium that opens no link yet.
+    fn add_unbuilt(&mut self) {
+        self.unbuilt_media.push(self.here);
+    }
+}
+
+pub(super) fn read_udpport(draft: &mut Draft<'_>, word: &Word) -> bool {
+    if let Some(DraftMedium::Ucast { .. }) = draft.media.iter().find(|m| matches!(m, DraftMedium::Ucast { .. })) {
+        let hint = "media lines above it keep the port they had, as in Heartbeat";
+        draft.findings.warning(draft.here.1, "`udpport` below a media line").expected("it above them").hint(hint);
+    }
+    draft.integer(word, 1..=65535, |draft| &mut draft.udpport)
+}
+
+pub(super) fn read_baud(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let Some(speed) = draft.baud(word) else { return false };
+    if draft.media.iter().any(|medium| matches!(medium, DraftMedium::Serial { .. })) {
+        let hint = "here it counts for all `serial` lines";
+        draft.findings.warning(draft.here.1, "`baud` below a `serial` line").expected("it above them").hint(hint);
+    }
+    draft.baud = Some((speed, word.at));
+    true
+}
+
+/// `serial DEV… [baud N] [flow none|rtscts]`.
+pub(super) fn read_serial(draft: &mut Draft<'_>, words: &[Word]) {
+    let before = draft.media.len();
+    read_serial_words(draft, words);
+    draft.is_medium_refused |= draft.media.len() == before;
+}
+
+fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
+    let mut devices = Vec::new();
+    let mut baud = None;
+    let mut is_rtscts = true;
+    let mut is_refused = false;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            path if path.starts_with('/') => devices.push(word),
+            "baud" => match words.next() {
+                Some(speed) => baud = draft.baud(speed).or(baud),
+                None => draft.findings.refuse(word.at, "`baud` without a speed", "`baud N`"),
+            },
+            "flow" => match words.next() {
+                Some(flow) if flow.text == "none" => is_rtscts = false,
+                Some(flow) if flow.text == "rtscts" => is_rtscts = true,
+                Some(flow) => {
+                    let finding = draft.findings.error(flow.at, flow.quoted()).expected("`none` or `rtscts`");
+                    finding.nearest(&flow.text, ["none", "rtscts"]);
+                }
+                None => draft.findings.refuse(word.at, "`flow` without a kind", "`flow none|rtscts`"),
+            },
+            _ => {
+                refuse_serial_word(draft, word);
+                is_refused = true;
+            }
+        }
+    }
+    if devices.is_empty() && !is_refused {
+        draft.findings.error(draft.here.1, "`serial` without a device").expected("the path of a serial device");
+    }
+    for device in devices {
+        add_serial(draft, device, baud, is_rtscts);
+    }
+}
+
+fn refuse_serial_word(draft: &mut Draft<'_>, word: &Word) {
+    let expected = "the full path of a device, `baud N` or `flow none|rtscts`";
+    let is_device_name = word.text.starts_with("tty") || word.text.starts_with("dev/");
+    let finding = draft.findings.error(word.at, word.quoted()).expected(expected);
+    if is_device_name {
+        finding.hint(format!("did you mean `/dev/{}`?", word.text.trim_start_matches("dev/")));
+    } else {
+        finding.nearest(&word.text, ["baud", "flow"]);
+    }
+}
+
+fn add_serial(draft: &mut Draft<'_>, word: &Word, baud: Option<u32>, is_rtscts: bool) {
+    if !draft.is_link_name(word) {
+        return;
+    }
+    let device = PathBuf::from(&word.text);
+    let is_known =
+        |medium: &DraftMedium| matches!(medium, DraftMedium::Serial { device: known, .. } if *known == device);
+    if draft.media.iter().any(is_known) {
+        let found = format!("serial device {} a second time", word.quoted());
+        draft.findings.error(word.at, found).expected("each device once");
+        return;
+    }
+    let trouble = match draft.machine.file(&device) {
+        FileKind::CharacterDevice => None,
+        FileKind::Missing => Some("does not exist here"),
+        _ => Some("is no character device"),
+    };
+    if let Some(trouble) = trouble {
+        draft.missing_here(word.at, format!("{}, which {trouble}", word.quoted())).expected("a serial device");
+    }
+    draft.add_medium(word.at, DraftMedium::Serial { device, baud, is_rtscts, at: word.at });
+}
+
+/// `ucast DEV HOST [bind ADDRESS] [port N]`.
+pub(super) fn read_ucast(draft: &mut Draft<'_>, words: &[Word]) {
+    let [interface, host, options @ ..] = words else {
+        let found = if words.is_empty() { "`ucast` without arguments" } else { "`ucast` without the peer's address" };
+        draft.findings.error(draft.here.1, found).expected("`ucast DEV HOST [bind ADDRESS] [port N]`");
+        draft.is_medium_refused = true;
+        return;
+    };
+    let peer = resolve_peer(draft, host);
+    let (bind, port) = read_ucast_options(draft, options);
+    let default_port = draft.udpport.map_or(DEFAULT_PORT, |(port, _)| u16::try_from(port).unwrap_or(DEFAULT_PORT));
+    draft.look_for_interface(interface);
+    let Some(peer) = peer.filter(|_| draft.is_link_name(interface)) else {
+        draft.is_medium_refused = true;
+        return;
+    };
+    let port = port.unwrap_or(default_port);
+    let at = draft.here.1;
+    let is_known = |medium: &DraftMedium| {
+        matches!(medium, DraftMedium::Ucast { interface: known, peer: known_peer, port: known_port, .. }
+            if *known == interface.text && *known_peer == peer && *known_port == port)
+    };
+    if draft.media.iter().any(is_known) {
+        draft.findings.warning(at, "the same `ucast` line a second time").expected("each path once");
+    }
+    if is_own_address(draft, peer) && bind.is_none() {
+        let note = draft.findings.note(host.at, format!("{}, an address of this machine", host.quoted()));
+        note.hint("this line is for the other node and opens no link here");
+        if draft.purpose == super::Purpose::Run {
+            return;
+        }
+    }
+    draft.add_medium(at, DraftMedium::Ucast { interface: interface.text.clone(), peer, bind, port, at });
+}
+
+/// Whether `address` belongs to this machine; two nodes on one loopback are meant as written.
+fn is_own_address(draft: &Draft<'_>, address: Ipv4Addr) -> bool {
+    !address.is_loopback() && !address.is_unspecified() && draft.machine.addresses().contains(&address)
+}
+
+fn resolve_peer(draft: &mut Draft<'_>, host: &Word) -> Option<Ipv4Addr> {
+    if host.text.parse::<Ipv6Addr>().is_ok() {
+        let finding = draft.findings.error(host.at, host.quoted()).expected("an IPv4 address or a host name");
+        finding.hint("IPv6 is for `ucast6`");
+        return None;
+    }
+    if looks_like_address(&host.text) && host.text.parse::<Ipv4Addr>().is_err() {
+        draft.findings.error(host.at, host.quoted()).expected("an IPv4 address: four numbers from 0 to 255");
+        return None;
+    }
+    let Some(peer) = host.text.parse().ok().or_else(|| draft.machine.resolve(&host.text)) else {
+        let found = format!("{}, which is no IPv4 address and cannot be resolved here", host.quoted());
+        let finding = draft.missing_here(host.at, found).expected("an IPv4 address or a host name");
+        finding.hint("an address does not depend on a name server");
+        return (draft.purpose == super::Purpose::Check).then_some(Ipv4Addr::UNSPECIFIED);
+    };
+    if peer.is_multicast() || peer.is_broadcast() || peer.is_unspecified() {
+        draft
+            .findings
+            .error(host.at, format!("{}, which is no address of one node", host.quoted()))
+            .expected("the peer's address");
+        return None;
+    }
+    Some(peer)
+}
+
+/// Digits and points only: meant as an address, not as a name.
+fn looks_like_address(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+fn read_ucast_options(draft: &mut Draft<'_>, options: &[Word]) -> (Option<Ipv4Addr>, Option<u16>) {
+    let (mut bind, mut port) = (None, None);
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            "bind" => match words.next().map(|address| (address, address.text.parse())) {
+                Some((_, Ok(address))) => bind = Some(address),
+                Some((word, Err(_))) => {
+                    draft.findings.error(word.at, word.quoted()).expected("an IPv4 address of this machine");
+                }
+                None => draft.findings.refuse(word.at, "`bind` without an address", "`bind ADDRESS`"),
+            },
+            "port" => match words.next() {
+                Some(number) => port = draft.port(number).or(port),
+                None => draft.findings.refuse(word.at, "`port` without a number", "`port N`"),
+            },
+            _ => {
+                let finding = draft.findings.error(word.at, word.quoted());
+                finding.expected("`bind ADDRESS`, `port N` or nothing more").nearest(&word.text, ["bind", "port"]);
+            }
+        }
+    }
+    (bind, port)
+}
+
+pub(super) fn read_bcast(draft: &mut Draft<'_>, word: &Word) -> bool {
+    draft.look_for_interface(word);
+    draft.add_unbuilt();
+    true
+}
+
+pub(super) fn read_udp(draft: &mut Draft<'_>, word: &Word) -> bool {
+    draft.findings.warning(draft.here.1, "`udp`, the old name of `bcast`").expected("`bcast`");
+    read_bcast(draft, word)
+}
+
+/// `mcast DEV GROUP PORT TTL LOOP`.
+pub(super) fn read_mcast(draft: &mut Draft<'_>, words: &[Word]) {
+    draft.add_unbuilt();
+    let [interface, group, port, ttl, looped] = five(draft, words, ["DEV", "GROUP", "PORT", "TTL", "LOOP"]) else {
+        return;
+    };
+    draft.look_for_interface(interface);
+    if !group.text.parse::<Ipv4Addr>().is_ok_and(|group| group.is_multicast()) {
+        draft.findings.error(group.at, group.quoted()).expected("an address from 224.0.0.0 to 239.255.255.255");
+    }
+    read_multicast_numbers(draft, port, ttl, looped, "a TTL");
+}
+
+/// `mcast6 DEV GROUP PORT HOPS LOOP`.
+pub(super) fn read_mcast6(draft: &mut Draft<'_>, words: &[Word]) {
+    draft.add_unbuilt();
+    let [interface, group, port, hops, looped] = five(draft, words, ["DEV", "GROUP", "PORT", "HOPS", "LOOP"]) else {
+        return;
+    };
+    draft.look_for_interface(interface);
+    if !group.text.parse().is_ok_and(|group| is_group6(&group)) {
+        let expected = "an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8";
+        draft.findings.error(group.at, group.quoted()).expected(expected);
+    }
+    read_multicast_numbers(draft, port, hops, looped, "a hop limit");
+}
+
+fn is_group6(group: &Ipv6Addr) -> bool {
+    let [first, rest @ ..] = group.segments();
+    let (flags, scope) = ((first >> 4) & 0xf, first & 0xf);
+    first >> 8 == 0xff && flags <= 1 && matches!(scope, 2 | 4 | 5 | 8) && rest.iter().any(|part| *part != 0)
+}
+
+fn five<'w>(draft: &mut Draft<'_>, words: &'w [Word], names: [&str; 5]) -> &'w [Word] {
+    let word = draft.here.0;
+    let expected = format!("`{word} {}`", names.join(" "));
+    if let Some(missing) = names.get(words.len()) {
+        draft.findings.error(draft.here.1, format!("`{word}` without {missing}")).expected(expected);
+        return &[];
+    }
+    if let Some(extra) = words.get(names.len()) {
+        draft.findings.warning(extra.at, extra.quoted()).expected(expected).hint("it is ignored, as in Heartbeat");
+    }
+    &words[..names.len()]
+}
+
+fn read_multicast_numbers(draft: &mut Draft<'_>, port: &Word, ttl: &Word, looped: &Word, ttl_name: &str) {
+    draft.port(port);
+    for (word, most, name) in [(ttl, 4, ttl_name), (looped, 1, "a loop flag")] {
+        let number = value::integer(&word.text);
+        if !number.is_clean || !(0..=most).contains(&number.value) {
+            draft.findings.error(word.at, word.quoted()).expected(format!("{name} from 0 to {most}"));
+        }
+    }
+}
+
+/// `ucast6 DEV ADDR[%scope]`.
+pub(super) fn read_ucast6(draft: &mut Draft<'_>, words: &[Word]) {
+    draft.add_unbuilt();
+    let [interface, host, rest @ ..] = words else {
+        draft.findings.error(draft.here.1, "`ucast6` without the peer's address").expected("`ucast6 DEV ADDRESS`");
+        return;
+    };
+    if let Some(extra) = rest.first() {
+        draft
+            .findings
+            .warning(extra.at, extra.quoted())
+            .expected("nothing more")
+            .hint("it is ignored, as in Heartbeat");
+    }
+    draft.look_for_interface(interface);
+    let (text, scope) =
+        host.text.split_once('%').map_or((host.text.as_str(), None), |(text, scope)| (text, Some(scope)));
+    match text.parse::<Ipv6Addr>() {
+        Ok(address) if !address.is_multicast() && !address.is_unspecified() && !address.is_loopback() => {}
+        _ => draft.findings.refuse(host.at, host.quoted(), "the peer's IPv6 address"),
+    }
+    if let Some(scope) = scope.filter(|scope| *scope != interface.text) {
+        let found = format!("scope `{scope}` beside interface {}", interface.quoted());
+        draft.findings.error(host.at, found).expected("one and the same interface");
+    }
+}
+
+fn add_ping_node(draft: &mut Draft<'_>, name: &Word) {
+    draft.add_unbuilt();
+    draft.ping_nodes.push(name.text.to_ascii_lowercase());
+}
+
+fn look_for_host(draft: &mut Draft<'_>, host: &Word) {
+    if host.text.parse::<Ipv4Addr>().is_err() && draft.machine.resolve(&host.text).is_none() {
+        let found = format!("{}, which is no IPv4 address and cannot be resolved here", host.quoted());
+        draft.findings.warning(host.at, found).expected("an IPv4 address or a host name");
+    }
+}
+
+pub(super) fn read_ping(draft: &mut Draft<'_>, host: &Word) -> bool {
+    look_for_host(draft, host);
+    add_ping_node(draft, host);
+    true
+}
+
+pub(super) fn read_ping6(draft: &mut Draft<'_>, host: &Word) -> bool {
+    if host.text.parse::<Ipv6Addr>().is_err() {
+        draft.findings.error(host.at, host.quoted()).expected("an IPv6 address in numbers");
+    }
+    add_ping_node(draft, host);
+    true
+}
+
+/// `ping_group NAME HOST…`.
+pub(super) fn read_ping_group(draft: &mut Draft<'_>, words: &[Word]) {
+    let [name, hosts @ ..] = words else {
+        draft.findings.error(draft.here.1, "`ping_group` without a name").expected("`ping_group NAME HOST…`");
+        return;
+    };
+    add_ping_node(draft, name);
+    if hosts.is_empty() {
+        draft.findings.error(name.at, "a ping group without hosts").expected("`ping_group NAME HOST…`");
+    }
+    for host in hosts {
+        look_for_host(draft, host);
+    }
+}

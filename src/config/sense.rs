@@ -1,0 +1,362 @@
+//! Sense across directives (spec/config.md 2.7, step 4), defaults, and the finished configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::authkeys::Keys;
+use super::draft::{Draft, DraftMedium, Given, one_of};
+use super::finding::{At, quote};
+use super::value::spoken;
+use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported};
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
+
+/// Speed of serial lines without `baud`.
+const DEFAULT_BAUD: u32 = 19200;
+/// How often a failing stop is tried again (spec/resources.md 4.2).
+const DEFAULT_STOP_RETRIES: u32 = 10;
+/// `script_timeout` when it is not given.
+const DEFAULT_SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Start-up below this is suspicious: networks take longer to come up (spec/config.md 2.1).
+const INITDEAD_DOUBTFUL: Duration = Duration::from_secs(10);
+
+/// The five times with their defaults filled in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) keepalive: Duration,
+    pub(super) warntime: Duration,
+    pub(super) deadtime: Duration,
+    pub(super) initdead: Duration,
+    pub(super) deadping: Duration,
+}
+
+impl Timing {
+    /// Defaults of spec/config.md 2.1.
+    pub(super) fn of(draft: &Draft<'_>) -> Self {
+        let keepalive = value_or(&draft.keepalive, Duration::from_secs(1));
+        let deadtime = value_or(&draft.deadtime, Duration::from_secs(30));
+        let initdead = match deadtime.as_secs_f64() {
+            seconds if seconds > 10.0 => deadtime,
+            seconds if seconds < 6.0 => Duration::from_secs(12),
+            _ => deadtime * 2,
+        };
+        Self {
+            keepalive,
+            warntime: value_or(&draft.warntime, deadtime / 2),
+            deadtime,
+            initdead: value_or(&draft.initdead, initdead),
+            deadping: value_or(&draft.deadping, deadtime),
+        }
+    }
+}
+
+fn value_or<T: Clone>(given: &Given<T>, default: T) -> T {
+    given.as_ref().map_or(default, |(value, _)| value.clone())
+}
+
+/// The place of the first of these that is given.
+fn place(places: &[Option<At>]) -> At {
+    places.iter().flatten().next().copied().unwrap_or(At::FILE)
+}
+
+fn at<T>(given: &Given<T>) -> Option<At> {
+    given.as_ref().map(|(_, at)| *at)
+}
+
+/// Checks that need ha.cf alone.
+pub(super) fn check(draft: &mut Draft<'_>) {
+    check_media(draft);
+    check_nodes(draft);
+    check_timing(draft);
+    check_failback(draft);
+    check_logging(draft);
+    check_membership(draft);
+}
+
+fn check_media(draft: &mut Draft<'_>) {
+    if !draft.media.is_empty() {
+        return;
+    }
+    match draft.unbuilt_media.as_slice() {
+        // A media line that was refused has said what is wrong with it.
+        _ if draft.is_medium_refused => {}
+        [] => {
+            draft.findings.error(At::FILE, "no link to the peer").expected("a `serial` or `ucast` line");
+        }
+        lines => {
+            let shown: Vec<String> = lines.iter().map(|(word, at)| format!("`{word}` in line {}", at.line)).collect();
+            let found = format!("no link to the peer but what has no effect yet: {}", shown.join(", "));
+            draft.findings.error(At::FILE, found).expected("a `serial` or `ucast` line");
+        }
+    }
+}
+
+fn check_nodes(draft: &mut Draft<'_>) {
+    let names: Vec<String> = draft.nodes.iter().map(|(name, _)| name.clone()).collect();
+    if names.is_empty() {
+        draft.findings.error(At::FILE, "no node").expected("a `node` line that names both nodes");
+        return;
+    }
+    if let [only] = names.as_slice() {
+        let finding = draft.findings.warning(draft.nodes[0].1, format!("only one node, {}", quote(only)));
+        finding.expected("two").hint("there is no peer to take over");
+    }
+    let local = draft.local.clone();
+    if !names.contains(&local) {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = format!("no `node` line for the local node {}", quote(&local));
+        let short = local.split('.').next().unwrap_or_default().to_owned();
+        let is_check = draft.purpose == Purpose::Check;
+        let finding = draft.missing_here(At::FILE, found).expected(one_of(&known));
+        if is_check {
+            finding.hint(format!("checked as {}; --node NAME says which one this is", quote(&names[0])));
+        } else if names.contains(&short) {
+            finding.hint(format!("the file nodeinfo with the line `{short}`, or --node {short}, says who this is"));
+        } else {
+            finding.nearest(&local, known);
+        }
+    }
+    if let Some((loser, at)) = draft.split_brain_loser.clone()
+        && !names.contains(&loser)
+    {
+        let finding = draft.findings.error(at, format!("{}, which is no node", quote(&loser)));
+        finding.expected("a node of the `node` lines").nearest(&loser, names.iter().map(String::as_str));
+    }
+}
+
+fn check_timing(draft: &mut Draft<'_>) {
+    let time = Timing::of(draft);
+    let [keepalive, warntime, deadtime] = [at(&draft.keepalive), at(&draft.warntime), at(&draft.deadtime)];
+    let (initdead, deadping) = (at(&draft.initdead), at(&draft.deadping));
+    let twice = time.keepalive * 2;
+    let beat = spoken(time.keepalive);
+    if time.deadtime <= twice {
+        let found = format!("a deadtime of {} with a keepalive of {beat}", spoken(time.deadtime));
+        let finding = draft.findings.error(place(&[deadtime, keepalive]), found);
+        finding.expected(format!("more than twice the keepalive, that is more than {}", spoken(twice)));
+    }
+    if time.deadping <= twice && deadping.is_some() {
+        let found = format!("a deadping of {} with a keepalive of {beat}", spoken(time.deadping));
+        let finding = draft.findings.error(place(&[deadping]), found);
+        finding.expected(format!("more than twice the keepalive, that is more than {}", spoken(twice)));
+    }
+    if time.initdead < time.deadtime {
+        let found = format!("an initdead of {} with a deadtime of {}", spoken(time.initdead), spoken(time.deadtime));
+        draft.findings.error(place(&[initdead, deadtime]), found).expected("at least the deadtime");
+    } else if time.initdead < INITDEAD_DOUBTFUL && initdead.is_some() {
+        let finding = draft.findings.warning(place(&[initdead]), format!("an initdead of {}", spoken(time.initdead)));
+        finding.expected("10 s or more").hint("a peer that boots more slowly is taken for dead at start");
+    }
+    if time.warntime >= time.deadtime && warntime.is_some() {
+        let found = format!("a warntime of {} with a deadtime of {}", spoken(time.warntime), spoken(time.deadtime));
+        let finding = draft.findings.warning(place(&[warntime]), found);
+        finding.expected("less than the deadtime").hint("the peer is dead before it is late");
+    } else if time.warntime <= time.keepalive {
+        let found = format!("a warntime of {} with a keepalive of {beat}", spoken(time.warntime));
+        let finding = draft.findings.warning(place(&[warntime, keepalive]), found);
+        finding.expected("more than the keepalive").hint("every beat is late");
+    }
+}
+
+fn check_failback(draft: &mut Draft<'_>) {
+    match draft.auto_failback {
+        None => {
+            let finding = draft.findings.warning(At::FILE, "no `auto_failback`");
+            finding.expected("`auto_failback on` or `auto_failback off`").hint("as in Heartbeat it is then `legacy`");
+        }
+        Some(("legacy", at)) => {
+            let finding = draft.findings.warning(at, "`auto_failback legacy`, which is obsolete");
+            finding.expected("`on` or `off`").hint("between two nullbeats it is the same as `on`");
+        }
+        Some(_) => {}
+    }
+    if let Some(("netstring", at)) = draft.msgfmt {
+        let finding = draft.findings.warning(at, "`msgfmt netstring`").expected("`classic`");
+        finding.hint("a Heartbeat with it loses a message at each takeover and then never ends it");
+    }
+    let is_safety_asked = !draft.unbuilt_safety.is_empty();
+    if draft.takeover_policy.is_none() && !is_safety_asked {
+        let finding = draft.findings.note(At::FILE, "no `takeover_policy`");
+        finding.hint("it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group");
+    }
+}
+
+fn check_logging(draft: &mut Draft<'_>) {
+    let facility = draft.logfacility.as_ref().filter(|(name, _)| name != "none");
+    if draft.logfile.is_some() || draft.debugfile.is_some() || facility.is_some() {
+        return;
+    }
+    match draft.use_logd {
+        Some((false, at)) => {
+            let finding = draft.findings.error(at, "`use_logd off` without another place for messages");
+            finding.expected("`logfile`, `debugfile` or `logfacility`");
+        }
+        _ => {
+            let finding = draft.findings.warning(At::FILE, "no place for messages");
+            finding
+                .expected("`logfile`, `debugfile` or `logfacility`")
+                .hint("Heartbeat would use its logging daemon; here they only go to standard error");
+        }
+    }
+}
+
+fn check_membership(draft: &mut Draft<'_>) {
+    let is_crm = matches!(draft.crm, Some((true, _)));
+    if let Some((mode, at)) = draft.autojoin
+        && mode != "none"
+        && !is_crm
+    {
+        let finding = draft.findings.error(at, format!("`autojoin {mode}` beside haresources"));
+        finding.expected("`autojoin none`").hint("with haresources the nodes are those of the `node` lines");
+    }
+}
+
+/// Fills in the defaults. The result is for use only when nothing was an error.
+pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Vec<Group>) -> Config {
+    let time = Timing::of(draft);
+    let mut config = Config {
+        paths: paths.clone(),
+        node: local_node(draft),
+        nodes: draft.nodes.iter().map(|(name, _)| name.clone()).collect(),
+        keepalive: time.keepalive,
+        warntime: time.warntime,
+        deadtime: time.deadtime,
+        initdead: time.initdead,
+        max_rexmit_delay: Duration::from_millis(small(&draft.max_rexmit_delay, 250)),
+        hopfudge: small(&draft.hopfudge, 1),
+        media: media(draft),
+        is_netstring: is_word(&draft.msgfmt, "netstring"),
+        is_generation_from_time: is_word(&draft.hbgenmethod, "time"),
+        is_uuid_from_name: is_word(&draft.uuidfrom, "nodename"),
+        keys: keys.keys,
+        signing_key: keys.signing,
+        log_badpack: value_or(&draft.log_badpack, true),
+        log: log(draft),
+        auto_failback: match draft.auto_failback {
+            Some(("on", _)) => AutoFailback::On,
+            Some(("off", _)) => AutoFailback::Off,
+            _ => AutoFailback::Legacy,
+        },
+        failback_delay: value_or(&draft.failback_delay, Duration::ZERO),
+        moves_per_hour: small(&draft.moves_per_hour, 0),
+        takeover_policy: match draft.takeover_policy {
+            Some(("safe", _)) => TakeoverPolicy::Safe,
+            _ => TakeoverPolicy::Available,
+        },
+        split_brain_loser: draft.split_brain_loser.as_ref().map(|(name, _)| name.clone()),
+        groups,
+        script_timeout: value_or(&draft.script_timeout, DEFAULT_SCRIPT_TIMEOUT),
+        stop_retries: draft.stop_retries.unwrap_or(DEFAULT_STOP_RETRIES),
+        on_stop_failure: if is_word(&draft.on_stop_failure, "hold") {
+            OnStopFailure::Hold
+        } else {
+            OnStopFailure::Reboot
+        },
+        reset_with: value_or(&draft.reset_with, ResetWith::Reboot),
+        notify: draft.notify.clone(),
+        user: draft.user.as_ref().map(|(name, _)| name.clone()),
+        is_realtime: value_or(&draft.realtime, true),
+        rtprio: draft.rtprio.map(|(priority, _)| i32::try_from(priority).unwrap_or(i32::MAX)),
+        directives: Vec::new(),
+        environment: draft.environment.clone(),
+        unbuilt_safety: draft.unbuilt_safety.iter().map(ToString::to_string).collect(),
+        config_digest: 0,
+        resources_digest: 0,
+    };
+    config.directives = exported::directives(draft, &config, &time);
+    config.config_digest = digest::of_config(&config);
+    config.resources_digest = digest::of_resources(&config.groups);
+    check_loser(draft, &config);
+    check_lines(draft, &config);
+    config
+}
+
+/// The local node; on a check of a foreign configuration the first one.
+fn local_node(draft: &Draft<'_>) -> String {
+    let names = || draft.nodes.iter().map(|(name, _)| name);
+    match names().find(|name| **name == draft.local).or(names().next()) {
+        Some(name) => name.clone(),
+        None => draft.local.clone(),
+    }
+}
+
+fn small<T: TryFrom<i64> + Default>(given: &Given<i64>, default: i64) -> T {
+    T::try_from(value_or(given, default)).unwrap_or_default()
+}
+
+fn is_word(given: &Given<&'static str>, word: &str) -> bool {
+    given.is_some_and(|(value, _)| value == word)
+}
+
+fn media(draft: &Draft<'_>) -> Vec<Medium> {
+    let default_baud = value_or(&draft.baud, DEFAULT_BAUD);
+    let medium = |medium: &DraftMedium| match medium.clone() {
+        DraftMedium::Serial { device, baud, is_rtscts, .. } => {
+            Medium::Serial { device, baud: baud.unwrap_or(default_baud), is_rtscts }
+        }
+        DraftMedium::Ucast { interface, peer, bind, port, .. } => Medium::Ucast { interface, peer, bind, port },
+    };
+    draft.media.iter().map(medium).collect()
+}
+
+fn log(draft: &Draft<'_>) -> LogConfig {
+    let path = |given: &Given<String>| given.as_ref().map(|(path, _)| PathBuf::from(path));
+    LogConfig {
+        logfile: path(&draft.logfile).filter(|path| path.as_os_str() != "/dev/null"),
+        debugfile: path(&draft.debugfile).filter(|path| path.as_os_str() != "/dev/null"),
+        facility: draft.logfacility.as_ref().map(|(name, _)| name.clone()).filter(|name| name != "none"),
+        debug: small(&draft.debug, 0),
+        is_syslog_format: value_or(&draft.syslogmsgfmt, true),
+        is_structured: is_word(&draft.log_format, "structured"),
+    }
+}
+
+/// The loser must be one of the two that exchange groups.
+fn check_loser(draft: &mut Draft<'_>, config: &Config) {
+    let owners = config.owners();
+    if let (Some((loser, at)), 2) = (&draft.split_brain_loser, owners.len())
+        && config.nodes.contains(loser)
+        && !owners.contains(&loser.as_str())
+    {
+        let finding = draft.findings.error(*at, format!("{}, which owns nothing", quote(loser)));
+        finding.expected(one_of(&owners));
+    }
+}
+
+/// Whether the serial lines can carry the beats: 10 bits a byte (start, 8, stop).
+fn check_lines(draft: &mut Draft<'_>, config: &Config) {
+    let places: Vec<At> = draft
+        .media
+        .iter()
+        .map(|medium| match medium {
+            DraftMedium::Serial { at, .. } | DraftMedium::Ucast { at, .. } => *at,
+        })
+        .collect();
+    let (keepalive, deadtime) = (spoken(config.keepalive), spoken(config.deadtime));
+    for (line, at) in config.line_times().iter().zip(places) {
+        let Some(line) = line else { continue };
+        let (beat, long) = (spoken(line.beat), spoken(line.long_beat));
+        if config.keepalive < line.beat {
+            let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
+            let finding = draft.findings.error(at, found);
+            finding.expected(format!("at least {beat}: {}", line.arithmetic())).hint("raise keepalive or baud");
+        } else if config.keepalive < line.average {
+            let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
+            let finding = draft.findings.warning(at, found);
+            finding
+                .expected(format!(
+                    "more than {}, the mean of nine beats of {beat} and a longer one",
+                    spoken(line.average)
+                ))
+                .hint(format!("{}; the line is always busy and falls behind", line.arithmetic()));
+        }
+        let needed = config.keepalive * 2 + line.long_beat;
+        if config.deadtime < needed && config.deadtime > config.keepalive * 2 {
+            let found = format!("a deadtime of {deadtime} at {} baud", line.baud);
+            let finding = draft.findings.warning(at, found);
+            finding.expected(format!(
+                "at least {}: twice the keepalive of {keepalive} and the {long} that a long beat takes",
+                spoken(needed)
+            ));
+        }
+    }
+}

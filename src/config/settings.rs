@@ -1,0 +1,81 @@
+//! The configuration as the core takes it.
+
+use super::Config;
+use crate::core::ids::NodeId;
+use crate::core::settings::{GroupSettings, Settings, SplitBrainLoser};
+
+impl Config {
+    /// The nodes that groups prefer, in the order of haresources: at most two.
+    pub fn owners(&self) -> Vec<&str> {
+        let mut owners: Vec<&str> = Vec::new();
+        for group in &self.groups {
+            if !owners.contains(&group.node.as_str()) {
+                owners.push(&group.node);
+            }
+        }
+        owners
+    }
+
+    /// The one node that groups are exchanged with: of two nodes the other; of more the other of the two that
+    /// haresources names, `None` on a node that it does not name.
+    pub fn partner(&self) -> Option<&str> {
+        let owners = self.owners();
+        let pair: Vec<&str> = match self.nodes.len() {
+            2 => self.nodes.iter().map(String::as_str).collect(),
+            _ => owners,
+        };
+        match pair.as_slice() {
+            [first, second] if *first == self.node => Some(second),
+            [first, second] if *second == self.node => Some(first),
+            _ => None,
+        }
+    }
+
+    /// What the core is told at its start. `seed` feeds its random delays.
+    pub fn settings(&self, seed: u64) -> Settings {
+        let local = self.node_id(&self.node).unwrap_or(NodeId(0));
+        Settings {
+            nodes: self.nodes.iter().map(|name| bounded(name)).collect(),
+            local,
+            partner: self.partner().and_then(|name| self.node_id(name)),
+            links: self.media.iter().map(|medium| bounded(&medium.name())).collect(),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| GroupSettings { preferred: self.node_id(&group.node).unwrap_or(local) })
+                .collect(),
+            keepalive: self.keepalive,
+            warntime: self.warntime,
+            deadtime: self.deadtime,
+            initdead: self.initdead,
+            max_rexmit_delay: self.max_rexmit_delay,
+            auto_failback: self.auto_failback,
+            failback_delay: self.failback_delay,
+            moves_per_hour: self.moves_per_hour,
+            takeover_policy: self.takeover_policy,
+            split_brain_loser: match self.split_brain_loser.as_deref().and_then(|name| self.node_id(name)) {
+                Some(node) => SplitBrainLoser::Node(node),
+                None => SplitBrainLoser::NotPreferred,
+            },
+            config_digest: self.config_digest,
+            resources_digest: self.resources_digest,
+            random_seed: seed,
+        }
+    }
+
+    fn node_id(&self, name: &str) -> Option<NodeId> {
+        let index = self.nodes.iter().position(|node| node == name)?;
+        u8::try_from(index).ok().map(NodeId)
+    }
+}
+
+/// The check has refused what does not fit.
+fn bounded<const N: usize>(text: &str) -> heapless::String<N> {
+    let mut bounded = heapless::String::new();
+    for character in text.chars() {
+        if bounded.push(character).is_err() {
+            break;
+        }
+    }
+    bounded
+}
