@@ -1,5 +1,15 @@
 //! Runs resource scripts and knows what to do when the engine is gone. Decides nothing about who owns what.
 
 pub mod channel;
+pub mod environment;
+pub mod job;
+pub mod jobs;
+pub mod lane;
+pub mod launcher;
 pub mod lease;
+pub mod lookup;
+pub mod ocf;
+pub mod output;
 pub mod protocol;
+pub mod script;
+pub mod status_text;

@@ -1,6 +1,8 @@
 //! The only room with `unsafe`: system calls that `nix` does not wrap, each behind a safe function.
 #![expect(unsafe_code, reason = "this is the room for it")]
 
+pub mod descriptors;
+pub mod holders;
 pub mod mapping;
 pub mod memory;
 pub mod pidfd;

@@ -1,0 +1,364 @@
+//! One job on one group as a state machine: which script is next (spec/resources.md 4.1, 4.2). Starts nothing itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::script::Ending;
+use crate::config::{Config, Group, OnStopFailure};
+use crate::core::ids::{GroupId, JobId};
+use crate::core::{JobOutcome, Order};
+
+/// A group and what is known of its members between jobs.
+#[derive(Debug)]
+pub struct Member {
+    /// As in haresources.
+    pub group: Group,
+    /// Of each resource: a start was tried or it was seen running, and it has not been stopped since.
+    pub is_touched: Vec<Cell<bool>>,
+    /// Of each resource: that text and exit code of its `status` disagree has been said.
+    pub has_disagreed: Vec<Cell<bool>>,
+}
+
+impl Member {
+    /// Nothing known.
+    pub fn new(group: &Group) -> Rc<Self> {
+        let cells = || group.resources.iter().map(|_| Cell::new(false)).collect();
+        Rc::new(Self { group: group.clone(), is_touched: cells(), has_disagreed: cells() })
+    }
+
+    /// As logged: node and words.
+    fn text(&self) -> String {
+        format!("{} {}", self.group.node, self.group.text)
+    }
+
+    fn word(&self, at: usize) -> &str {
+        self.group.resources.get(at).map_or("", |resource| resource.word.as_str())
+    }
+}
+
+/// What the configuration and the tests say about stopping.
+#[derive(Debug, Clone, Copy)]
+pub struct StopRules {
+    /// Further tries after a failed one; zero: for ever.
+    pub retries: u32,
+    /// Between two tries.
+    pub pause: Duration,
+    /// What happens afterwards. The run loop does it; with `Reboot` it is told at once.
+    pub on_failure: OnStopFailure,
+}
+
+impl StopRules {
+    /// From the configuration, with Heartbeat's second between tries.
+    pub fn new(config: &Config) -> Self {
+        Self { retries: config.stop_retries, pause: Duration::from_secs(1), on_failure: config.on_stop_failure }
+    }
+}
+
+/// What a script is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// `start`
+    Start,
+    /// `stop`
+    Stop,
+    /// `status`, `monitor` for OCF agents
+    Status,
+}
+
+impl Action {
+    /// As on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// What came of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// `status`: it runs.
+    Running,
+    /// `status`: it does not.
+    NotRunning,
+    /// `monitor` of an OCF agent said neither.
+    Unclear,
+    /// `start` or `stop` ended, or `status` did not in time.
+    Ended(Ending),
+    /// There is no such script, or none that can be executed; said in the log already.
+    Missing,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Run the script of the resource at this place.
+    Run(usize, Action),
+    /// Nothing until [`Job::paused_until`].
+    Pause,
+    /// Over.
+    End(JobOutcome),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Asking {
+        at: usize,
+    },
+    Starting {
+        at: usize,
+    },
+    Stopping {
+        at: usize,
+        tries: u32,
+    },
+    Pausing {
+        at: usize,
+        tries: u32,
+        until: Instant,
+    },
+    /// All stops failed: does it run?
+    Doubting {
+        at: usize,
+    },
+}
+
+/// One order for one group.
+#[derive(Debug)]
+pub struct Job {
+    /// Whom to report to; `None`: nobody, the engine is gone.
+    pub id: Option<JobId>,
+    /// Number of the group when it was asked for.
+    pub number: GroupId,
+    /// The group as it was then.
+    pub member: Rc<Member>,
+    /// What.
+    pub order: Order,
+    /// When.
+    pub requested: Instant,
+    stage: Stage,
+    start_failed: Option<usize>,
+    stop_failed: Option<usize>,
+    running: usize,
+    is_unclear: bool,
+    is_recalled: bool,
+}
+
+impl Job {
+    /// Not begun.
+    pub fn new(now: Instant, id: Option<JobId>, number: GroupId, member: Rc<Member>, order: Order) -> Self {
+        Self {
+            id,
+            number,
+            member,
+            order,
+            requested: now,
+            stage: Stage::Queued,
+            start_failed: None,
+            stop_failed: None,
+            running: 0,
+            is_unclear: false,
+            is_recalled: false,
+        }
+    }
+
+    /// Whether nothing has been done yet.
+    pub fn is_queued(&self) -> bool {
+        self.stage == Stage::Queued
+    }
+
+    /// The end of a pause that it is in.
+    pub fn paused_until(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Pausing { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// A start that runs shall begin no further resource: the group is going to be stopped anyway.
+    pub fn recall(&mut self) {
+        self.is_recalled = true;
+    }
+
+    /// Place of the resource at which it failed; 255: none.
+    pub fn failed_at(&self) -> u8 {
+        self.stop_failed.or(self.start_failed).map_or(u8::MAX, |at| u8::try_from(at).unwrap_or(u8::MAX))
+    }
+
+    /// The first step.
+    pub fn begin(&mut self) -> Step {
+        match self.order {
+            Order::Start => {
+                log::info!("Acquiring resource group: {}", self.member.text());
+                self.ask(0)
+            }
+            Order::Probe => self.ask(0),
+            Order::Stop => self.release(),
+            Order::Announce => Step::End(JobOutcome::Done),
+        }
+    }
+
+    /// After a pause.
+    pub fn resume(&mut self) -> Step {
+        let Stage::Pausing { at, tries, .. } = self.stage else { return Step::Pause };
+        log::info!("Retrying failed stop operation [{}]", self.member.word(at));
+        self.stage = Stage::Stopping { at, tries };
+        Step::Run(at, Action::Stop)
+    }
+
+    /// The script of the last [`Step::Run`] has ended (or could not be run).
+    pub fn advance(&mut self, now: Instant, verdict: Verdict, rules: &StopRules) -> Step {
+        match self.stage {
+            Stage::Asking { at } if self.order == Order::Probe => self.note(at, verdict),
+            Stage::Asking { at } => self.after_status(at, verdict),
+            Stage::Starting { at } => match verdict {
+                Verdict::Ended(Ending::Code(0)) => self.ask(at + 1),
+                _ => self.give_up(at),
+            },
+            Stage::Stopping { at, tries } => self.after_stop(now, at, tries, verdict, rules),
+            Stage::Doubting { at } => self.after_doubt(at, verdict, rules),
+            Stage::Queued | Stage::Pausing { .. } => Step::Pause,
+        }
+    }
+
+    fn ask(&mut self, at: usize) -> Step {
+        if at >= self.member.group.resources.len() {
+            return Step::End(self.end_of_questions());
+        }
+        if self.is_recalled && self.order == Order::Start {
+            self.start_failed = Some(at);
+            return self.release();
+        }
+        self.stage = Stage::Asking { at };
+        Step::Run(at, Action::Status)
+    }
+
+    fn end_of_questions(&self) -> JobOutcome {
+        match self.order {
+            Order::Probe if self.is_unclear => JobOutcome::Failed,
+            Order::Probe if self.running == 0 => JobOutcome::NoneRunning,
+            Order::Probe if self.running == self.member.group.resources.len() => JobOutcome::AllRunning,
+            Order::Probe => JobOutcome::SomeRunning,
+            _ => JobOutcome::Done,
+        }
+    }
+
+    /// A probe only counts.
+    fn note(&mut self, at: usize, verdict: Verdict) -> Step {
+        match verdict {
+            Verdict::Running => {
+                self.running += 1;
+                self.member.is_touched[at].set(true);
+            }
+            Verdict::Missing if self.member.is_touched[at].get() => self.is_unclear = true,
+            Verdict::NotRunning | Verdict::Missing => {}
+            Verdict::Unclear | Verdict::Ended(_) => self.is_unclear = true,
+        }
+        self.ask(at + 1)
+    }
+
+    fn after_status(&mut self, at: usize, verdict: Verdict) -> Step {
+        match verdict {
+            Verdict::Running => {
+                self.member.is_touched[at].set(true);
+                self.ask(at + 1)
+            }
+            // An agent's error is `stopped` to Heartbeat's wrapper, and often is mended by a start.
+            Verdict::NotRunning | Verdict::Unclear => {
+                self.member.is_touched[at].set(true);
+                self.stage = Stage::Starting { at };
+                Step::Run(at, Action::Start)
+            }
+            // Nobody knows whether it runs: a start on top could do harm, and would hang as well.
+            Verdict::Ended(_) | Verdict::Missing => self.give_up(at),
+        }
+    }
+
+    fn give_up(&mut self, at: usize) -> Step {
+        log::error!(target: "CRIT", "Giving up resources due to failure of {}", self.member.word(at));
+        self.start_failed = Some(at);
+        self.release()
+    }
+
+    /// Stops the whole group, also members never started.
+    fn release(&mut self) -> Step {
+        log::info!("Releasing resource group: {}", self.member.text());
+        self.stop_before(self.member.group.resources.len())
+    }
+
+    /// Stops what is left of place `end`.
+    fn stop_before(&mut self, end: usize) -> Step {
+        match end.checked_sub(1) {
+            Some(at) => {
+                self.stage = Stage::Stopping { at, tries: 0 };
+                Step::Run(at, Action::Stop)
+            }
+            None => Step::End(match (self.stop_failed, self.order) {
+                (Some(_), _) => JobOutcome::StopFailed,
+                (None, Order::Start) => JobOutcome::Failed,
+                (None, _) => JobOutcome::Done,
+            }),
+        }
+    }
+
+    fn after_stop(&mut self, now: Instant, at: usize, tries: u32, verdict: Verdict, rules: &StopRules) -> Step {
+        match verdict {
+            Verdict::Ended(Ending::Code(0)) => {
+                self.member.is_touched[at].set(false);
+                self.stop_before(at)
+            }
+            // The script is gone, and so is the only way to stop what it may have started. What was never started
+            // does not run; trying ten times (Heartbeat) changes neither.
+            Verdict::Missing if self.member.is_touched[at].get() => self.fail_stop(at, rules),
+            Verdict::Missing => self.stop_before(at),
+            Verdict::Ended(Ending::Unkillable) => self.fail_stop(at, rules),
+            // It has had its time: another ten time limits would keep the service down on both boards.
+            Verdict::Ended(Ending::OverTime) => self.doubt(at),
+            _ if rules.retries == 0 || tries < rules.retries => {
+                self.stage = Stage::Pausing { at, tries: tries.saturating_add(1), until: now + rules.pause };
+                Step::Pause
+            }
+            _ => self.doubt(at),
+        }
+    }
+
+    fn doubt(&mut self, at: usize) -> Step {
+        self.stage = Stage::Doubting { at };
+        Step::Run(at, Action::Status)
+    }
+
+    fn after_doubt(&mut self, at: usize, verdict: Verdict, rules: &StopRules) -> Step {
+        let is_stopped = match verdict {
+            Verdict::NotRunning => true,
+            Verdict::Missing => !self.member.is_touched[at].get(),
+            Verdict::Running | Verdict::Unclear | Verdict::Ended(_) => false,
+        };
+        if !is_stopped {
+            return self.fail_stop(at, rules);
+        }
+        let word = self.member.word(at);
+        log::error!("Resource script for {word} probably not LSB-compliant.");
+        log::warn!("it ({word}) MUST succeed on a stop when already stopped");
+        log::warn!("Machine reboot narrowly avoided!");
+        self.member.is_touched[at].set(false);
+        self.stop_before(at)
+    }
+
+    fn fail_stop(&mut self, at: usize, rules: &StopRules) -> Step {
+        self.stop_failed.get_or_insert(at);
+        match rules.on_failure {
+            OnStopFailure::Reboot => {
+                log::error!(target: "CRIT", "Resource STOP failure. Reboot required!");
+                Step::End(JobOutcome::StopFailed)
+            }
+            OnStopFailure::Hold => {
+                log::error!(target: "CRIT", "Resource STOP failure: {} may still be running here", self.member.word(at));
+                self.stop_before(at)
+            }
+        }
+    }
+}

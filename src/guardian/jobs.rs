@@ -1,0 +1,270 @@
+//! Runs jobs on resource groups for the guardian process.
+//!
+//! Single thread, never blocks: whoever owns a [`Runner`] waits for [`Runner::as_fd`] or
+//! [`Runner::next_deadline`], calls [`Runner::turn`], and drains [`Runner::poll_report`]. Groups of the same preferred
+//! node share a lane, in which jobs run strictly one after another in the order asked for; lanes run side by side.
+//! Dropping a `Runner` leaves running scripts alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::job::{Job, Member, StopRules};
+use super::lane::{Lane, LaneReport};
+use super::launcher::Launcher;
+use super::lookup::Places;
+use super::protocol::ToEngine;
+use crate::config::Config;
+use crate::core::ids::{GroupId, GroupSet, JobId};
+use crate::core::{JobOutcome, Order};
+
+/// Reports that wait to be polled. Of more, steps are dropped; the ends of jobs never are.
+const STEPS_MAX: usize = 1024;
+
+/// What can be moved for tests and unusual machines.
+#[derive(Debug, Clone, Default)]
+pub struct Adjust {
+    /// Instead of `/etc/init.d`.
+    pub init_d: Option<PathBuf>,
+    /// Instead of `/usr/lib/ocf`.
+    pub ocf_root: Option<PathBuf>,
+    /// Instead of one second between two tries to stop.
+    pub stop_pause: Option<Duration>,
+}
+
+/// Runs jobs.
+#[derive(Debug)]
+pub struct Runner {
+    table: Vec<Rc<Member>>,
+    lanes: Vec<Lane>,
+    rules: StopRules,
+    launcher: Launcher,
+    adjust: Adjust,
+    reports: VecDeque<ToEngine>,
+    /// Of the groups of [`stop_all`](Self::stop_all), those not yet stopped.
+    unstopped: GroupSet,
+    stop_failures: GroupSet,
+    news: Vec<LaneReport>,
+}
+
+impl Runner {
+    /// For the groups of `config`.
+    ///
+    /// # Errors
+    /// When the process cannot even have an epoll descriptor.
+    pub fn new(config: &Config) -> io::Result<Self> {
+        Self::with(config, Adjust::default())
+    }
+
+    /// Like [`new`](Self::new), with other places and pauses.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with(config: &Config, adjust: Adjust) -> io::Result<Self> {
+        let mut places = Places::new(&config.paths);
+        if let Some(init_d) = &adjust.init_d {
+            places.init_d.clone_from(init_d);
+        }
+        if let Some(ocf_root) = &adjust.ocf_root {
+            places.ocf_root.clone_from(ocf_root);
+        }
+        let launcher = Launcher::new(config, places, Instant::now())?;
+        let mut runner = Self {
+            table: Vec::new(),
+            lanes: Vec::new(),
+            rules: StopRules::new(config),
+            launcher,
+            adjust,
+            reports: VecDeque::new(),
+            unstopped: GroupSet::EMPTY,
+            stop_failures: GroupSet::EMPTY,
+            news: Vec::new(),
+        };
+        runner.set_table(config);
+        Ok(runner)
+    }
+
+    /// After a reload. Jobs under way keep the group as it was when they were asked for.
+    pub fn replace_table(&mut self, config: &Config) {
+        self.launcher.replace_config(config);
+        self.set_table(config);
+    }
+
+    fn set_table(&mut self, config: &Config) {
+        self.rules = StopRules::new(config);
+        if let Some(pause) = self.adjust.stop_pause {
+            self.rules.pause = pause;
+        }
+        let old = std::mem::take(&mut self.table);
+        for group in &config.groups {
+            let known = old.iter().find(|member| member.group == *group);
+            self.table.push(known.map_or_else(|| Member::new(group), Rc::clone));
+            if !self.lanes.iter().any(|lane| lane.node == group.node) {
+                self.lanes.push(Lane::new(&group.node));
+            }
+        }
+    }
+
+    /// An earlier guardian left these running (the lease says so): they count as started here.
+    pub fn assume_started(&mut self, groups: GroupSet) {
+        for group in groups.iter() {
+            for is_touched in self.table.get(usize::from(group.0)).into_iter().flat_map(|member| &member.is_touched) {
+                is_touched.set(true);
+            }
+        }
+    }
+
+    /// Queues a job and begins it if its lane is free. A `Stop` takes back every `Start` of the group that has not
+    /// begun.
+    pub fn request(&mut self, now: Instant, job: JobId, group: GroupId, order: Order) {
+        self.enqueue(now, Some(job), group, order);
+        self.turn(now);
+    }
+
+    fn enqueue(&mut self, now: Instant, id: Option<JobId>, number: GroupId, order: Order) {
+        let Some(member) = self.table.get(usize::from(number.0)).map(Rc::clone) else {
+            log::error!("job for group {}, of which the table knows nothing", number.0);
+            self.refuse(id, order);
+            return;
+        };
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.node == member.group.node) else { return };
+        if order == Order::Stop {
+            for job in lane.cancel(|job| job.order == Order::Start && Rc::ptr_eq(&job.member, &member)) {
+                self.reports.extend(done(now, &job, JobOutcome::Cancelled));
+            }
+        }
+        if lane.push(Job::new(now, id, number, member, order)).is_err() {
+            log::error!("too many jobs are waiting");
+            self.refuse(id, order);
+        }
+    }
+
+    fn refuse(&mut self, id: Option<JobId>, order: Order) {
+        let outcome = if order == Order::Stop { JobOutcome::StopFailed } else { JobOutcome::Failed };
+        self.reports.extend(id.map(|job| ToEngine::JobDone { job, outcome, resource: u8::MAX, ms: 0 }));
+    }
+
+    /// The engine that asked for the jobs is gone: nobody waits for their reports. What has not begun is dropped
+    /// except stops; what runs goes on.
+    pub fn forget_engine(&mut self) {
+        self.reports.clear();
+        for lane in &mut self.lanes {
+            lane.cancel(|job| job.order != Order::Stop);
+            for job in lane.jobs_mut() {
+                job.id = None;
+            }
+        }
+    }
+
+    /// Stops `groups` without an engine: queued work is dropped, a start under way begins no further resource. Then
+    /// look at [`unstopped`](Self::unstopped).
+    pub fn stop_all(&mut self, now: Instant, groups: GroupSet) {
+        self.forget_engine();
+        for job in self.lanes.iter_mut().flat_map(Lane::jobs_mut) {
+            job.recall();
+        }
+        self.unstopped = groups;
+        for group in groups.iter() {
+            self.enqueue(now, None, group, Order::Stop);
+        }
+        self.turn(now);
+    }
+
+    /// Of the groups given to [`stop_all`](Self::stop_all), those that have not been stopped (yet).
+    pub fn unstopped(&self) -> GroupSet {
+        self.unstopped
+    }
+
+    /// Groups whose last stop failed: with `on_stop_failure reboot` this board is to be reset.
+    pub fn stop_failures(&self) -> GroupSet {
+        self.stop_failures
+    }
+
+    /// Whether no job runs or waits.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.iter().all(Lane::is_idle)
+    }
+
+    /// The script that runs for each busy lane: its group and process group, for the lease.
+    pub fn scripts(&self) -> impl Iterator<Item = (GroupId, Pid)> {
+        self.lanes.iter().filter_map(Lane::script)
+    }
+
+    /// Kills every script that runs, with its process group.
+    pub fn kill_scripts(&self) {
+        for lane in &self.lanes {
+            lane.kill();
+        }
+    }
+
+    /// Readable when [`turn`](Self::turn) has something to do.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.launcher.as_fd()
+    }
+
+    /// When [`turn`](Self::turn) is due even if the descriptor is quiet.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(Lane::next_deadline).chain(self.launcher.next_deadline()).min()
+    }
+
+    /// Does what can be done now: scripts that have ended, time limits, pauses, output.
+    pub fn turn(&mut self, now: Instant) {
+        self.launcher.turn(now);
+        for index in 0..self.lanes.len() {
+            self.lanes[index].turn(now, &mut self.launcher, &self.rules, &mut self.news);
+            for report in std::mem::take(&mut self.news) {
+                self.take_report(now, report);
+            }
+        }
+    }
+
+    fn take_report(&mut self, now: Instant, report: LaneReport) {
+        match report {
+            LaneReport::Ended(job, outcome) => {
+                self.note_end(&job, outcome);
+                self.reports.extend(done(now, &job, outcome));
+            }
+            LaneReport::Step { id, at, took } if self.reports.len() < STEPS_MAX => {
+                self.reports.push_back(ToEngine::JobStep {
+                    job: id,
+                    resource: u8::try_from(at).unwrap_or(u8::MAX),
+                    micros: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+                });
+            }
+            LaneReport::Step { .. } => {}
+        }
+    }
+
+    fn note_end(&mut self, job: &Job, outcome: JobOutcome) {
+        if outcome == JobOutcome::StopFailed {
+            self.stop_failures.insert(job.number);
+        } else if matches!(job.order, Order::Stop | Order::Start) {
+            self.stop_failures.remove(job.number);
+        }
+        if job.order == Order::Stop && outcome == JobOutcome::Done {
+            self.unstopped.remove(job.number);
+        }
+    }
+
+    /// What the engine is to be told, oldest first.
+    pub fn poll_report(&mut self) -> Option<ToEngine> {
+        self.reports.pop_front()
+    }
+}
+
+fn done(now: Instant, job: &Job, outcome: JobOutcome) -> Option<ToEngine> {
+    Some(ToEngine::JobDone {
+        job: job.id?,
+        outcome,
+        resource: job.failed_at(),
+        ms: u32::try_from((now - job.requested).as_millis()).unwrap_or(u32::MAX),
+    })
+}
+
+#[cfg(test)]
+mod tests;
