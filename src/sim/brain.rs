@@ -1,0 +1,125 @@
+//! What the world drives: the real node, or any other model of one.
+
+use crate::core::ids::{Generation, Uuid};
+use crate::core::message::{Body, Message, Packet};
+use crate::core::settings::{Carried, Identity, Settings};
+use crate::core::time::{Instant, Stamp};
+use crate::core::{Action, Input, Node};
+
+/// The core's contract (see [`crate::core`]) as a seam, so that another behaviour can sit on a board, such as a model
+/// of Heartbeat or a liar for the oracle's own tests.
+pub trait Brain {
+    /// Takes one input.
+    fn handle(&mut self, at: Stamp, input: Input<'_>);
+    /// The next thing to do.
+    fn poll_action(&mut self) -> Option<Action>;
+    /// When to call again at the latest.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// Makes the brain of a daemon that starts.
+pub type Maker = fn(Settings, Identity, Option<Carried>, Stamp) -> Box<dyn Brain>;
+
+/// Makes the real one.
+pub fn real(settings: Settings, identity: Identity, carried: Option<Carried>, at: Stamp) -> Box<dyn Brain> {
+    Box::new(Node::new(settings, identity, carried, at))
+}
+
+impl Brain for Node {
+    fn handle(&mut self, at: Stamp, input: Input<'_>) {
+        Self::handle(self, at, input);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        Self::poll_action(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Self::poll_timeout(self)
+    }
+}
+
+/// Text that messages carry and packets do not.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// Node names.
+    pub nodes: Vec<String>,
+    /// All of them, each followed by a blank.
+    pub list: String,
+    /// Keys of the groups.
+    pub keys: Vec<String>,
+}
+
+impl Names {
+    /// Names for so many nodes and groups.
+    pub fn new(nodes: usize, groups: usize) -> Self {
+        let nodes: Vec<String> = ["alpha", "beta", "gamma", "delta"][..nodes].iter().map(|n| (*n).to_owned()).collect();
+        let list = nodes.iter().map(|node| format!("{node} ")).collect();
+        Self { nodes, list, keys: (0..groups).map(|group| format!("10.0.0.{}", group + 1)).collect() }
+    }
+}
+
+/// A message on its way: what was sent, by whom.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// Sender.
+    pub src: usize,
+    /// Sender's generation.
+    pub generation: Generation,
+    /// Sender's uuid.
+    pub uuid: Uuid,
+    /// What it said.
+    pub packet: Packet,
+    /// The same in bytes, when the run uses the real encoder.
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl Letter {
+    /// What the receiver's decoder would make of it.
+    pub fn open<'a>(&'a self, names: &'a Names) -> Message<'a> {
+        let node = |index: usize| names.nodes[index].as_str();
+        let body: Body<'a> = match self.packet.body {
+            Body::RepNodes { .. } => Body::RepNodes { nodes: &names.list, deleted: " " },
+            Body::Stonith { result, .. } => {
+                Body::Stonith { node: self.packet.about.map_or("", |about| node(usize::from(about.0))), result }
+            }
+            Body::IpRequestResp { is_ok, .. } => Body::IpRequestResp {
+                key: self.packet.group.map_or("", |group| names.keys[usize::from(group.0)].as_str()),
+                is_ok,
+            },
+            other => other,
+        };
+        Message {
+            src: node(self.src),
+            src_uuid: Some(self.uuid),
+            dest: self.packet.to.map(|to| node(usize::from(to.0))),
+            dest_uuid: None,
+            seq: self.packet.seq,
+            generation: self.generation,
+            ts: self.packet.ts.max(1),
+            body,
+        }
+    }
+
+    /// Takes out what only a nullbeat says.
+    pub fn strip(&mut self) {
+        match &mut self.packet.body {
+            Body::Status { extension, .. } => *extension = None,
+            Body::AskResources { only, after_failure, .. } => {
+                *only = None;
+                *after_failure = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// About how many bytes it has on a line: with the digests of spec/wire.md.
+    pub fn len(&self) -> usize {
+        let typical = match self.packet.body {
+            Body::Status { extension: Some(_), .. } => 400,
+            Body::Status { .. } => 190,
+            _ => 230,
+        };
+        self.bytes.as_ref().map_or(typical, Vec::len)
+    }
+}

@@ -1,0 +1,315 @@
+//! Life and death of boards and daemons: power, boot, and what the guardian does about its engine (design.md section 3).
+
+use super::board::{Daemon, Freeze, Lease};
+use super::plan::MS;
+use super::world::{Happening, World, own_stop};
+
+impl World {
+    /// Power returns to a board.
+    pub(super) fn power_up(&mut self, node: usize) {
+        if self.boards[node].is_powered {
+            return;
+        }
+        self.boards[node].power_up(self.now, &mut self.rng);
+        let life = self.boards[node].life;
+        self.note(node, "power on");
+        self.oracle.disturbed(self.now);
+        self.after(self.plan.boot, Happening::Boot { node, life });
+    }
+
+    /// Power leaves a board, and comes back after `off_for`.
+    pub(super) fn lose_power(&mut self, node: usize, off_for: u64) {
+        if !self.boards[node].is_powered {
+            return;
+        }
+        self.note(node, "power lost");
+        let board = &mut self.boards[node];
+        board.is_powered = false;
+        board.life += 1;
+        board.engine = None;
+        board.daemon = Daemon::Gone;
+        board.has_guardian = false;
+        board.is_death_unseen = None;
+        board.is_releasing = false;
+        board.freeze = None;
+        board.is_held = false;
+        board.start_failed = 0;
+        board.scripts.lose_power();
+        board.lease = Lease::empty(self.plan.groups.len());
+        self.oracle.engine_gone(node);
+        self.oracle.disturbed(self.now);
+        self.after(off_for, Happening::Power { node });
+    }
+
+    pub(super) fn boot(&mut self, node: usize, life: u32) {
+        if self.boards[node].life == life && self.boards[node].daemon == Daemon::Gone {
+            self.start_daemon(node, None);
+        }
+    }
+
+    fn start_daemon(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
+        let board = &mut self.boards[node];
+        board.daemon = Daemon::Runs;
+        board.has_guardian = true;
+        board.is_releasing = false;
+        board.is_death_unseen = None;
+        if carried.is_none() {
+            board.lease = Lease::empty(self.plan.groups.len());
+        }
+        self.start_engine(node, carried);
+    }
+
+    /// The daemon has ended by itself.
+    pub(super) fn exit(&mut self, node: usize) {
+        self.note(node, "daemon ends");
+        self.oracle.exited(self.now, node, self.boards[node].scripts.uses());
+        self.oracle.engine_gone(node);
+        let board = &mut self.boards[node];
+        board.engine = None;
+        board.daemon = Daemon::Left;
+        board.has_guardian = false;
+        board.scripts.abandon();
+        board.lease = Lease::empty(self.plan.groups.len());
+        self.oracle.disturbed(self.now);
+    }
+
+    /// The daemon is started again on a board that lived on. `is_clean`: nothing is left from before.
+    pub(super) fn restart(&mut self, node: usize, life: u32, is_clean: bool) {
+        let board = &self.boards[node];
+        if board.life != life || board.daemon == Daemon::Runs {
+            return;
+        }
+        if board.freeze.is_some() || board.is_releasing {
+            self.after(20 * MS, Happening::Restart { node, life, is_clean });
+            return;
+        }
+        let carried = (!is_clean).then(|| board.carried(false));
+        self.start_daemon(node, carried);
+    }
+
+    /// Guardian, engine and logger are killed together.
+    pub(super) fn kill_all(&mut self, node: usize, back_after: u64, has_stop_action: bool) {
+        if self.boards[node].daemon != Daemon::Runs {
+            return;
+        }
+        self.note(node, "guardian, engine and logger are killed");
+        let board = &mut self.boards[node];
+        let (life, engine, stamp) = (board.life, board.engine_life, board.lease.stamp);
+        board.engine = None;
+        board.daemon = Daemon::Gone;
+        board.has_guardian = false;
+        board.is_releasing = has_stop_action;
+        board.is_death_unseen = None;
+        board.scripts.abandon();
+        self.oracle.engine_gone(node);
+        self.oracle.disturbed(self.now);
+        if has_stop_action {
+            self.after(20 * MS, Happening::StopAction { node, life });
+            self.at(stamp + self.release_limit(), Happening::Deadline { node, life, engine });
+        }
+        self.after(back_after.max(50 * MS), Happening::Restart { node, life, is_clean: has_stop_action });
+    }
+
+    /// `ExecStopPost`: all groups are stopped.
+    pub(super) fn run_stop_action(&mut self, node: usize, life: u32) {
+        if self.boards[node].life == life {
+            self.stop_groups(node);
+        }
+    }
+
+    fn stop_groups(&mut self, node: usize) {
+        self.boards[node].is_releasing = true;
+        let in_use: Vec<usize> =
+            (0..self.plan.groups.len()).filter(|group| self.uses(node)[*group].is_in_use).collect();
+        for group in in_use {
+            self.boards[node].scripts.ask(own_stop(group, self.now));
+        }
+        self.run_scripts(node);
+    }
+
+    /// What is not stopped by the dead time minus a margin, after the last stamp, resets the board.
+    fn release_limit(&self) -> u64 {
+        self.plan.deadtime - self.plan.deadtime / 10
+    }
+
+    pub(super) fn meet_deadline(&mut self, node: usize, life: u32, engine: u32) {
+        let board = &self.boards[node];
+        let is_same = board.life == life && board.engine_life == engine && board.engine.is_none();
+        if is_same && board.scripts.uses().iter().any(|group| group.is_in_use) {
+            self.note(node, "groups not stopped in time: the board is reset");
+            self.lose_power(node, MS);
+        }
+    }
+
+    /// An engine has died. Its guardian, if it is at work, replaces it at once: within half the dead time after the
+    /// last beat the role is kept; else the groups are stopped first.
+    pub(super) fn engine_died(&mut self, node: usize, respawn_after: u64) {
+        let board = &mut self.boards[node];
+        if board.engine.take().is_none() {
+            return;
+        }
+        self.oracle.engine_gone(node);
+        self.oracle.disturbed(self.now);
+        self.note(node, "engine is gone");
+        if self.boards[node].has_guardian {
+            self.replace_engine(node, respawn_after);
+        } else {
+            self.boards[node].is_death_unseen = Some(respawn_after);
+        }
+    }
+
+    fn replace_engine(&mut self, node: usize, respawn_after: u64) {
+        let board = &mut self.boards[node];
+        let (life, engine) = (board.life, board.engine_life);
+        board.scripts.forget(engine);
+        let beat_at = self.now + respawn_after;
+        let is_kept = beat_at <= board.lease.stamp + self.plan.deadtime / 2;
+        let stamp = board.lease.stamp;
+        if !is_kept {
+            self.stop_groups(node);
+            self.at(stamp + self.release_limit(), Happening::Deadline { node, life, engine });
+        }
+        self.after(respawn_after, Happening::Respawn { node, life, is_kept });
+    }
+
+    pub(super) fn respawn(&mut self, node: usize, life: u32, is_kept: bool) {
+        let board = &mut self.boards[node];
+        if board.life != life || board.daemon != Daemon::Runs || board.engine.is_some() {
+            return;
+        }
+        let is_free = board.scripts.uses().iter().all(|group| !group.is_in_use);
+        let can_begin = board.freeze.is_none() && board.has_guardian && (is_kept || is_free);
+        // Half the dead time may have passed while the board was frozen.
+        let is_late = is_kept && self.now > board.lease.stamp + self.plan.deadtime / 2;
+        if is_late && can_begin {
+            self.replace_engine(node, 0);
+        } else if !can_begin {
+            self.after(10 * MS, Happening::Respawn { node, life, is_kept });
+        } else {
+            if !is_kept {
+                board.lease = Lease::empty(self.plan.groups.len());
+                board.is_releasing = false;
+            }
+            let carried = self.boards[node].carried(true);
+            self.start_engine(node, Some(carried));
+        }
+    }
+
+    /// After a script: has everything been released that was to be?
+    pub(super) fn after_release(&mut self, node: usize) {
+        let board = &mut self.boards[node];
+        let is_free = board.scripts.uses().iter().all(|group| !group.is_in_use);
+        if board.is_releasing && board.daemon != Daemon::Runs && is_free {
+            board.is_releasing = false;
+        }
+    }
+
+    /// The engine is not scheduled for a while; the guardian kills it when its stamp grows old.
+    pub(super) fn stall(&mut self, node: usize, lasts: u64) {
+        let board = &mut self.boards[node];
+        let engine = board.engine_life;
+        let Some(process) = &mut board.engine else { return };
+        let until = self.now + lasts;
+        process.stalled_until = Some(process.stalled_until.map_or(until, |before| before.max(until)));
+        let stamp = board.lease.stamp;
+        self.note(node, &format!("engine is not scheduled for {} ms", lasts / MS));
+        self.at(until, Happening::StallEnd { node, engine });
+        self.at((stamp + self.patience()).max(self.now), Happening::Watch { node, engine });
+    }
+
+    /// Age of the lease's stamp at which the guardian gives an engine up: a quarter of the dead time, where beats are
+    /// that frequent.
+    fn patience(&self) -> u64 {
+        (self.plan.deadtime / 4).max(self.plan.keepalive * 3 / 2)
+    }
+
+    pub(super) fn watch(&mut self, node: usize, engine: u32) {
+        let board = &self.boards[node];
+        let is_stalled = board.engine.as_ref().is_some_and(|engine| engine.stalled_until.is_some());
+        if board.engine_life != engine || !is_stalled {
+            return;
+        }
+        let is_old = self.now >= board.lease.stamp + self.patience();
+        if board.freeze.is_some() || !board.has_guardian || !is_old {
+            self.after(20 * MS, Happening::Watch { node, engine });
+            return;
+        }
+        self.note(node, "guardian kills the hanging engine");
+        let respawn_after = self.rng.range(5, 60) * MS;
+        self.engine_died(node, respawn_after);
+    }
+
+    pub(super) fn end_stall(&mut self, node: usize, engine: u32) {
+        let own = self.boards[node].own(self.now);
+        let stamp = self.boards[node].lease.stamp;
+        let board = &mut self.boards[node];
+        let Some(process) = &mut board.engine else { return };
+        if board.engine_life != engine || process.stalled_until.is_none_or(|until| until > self.now) {
+            return;
+        }
+        process.stalled_until = None;
+        self.oracle.woke(node, own, self.now - stamp);
+        self.turn(node);
+    }
+
+    /// Nothing on the board is scheduled for a while.
+    pub(super) fn freeze(&mut self, node: usize, freeze: Freeze) {
+        let board = &mut self.boards[node];
+        if !board.is_powered || board.freeze.is_some() {
+            return;
+        }
+        let life = board.life;
+        board.freeze = Some(freeze);
+        self.note(node, &format!("board freezes for {} ms", (freeze.until - freeze.since) / MS));
+        self.at(freeze.until, Happening::Thaw { node, life });
+    }
+
+    pub(super) fn thaw(&mut self, node: usize, life: u32) {
+        let board = &mut self.boards[node];
+        if board.life != life || board.freeze.is_none() {
+            return;
+        }
+        let lasted = board.thaw(self.now);
+        let own = board.own(self.now);
+        self.oracle.woke(node, own, lasted);
+        self.oracle.disturbed(self.now);
+        self.note(node, "board thaws");
+        // Who runs first is the scheduler's choice.
+        if self.rng.chance(500) {
+            self.run_scripts(node);
+            self.turn(node);
+        } else {
+            self.turn(node);
+            self.run_scripts(node);
+        }
+    }
+
+    /// The guardian stops working, or works again.
+    pub(super) fn set_guardian(&mut self, node: usize, is_present: bool) {
+        let board = &mut self.boards[node];
+        if board.daemon != Daemon::Runs || board.has_guardian == is_present {
+            return;
+        }
+        board.has_guardian = is_present;
+        board.receive(super::board::Arrived::Guardian(is_present));
+        self.note(node, if is_present { "guardian is back" } else { "guardian does not answer" });
+        self.turn(node);
+        if is_present {
+            self.run_scripts(node);
+            if let Some(respawn_after) = self.boards[node].is_death_unseen.take() {
+                self.replace_engine(node, respawn_after);
+            }
+        }
+    }
+
+    /// Power will be lost in the middle of a script that has just begun.
+    pub(super) fn spring_trap(&mut self, node: usize, life: u32, off_for: u64, delay: u64) {
+        self.after(delay, Happening::Trap { node, life, off_for });
+    }
+
+    pub(super) fn trap(&mut self, node: usize, life: u32, off_for: u64) {
+        if self.boards[node].life == life {
+            self.lose_power(node, off_for);
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! What must hold, judged from the truth alone: which groups are in use on which board, what was really delivered, who
+//! was really awake. It does not look into the core and shares no code with it.
+//!
+//! | rule | of design.md section 2 | here |
+//! |---|---|---|
+//! | exclusive | "A group is never in use on two boards, unless every path between them is cut *and* the operator has chosen availability over safety" | [`Oracle::use_began`] |
+//! | healed | "When two holders meet again: … releases" | [`Oracle::check`]: an overlap ends within [`Bounds::heal`] once either hears the other |
+//! | live | "When faults stop, each group is running on exactly one healthy board within deadtime plus its scripts' time" | [`Oracle::check`] |
+//! | judge | "A late node does not judge": nobody is called dead who was not silent for his dead time to an awake listener | [`Oracle::declared_dead`] |
+//! | answered | each request has exactly one answer, in bounded time | [`Oracle::replied`], [`Oracle::check`] |
+//! | clean end | nothing is in use on a board whose daemon says it is done | [`Oracle::exited`] |
+//! | steady | a cluster left alone moves nothing; a disturbed one moves a group twice a disturbance at most | [`Oracle::use_began`] |
+//! | calm | bounded turns and messages per second of virtual time | [`Oracle::turned`] |
+
+use std::fmt;
+
+use super::plan::{MS, Plan, S};
+use super::scripts::Use;
+use crate::core::ids::{Generation, RequestId, Seq};
+use crate::core::settings::TakeoverPolicy;
+
+/// Turns that a node may take in one second of virtual time, plus those that arriving messages cause.
+const TICKS_MAX: u32 = 1_500;
+/// Messages that a node may send in one second of virtual time.
+const SENT_MAX: u32 = 2_500;
+/// Ordinary imprecision of timers.
+const SLACK: u64 = MS;
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Virtual time, microseconds.
+    pub at: u64,
+    /// Name of the rule: first column of the table above.
+    pub rule: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03} ms: {}: {}", self.at / 1000, self.at % 1000, self.rule, self.what)
+    }
+}
+
+/// One node as the world sees it at a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// Its engine runs and is scheduled, its guardian works.
+    pub is_healthy: bool,
+    /// It has power and a daemon that owns groups, or shall have.
+    pub is_present: bool,
+    /// It left with all groups released.
+    pub has_left: bool,
+    /// When its engine began.
+    pub since: u64,
+    /// An operator holds it.
+    pub is_held: bool,
+    /// The truth about its groups.
+    pub uses: &'a [Use],
+    /// Groups whose start has failed since the last resume.
+    pub start_failed: u64,
+}
+
+/// The world at a check.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// True time.
+    pub now: u64,
+    /// The two nodes that own groups.
+    pub nodes: [Seen<'a>; 2],
+    /// Something stands in the way that nobody can be expected to live with.
+    pub is_disturbed: bool,
+    /// Scripts misbehave or are slow.
+    pub is_script_trouble: bool,
+    /// The operator has tidied up: no excuse is left.
+    pub is_tidy: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    generation: Generation,
+    seq: Seq,
+    /// Listener's own clock; `None`: not since its engine began.
+    own: Option<u64>,
+    /// True time.
+    at: u64,
+    /// An operator vouched at this listener for that node being off, and it was silent then and has been since.
+    is_vouched: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Listener {
+    /// Own clock at the engine's start.
+    since: u64,
+    /// The dead time before anything was heard: `initdead` after a cold start.
+    first_limit: u64,
+    /// Own clock at the end of the last time it was not scheduled.
+    awake_since: u64,
+    ticks: u32,
+    sent: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    node: usize,
+    id: RequestId,
+    since: u64,
+}
+
+/// Longest times, microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    heal: u64,
+    live: u64,
+    request: u64,
+}
+
+/// The judge.
+#[derive(Debug)]
+pub struct Oracle {
+    plan: Plan,
+    bounds: Bounds,
+    listeners: Vec<Listener>,
+    heard: Vec<Vec<Heard>>,
+    pending: Vec<Pending>,
+    /// Per group: since when two boards use it although they could know.
+    overlap_since: Vec<u64>,
+    /// Per group: since when it does not run on exactly one board although it could.
+    bad_since: Vec<u64>,
+    last_user: Vec<Option<usize>>,
+    moves: Vec<u32>,
+    disturbances: u32,
+    last_disturbed: u64,
+    second: u64,
+    /// What was found.
+    pub violations: Vec<Violation>,
+}
+
+impl Oracle {
+    /// A judge for one run.
+    pub fn new(plan: &Plan) -> Self {
+        let groups = plan.groups.len();
+        let beats = 12 * plan.keepalive;
+        let bounds = Bounds {
+            heal: plan.deadtime + beats + 2 * plan.scripts() + S,
+            live: plan.settling() - plan.initdead,
+            // Ten seconds for the handshake's answer, then the scripts of both nodes, behind those of a request before.
+            request: 20 * S + 4 * plan.scripts() + 2 * plan.settling(),
+        };
+        Self {
+            plan: plan.clone(),
+            bounds,
+            listeners: vec![Listener::default(); plan.nodes],
+            heard: vec![vec![Heard::default(); plan.nodes]; plan.nodes],
+            pending: Vec::new(),
+            overlap_since: vec![0; groups],
+            bad_since: vec![0; groups],
+            last_user: vec![None; groups],
+            moves: vec![0; groups],
+            disturbances: 0,
+            last_disturbed: 0,
+            second: 0,
+            violations: Vec::new(),
+        }
+    }
+
+    /// Moves of groups from one board to another so far.
+    pub fn moves(&self) -> u32 {
+        self.moves.iter().sum()
+    }
+
+    /// Notes a broken rule.
+    pub fn accuse(&mut self, at: u64, rule: &'static str, what: String) {
+        if self.violations.len() < 20 {
+            self.violations.push(Violation { at, rule, what });
+        }
+    }
+
+    /// Something was done to the world, or ended.
+    pub fn disturbed(&mut self, now: u64) {
+        self.disturbances += 1;
+        self.last_disturbed = now;
+    }
+
+    /// An engine begins. `is_warm`: it replaces one that died a moment ago.
+    pub fn engine_began(&mut self, node: usize, own: u64, is_warm: bool) {
+        let first_limit = if is_warm { self.plan.deadtime } else { self.plan.initdead };
+        self.listeners[node] = Listener { since: own, first_limit, awake_since: own, ..self.listeners[node] };
+        for heard in &mut self.heard[node] {
+            *heard = Heard { generation: heard.generation, seq: heard.seq, at: heard.at, ..Heard::default() };
+        }
+        self.pending.retain(|pending| pending.node != node);
+    }
+
+    /// An engine is gone, with what it had not answered.
+    pub fn engine_gone(&mut self, node: usize) {
+        self.pending.retain(|pending| pending.node != node);
+    }
+
+    /// A node was not scheduled for `lasted` of its own clock, until now.
+    pub fn woke(&mut self, node: usize, own: u64, lasted: u64) {
+        if lasted > self.plan.keepalive / 2 {
+            self.listeners[node].awake_since = own;
+        }
+    }
+
+    /// A node's engine processed a status of another node. Only news count as a sign of life.
+    pub fn heard(&mut self, node: usize, from: usize, generation: Generation, seq: Seq, now: u64, own: u64) {
+        let heard = &mut self.heard[node][from];
+        if (generation, seq) > (heard.generation, heard.seq) {
+            *heard = Heard { generation, seq, own: Some(own), at: now, is_vouched: false };
+        }
+    }
+
+    /// Whether `node` cannot help taking `other` for dead: nothing new was delivered to it for the dead time, and it was
+    /// awake for a keepalive at the end of it (rules 1 and 4).
+    pub fn is_deaf(&self, node: usize, other: usize, own: u64) -> bool {
+        let listener = self.listeners[node];
+        let (since, limit) = match self.heard[node][other].own {
+            Some(heard) => (heard, self.plan.deadtime),
+            None => (listener.since, listener.first_limit),
+        };
+        own + SLACK >= since + limit && own + SLACK >= listener.awake_since + self.plan.keepalive
+    }
+
+    /// Against which nodes an order given by `node` now is excused, one bit each.
+    pub fn excused(&self, node: usize, own: u64) -> u8 {
+        (0..self.plan.nodes)
+            .filter(|other| *other != node && self.is_deaf(node, *other, own))
+            .filter(|other| self.plan.policy == TakeoverPolicy::Available || self.heard[node][*other].is_vouched)
+            .fold(0, |mask, other| mask | 1 << other)
+    }
+
+    /// An operator tells `node` to take over: with the partner silent, that is his word that it is off.
+    pub fn vouched(&mut self, node: usize, own: u64) {
+        for other in 0..self.plan.nodes {
+            if other != node && self.is_deaf(node, other, own) {
+                self.heard[node][other].is_vouched = true;
+            }
+        }
+    }
+
+    /// Rule 1: when a group comes into use where it is in use elsewhere, the later of the two orders must have been
+    /// given by a node that could not help taking the other for dead, with the policy or the operator allowing it.
+    /// An order that waited (frozen board, busy lane) counts by when it was given.
+    pub fn use_began(&mut self, now: u64, node: usize, group: usize, boards: &[&[Use]]) {
+        let mine = boards[node][group];
+        for (other, uses) in boards.iter().enumerate() {
+            let theirs = uses[group];
+            if other == node || !theirs.is_in_use {
+                continue;
+            }
+            let later_is_mine = mine.ordered_at >= theirs.ordered_at;
+            let is_excused =
+                if later_is_mine { mine.excused & 1 << other != 0 } else { theirs.excused & 1 << node != 0 };
+            if !is_excused {
+                let what = format!(
+                    "group {group} comes into use on node {node} (ordered at {} ms) while in use on node {other} \
+                     (ordered at {} ms), and the later order was given without need",
+                    mine.ordered_at / 1000,
+                    theirs.ordered_at / 1000
+                );
+                self.accuse(now, "exclusive", what);
+            }
+        }
+        self.count_move(now, node, group);
+    }
+
+    fn count_move(&mut self, now: u64, node: usize, group: usize) {
+        if self.last_user[group].replace(node).is_some_and(|last| last != node) {
+            self.moves[group] += 1;
+            if self.moves[group] > 2 * self.disturbances + 2 {
+                let what = format!("group {group}: {} moves, {} disturbances", self.moves[group], self.disturbances);
+                self.accuse(now, "steady", what);
+            }
+            let quiet = now.saturating_sub(self.last_disturbed);
+            if quiet > 2 * self.plan.settling() + self.plan.failback_delay + 12 * S {
+                self.accuse(now, "steady", format!("group {group} moves after {} ms of quiet", quiet / 1000));
+            }
+        }
+    }
+
+    /// A node calls another one dead.
+    pub fn declared_dead(&mut self, now: u64, own: u64, node: usize, other: usize) {
+        if !self.is_deaf(node, other, own) {
+            let since = self.heard[node][other].at;
+            let what = format!("node {node} calls node {other} dead, heard {} ms ago", (now - since) / 1000);
+            self.accuse(now, "judge", what);
+        }
+    }
+
+    /// A node took a turn because of a deadline and sent so many messages.
+    pub fn turned(&mut self, now: u64, node: usize, ticks: u32, sent: u32) {
+        if now / S != self.second {
+            self.second = now / S;
+            for listener in &mut self.listeners {
+                listener.ticks = 0;
+                listener.sent = 0;
+            }
+        }
+        let listener = &mut self.listeners[node];
+        let was_calm = listener.ticks <= TICKS_MAX && listener.sent <= SENT_MAX;
+        listener.ticks += ticks;
+        listener.sent += sent;
+        if was_calm && (listener.ticks > TICKS_MAX || listener.sent > SENT_MAX) {
+            let what = format!("node {node}: {} ticks, {} messages in this second", listener.ticks, listener.sent);
+            self.accuse(now, "calm", what);
+        }
+    }
+
+    /// An operator asked.
+    pub fn asked(&mut self, now: u64, node: usize, id: RequestId) {
+        self.pending.push(Pending { node, id, since: now });
+    }
+
+    /// A node answers a request.
+    pub fn replied(&mut self, now: u64, node: usize, id: RequestId) {
+        let Some(index) = self.pending.iter().position(|pending| pending.node == node && pending.id == id) else {
+            self.accuse(now, "answered", format!("node {node} answers request {} that nobody waits for", id.0));
+            return;
+        };
+        self.pending.remove(index);
+    }
+
+    /// A daemon says that it has released everything.
+    pub fn exited(&mut self, now: u64, node: usize, uses: &[Use]) {
+        for (group, _) in uses.iter().enumerate().filter(|(_, group)| group.is_in_use) {
+            self.accuse(now, "clean end", format!("node {node} ends with group {group} in use"));
+        }
+    }
+
+    /// Looks at everything that takes time.
+    pub fn check(&mut self, view: &View<'_>) {
+        for group in 0..self.plan.groups.len() {
+            self.check_overlap(view, group);
+            self.check_live(view, group);
+        }
+        self.check_requests(view);
+    }
+
+    /// Rule 1, second half: an overlap ends once one of the two hears the other, unless a script stands in the way, or
+    /// a stop that failed (then the board waits for a person).
+    fn check_overlap(&mut self, view: &View<'_>, group: usize) {
+        let uses = view.nodes.map(|node| node.uses[group]);
+        let is_overlap = uses.iter().all(|group| group.is_in_use);
+        let recent = |node: usize, other: usize| view.now < self.heard[node][other].at + 5 * self.plan.keepalive / 2;
+        let can_know = recent(0, 1) || recent(1, 0);
+        let can_act = view.nodes.iter().all(|node| node.is_healthy && !node.is_held) && !view.is_script_trouble;
+        let is_stuck = uses.iter().any(|group| group.is_stuck);
+        if !is_overlap || !can_know || !can_act || is_stuck {
+            self.overlap_since[group] = view.now;
+        } else if view.now > self.overlap_since[group] + self.bounds.heal {
+            let lasted = (view.now - self.overlap_since[group]) / 1000;
+            self.accuse(view.now, "healed", format!("group {group} on both boards for {lasted} ms although they meet"));
+            self.overlap_since[group] = view.now + 60 * S;
+        }
+    }
+
+    /// Rule 2.
+    fn check_live(&mut self, view: &View<'_>, group: usize) {
+        let users = view.nodes.iter().filter(|node| node.uses[group].is_in_use).count();
+        let runs = view.nodes.iter().any(|node| node.is_healthy && node.uses[group].is_complete);
+        if (users == 1 && runs) || !self.must_live(view, group) {
+            self.bad_since[group] = view.now;
+            return;
+        }
+        let youngest = view.nodes.iter().filter(|node| node.is_present).map(|node| node.since).max().unwrap_or(0);
+        let is_starting = view.now < youngest + 2 * self.bounds.live + self.plan.initdead;
+        let bound = self.bounds.live + if is_starting { self.plan.initdead } else { 0 };
+        let since = self.bad_since[group].max(self.last_disturbed);
+        if view.now > since + bound {
+            let what = format!("group {group} in use on {users} boards, {} ms undisturbed", (view.now - since) / 1000);
+            self.accuse(view.now, "live", what);
+            self.bad_since[group] = view.now + 60 * S;
+        }
+    }
+
+    /// Whether somebody can be expected to run the group: nothing stands in the way; `safe` waits for a person when
+    /// the partner is gone without a word; so do a hold, and, until somebody resumes, a start that failed.
+    fn must_live(&self, view: &View<'_>, group: usize) -> bool {
+        let [a, b] = view.nodes;
+        let is_somebody_there = a.is_healthy || b.is_healthy;
+        let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
+            && !(a.is_healthy && b.is_healthy)
+            && !(a.has_left || b.has_left);
+        let waits_for_person = !view.is_tidy
+            && view.nodes.iter().any(|node| {
+                node.is_held || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck
+            });
+        is_somebody_there && !view.is_disturbed && !view.is_script_trouble && !waits_for_proof && !waits_for_person
+    }
+
+    fn check_requests(&mut self, view: &View<'_>) {
+        let bound = self.bounds.request;
+        let start = self.last_disturbed;
+        let is_excused = view.is_disturbed || view.is_script_trouble;
+        let overdue: Vec<Pending> = self
+            .pending
+            .iter()
+            .filter(|pending| !is_excused && view.now > pending.since.max(start) + bound)
+            .copied()
+            .collect();
+        for pending in overdue {
+            let waits = (view.now - pending.since) / 1000;
+            self.accuse(view.now, "answered", format!("node {}: request {} waits {waits} ms", pending.node, pending.id.0));
+            self.pending.retain(|other| other.id != pending.id || other.node != pending.node);
+        }
+    }
+
+    /// The end: nothing may be waiting.
+    pub fn finish(&mut self, now: u64) {
+        for pending in std::mem::take(&mut self.pending) {
+            self.accuse(now, "answered", format!("node {}: request {} has no answer", pending.node, pending.id.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_USE: Use = Use { is_in_use: true, is_complete: true, is_stuck: false, ordered_at: 0, excused: 0 };
+    const FREE: Use = Use { is_in_use: false, is_complete: false, is_stuck: false, ordered_at: 0, excused: 0 };
+
+    fn oracle(policy: TakeoverPolicy) -> Oracle {
+        let mut oracle = Oracle::new(&Plan { policy, ..Plan::quiet() });
+        for node in 0..2 {
+            oracle.engine_began(node, 0, false);
+            oracle.heard(node, 1 - node, Generation(1), Seq(1), 0, 0);
+        }
+        oracle
+    }
+
+    fn rules(oracle: &Oracle) -> Vec<&'static str> {
+        oracle.violations.iter().map(|violation| violation.rule).collect()
+    }
+
+    fn view<'a>(now: u64, uses: [&'a [Use]; 2]) -> View<'a> {
+        let nodes = uses.map(|uses| Seen {
+            is_healthy: true,
+            is_present: true,
+            has_left: false,
+            since: 0,
+            is_held: false,
+            uses,
+            start_failed: 0,
+        });
+        View { now, nodes, is_disturbed: false, is_script_trouble: false, is_tidy: false }
+    }
+
+    #[test]
+    fn overlap_is_excused_after_the_dead_time_and_not_before() {
+        for (own, expected) in [(990 * MS, vec!["exclusive"]), (1000 * MS, vec![])] {
+            let mut oracle = oracle(TakeoverPolicy::Available);
+            let excused = oracle.excused(1, own);
+            let mine = Use { ordered_at: own, excused, ..IN_USE };
+            oracle.use_began(own, 1, 0, &[&[IN_USE], &[mine]]);
+            assert_eq!(rules(&oracle), expected);
+        }
+    }
+
+    #[test]
+    fn safe_policy_needs_an_operators_word_given_while_silent() {
+        let mut oracle = oracle(TakeoverPolicy::Safe);
+        assert_eq!(oracle.excused(1, 2 * S), 0);
+        oracle.vouched(1, S / 2);
+        assert_eq!(oracle.excused(1, 2 * S), 0, "the partner was there when he spoke");
+        oracle.vouched(1, 2 * S);
+        assert_eq!(oracle.excused(1, 2 * S), 1);
+        oracle.heard(1, 0, Generation(1), Seq(2), 2 * S, 2 * S);
+        assert_eq!(oracle.excused(1, 4 * S), 0, "it was heard again: his word is spent");
+    }
+
+    #[test]
+    fn late_node_must_hear_out_one_keepalive() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        oracle.woke(1, 3 * S, 2 * S);
+        oracle.declared_dead(3 * S, 3 * S, 1, 0);
+        assert_eq!(rules(&oracle), ["judge"]);
+        assert!(oracle.is_deaf(1, 0, 3 * S + 200 * MS));
+    }
+
+    #[test]
+    fn old_messages_are_no_sign_of_life() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        oracle.heard(1, 0, Generation(2), Seq(9), 100 * MS, 100 * MS);
+        oracle.heard(1, 0, Generation(2), Seq(8), S, S);
+        oracle.heard(1, 0, Generation(1), Seq(99), S, S);
+        assert!(oracle.is_deaf(1, 0, 1100 * MS));
+    }
+
+    #[test]
+    fn order_given_before_a_legitimate_takeover_is_excused_by_it() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        // Node 1 took over at 5 s, deaf; node 0 was frozen with an order of 1 s in its lane.
+        let theirs = Use { ordered_at: 5 * S, excused: 1, ..IN_USE };
+        let mine = Use { ordered_at: S, ..IN_USE };
+        oracle.use_began(6 * S, 0, 0, &[&[mine], &[theirs]]);
+        assert_eq!(rules(&oracle), [""; 0]);
+    }
+
+    #[test]
+    fn overlap_must_end_once_they_meet() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        for beat in 0..40 {
+            let now = beat * 200 * MS;
+            oracle.heard(0, 1, Generation(1), Seq(beat + 2), now, now);
+            oracle.disturbed(now);
+            oracle.check(&view(now, [&[IN_USE], &[IN_USE]]));
+        }
+        assert_eq!(rules(&oracle), ["healed"]);
+    }
+
+    #[test]
+    fn group_that_nobody_runs_is_reported_after_the_bound() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        for second in 0..25 {
+            oracle.check(&view(second * S, [&[FREE], &[FREE]]));
+        }
+        assert_eq!(rules(&oracle), ["live"]);
+    }
+
+    #[test]
+    fn requests_have_one_answer() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        oracle.asked(0, 0, RequestId(1));
+        oracle.asked(0, 0, RequestId(2));
+        oracle.replied(1, 0, RequestId(1));
+        oracle.replied(1, 0, RequestId(1));
+        oracle.finish(2);
+        assert_eq!(rules(&oracle), ["answered", "answered"]);
+    }
+
+    #[test]
+    fn end_with_a_group_in_use_is_not_clean() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        oracle.exited(0, 0, &[FREE]);
+        assert!(oracle.violations.is_empty());
+        oracle.exited(0, 0, &[IN_USE]);
+        assert_eq!(rules(&oracle), ["clean end"]);
+    }
+
+    #[test]
+    fn moves_are_counted_against_disturbances() {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        for turn in 0..4 {
+            let node = turn % 2;
+            let mut boards = [[FREE], [FREE]];
+            boards[node] = [IN_USE];
+            oracle.use_began(0, node, 0, &[&boards[0], &boards[1]]);
+        }
+        assert_eq!(oracle.moves(), 3);
+        assert_eq!(rules(&oracle), ["steady"]);
+    }
+}

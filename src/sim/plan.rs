@@ -1,0 +1,329 @@
+//! What happens in one run: the cluster, its settings, the faults with their times. Drawn from a seed, or written by hand.
+
+use super::fault::{Fault, KINDS, Noise, ScriptFault};
+use super::rng::Rng;
+use crate::core::Request;
+use crate::core::ids::{LinkId, LinkSet};
+use crate::core::message::Holds;
+use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
+use crate::core::ids::NodeId;
+
+/// One millisecond.
+pub const MS: u64 = 1_000;
+/// One second.
+pub const S: u64 = 1_000_000;
+
+/// What a link is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// Datagrams: this long on the way, microseconds from–to.
+    Udp {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// A line with a FIFO of 4096 bytes before it.
+    Serial {
+        /// Bits per second, ten bits a byte.
+        baud: u64,
+    },
+}
+
+/// One resource group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// Preferred node.
+    pub preferred: usize,
+    /// Longest time of `status`, microseconds.
+    pub status: u64,
+    /// Longest time of all `start`s together.
+    pub start: u64,
+    /// Longest time of all `stop`s together.
+    pub stop: u64,
+}
+
+/// A whole run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything random in the run depends on it.
+    pub seed: u64,
+    /// Nodes; the first two own groups, further ones only talk.
+    pub nodes: usize,
+    /// Links, each joining all nodes.
+    pub links: Vec<Medium>,
+    /// Groups.
+    pub groups: Vec<GroupPlan>,
+    /// `keepalive`, microseconds.
+    pub keepalive: u64,
+    /// `deadtime`.
+    pub deadtime: u64,
+    /// `initdead`.
+    pub initdead: u64,
+    /// `auto_failback`, the same on both nodes.
+    pub auto_failback: AutoFailback,
+    /// `failback_delay`.
+    pub failback_delay: u64,
+    /// `moves_per_hour`.
+    pub moves_per_hour: u16,
+    /// `takeover_policy`.
+    pub policy: TakeoverPolicy,
+    /// `split_brain_loser`.
+    pub loser: SplitBrainLoser,
+    /// `on_stop_failure reboot` rather than `hold`.
+    pub is_reset_on_stop_failure: bool,
+    /// `script_timeout`.
+    pub script_limit: u64,
+    /// From power to the daemon's start.
+    pub boot: u64,
+    /// When each board gets power first.
+    pub power_on: Vec<u64>,
+    /// Extensions are taken out of all messages: each node takes the other for a Heartbeat.
+    pub is_stripped: bool,
+    /// Messages go through the real encoder and decoder.
+    pub is_wire: bool,
+    /// Senders hear their own messages come back on this link.
+    pub echo: LinkSet,
+    /// Faults in the order of time.
+    pub faults: Vec<(u64, Fault)>,
+    /// When all faults have ended and every board has been given power again.
+    pub calm_at: u64,
+    /// When an operator tidies up: resumes, clears what failed.
+    pub tidy_at: u64,
+    /// End of the run.
+    pub end: u64,
+}
+
+impl Plan {
+    /// Two nodes, a UDP path and a serial line, one group at home on node 0, no faults, no randomness but small delays.
+    pub fn quiet() -> Self {
+        Self {
+            seed: 0,
+            nodes: 2,
+            links: vec![Medium::Udp { min: 200, max: 400 }, Medium::Serial { baud: 115_200 }],
+            groups: vec![GroupPlan { preferred: 0, status: 10 * MS, start: 50 * MS, stop: 50 * MS }],
+            keepalive: 200 * MS,
+            deadtime: S,
+            initdead: 4 * S,
+            auto_failback: AutoFailback::On,
+            failback_delay: 0,
+            moves_per_hour: 0,
+            policy: TakeoverPolicy::Available,
+            loser: SplitBrainLoser::NotPreferred,
+            is_reset_on_stop_failure: false,
+            script_limit: 5 * S,
+            boot: 500 * MS,
+            power_on: vec![0, 0],
+            is_stripped: false,
+            is_wire: false,
+            echo: LinkSet::EMPTY,
+            faults: Vec::new(),
+            calm_at: u64::MAX,
+            tidy_at: u64::MAX,
+            end: u64::MAX,
+        }
+    }
+
+    /// The plan of `seed`.
+    pub fn generate(seed: u64) -> Self {
+        let mut rng = Rng::new(seed, 1);
+        let mut plan = Self { seed, ..Self::quiet() };
+        plan.draw_cluster(&mut rng);
+        plan.draw_settings(&mut rng);
+        let span = (plan.deadtime * rng.range(20, 40)).max(30 * S);
+        for _ in 0..rng.range(6, 11) {
+            let at = rng.below(span);
+            if let Some(fault) = plan.draw_fault(&mut rng) {
+                plan.faults.push((at, fault));
+            }
+        }
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan.calm_at = span;
+        plan.tidy_at = span + plan.boot + plan.settling();
+        plan.end = plan.tidy_at + plan.boot + 2 * plan.settling() + plan.failback_delay + 5 * S;
+        plan
+    }
+
+    /// An upper bound for the time in which all groups can be stopped and started once, one after another.
+    pub fn scripts(&self) -> u64 {
+        self.groups.iter().map(|group| group.status * 2 + group.start + group.stop).sum()
+    }
+
+    /// Time within which a cluster that nothing disturbs any more is in order (design.md rule 2): a node that just
+    /// started waits for `initdead`, a death takes `deadtime`, then all scripts may have to run, and what a node says
+    /// only with every tenth beat may have to be heard. Towards a Heartbeat come the ten seconds of resources.md 9.2.
+    pub fn settling(&self) -> u64 {
+        let courtesy = if self.is_stripped { 12 * S } else { 0 };
+        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + courtesy + S
+    }
+
+    fn draw_cluster(&mut self, rng: &mut Rng) {
+        self.keepalive = rng.pick(&[100, 200, 200, 250, 500, 1000]) * MS;
+        self.deadtime = self.keepalive * rng.pick(&[4, 5, 5, 6, 10]);
+        self.initdead = self.deadtime * rng.pick(&[2, 2, 3, 4]);
+        self.is_stripped = rng.chance(80);
+        self.is_wire = rng.chance(100);
+        self.nodes = if rng.chance(60) { rng.pick(&[3, 4]) } else { 2 };
+        self.links = (0..rng.pick(&[1, 2, 2, 2, 3])).map(|_| self.draw_medium(rng)).collect();
+        if rng.chance(80) {
+            self.echo = LinkSet::only(LinkId(0));
+        }
+        self.boot = rng.range(100 * MS, 2 * self.deadtime);
+        self.power_on = (0..self.nodes).map(|_| rng.below(2 * self.initdead) * u64::from(rng.chance(500))).collect();
+        let scale = rng.pick(&[1, 1, 4, 20]);
+        let home = rng.pick(&[0, 1, 2, 2]);
+        self.groups = (0..rng.range(1, 6))
+            .map(|_| GroupPlan {
+                preferred: if home == 2 { rng.index(2) } else { home },
+                status: scale * rng.range(2, 10) * MS,
+                start: scale * rng.range(5, 50) * MS,
+                stop: scale * rng.range(5, 50) * MS,
+            })
+            .collect();
+        self.script_limit = rng.range(2, 6) * S;
+    }
+
+    /// A line must carry at least three times the beats of all nodes, else `nullbeat check` would complain.
+    fn draw_medium(&self, rng: &mut Rng) -> Medium {
+        if rng.chance(400) {
+            let needed = 3 * 250 * 10 * S / self.keepalive;
+            let fit: Vec<u64> = [9_600, 19_200, 38_400, 57_600, 115_200].into_iter().filter(|b| *b >= needed).collect();
+            return Medium::Serial { baud: if fit.is_empty() { 115_200 } else { rng.pick(&fit) } };
+        }
+        let min = rng.range(50, 2000);
+        Medium::Udp { min, max: min + rng.range(10, 5000) }
+    }
+
+    fn draw_settings(&mut self, rng: &mut Rng) {
+        self.auto_failback = rng.pick(&[AutoFailback::On, AutoFailback::On, AutoFailback::Off, AutoFailback::Legacy]);
+        self.failback_delay = rng.pick(&[0, 0, 2 * S, 5 * S]);
+        self.moves_per_hour = rng.pick(&[0, 0, 0, 6, 20]);
+        self.policy = rng.pick(&[TakeoverPolicy::Available, TakeoverPolicy::Available, TakeoverPolicy::Safe]);
+        self.loser = rng.pick(&[
+            SplitBrainLoser::NotPreferred,
+            SplitBrainLoser::NotPreferred,
+            SplitBrainLoser::Node(NodeId(0)),
+            SplitBrainLoser::Node(NodeId(1)),
+        ]);
+        self.is_reset_on_stop_failure = rng.chance(500);
+    }
+
+    /// A length of time that matters: a fraction of the dead time, about the dead time, or several.
+    fn draw_length(&self, rng: &mut Rng) -> u64 {
+        let permille = match rng.below(4) {
+            0 => rng.range(20, 500),
+            1 => rng.range(500, 1000),
+            2 => rng.range(1000, 2000),
+            _ => rng.range(2000, 8000),
+        };
+        self.deadtime * permille / 1000
+    }
+
+    fn draw_fault(&self, rng: &mut Rng) -> Option<Fault> {
+        let kind = rng.index(KINDS.len());
+        let fault = self.fault_of_kind(kind, rng);
+        (!self.is_stripped || self.is_fair_to_heartbeats(&fault)).then_some(fault)
+    }
+
+    /// Two nodes which both take the other for a Heartbeat each wait for the other to release everything after a
+    /// partition (rule 1a), as only a Heartbeat does. So no partition there: nothing that silences a living node for
+    /// its dead time.
+    fn is_fair_to_heartbeats(&self, fault: &Fault) -> bool {
+        match fault {
+            Fault::KillAll { has_stop_action, .. } => *has_stop_action,
+            Fault::Cut { links, .. } | Fault::Flap { links, .. } => links.len() < self.links.len(),
+            Fault::Freeze { lasts, .. } => *lasts < self.deadtime / 2,
+            Fault::Noise { noise, .. } => noise.loss == 0,
+            Fault::DeviceLost { .. } => false,
+            _ => true,
+        }
+    }
+
+    fn fault_of_kind(&self, kind: usize, rng: &mut Rng) -> Fault {
+        let node = rng.index(self.nodes.min(2));
+        let lasts = self.draw_length(rng);
+        let one = LinkSet::only(LinkId(u8::try_from(rng.index(self.links.len())).unwrap_or(0)));
+        let all = LinkSet::first(self.links.len());
+        let some = if rng.chance(500) { one } else { all };
+        let noise = |noise| Fault::Noise { links: some, noise, lasts: lasts * 2 };
+        let bad = rng.range(20, 500);
+        let back_after = lasts;
+        match kind {
+            0 => Fault::PowerLoss { node, off_for: lasts },
+            1 => Fault::PowerLossInScript { node, off_for: lasts },
+            2 => Fault::EngineCrash { node, respawn_after: if rng.chance(700) { rng.range(2, 80) * MS } else { lasts } },
+            3 => Fault::EngineStall { node, lasts },
+            4 | 5 => Fault::Freeze { node, lasts, is_clock_running: kind == 4, keeps_arrivals: rng.chance(500) },
+            6 | 7 => Fault::KillAll { node, back_after, has_stop_action: kind == 6 },
+            8 => Fault::GuardianGone { node, lasts },
+            9 => Fault::Cut { links: one, from: None, lasts },
+            10 => Fault::Cut { links: all, from: None, lasts },
+            11 => Fault::Cut { links: one, from: Some(node), lasts },
+            12 => Fault::Cut { links: all, from: Some(node), lasts },
+            13 => Fault::Flap { links: some, period: (lasts / 8).max(20 * MS), lasts: lasts * 2 },
+            14 => noise(Noise { loss: bad, ..Noise::default() }),
+            15 => noise(Noise { duplicate: bad, ..Noise::default() }),
+            16 => noise(Noise { reorder: bad, delay: rng.range(1, self.deadtime / 2), ..Noise::default() }),
+            17 => noise(Noise { corrupt: bad, ..Noise::default() }),
+            18 => Fault::DeviceLost { node, links: some, lasts },
+            19 => Fault::Replay { to: node, count: usize::try_from(rng.range(1, 40)).unwrap_or(1) },
+            20..=23 => self.script_fault(kind, node, lasts, rng),
+            24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
+            _ => Self::operator_verb(kind, node, lasts, rng),
+        }
+    }
+
+    fn script_fault(&self, kind: usize, node: usize, lasts: u64, rng: &mut Rng) -> Fault {
+        let kind = match kind {
+            20 => ScriptFault::StartFails,
+            21 => ScriptFault::StopFails,
+            22 => rng.pick(&[ScriptFault::StartHangs, ScriptFault::StopHangs]),
+            _ => ScriptFault::Slow,
+        };
+        let group = rng.chance(500).then(|| rng.index(self.groups.len()));
+        Fault::Scripts { node, group, kind, lasts: lasts * 3 }
+    }
+
+    fn operator_verb(kind: usize, node: usize, lasts: u64, rng: &mut Rng) -> Fault {
+        let set = rng.pick(&[Holds::ALL, Holds::LOCAL, Holds::FOREIGN]);
+        let request = match kind {
+            25 => Request::Standby(set),
+            26 => Request::Takeover(set),
+            27 => Request::Failback(set),
+            28 => rng.pick(&[Request::Hold, Request::Hold, Request::Resume]),
+            _ => Request::Stop,
+        };
+        Fault::Operator { node, request, back_after: lasts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_seed_same_plan() {
+        assert_eq!(format!("{:?}", Plan::generate(3)), format!("{:?}", Plan::generate(3)));
+        assert_ne!(format!("{:?}", Plan::generate(3)), format!("{:?}", Plan::generate(4)));
+    }
+
+    #[test]
+    fn every_fault_kind_is_drawn_as_itself() {
+        let plan = Plan::quiet();
+        let mut rng = Rng::new(0, 0);
+        for kind in 0..KINDS.len() {
+            let drawn = plan.fault_of_kind(kind, &mut rng);
+            assert_eq!(KINDS[drawn.kind(plan.links.len())], KINDS[kind], "{drawn:?}");
+        }
+    }
+
+    #[test]
+    fn faults_come_in_order_and_before_calm() {
+        for seed in 0..50 {
+            let plan = Plan::generate(seed);
+            assert!(plan.faults.is_sorted_by_key(|(at, _)| *at));
+            assert!(plan.faults.iter().all(|(at, _)| *at < plan.calm_at));
+            assert!(plan.calm_at < plan.tidy_at && plan.tidy_at < plan.end);
+        }
+    }
+}

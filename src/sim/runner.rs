@@ -1,0 +1,140 @@
+//! Many seeds, one after another, on as many threads as asked for.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::fault::KINDS;
+use super::oracle::Violation;
+use super::plan::Plan;
+use super::trace::Trace;
+use super::world::World;
+
+/// Stack of a worker: a node is a large value and passes through it.
+const STACK_BYTES: usize = 32 << 20;
+/// Broken seeds that are remembered with their reason.
+const REMEMBERED: usize = 20;
+
+/// What came of one seed.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Which.
+    pub seed: u64,
+    /// Broken rules.
+    pub violations: Vec<Violation>,
+    /// Moves of groups between boards.
+    pub moves: u32,
+    /// Messages sent.
+    pub sent: u64,
+    /// Virtual time, microseconds.
+    pub virtual_time: u64,
+    /// Which kinds of faults happened: indices into [`KINDS`].
+    pub inflicted: Vec<usize>,
+}
+
+/// Runs one seed. A panic of the core is a broken rule like any other.
+pub fn run_seed(seed: u64, trace: Trace) -> Report {
+    let mut world = World::new(Plan::generate(seed), trace);
+    let panic = catch_unwind(AssertUnwindSafe(|| world.finish())).err();
+    if let Some(panic) = panic {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let now = world.now;
+        world.oracle.accuse(now, "panic", text.unwrap_or("without a text").to_owned());
+    }
+    Report {
+        seed,
+        violations: world.violations().to_vec(),
+        moves: world.moves(),
+        sent: world.sent(),
+        virtual_time: world.now(),
+        inflicted: std::mem::take(&mut world.inflicted),
+    }
+}
+
+/// What came of many.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Seeds with a violation.
+    pub broken: u64,
+    /// The first of them, with what was seen.
+    pub examples: Vec<(u64, Violation)>,
+    /// How many seeds saw each kind of fault.
+    pub coverage: [u64; KINDS.len()],
+    /// Moves altogether.
+    pub moves: u64,
+    /// Messages altogether.
+    pub sent: u64,
+    /// Virtual time altogether, seconds.
+    pub virtual_seconds: u64,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.moves += u64::from(report.moves);
+        self.sent += report.sent;
+        self.virtual_seconds += report.virtual_time / 1_000_000;
+        for (kind, count) in self.coverage.iter_mut().enumerate() {
+            *count += u64::from(report.inflicted.contains(&kind));
+        }
+        if let Some(first) = report.violations.first() {
+            self.broken += 1;
+            if self.examples.len() < REMEMBERED {
+                self.examples.push((report.seed, first.clone()));
+            }
+        }
+    }
+
+    /// Thousandths of the seeds that saw the rarest kind of fault.
+    pub fn rarest_permille(&self) -> u64 {
+        self.coverage.iter().map(|count| count * 1000 / self.seeds.max(1)).min().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seeds = self.seeds.max(1);
+        for (kind, count) in KINDS.iter().zip(&self.coverage) {
+            writeln!(f, "  {kind:<28} {:>3}.{} % of seeds", count * 100 / seeds, count * 1000 / seeds % 10)?;
+        }
+        writeln!(f, "  moves a seed {}.{:02}", self.moves / seeds, self.moves * 100 / seeds % 100)?;
+        writeln!(f, "  messages {}, virtual hours {}", self.sent, self.virtual_seconds / 3600)?;
+        for (seed, violation) in &self.examples {
+            writeln!(f, "  seed {seed}: {violation}")?;
+        }
+        write!(f, "{} seeds, {} broken", self.seeds, self.broken)
+    }
+}
+
+/// Runs the seeds from `from` on, `count` of them, on `threads` threads; `until_broken`: only up to the first that
+/// breaks a rule.
+pub fn run_many(from: u64, count: u64, threads: usize, until_broken: bool) -> Totals {
+    let next = AtomicU64::new(from);
+    let totals = Mutex::new(Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            let worker = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let spawned = worker.spawn_scoped(scope, || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + count {
+                        break;
+                    }
+                    let report = run_seed(seed, Trace::Off);
+                    let is_broken = !report.violations.is_empty();
+                    totals.lock().expect("no panic inside").add(&report);
+                    if is_broken && until_broken {
+                        next.store(from + count, Ordering::Relaxed);
+                    }
+                }
+            });
+            spawned.expect("threads can be started");
+        }
+    });
+    let mut totals = totals.into_inner().expect("no panic inside");
+    totals.examples.sort_by_key(|(seed, _)| *seed);
+    totals
+}

@@ -1,0 +1,663 @@
+//! The world: one virtual clock, a heap of what will happen, the boards, the paths between them, the judge.
+//!
+//! The driver of each engine keeps the contract of [`crate::core`] to the letter: everything that has arrived is handed
+//! over first, all actions are drained after each input, and `Input::Tick` comes last, when its time has come.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::rc::Rc;
+
+use super::board::{Arrived, Board, Daemon};
+use super::brain::{Letter, Maker, Names, real};
+use super::fault::Fault;
+use super::net::{Net, link_id};
+use super::oracle::{Oracle, Seen, Violation, View};
+use super::plan::{MS, Plan};
+use super::rng::Rng;
+use super::scripts::{Effect, Job, Use};
+use super::trace::Trace;
+use crate::core::ids::{Generation, GroupId, JobId, LinkId, LinkSet, NodeId, RequestId};
+use crate::core::limits::LINK_NAME_MAX;
+use crate::core::message::{Body, GroupState, NodeStatus, Packet};
+use crate::core::settings::{GroupSettings, Identity, Settings};
+use crate::core::time::{Duration, Stamp};
+use crate::core::{Action, Alarm, Event, Input, JobOutcome, Order, Outcome, Request};
+
+/// Turns in a row that a node may ask for without time passing.
+const SPIN_MAX: u32 = 200;
+/// Letters kept per node for a replay.
+const RECORDED: usize = 100;
+
+/// Something that will happen.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    /// A board gets power.
+    Power { node: usize },
+    /// The operating system is up: the daemon starts.
+    Boot { node: usize, life: u32 },
+    /// A copy of a message arrives.
+    Arrive { to: usize, link: LinkId, letter: Rc<Letter>, is_corrupt: bool },
+    /// The timer that the engine asked for.
+    Timer { node: usize, timer: u64 },
+    /// A script ends, or can begin.
+    Script { node: usize },
+    /// The fault of this number in the plan begins.
+    Fault { index: usize },
+    /// It ends.
+    Mended { index: usize },
+    /// A frozen board thaws.
+    Thaw { node: usize, life: u32 },
+    /// A stalled engine is scheduled again.
+    StallEnd { node: usize, engine: u32 },
+    /// The guardian looks at the lease of a stalled engine.
+    Watch { node: usize, engine: u32 },
+    /// A new engine is ready.
+    Respawn { node: usize, life: u32, is_kept: bool },
+    /// What is not stopped by now resets the board.
+    Deadline { node: usize, life: u32, engine: u32 },
+    /// Power is lost in the middle of a script.
+    Trap { node: usize, life: u32, off_for: u64 },
+    /// The service manager's stop action begins.
+    StopAction { node: usize, life: u32 },
+    /// The daemon is started again on a board that lived on.
+    Restart { node: usize, life: u32, is_clean: bool },
+    /// The faults are over.
+    Calm,
+    /// The operator tidies up, this often so far.
+    Tidy { round: u32 },
+    /// The judge looks.
+    Check,
+}
+
+/// Heap entry: time, then order of planning.
+struct Planned(Reverse<(u64, u64)>, Happening);
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Planned {}
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// One run.
+pub struct World {
+    pub(super) plan: Plan,
+    pub(super) now: u64,
+    heap: BinaryHeap<Planned>,
+    planned: u64,
+    pub(super) boards: Vec<Board>,
+    pub(super) net: Net,
+    pub(super) oracle: Oracle,
+    pub(super) rng: Rng,
+    pub(super) trace: Trace,
+    pub(super) names: Rc<Names>,
+    makers: Vec<Maker>,
+    /// Faults with an effect that stands, which nobody can be expected to live with.
+    pub(super) standing: Vec<usize>,
+    pub(super) is_tidy: bool,
+    requests: u32,
+    /// Answers to operators, in order.
+    pub(super) outcomes: Vec<(usize, RequestId, Outcome)>,
+    /// What each node takes each other for.
+    statuses: Vec<Vec<Option<NodeStatus>>>,
+    /// Per node: what it sent under its present generation, and under older ones.
+    recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
+    pub(super) sent: u64,
+    pub(super) inflicted: Vec<usize>,
+}
+
+impl World {
+    /// The world of `plan`, before anything has happened, with real nodes.
+    pub fn new(plan: Plan, trace: Trace) -> Self {
+        let makers = vec![real as Maker; plan.nodes];
+        Self::with_brains(plan, trace, makers)
+    }
+
+    /// The same with other brains on the boards.
+    pub fn with_brains(plan: Plan, trace: Trace, makers: Vec<Maker>) -> Self {
+        let nodes = plan.nodes;
+        let mut world = Self {
+            now: 0,
+            heap: BinaryHeap::new(),
+            planned: 0,
+            boards: (0..nodes).map(|node| Board::new(&plan, node)).collect(),
+            net: Net::new(&plan),
+            oracle: Oracle::new(&plan),
+            rng: Rng::new(plan.seed, 3),
+            trace,
+            names: Rc::new(Names::new(nodes, plan.groups.len())),
+            makers,
+            standing: Vec::new(),
+            is_tidy: false,
+            requests: 0,
+            outcomes: Vec::new(),
+            statuses: vec![vec![None; nodes]; nodes],
+            recorded: vec![Default::default(); nodes],
+            sent: 0,
+            inflicted: Vec::new(),
+            plan,
+        };
+        world.plan_start();
+        world
+    }
+
+    fn plan_start(&mut self) {
+        for node in 0..self.plan.nodes {
+            self.at(self.plan.power_on[node], Happening::Power { node });
+        }
+        for index in 0..self.plan.faults.len() {
+            self.at(self.plan.faults[index].0, Happening::Fault { index });
+        }
+        if self.plan.calm_at < u64::MAX {
+            self.at(self.plan.calm_at, Happening::Calm);
+            self.at(self.plan.tidy_at, Happening::Tidy { round: 0 });
+        }
+        self.at(self.plan.keepalive, Happening::Check);
+    }
+
+    pub(super) fn at(&mut self, time: u64, happening: Happening) {
+        self.planned += 1;
+        self.heap.push(Planned(Reverse((time.max(self.now), self.planned)), happening));
+    }
+
+    pub(super) fn after(&mut self, delay: u64, happening: Happening) {
+        self.at(self.now + delay, happening);
+    }
+
+    /// Virtual time since the beginning, microseconds.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Lets everything happen until `time`.
+    pub fn run_until(&mut self, time: u64) {
+        while self.heap.peek().is_some_and(|next| next.0.0.0 <= time) {
+            if let Some(Planned(Reverse((at, _)), happening)) = self.heap.pop() {
+                self.now = at;
+                self.happen(happening);
+            }
+        }
+        self.now = time;
+    }
+
+    /// Runs to the end of the plan and asks for order.
+    pub fn finish(&mut self) {
+        self.run_until(self.plan.end);
+        self.oracle.finish(self.now);
+        for node in 0..self.plan.nodes {
+            for other in (0..self.plan.nodes).filter(|other| *other != node) {
+                if self.statuses[node][other] != Some(NodeStatus::Active) {
+                    let what = format!("node {node} takes node {other} for {:?} at the end", self.statuses[node][other]);
+                    self.oracle.accuse(self.now, "live", what);
+                }
+            }
+        }
+    }
+
+    /// Broken rules so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.oracle.violations
+    }
+
+    /// Moves of groups between boards so far.
+    pub fn moves(&self) -> u32 {
+        self.oracle.moves()
+    }
+
+    /// Boards on which `group` is in use.
+    pub fn users(&self, group: usize) -> Vec<usize> {
+        (0..self.plan.nodes).filter(|node| self.uses(*node)[group].is_in_use).collect()
+    }
+
+    /// Whether `group` runs completely on `node`.
+    pub fn runs(&self, group: usize, node: usize) -> bool {
+        self.uses(node)[group].is_complete
+    }
+
+    /// What `node` takes `other` for, as it last announced.
+    pub fn status(&self, node: usize, other: usize) -> Option<NodeStatus> {
+        self.statuses[node][other]
+    }
+
+    /// The answers to operators so far, in order: whom they asked, and what came of it.
+    pub fn outcomes(&self) -> Vec<(usize, Outcome)> {
+        self.outcomes.iter().map(|(node, _, outcome)| (*node, *outcome)).collect()
+    }
+
+    /// What the trace kept.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Messages sent, each counted once per link.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Inflicts `fault` now, beside the plan; it ends by itself as [`Fault::lasts`] says.
+    pub fn inflict_now(&mut self, fault: Fault) {
+        let index = self.plan.faults.len();
+        self.plan.faults.push((self.now, fault));
+        self.happen(Happening::Fault { index });
+    }
+
+    pub(super) fn uses(&self, node: usize) -> &[Use] {
+        self.boards[node].scripts.uses()
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrive { to, link, letter, is_corrupt } => self.arrive(to, link, letter, is_corrupt),
+            Happening::Timer { node, timer } => {
+                if self.boards[node].engine.as_ref().is_some_and(|engine| engine.timer == timer) {
+                    self.turn(node);
+                }
+            }
+            Happening::Script { node } => self.run_scripts(node),
+            Happening::Power { node } => self.power_up(node),
+            Happening::Boot { node, life } => self.boot(node, life),
+            Happening::Thaw { node, life } => self.thaw(node, life),
+            Happening::StallEnd { node, engine } => self.end_stall(node, engine),
+            Happening::Watch { node, engine } => self.watch(node, engine),
+            Happening::Respawn { node, life, is_kept } => self.respawn(node, life, is_kept),
+            Happening::Deadline { node, life, engine } => self.meet_deadline(node, life, engine),
+            Happening::Trap { node, life, off_for } => self.trap(node, life, off_for),
+            Happening::StopAction { node, life } => self.run_stop_action(node, life),
+            Happening::Restart { node, life, is_clean } => self.restart(node, life, is_clean),
+            Happening::Fault { index } => self.inflict(index),
+            Happening::Mended { index } => self.mend(index),
+            Happening::Calm => self.calm(),
+            Happening::Tidy { round } => self.tidy(round),
+            Happening::Check => self.check(),
+        }
+    }
+
+    /// Starts an engine with everything that a daemon tells it first.
+    pub(super) fn start_engine(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
+        let settings = self.settings(node);
+        let board = &mut self.boards[node];
+        board.generation += 1;
+        board.engine_life += 1;
+        board.engine_since = self.now;
+        board.lease.stamp = self.now;
+        board.is_held = carried.is_some_and(|carried| carried.is_held);
+        board.start_failed = 0;
+        let stamp = board.stamp(self.now);
+        let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
+        self.oracle.engine_began(node, stamp.now.as_micros(), carried.is_some());
+        let what = format!("engine starts, generation {}, carried {:?}", board.generation, carried.map(|c| c.claims));
+        let old: Vec<_> = self.recorded[node][0].drain(..).collect();
+        if !old.is_empty() {
+            self.recorded[node][1] = old.into();
+        }
+        self.statuses[node].fill(None);
+        let brain = self.makers[node](settings, identity, carried, stamp);
+        let board = &mut self.boards[node];
+        board.engine =
+            Some(super::board::Engine { brain, inbox: VecDeque::new(), stalled_until: None, timer: self.planned });
+        for link in (0..self.plan.links.len()).map(link_id) {
+            board.receive(Arrived::Device(link, self.net.is_open(node, link)));
+        }
+        let has_guardian = board.has_guardian;
+        board.receive(Arrived::Guardian(has_guardian));
+        self.note(node, &what);
+        self.oracle.disturbed(self.now);
+        self.turn(node);
+    }
+
+    fn settings(&self, node: usize) -> Settings {
+        let plan = &self.plan;
+        let name = |text: &str| heapless::String::try_from(text).expect("short");
+        let link = |index: usize| heapless::String::<LINK_NAME_MAX>::try_from(format!("link{index}").as_str());
+        let owners = 2;
+        Settings {
+            nodes: self.names.nodes.iter().map(|node| name(node)).collect(),
+            local: node_id(node),
+            partner: (node < owners).then(|| node_id(1 - node)),
+            links: (0..plan.links.len()).map(|index| link(index).expect("short")).collect(),
+            groups: plan.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
+            keepalive: Duration::from_micros(plan.keepalive),
+            warntime: Duration::from_micros(plan.deadtime / 2),
+            deadtime: Duration::from_micros(plan.deadtime),
+            initdead: Duration::from_micros(plan.initdead),
+            max_rexmit_delay: Duration::from_millis(250),
+            auto_failback: plan.auto_failback,
+            failback_delay: Duration::from_micros(plan.failback_delay),
+            moves_per_hour: plan.moves_per_hour,
+            takeover_policy: plan.policy,
+            split_brain_loser: plan.loser,
+            config_digest: 0x1234_5678,
+            resources_digest: 0x9abc_def0,
+            random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
+        }
+    }
+
+    fn arrive(&mut self, to: usize, link: LinkId, letter: Rc<Letter>, is_corrupt: bool) {
+        if !self.net.carries(letter.src, to, link, self.now) {
+            return;
+        }
+        self.boards[to].receive(Arrived::Letter(link, letter, is_corrupt));
+        self.turn(to);
+    }
+
+    /// One turn of a node's engine.
+    pub(super) fn turn(&mut self, node: usize) {
+        while self.boards[node].is_awake() {
+            let engine = self.boards[node].engine.as_mut().expect("awake");
+            let Some(arrived) = engine.inbox.pop_front() else { break };
+            self.hand_over(node, &arrived);
+        }
+        let mut spins = 0;
+        while self.boards[node].is_awake() {
+            let stamp = self.boards[node].stamp(self.now);
+            let engine = self.boards[node].engine.as_mut().expect("awake");
+            let Some(timeout) = engine.brain.poll_timeout() else { break };
+            if timeout > stamp.now {
+                self.set_timer(node, timeout.as_micros());
+                break;
+            }
+            spins += 1;
+            if spins > SPIN_MAX {
+                self.oracle.accuse(self.now, "calm", format!("node {node} spins without time passing"));
+                break;
+            }
+            self.handle(node, stamp, Input::Tick);
+            self.oracle.turned(self.now, node, 1, 0);
+        }
+    }
+
+    fn set_timer(&mut self, node: usize, own: u64) {
+        let jitter = if self.rng.chance(20) { self.rng.below(4 * MS) } else { self.rng.below(100) };
+        let at = self.boards[node].true_time(own, self.now) + jitter;
+        let timer = self.planned + 1;
+        if let Some(engine) = &mut self.boards[node].engine {
+            engine.timer = timer;
+        }
+        self.at(at, Happening::Timer { node, timer });
+    }
+
+    fn hand_over(&mut self, node: usize, arrived: &Arrived) {
+        let stamp = self.boards[node].stamp(self.now);
+        match *arrived {
+            Arrived::Letter(link, ref letter, is_corrupt) => self.deliver(node, stamp, link, letter, is_corrupt),
+            Arrived::Job(job, outcome) => self.handle(node, stamp, Input::JobDone { job, outcome }),
+            Arrived::Device(link, is_open) => self.handle(node, stamp, Input::LinkDevice { link, is_open }),
+            Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
+            Arrived::Request(id, request) => {
+                if matches!(request, Request::Takeover(_)) {
+                    self.oracle.vouched(node, stamp.now.as_micros());
+                }
+                self.handle(node, stamp, Input::Request { id, request });
+            }
+        }
+    }
+
+    fn deliver(&mut self, node: usize, stamp: Stamp, link: LinkId, letter: &Letter, is_corrupt: bool) {
+        if is_corrupt {
+            // The signature does not fit: the decoder drops it and counts.
+            return;
+        }
+        if let (Body::Status { .. }, Some(seq)) = (&letter.packet.body, letter.packet.seq) {
+            self.oracle.heard(node, letter.src, letter.generation, seq, self.now, stamp.now.as_micros());
+        }
+        let names = Rc::clone(&self.names);
+        let message = letter.open(&names);
+        self.handle(node, stamp, Input::Received { link, message: &message });
+    }
+
+    fn handle(&mut self, node: usize, stamp: Stamp, input: Input<'_>) {
+        self.trace.set_clock(self.now, node);
+        let Some(engine) = &mut self.boards[node].engine else { return };
+        engine.brain.handle(stamp, input);
+        while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
+            self.perform(node, action);
+        }
+    }
+
+    fn perform(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Transmit { links, packet } => self.transmit(node, links, packet),
+            Action::Run { job, group, order } => self.run_job(node, job, group, order),
+            Action::Event(event) => self.note_event(node, event),
+            Action::Reply { id, outcome } => {
+                self.note(node, &format!("answers request {}: {outcome:?}", id.0));
+                self.outcomes.push((node, id, outcome));
+                self.oracle.replied(self.now, node, id);
+            }
+            Action::Exit => self.exit(node),
+        }
+    }
+
+    fn transmit(&mut self, node: usize, links: LinkSet, packet: Packet) {
+        let board = &mut self.boards[node];
+        if let Body::Status { extension, .. } = packet.body {
+            board.lease.stamp = self.now;
+            if let Some(extension) = extension {
+                board.lease.claims = extension.claims;
+                board.lease.is_held = extension.is_held;
+            }
+        }
+        let generation = Generation(board.generation);
+        let mut letter = Letter { src: node, generation, uuid: uuid(node), packet, bytes: None };
+        if self.plan.is_stripped {
+            letter.strip();
+        }
+        let letter = Rc::new(letter);
+        let recorded = &mut self.recorded[node][0];
+        if recorded.len() == RECORDED {
+            recorded.pop_front();
+        }
+        recorded.push_back(Rc::clone(&letter));
+        for link in links.iter() {
+            self.sent += 1;
+            for copy in self.net.send(node, link, letter.len(), self.now) {
+                let letter = Rc::clone(&letter);
+                self.at(copy.at, Happening::Arrive { to: copy.to, link, letter, is_corrupt: copy.is_corrupt });
+            }
+        }
+        self.oracle.turned(self.now, node, 0, 1);
+    }
+
+    /// Sends recorded messages of other nodes to `to` again: those of an older generation if there are any.
+    pub(super) fn replay(&mut self, to: usize, count: usize) {
+        let mut letters = Vec::new();
+        for src in (0..self.plan.nodes).filter(|src| *src != to) {
+            let [present, old] = &self.recorded[src];
+            let source = if old.is_empty() { present } else { old };
+            letters.extend(source.iter().skip(source.len().saturating_sub(count)).cloned());
+        }
+        for (index, letter) in letters.into_iter().enumerate() {
+            let arrive = Happening::Arrive { to, link: LinkId(0), letter, is_corrupt: false };
+            self.after(index as u64 * MS, arrive);
+        }
+    }
+
+    fn run_job(&mut self, node: usize, job: JobId, group: GroupId, order: Order) {
+        let group = usize::from(group.0);
+        self.note(node, &format!("asks for {order:?} of group {group} (job {})", job.0));
+        let own = self.boards[node].own(self.now);
+        let excused = self.oracle.excused(node, own);
+        let board = &mut self.boards[node];
+        let engine = board.engine_life;
+        let job = Job { id: Some(job), engine, group, order, ordered_at: self.now, excused };
+        for cancelled in board.scripts.ask(job) {
+            self.job_ended(node, cancelled, JobOutcome::Cancelled);
+        }
+        self.after(self.plan.boot.min(500), Happening::Script { node });
+    }
+
+    /// Lets the scripts of a board go on.
+    pub(super) fn run_scripts(&mut self, node: usize) {
+        let board = &mut self.boards[node];
+        if !board.is_powered || board.freeze.is_some() {
+            return;
+        }
+        let is_manager_at_work = board.is_releasing && board.daemon != Daemon::Runs;
+        if !board.has_guardian && !is_manager_at_work {
+            return;
+        }
+        for effect in board.scripts.turn(self.now) {
+            self.take_effect(node, effect);
+        }
+        self.after_release(node);
+        if let Some(next) = self.boards[node].scripts.next() {
+            self.at(next.max(self.now + 1), Happening::Script { node });
+        }
+    }
+
+    fn take_effect(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Began(job) => {
+                if let Some(off_for) = self.boards[node].power_trap.take() {
+                    let life = self.boards[node].life;
+                    let longest = self.plan.groups[job.group].start.max(2);
+                    let delay = self.rng.below(longest);
+                    self.spring_trap(node, life, off_for, delay);
+                }
+            }
+            Effect::UseBegan(group) => {
+                self.note(node, &format!("group {group} comes into use"));
+                let boards: Vec<&[Use]> = self.boards.iter().map(|board| board.scripts.uses()).collect();
+                self.oracle.use_began(self.now, node, group, &boards);
+            }
+            Effect::UseEnded(group) => self.note(node, &format!("group {group} is no longer in use")),
+            Effect::Finished(job, outcome) => self.job_ended(node, job, outcome),
+        }
+    }
+
+    fn job_ended(&mut self, node: usize, job: Job, outcome: JobOutcome) {
+        self.note(node, &format!("{:?} of group {} ends: {outcome:?}", job.order, job.group));
+        if outcome == JobOutcome::StopFailed && self.plan.is_reset_on_stop_failure {
+            self.note(node, "stop failure resets the board");
+            self.lose_power(node, MS);
+            return;
+        }
+        let board = &mut self.boards[node];
+        if let (Some(id), true) = (job.id, job.engine == board.engine_life) {
+            board.receive(Arrived::Job(id, outcome));
+            self.turn(node);
+        }
+    }
+
+    fn note_event(&mut self, node: usize, event: Event) {
+        self.note(node, &format!("{event:?}"));
+        match event {
+            Event::Group { group, new, .. } => {
+                self.boards[node].lease.states[usize::from(group.0)] = new;
+            }
+            Event::Node { node: other, status } => {
+                let other = usize::from(other.0);
+                self.statuses[node][other] = Some(status);
+                if status == NodeStatus::Dead && other != node {
+                    let own = self.boards[node].own(self.now);
+                    self.oracle.declared_dead(self.now, own, node, other);
+                }
+            }
+            Event::Alarm { alarm: Alarm::Held, is_raised } => self.boards[node].is_held = is_raised,
+            Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
+                self.boards[node].start_failed |= 1 << group.0;
+            }
+            Event::Alarm { .. } | Event::Link { .. } | Event::Late { .. } => {}
+        }
+    }
+
+    /// An operator asks `node`. With no daemon there his tool tells him so.
+    pub(super) fn ask(&mut self, node: usize, request: Request) {
+        if self.boards[node].engine.is_none() {
+            return;
+        }
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.note(node, &format!("operator asks for {request:?} (request {})", id.0));
+        if request == Request::Resume {
+            self.boards[node].start_failed = 0;
+        }
+        self.oracle.asked(self.now, node, id);
+        self.boards[node].receive(Arrived::Request(id, request));
+        self.turn(node);
+    }
+
+    fn check(&mut self) {
+        let seen = |node: usize| {
+            let board = &self.boards[node];
+            Seen {
+                is_healthy: board.is_healthy(),
+                is_present: board.is_powered && board.daemon == Daemon::Runs,
+                has_left: board.daemon == Daemon::Left,
+                since: board.engine_since,
+                is_held: board.is_held,
+                uses: board.scripts.uses(),
+                start_failed: board.start_failed,
+            }
+        };
+        let kinds = |index: &usize| self.plan.faults[*index].1;
+        let is_script_trouble = self.standing.iter().map(kinds).any(|fault| matches!(fault, Fault::Scripts { .. }));
+        let is_somebody_between = (0..2).any(|node| {
+            let board = &self.boards[node];
+            board.is_powered && board.daemon != Daemon::Left && !board.is_healthy()
+        });
+        let view = View {
+            now: self.now,
+            nodes: [seen(0), seen(1)],
+            is_disturbed: !self.standing.is_empty() && !self.is_livable() || is_somebody_between,
+            is_script_trouble,
+            is_tidy: self.is_tidy,
+        };
+        self.oracle.check(&view);
+        self.after(self.plan.keepalive / 2, Happening::Check);
+    }
+
+    /// Whether what stands now leaves the nodes able to talk and act.
+    fn is_livable(&self) -> bool {
+        let is_harmless = |index: &usize| matches!(self.plan.faults[*index].1, Fault::Cut { .. } | Fault::DeviceLost { .. });
+        self.standing.iter().all(is_harmless) && self.net.has_clean_path()
+    }
+
+    pub(super) fn note(&mut self, node: usize, what: &str) {
+        if self.trace.is_off() {
+            return;
+        }
+        let letters: Vec<String> = (0..self.plan.nodes.min(2)).map(|node| self.letters(node)).collect();
+        self.trace.line(self.now, &self.names.nodes[node], what, &letters.join(" "));
+    }
+
+    /// States of a board's groups in letters: what the node believes, an exclamation mark where the truth differs.
+    fn letters(&self, node: usize) -> String {
+        let board = &self.boards[node];
+        if !board.is_powered {
+            return "-".repeat(self.plan.groups.len());
+        }
+        let mut text = String::new();
+        for (state, group) in board.lease.states.iter().zip(board.scripts.uses()) {
+            text.push(char::from(state.letter()));
+            if *state == GroupState::Running && !group.is_in_use || *state == GroupState::Stopped && group.is_in_use {
+                text.push('!');
+            }
+        }
+        text
+    }
+}
+
+/// The core's number of a node.
+pub(super) fn node_id(index: usize) -> NodeId {
+    NodeId(u8::try_from(index).expect("few nodes"))
+}
+
+fn uuid(node: usize) -> crate::core::ids::Uuid {
+    crate::core::ids::Uuid([u8::try_from(node + 1).expect("few nodes"); 16])
+}
+
+/// The guardian's own stop of a group.
+pub(super) fn own_stop(group: usize, now: u64) -> Job {
+    Job { id: None, engine: 0, group, order: Order::Stop, ordered_at: now, excused: 0 }
+}
