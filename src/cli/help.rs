@@ -9,6 +9,7 @@ nullbeat: failover for two boards joined by a null-modem cable
 usage: nullbeat VERB [OPTION…]
 
   help        this text; `help VERB` for more about one of them
+  sim         play faults through the decisions of two nodes, in virtual time
   version     which nullbeat this is
 
 options of most verbs:
@@ -19,7 +20,7 @@ options of most verbs:
 exit codes: 0 ok, 1 failure, 64 usage, 69 daemon not running, 75 try again, 77 not permitted, 78 configuration
 ";
 
-const TEXTS: &[(&str, &str)] = &[("help", HELP), ("version", VERSION)];
+const TEXTS: &[(&str, &str)] = &[("help", HELP), ("sim", super::sim::HELP), ("version", VERSION)];
 
 const HELP: &str = "\
 nullbeat help [VERB]

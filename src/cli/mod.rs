@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod exit;
 mod help;
+mod sim;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,7 +18,11 @@ struct Verb {
 }
 
 /// The verbs, in the order of the help text.
-const VERBS: &[Verb] = &[Verb { name: "help", run: help::main }, Verb { name: "version", run: version }];
+const VERBS: &[Verb] = &[
+    Verb { name: "help", run: help::main },
+    Verb { name: "sim", run: sim::main },
+    Verb { name: "version", run: version },
+];
 
 /// Other spellings of verbs.
 const ALIASES: &[(&str, &str)] = &[("--help", "help"), ("-h", "help"), ("--version", "version"), ("-V", "version")];

@@ -109,12 +109,11 @@ impl World {
         for node in 0..self.plan.nodes {
             self.boards[node].power_trap = None;
             self.power_up(node);
-            let board = &self.boards[node];
-            let life = board.life;
-            if let Some(freeze) = board.freeze {
+            let life = self.boards[node].life;
+            if let Some(freeze) = self.boards[node].freeze {
                 self.at(freeze.until.min(self.now + 50 * MS), Happening::Thaw { node, life });
             }
-            if board.engine.as_ref().is_some_and(|engine| engine.stalled_until.is_some()) {
+            if self.boards[node].engine.as_ref().is_some_and(|engine| engine.stalled_until.is_some()) {
                 self.wake_engine(node);
             }
         }

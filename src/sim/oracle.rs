@@ -381,13 +381,13 @@ impl Oracle {
     fn must_live(&self, view: &View<'_>, group: usize) -> bool {
         let [a, b] = view.nodes;
         let is_somebody_there = a.is_healthy || b.is_healthy;
-        let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
-            && !(a.is_healthy && b.is_healthy)
-            && !(a.has_left || b.has_left);
+        let waits_for_proof =
+            self.plan.policy == TakeoverPolicy::Safe && !(a.is_healthy && b.is_healthy) && !(a.has_left || b.has_left);
         let waits_for_person = !view.is_tidy
-            && view.nodes.iter().any(|node| {
-                node.is_held || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck
-            });
+            && view
+                .nodes
+                .iter()
+                .any(|node| node.is_held || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck);
         is_somebody_there && !view.is_disturbed && !view.is_script_trouble && !waits_for_proof && !waits_for_person
     }
 
@@ -403,7 +403,11 @@ impl Oracle {
             .collect();
         for pending in overdue {
             let waits = (view.now - pending.since) / 1000;
-            self.accuse(view.now, "answered", format!("node {}: request {} waits {waits} ms", pending.node, pending.id.0));
+            self.accuse(
+                view.now,
+                "answered",
+                format!("node {}: request {} waits {waits} ms", pending.node, pending.id.0),
+            );
             self.pending.retain(|other| other.id != pending.id || other.node != pending.node);
         }
     }

@@ -3,10 +3,10 @@
 use super::fault::{Fault, KINDS, Noise, ScriptFault};
 use super::rng::Rng;
 use crate::core::Request;
+use crate::core::ids::NodeId;
 use crate::core::ids::{LinkId, LinkSet};
 use crate::core::message::Holds;
 use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
-use crate::core::ids::NodeId;
 
 /// One millisecond.
 pub const MS: u64 = 1_000;
@@ -251,7 +251,9 @@ impl Plan {
         match kind {
             0 => Fault::PowerLoss { node, off_for: lasts },
             1 => Fault::PowerLossInScript { node, off_for: lasts },
-            2 => Fault::EngineCrash { node, respawn_after: if rng.chance(700) { rng.range(2, 80) * MS } else { lasts } },
+            2 => {
+                Fault::EngineCrash { node, respawn_after: if rng.chance(700) { rng.range(2, 80) * MS } else { lasts } }
+            }
             3 => Fault::EngineStall { node, lasts },
             4 | 5 => Fault::Freeze { node, lasts, is_clock_running: kind == 4, keeps_arrivals: rng.chance(500) },
             6 | 7 => Fault::KillAll { node, back_after, has_stop_action: kind == 6 },

@@ -11,7 +11,7 @@ use super::board::{Arrived, Board, Daemon};
 use super::brain::{Letter, Maker, Names, real};
 use super::fault::Fault;
 use super::net::{Net, link_id};
-use super::oracle::{Oracle, Seen, Violation, View};
+use super::oracle::{Oracle, Seen, View, Violation};
 use super::plan::{MS, Plan};
 use super::rng::Rng;
 use super::scripts::{Effect, Job, Use};
@@ -197,7 +197,8 @@ impl World {
         for node in 0..self.plan.nodes {
             for other in (0..self.plan.nodes).filter(|other| *other != node) {
                 if self.statuses[node][other] != Some(NodeStatus::Active) {
-                    let what = format!("node {node} takes node {other} for {:?} at the end", self.statuses[node][other]);
+                    let what =
+                        format!("node {node} takes node {other} for {:?} at the end", self.statuses[node][other]);
                     self.oracle.accuse(self.now, "live", what);
                 }
             }
@@ -619,7 +620,8 @@ impl World {
 
     /// Whether what stands now leaves the nodes able to talk and act.
     fn is_livable(&self) -> bool {
-        let is_harmless = |index: &usize| matches!(self.plan.faults[*index].1, Fault::Cut { .. } | Fault::DeviceLost { .. });
+        let is_harmless =
+            |index: &usize| matches!(self.plan.faults[*index].1, Fault::Cut { .. } | Fault::DeviceLost { .. });
         self.standing.iter().all(is_harmless) && self.net.has_clean_path()
     }
 

@@ -1,0 +1,150 @@
+//! `nullbeat sim`: the core in a virtual world full of faults.
+
+use std::time::Instant;
+
+use super::arguments::{Arguments, Flag, Misuse};
+use super::{exit, print_out};
+use crate::sim::{Trace, plan::Plan, run_many, run_seed, trace};
+
+const FLAGS: &[Flag] = &[
+    Flag::Value("--seed"),
+    Flag::Value("--seeds"),
+    Flag::Value("--from"),
+    Flag::Value("--threads"),
+    Flag::Value("--planted"),
+    Flag::Switch("--quiet"),
+];
+
+/// Help text.
+pub(super) const HELP: &str = "\
+nullbeat sim --seed N [--quiet]
+nullbeat sim --seeds N [--from M] [--threads T]
+
+Drives the decisions of two nodes through faults in virtual time, watched by a judge who knows the truth.
+--seed replays one run and prints what happens: virtual ms, node, state letters of the groups on both boards
+(s stopped, S starting, R running, x stopping, f start failed, F stop failed, ? unknown, - no power), event.
+--seeds runs many and prints which faults they met. --planted B switches on one of five bugs, in a build with
+the feature `planted`.
+
+exit codes: 0 all rules held, 1 a rule was broken
+";
+
+/// The verb.
+pub(super) fn main(args: &[String]) -> u8 {
+    match parse(args) {
+        Ok(request) => request.run(),
+        Err(misuse) => misuse.report("sim"),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    One { seed: u64, is_quiet: bool },
+    Many { from: u64, count: u64, threads: usize },
+}
+
+fn parse(args: &[String]) -> Result<Request, Misuse> {
+    let args = Arguments::parse(args, FLAGS)?;
+    args.at_most(0)?;
+    if let Some(bug) = number(&args, "--planted")? {
+        plant(bug)?;
+    }
+    match (number(&args, "--seed")?, number(&args, "--seeds")?) {
+        (Some(seed), None) => Ok(Request::One { seed, is_quiet: args.has("--quiet") }),
+        (None, Some(count)) => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = number(&args, "--threads")?.and_then(|threads| usize::try_from(threads).ok());
+            let from = number(&args, "--from")?.unwrap_or(0);
+            Ok(Request::Many { from, count, threads: threads.unwrap_or(cores) })
+        }
+        _ => Err(Misuse("expects either `--seed N` or `--seeds N`".to_owned())),
+    }
+}
+
+#[cfg(feature = "planted")]
+fn plant(bug: u64) -> Result<(), Misuse> {
+    let bug = u8::try_from(bug).ok().and_then(crate::core::planted::Bug::from_number);
+    let bug = bug.ok_or_else(|| Misuse("option `--planted` expects a number from 1 to 5".to_owned()))?;
+    crate::core::planted::plant(Some(bug));
+    Ok(())
+}
+
+#[cfg(not(feature = "planted"))]
+fn plant(_: u64) -> Result<(), Misuse> {
+    Err(Misuse("option `--planted` needs a build with `--features planted`".to_owned()))
+}
+
+fn number(args: &Arguments, name: &str) -> Result<Option<u64>, Misuse> {
+    let Some(text) = args.value(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| Misuse(format!("option `{name}` expects a number, found `{text}`")))
+}
+
+impl Request {
+    fn run(&self) -> u8 {
+        match *self {
+            Self::One { seed, is_quiet } => replay(seed, is_quiet),
+            Self::Many { from, count, threads } => search(from, count, threads),
+        }
+    }
+}
+
+fn replay(seed: u64, is_quiet: bool) -> u8 {
+    // A second logger cannot be installed; then the core's own lines go where the first one sends them.
+    if !is_quiet && log::set_logger(&CoreLog).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+    let plan = Plan::generate(seed);
+    print_out(&format!("{plan:#?}\n"));
+    let report = run_seed(seed, if is_quiet { Trace::Off } else { Trace::Print });
+    let broken: String = report.violations.iter().map(|violation| format!("BROKEN {violation}\n")).collect();
+    let moves = report.moves;
+    print_out(&format!("{broken}seed {seed}: {} rules broken, {moves} moves\n", report.violations.len()));
+    if report.violations.is_empty() { exit::OK } else { exit::FAILURE }
+}
+
+fn search(from: u64, count: u64, threads: usize) -> u8 {
+    let began = Instant::now();
+    // A panic is reported with its seed; the default hook would only repeat it without.
+    std::panic::set_hook(Box::new(|_| {}));
+    let totals = run_many(from, count, threads, false);
+    let seconds = began.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = totals.seeds as f64 / seconds;
+    print_out(&format!("{totals}, {seconds:.1} s, {rate:.0} seeds/s\n"));
+    if totals.broken == 0 { exit::OK } else { exit::FAILURE }
+}
+
+/// Prints the core's own log lines between those of the trace.
+struct CoreLog;
+
+impl log::Log for CoreLog {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let (now, node) = trace::clock();
+        println!("{:>8}.{:03} node {node}   {} {}", now / 1000, now % 1000, record.level(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_seed_or_many() {
+        assert_eq!(parse(&words("--seed 7")), Ok(Request::One { seed: 7, is_quiet: false }));
+        let many = Request::Many { from: 5, count: 10, threads: 3 };
+        assert_eq!(parse(&words("--seeds 10 --from 5 --threads 3")), Ok(many));
+        for bad in ["", "--seed", "--seed x", "--seed 1 --seeds 2", "--seed 1 more"] {
+            assert!(parse(&words(bad)).is_err(), "{bad}");
+        }
+    }
+}
