@@ -63,7 +63,7 @@ fn parse(args: &[String]) -> Result<Request, Misuse> {
 
 #[cfg(feature = "planted")]
 fn plant(bug: u64) -> Result<(), Misuse> {
-    let bug = u8::try_from(bug).ok().and_then(crate::core::planted::Bug::from_number);
+    let bug = crate::core::planted::Bug::ALL.into_iter().find(|known| u64::from(*known as u8) == bug);
     let bug = bug.ok_or_else(|| Misuse("option `--planted` expects a number from 1 to 5".to_owned()))?;
     crate::core::planted::plant(Some(bug));
     Ok(())

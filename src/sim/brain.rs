@@ -14,7 +14,7 @@ pub trait Brain {
     /// The next thing to do.
     fn poll_action(&mut self) -> Option<Action>;
     /// When to call again at the latest.
-    fn poll_timeout(&self) -> Option<Instant>;
+    fn poll_timeout(&mut self) -> Option<Instant>;
 }
 
 /// Makes the brain of a daemon that starts.
@@ -34,8 +34,8 @@ impl Brain for Node {
         Self::poll_action(self)
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
-        Self::poll_timeout(self)
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        Some(Self::poll_timeout(self))
     }
 }
 
@@ -114,7 +114,7 @@ impl Letter {
     }
 
     /// About how many bytes it has on a line: with the digests of spec/wire.md.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         let typical = match self.packet.body {
             Body::Status { extension: Some(_), .. } => 400,
             Body::Status { .. } => 190,

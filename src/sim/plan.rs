@@ -313,9 +313,9 @@ mod tests {
     fn every_fault_kind_is_drawn_as_itself() {
         let plan = Plan::quiet();
         let mut rng = Rng::new(0, 0);
-        for kind in 0..KINDS.len() {
+        for (kind, name) in KINDS.iter().enumerate() {
             let drawn = plan.fault_of_kind(kind, &mut rng);
-            assert_eq!(KINDS[drawn.kind(plan.links.len())], KINDS[kind], "{drawn:?}");
+            assert_eq!(KINDS[drawn.kind(plan.links.len())], *name, "{drawn:?}");
         }
     }
 

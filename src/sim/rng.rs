@@ -12,7 +12,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let s = &mut self.0;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -27,7 +27,7 @@ impl Rng {
 
     /// A number below `bound`; zero when `bound` is zero. The bias of the remainder does not matter here.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.draw() % bound }
     }
 
     /// A number in `low..=high`.
@@ -67,7 +67,7 @@ mod tests {
     fn same_seed_same_numbers_other_stream_other_numbers() {
         let draw = |seed, stream| -> Vec<u64> {
             let mut rng = Rng::new(seed, stream);
-            (0..8).map(|_| rng.next()).collect()
+            (0..8).map(|_| rng.draw()).collect()
         };
         assert_eq!(draw(7, 1), draw(7, 1));
         assert_ne!(draw(7, 1), draw(7, 2));

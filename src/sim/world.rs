@@ -461,7 +461,7 @@ impl World {
         recorded.push_back(Rc::clone(&letter));
         for link in links.iter() {
             self.sent += 1;
-            for copy in self.net.send(node, link, letter.len(), self.now) {
+            for copy in self.net.send(node, link, letter.size(), self.now) {
                 let letter = Rc::clone(&letter);
                 self.at(copy.at, Happening::Arrive { to: copy.to, link, letter, is_corrupt: copy.is_corrupt });
             }
