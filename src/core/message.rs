@@ -399,10 +399,11 @@ pub struct Packet {
     /// `ts`: wall clock at the first sending, kept when sent again.
     pub ts: u32,
     /// What to say. Text that the core does not keep is left empty here and filled in by the encoder: the node lists
-    /// of `repnodes`, the node of `stonith` (see `about`), the key of `ip-request-resp` (see `group`).
+    /// of `repnodes`, the node of `stonith` (see `about`), the key of `ip-request` and
+    /// `ip-request-resp` (see `group`).
     pub body: Body<'static>,
     /// The node that a `stonith` message is about.
     pub about: Option<NodeId>,
-    /// The group whose key an `ip-request-resp` carries.
+    /// The group whose key an `ip-request` or `ip-request-resp` carries.
     pub group: Option<GroupId>,
 }

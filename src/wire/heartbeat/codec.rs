@@ -22,7 +22,7 @@ pub struct Setup<'s> {
     pub local: NodeId,
     /// Uuid and generation of this run.
     pub identity: Identity,
-    /// The key of each group, in the order of haresources; for `ip-request-resp` only.
+    /// The key of each group, in the order of haresources; for `ip-request` and `ip-request-resp` only.
     pub group_keys: &'s [&'s str],
     /// `hopfudge`; with the number of nodes it makes `ttl`, at which nobody looks.
     pub hopfudge: u8,
@@ -51,7 +51,7 @@ impl fmt::Display for SetupError {
     }
 }
 
-/// Encodes and decodes for one node. About 20 KiB, no heap.
+/// Encodes and decodes for one node. About 10 KiB, no heap.
 #[derive(Clone)]
 pub struct Codec {
     pub(super) keys: Keys,

@@ -62,36 +62,57 @@ impl Codec {
         Some(())
     }
 
-    /// The type's own fields and `dest`, in the order of spec/wire.md section 7: most have `dest` last.
+    /// The type's own fields and `dest`, in the order of spec/wire.md section 7.
     fn write_body(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
+        match packet.body {
+            Body::Ack { .. }
+            | Body::RexmitRequest { .. }
+            | Body::RexmitNak { .. }
+            | Body::RepNodes { .. }
+            | Body::IpRequestResp { .. } => self.write_answer(writer, packet),
+            Body::Status { .. }
+            | Body::ReqNodes
+            | Body::Starting
+            | Body::Resource { .. }
+            | Body::AskResources { .. }
+            | Body::Takeover { .. }
+            | Body::IpRequest { .. }
+            | Body::ShutDone
+            | Body::Stonith { .. }
+            | Body::Other { .. } => {
+                self.write_announcement(writer, packet)?;
+                self.write_dest(writer, packet.to)
+            }
+        }
+    }
+
+    /// What is meant for one node: `dest` stands among the type's fields.
+    fn write_answer(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
         let to = packet.to;
         match packet.body {
             Body::Ack { acked } => {
                 writer.kind(kind::ACK);
                 self.write_dest(writer, to)?;
                 writer.hex(Name::AckSeq, acked.0);
-                return Some(());
             }
             Body::RexmitRequest { first, last } => {
                 writer.kind(kind::REXMIT);
                 self.write_dest(writer, to)?;
+                // The only sequence numbers in decimal (spec/wire.md 8.4).
                 writer.field(Name::FirstSeq, format_args!("{}", first.0));
                 writer.field(Name::LastSeq, format_args!("{}", last.0));
-                return Some(());
             }
             Body::RexmitNak { first, too_low } => {
                 writer.kind(kind::NAK);
                 writer.hex(Name::FirstSeq, first.0);
                 self.write_dest(writer, to)?;
                 writer.string(Name::Info, if too_low { word::TOO_LOW } else { word::NOT_FOUND });
-                return Some(());
             }
             Body::RepNodes { .. } => {
                 writer.kind(kind::REP_NODES);
                 self.write_dest(writer, to)?;
                 writer.field(Name::NodeList, format_args!("{}", NodeList(self)));
                 writer.string(Name::DelNodeList, " ");
-                return Some(());
             }
             Body::IpRequestResp { is_ok, .. } => {
                 writer.kind(kind::IP_REQUEST_RESP);
@@ -101,8 +122,15 @@ impl Codec {
                 if is_ok {
                     writer.string(Name::Ok, word::OK);
                 }
-                return Some(());
             }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What is meant for whoever hears it: `dest`, if any, comes behind.
+    fn write_announcement(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
+        match packet.body {
             Body::Status { status, dead_ms, has_protocol, extension } => {
                 write_status(writer, status?, dead_ms, has_protocol, extension.as_ref());
             }
@@ -124,9 +152,9 @@ impl Codec {
             Body::Resource { .. } | Body::AskResources { .. } | Body::Takeover { .. } => {
                 write_holdings(writer, &packet.body)?;
             }
-            Body::Other { .. } => return None,
+            _ => return None,
         }
-        self.write_dest(writer, to)
+        Some(())
     }
 }
 

@@ -59,13 +59,13 @@ impl<'a> Peeler<'a> {
         if digits == 0 || digits > LENGTH_DIGITS_MAX || is_padded || rest.get(digits) != Some(&b':') {
             return Err(broken);
         }
-        let length = rest.iter().take(digits).fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-        let start = digits + 1;
-        let value = rest.get(start..start + length).ok_or(broken)?;
-        if rest.get(start + length) != Some(&b',') {
+        let length = rest.iter().take(digits).fold(0, |length, digit| length * 10 + u32::from(digit - b'0'));
+        let length = usize::try_from(length).map_err(|_| broken)?;
+        let (value, behind) = rest.get(digits + 1..).and_then(|rest| rest.split_at_checked(length)).ok_or(broken)?;
+        if behind.first() != Some(&b',') {
             return Err(broken);
         }
-        self.at += start + length + 1;
+        self.at += digits + 1 + length + 1;
         Ok(value)
     }
 }
