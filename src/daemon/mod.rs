@@ -7,5 +7,6 @@ pub mod identity;
 pub mod log_pipe;
 pub mod logger;
 pub mod reactor;
+pub mod report;
 pub mod reset;
 pub mod service;

@@ -1,0 +1,454 @@
+//! What a running node tells about itself, as text over the control socket, and how the other end reads it.
+//!
+//! A report is a series of lines `kind⇥name=value⇥name=value…`. Its first line is `report⇥version=1`; a reader ignores
+//! kinds and names that it does not know, so both grow without a new version. Times are ages (`…_ms`): the two ends
+//! need not agree about the time of day. What is not known is left out. Flags are 0 and 1.
+//!
+//! [`SCHEMA`] lists the kinds with their fields; docs/status.md explains them.
+
+mod history;
+mod reading;
+mod status;
+mod words;
+
+use std::fmt::{self, Write as _};
+
+use crate::config::Group;
+use crate::core::Node;
+use crate::core::ids::{GroupId, LinkId, NodeId};
+use crate::core::time::{Duration, Instant, Stamp};
+
+use super::control::server::ControlCounters;
+use super::control::{Query, Sheet};
+use super::history::History;
+
+pub use reading::{BadReport, Line, Report};
+
+/// Version of the lines and of the JSON made from them.
+pub const VERSION: u32 = 1;
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Words.
+    Text,
+    /// A whole number.
+    Number,
+    /// 0 or 1.
+    Flag,
+}
+
+/// One kind of line.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// First word of its lines.
+    pub kind: &'static str,
+    /// Its name in JSON.
+    pub name: &'static str,
+    /// Whether there may be several: a list in JSON.
+    pub is_list: bool,
+    /// Names and types of the values.
+    pub fields: &'static [(&'static str, Kind)],
+}
+
+use Kind::{Flag, Number, Text};
+
+/// Every kind of line with its fields, in the order in which they are written.
+pub const SCHEMA: &[Section] = &[
+    Section {
+        kind: "node",
+        name: "node",
+        is_list: false,
+        fields: &[
+            ("name", Text),
+            ("status", Text),
+            ("phase", Text),
+            ("handover", Text),
+            ("holds", Text),
+            ("is_settled", Flag),
+            ("is_held", Flag),
+            ("generation", Number),
+            ("uuid", Text),
+            ("program", Text),
+            ("engine_pid", Number),
+            ("guardian_pid", Number),
+            ("uptime_ms", Number),
+            ("config_digest", Text),
+            ("resources_digest", Text),
+        ],
+    },
+    Section {
+        kind: "settings",
+        name: "settings",
+        is_list: false,
+        fields: &[
+            ("keepalive_ms", Number),
+            ("warntime_ms", Number),
+            ("deadtime_ms", Number),
+            ("initdead_ms", Number),
+            ("auto_failback", Text),
+            ("takeover_policy", Text),
+        ],
+    },
+    Section {
+        kind: "group",
+        name: "groups",
+        is_list: true,
+        fields: &[
+            ("key", Text),
+            ("preferred", Text),
+            ("state", Text),
+            ("since_ms", Number),
+            ("cause", Text),
+            ("is_claimed", Flag),
+            ("retry_in_ms", Number),
+            ("partner_state", Text),
+        ],
+    },
+    Section {
+        kind: "peer",
+        name: "peers",
+        is_list: true,
+        fields: &[
+            ("name", Text),
+            ("status", Text),
+            ("is_partner", Flag),
+            ("program", Text),
+            ("generation", Number),
+            ("heard_ms", Number),
+            ("deadtime_ms", Number),
+            ("hears_us", Flag),
+            ("is_settled", Flag),
+            ("is_held", Flag),
+            ("holds", Text),
+            ("config_digest", Text),
+            ("resources_digest", Text),
+        ],
+    },
+    Section {
+        kind: "link",
+        name: "links",
+        is_list: true,
+        fields: &[
+            ("name", Text),
+            ("peer", Text),
+            ("is_up", Flag),
+            ("heard_ms", Number),
+            ("peer_heard_ms", Number),
+            ("received", Number),
+            ("duplicates", Number),
+            ("deaths", Number),
+        ],
+    },
+    Section {
+        kind: "alarm",
+        name: "alarms",
+        is_list: true,
+        fields: &[("name", Text), ("subject", Text), ("text", Text)],
+    },
+    Section {
+        kind: "move",
+        name: "last_move",
+        is_list: false,
+        fields: &[
+            ("cause", Text),
+            ("age_ms", Number),
+            ("wall", Number),
+            ("detect_us", Number),
+            ("decide_us", Number),
+            ("total_us", Number),
+            ("running", Number),
+            ("failed", Number),
+            ("more_scripts", Number),
+        ],
+    },
+    Section {
+        kind: "script",
+        name: "last_move_scripts",
+        is_list: true,
+        fields: &[("group", Text), ("resource", Text), ("us", Number)],
+    },
+    Section { kind: "counter", name: "counters", is_list: true, fields: &[("name", Text), ("value", Number)] },
+    Section {
+        kind: "event",
+        name: "events",
+        is_list: true,
+        fields: &[
+            ("number", Number),
+            ("age_ms", Number),
+            ("wall", Number),
+            ("event", Text),
+            ("subject", Text),
+            ("from", Text),
+            ("to", Text),
+            ("cause", Text),
+            ("ms", Number),
+        ],
+    },
+];
+
+/// Everything a report is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Now.
+    pub at: Stamp,
+    /// When this engine started.
+    pub started: Instant,
+    /// The core.
+    pub node: &'a Node,
+    /// The groups of haresources, for their names.
+    pub groups: &'a [Group],
+    /// What happened.
+    pub history: &'a History,
+    /// The control socket's own.
+    pub control: ControlCounters,
+}
+
+/// Writes the report that a query asks for.
+pub fn write(query: Query, facts: &Facts<'_>, sheet: &mut Sheet) {
+    // A Sheet takes everything and says itself when it was too much.
+    let _ = writeln!(sheet, "report\tversion={VERSION}");
+    let mut out = Lines { sheet };
+    match query {
+        Query::Status => status::write(facts, &mut out),
+        Query::History => history::write(facts, &mut out),
+    }
+}
+
+impl Facts<'_> {
+    fn key(&self, group: GroupId) -> &str {
+        self.groups.get(usize::from(group.0)).map_or("", |group| group.key())
+    }
+
+    fn resource(&self, group: GroupId, place: u8) -> &str {
+        let group = self.groups.get(usize::from(group.0));
+        group.and_then(|group| group.resources.get(usize::from(place))).map_or("", |resource| resource.word.as_str())
+    }
+
+    fn node_name(&self, node: NodeId) -> &str {
+        self.node.settings().nodes.get(usize::from(node.0)).map_or("", |name| name.as_str())
+    }
+
+    fn link_name(&self, link: LinkId) -> &str {
+        self.node.settings().links.get(usize::from(link.0)).map_or("", |name| name.as_str())
+    }
+
+    fn age_ms(&self, then: Instant) -> u64 {
+        millis(self.at.now.since(then))
+    }
+}
+
+/// Writes lines: [`begin`](Self::begin), fields, [`end`](Self::end).
+struct Lines<'a> {
+    sheet: &'a mut Sheet,
+}
+
+impl Lines<'_> {
+    fn begin(&mut self, kind: &str) -> &mut Self {
+        let _ = self.sheet.write_str(kind);
+        self
+    }
+
+    fn end(&mut self) {
+        let _ = self.sheet.write_str("\n");
+    }
+
+    /// A value; control characters in it would garble the report and are replaced.
+    fn field(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+        let _ = write!(self.sheet, "\t{name}=");
+        let _ = write!(Clean(self.sheet), "{value}");
+        self
+    }
+
+    fn flag(&mut self, name: &str, is_set: bool) -> &mut Self {
+        self.field(name, u8::from(is_set))
+    }
+
+    /// Nothing when there is no value.
+    fn maybe(&mut self, name: &str, value: Option<impl fmt::Display>) -> &mut Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+}
+
+struct Clean<'a>(&'a mut Sheet);
+
+impl fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (at, part) in text.split(char::is_control).enumerate() {
+            if at > 0 {
+                self.0.write_str("?")?;
+            }
+            self.0.write_str(part)?;
+        }
+        Ok(())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Resource;
+    use crate::core::ids::{Generation, Uuid};
+    use crate::core::message::GroupState;
+    use crate::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
+    use crate::core::{Alarm, Cause, Event, JobOutcome, Order};
+    use crate::daemon::history::{Script, What};
+
+    fn settings() -> Settings {
+        Settings {
+            nodes: ["rsa", "rsb"].iter().map(|name| (*name).try_into().unwrap()).collect(),
+            local: NodeId(0),
+            partner: Some(NodeId(1)),
+            links: ["/dev/ttyS0", "eth0"].iter().map(|name| (*name).try_into().unwrap()).collect(),
+            groups: [GroupSettings { preferred: NodeId(1) }].into_iter().collect(),
+            keepalive: Duration::from_millis(200),
+            warntime: Duration::from_millis(500),
+            deadtime: Duration::from_secs(1),
+            initdead: Duration::from_secs(4),
+            max_rexmit_delay: Duration::from_millis(250),
+            auto_failback: AutoFailback::Off,
+            failback_delay: Duration::ZERO,
+            moves_per_hour: 0,
+            takeover_policy: TakeoverPolicy::Safe,
+            split_brain_loser: SplitBrainLoser::NotPreferred,
+            config_digest: 0xabc,
+            resources_digest: 1,
+            random_seed: 1,
+        }
+    }
+
+    fn groups() -> Vec<Group> {
+        let resource = |word: &str| Resource { word: word.into(), script: word.into(), arguments: Vec::new() };
+        let resources = vec![resource("10.0.0.1"), resource("httpd")];
+        vec![Group { node: "rsb".into(), text: "10.0.0.1 httpd".into(), resources }]
+    }
+
+    /// A node that has just begun, with a history of one of each.
+    fn with_report(query: Query, check: impl FnOnce(&str, &Report<'_>)) {
+        let at = |ms| Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 };
+        let identity = Identity { uuid: Uuid([0x5a; 16]), generation: Generation(77) };
+        let mut node = Node::new(settings(), identity, None, at(1000));
+        node.handle(at(1000), crate::core::Input::Tick);
+        while node.poll_action().is_some() {}
+        let mut history = History::default();
+        let group = GroupId(0);
+        let (old, new) = (GroupState::Stopped, GroupState::Starting);
+        let events = [
+            What::Event(Event::Group { group, old, new, cause: Cause::StartFailure }),
+            What::Event(Event::Node { node: NodeId(1), status: crate::core::message::NodeStatus::Dead }),
+            What::Event(Event::Link { node: NodeId(1), link: LinkId(0), is_up: false }),
+            What::Event(Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true }),
+            What::Event(Event::Alarm { alarm: Alarm::Held, is_raised: false }),
+            What::Event(Event::Late { ms: 12 }),
+            What::Job { group, order: Order::Start, outcome: JobOutcome::Done, ms: 3 },
+            What::Device { link: LinkId(1), is_open: true },
+        ];
+        for what in events {
+            history.record(at(1500), what);
+        }
+        history.note_verdict(at(1600), Duration::from_millis(990));
+        history.note_start(at(1601), Cause::Death);
+        history.note_job();
+        history.note_script(Script { group, resource: 1, micros: 1234 });
+        history.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
+        let groups = groups();
+        let facts = Facts {
+            at: at(2000),
+            started: Instant::from_millis(1000),
+            node: &node,
+            groups: &groups,
+            history: &history,
+            control: ControlCounters::default(),
+        };
+        let mut sheet = Sheet::new(64 * 1024);
+        write(query, &facts, &mut sheet);
+        let text = sheet.finish();
+        check(text, &Report::parse(text).unwrap());
+    }
+
+    #[test]
+    fn status_tells_groups_links_and_the_last_move() {
+        with_report(Query::Status, |text, report| {
+            let node = report.first("node").unwrap();
+            assert_eq!((node.text("name"), node.text("generation")), (Some("rsa"), Some("77")));
+            assert_eq!(node.text("uuid"), Some("5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"));
+            assert_eq!((node.text("config_digest"), node.number("uptime_ms")), (Some("00000abc"), Some(1000)));
+            let group = report.first("group").unwrap();
+            assert_eq!((group.text("key"), group.text("preferred")), (Some("10.0.0.1"), Some("rsb")));
+            let links: Vec<_> = report.lines("link").map(|link| link.or_dash("name")).collect();
+            assert_eq!(links, ["/dev/ttyS0", "eth0"]);
+            let last = report.first("move").unwrap();
+            assert_eq!((last.number("detect_us"), last.number("decide_us")), (Some(990_000), Some(1000)));
+            assert_eq!(last.number("total_us"), Some(990_000 + 1000 + 9000));
+            let script = report.first("script").unwrap();
+            assert_eq!((script.text("resource"), script.number("us")), (Some("httpd"), Some(1234)), "{text}");
+        });
+    }
+
+    #[test]
+    fn history_tells_each_kind_of_event() {
+        with_report(Query::History, |text, report| {
+            let events: Vec<_> = report
+                .lines("event")
+                .map(|event| ["event", "subject", "from", "to", "cause"].map(|name| event.or_dash(name)).join(" "))
+                .collect();
+            let expected = [
+                "group 10.0.0.1 stopped starting start failure",
+                "node rsb - dead -",
+                "link rsb:/dev/ttyS0 - dead -",
+                "alarm start_failed 10.0.0.1 - raised -",
+                "alarm held - cleared -",
+                "late - - - -",
+                "start 10.0.0.1 - done -",
+                "device eth0 - open -",
+            ];
+            assert_eq!(events, expected, "{text}");
+            assert_eq!(report.first("event").unwrap().number("age_ms"), Some(500));
+        });
+    }
+
+    #[test]
+    fn everything_that_is_written_stands_in_the_schema() {
+        for query in [Query::Status, Query::History] {
+            with_report(query, |text, _| {
+                for line in text.lines().skip(1) {
+                    let mut parts = line.split('\t');
+                    let kind = parts.next().unwrap();
+                    let section =
+                        SCHEMA.iter().find(|section| section.kind == kind).unwrap_or_else(|| panic!("{line}"));
+                    for part in parts {
+                        let (name, value) = part.split_once('=').unwrap();
+                        let (_, kind) = section
+                            .fields
+                            .iter()
+                            .find(|(field, _)| *field == name)
+                            .unwrap_or_else(|| panic!("{line}: {name}"));
+                        match kind {
+                            Number => assert!(value.parse::<u64>().is_ok(), "{line}"),
+                            Flag => assert!(matches!(value, "0" | "1"), "{line}"),
+                            Text => assert!(!value.is_empty(), "{line}"),
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn control_characters_cannot_forge_a_line() {
+        let mut sheet = Sheet::new(100);
+        Lines { sheet: &mut sheet }.begin("node").field("name", "a\tb=c\nnode").end();
+        assert_eq!(sheet.finish(), "node\tname=a?b=c?node\n");
+    }
+}

@@ -1,0 +1,234 @@
+//! The report about now.
+
+use crate::core::Alarm;
+use crate::core::ids::{GroupId, LinkId, NodeId};
+use crate::core::message::{Extension, NodeStatus};
+
+use super::words::{self, Subject};
+use super::{Facts, Lines, micros, millis};
+
+pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    node(facts, out);
+    settings(facts, out);
+    groups(facts, out);
+    for id in peers(facts) {
+        peer(facts, id, out);
+    }
+    for id in peers(facts) {
+        links(facts, id, out);
+    }
+    for alarm in facts.node.ownership().alarms().iter() {
+        write_alarm(facts, alarm, out);
+    }
+    last_move(facts, out);
+    counters(facts, out);
+}
+
+/// Every node but ours.
+fn peers(facts: &Facts<'_>) -> impl Iterator<Item = NodeId> {
+    let settings = facts.node.settings();
+    let local = settings.local;
+    (0..u8::try_from(settings.nodes.len()).unwrap_or(u8::MAX)).map(NodeId).filter(move |id| *id != local)
+}
+
+fn partner_extension<'a>(facts: &Facts<'a>) -> Option<&'a Extension> {
+    let partner = facts.node.settings().partner?;
+    facts.node.comms().peer(partner).extension.as_ref()
+}
+
+fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let (settings, identity) = (facts.node.settings(), facts.node.identity());
+    let (comms, ownership) = (facts.node.comms(), facts.node.ownership());
+    let is_settled = ownership.is_settled();
+    out.begin("node")
+        .field("name", facts.node_name(settings.local))
+        .field("status", comms.status().word())
+        .field("phase", words::phase(ownership.phase()))
+        .field("handover", words::handover(ownership.handover()))
+        .field("holds", if is_settled { ownership.holds().word() } else { "transition" })
+        .flag("is_settled", is_settled)
+        .flag("is_held", ownership.is_held())
+        .field("generation", identity.generation.0)
+        .field("uuid", Hex(&identity.uuid.0))
+        .field("program", env!("CARGO_PKG_VERSION"))
+        .field("engine_pid", std::process::id())
+        .field("guardian_pid", std::os::unix::process::parent_id())
+        .field("uptime_ms", facts.age_ms(facts.started))
+        .field("config_digest", Digest(settings.config_digest))
+        .field("resources_digest", Digest(settings.resources_digest))
+        .end();
+}
+
+fn settings(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let settings = facts.node.settings();
+    out.begin("settings")
+        .field("keepalive_ms", millis(settings.keepalive))
+        .field("warntime_ms", millis(settings.warntime))
+        .field("deadtime_ms", millis(settings.deadtime))
+        .field("initdead_ms", millis(settings.initdead))
+        .field("auto_failback", words::auto_failback(settings.auto_failback))
+        .field("takeover_policy", words::takeover_policy(settings.takeover_policy))
+        .end();
+}
+
+fn groups(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let settings = facts.node.settings();
+    let extension = partner_extension(facts);
+    for group in facts.node.ownership().groups() {
+        let place = usize::from(group.id().0);
+        let preferred = settings.groups.get(place).map_or("", |group| facts.node_name(group.preferred));
+        let known = extension.filter(|extension| place < usize::from(extension.group_count));
+        out.begin("group")
+            .field("key", facts.key(group.id()))
+            .field("preferred", preferred)
+            .field("state", group.state().name())
+            .field("since_ms", facts.age_ms(group.since()))
+            .field("cause", words::cause(group.cause()))
+            .flag("is_claimed", group.is_claimed())
+            .maybe("retry_in_ms", group.retry_at().map(|at| millis(at.since(facts.at.now))))
+            .maybe("partner_state", known.and_then(|known| known.groups.get(place)).map(|state| state.name()))
+            .end();
+    }
+}
+
+fn peer(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
+    let peer = facts.node.comms().peer(id);
+    let extension = peer.extension.as_ref();
+    let is_partner = facts.node.settings().partner == Some(id);
+    let program = match (peer.last_status, extension) {
+        (None, _) => None,
+        (Some(_), None) => Some("heartbeat"),
+        (Some(_), Some(_)) => Some("nullbeat"),
+    };
+    out.begin("peer")
+        .field("name", facts.node_name(id))
+        .field("status", peer.status.word())
+        .flag("is_partner", is_partner)
+        .maybe("program", program)
+        .maybe("generation", peer.last_status.map(|_| peer.generation.0))
+        .maybe("heard_ms", peer.last_status.map(|then| facts.age_ms(then)))
+        .field("deadtime_ms", millis(peer.deadtime));
+    if let Some(extension) = extension.filter(|_| peer.status != NodeStatus::Dead) {
+        out.flag("hears_us", extension.hears_partner)
+            .flag("is_settled", extension.is_stable)
+            .flag("is_held", extension.is_held);
+    }
+    if is_partner {
+        out.field("holds", facts.node.ownership().partner_announced().word());
+    }
+    out.maybe("config_digest", extension.map(|extension| Digest(extension.config_digest)))
+        .maybe("resources_digest", extension.map(|extension| Digest(extension.resources_digest)))
+        .end();
+}
+
+/// Each of our links as far as it leads to one peer.
+fn links(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
+    let peer = facts.node.comms().peer(id);
+    // What a peer says about its links concerns us only if we are the one it exchanges groups with.
+    let echo = peer.extension.as_ref().filter(|_| facts.node.settings().partner == Some(id));
+    for (place, health) in peer.links.iter().enumerate().take(facts.node.settings().links.len()) {
+        let echo = echo.and_then(|echo| echo.links[..usize::from(echo.link_count).min(echo.links.len())].get(place));
+        let link = LinkId(u8::try_from(place).unwrap_or(u8::MAX));
+        out.begin("link")
+            .field("name", facts.link_name(link))
+            .field("peer", facts.node_name(id))
+            .flag("is_up", health.is_up)
+            .maybe("heard_ms", health.last_heard.map(|then| facts.age_ms(then)))
+            .maybe("peer_heard_ms", echo.map(|echo| echo.age_ms).filter(|age| *age != u32::MAX))
+            .field("received", health.received)
+            .field("duplicates", health.duplicates)
+            .field("deaths", health.deaths)
+            .end();
+    }
+}
+
+pub(super) fn alarm_subject<'a>(facts: &'a Facts<'_>, subject: &Subject) -> Option<&'a str> {
+    match subject {
+        Subject::Nothing => None,
+        Subject::Link(link) => Some(facts.link_name(*link)),
+        Subject::Group(group) => Some(facts.key(*group)),
+    }
+}
+
+fn write_alarm(facts: &Facts<'_>, alarm: Alarm, out: &mut Lines<'_>) {
+    let (name, subject, text) = words::alarm(alarm);
+    out.begin("alarm").field("name", name).maybe("subject", alarm_subject(facts, &subject)).field("text", text).end();
+}
+
+fn last_move(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let Some(last) = facts.history.last_move() else { return };
+    let total = last
+        .last_end
+        .filter(|_| last.running == 0)
+        .map(|end| last.detect.unwrap_or_default() + last.decide + end.since(last.at.now));
+    out.begin("move")
+        .field("cause", words::cause(last.cause))
+        .field("age_ms", facts.age_ms(last.at.now))
+        .field("wall", last.at.wall)
+        .maybe("detect_us", last.detect.map(micros))
+        .field("decide_us", micros(last.decide))
+        .maybe("total_us", total.map(micros))
+        .field("running", last.running)
+        .field("failed", last.failed)
+        .field("more_scripts", last.more_scripts)
+        .end();
+    for script in &last.scripts {
+        out.begin("script")
+            .field("group", facts.key(GroupId(script.group.0)))
+            .field("resource", facts.resource(script.group, script.resource))
+            .field("us", script.micros)
+            .end();
+    }
+}
+
+fn counters(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let core = facts.node.comms().counters();
+    let control = facts.control;
+    let all = [
+        ("unknown_node", core.unknown_node),
+        ("replays", core.replays),
+        ("stale", core.stale),
+        ("bad_seq", core.bad_seq),
+        ("own", core.own),
+        ("impostors", core.impostors),
+        ("not_for_us", core.not_for_us),
+        ("lost", core.lost),
+        ("irretrievable", core.irretrievable),
+        ("rexmit_requested", core.rexmit_requested),
+        ("rexmit_sent", core.rexmit_sent),
+        ("rexmit_refused", core.rexmit_refused),
+        ("late", core.late),
+        ("late_max_ms", u64::from(core.late_max_ms)),
+        ("control_accepted", control.accepted),
+        ("control_crowded", control.crowded),
+        ("control_denied", control.denied),
+        ("control_garbage", control.garbage),
+        ("control_idle", control.idle),
+        ("control_unread", control.unread),
+    ];
+    for (name, value) in all {
+        out.begin("counter").field("name", name).field("value", value).end();
+    }
+}
+
+struct Digest(u32);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+struct Hex<'a>(&'a [u8; 16]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, byte) in self.0.iter().enumerate() {
+            if matches!(place, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The core's values in the words of reports.
+
+use crate::core::ids::{GroupId, LinkId};
+use crate::core::ownership::{Handover, Phase};
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
+use crate::core::{Alarm, Cause, JobOutcome, Order};
+
+pub(super) const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Startup => "startup",
+        Cause::Death => "death",
+        Cause::Goodbye => "goodbye",
+        Cause::Failback => "failback",
+        Cause::Operator => "operator",
+        Cause::StartFailure => "start failure",
+        Cause::SplitBrain => "split brain",
+        Cause::Shutdown => "shutdown",
+        Cause::Script => "script",
+    }
+}
+
+pub(super) const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Starting => "starting",
+        Phase::Settling { .. } => "settling",
+        Phase::Stable => "stable",
+        Phase::Leaving(_) => "leaving",
+    }
+}
+
+pub(super) const fn handover(handover: &Handover) -> &'static str {
+    match handover {
+        Handover::None => "none",
+        Handover::Asked(_) => "asked",
+        Handover::Releasing(_) => "releasing",
+        Handover::Released(_) => "released",
+        Handover::Agreed(_) => "agreed",
+        Handover::Acquiring(_) => "acquiring",
+    }
+}
+
+pub(super) const fn auto_failback(mode: AutoFailback) -> &'static str {
+    match mode {
+        AutoFailback::On => "on",
+        AutoFailback::Off => "off",
+        AutoFailback::Legacy => "legacy",
+    }
+}
+
+pub(super) const fn takeover_policy(policy: TakeoverPolicy) -> &'static str {
+    match policy {
+        TakeoverPolicy::Available => "available",
+        TakeoverPolicy::Safe => "safe",
+    }
+}
+
+pub(super) const fn order(order: Order) -> &'static str {
+    match order {
+        Order::Start => "start",
+        Order::Stop => "stop",
+        Order::Probe => "status",
+        Order::Announce => "announce",
+    }
+}
+
+pub(super) const fn job_outcome(outcome: JobOutcome) -> &'static str {
+    match outcome {
+        JobOutcome::Done => "done",
+        JobOutcome::Failed => "failed",
+        JobOutcome::StopFailed => "stop failed",
+        JobOutcome::NoneRunning => "none running",
+        JobOutcome::SomeRunning => "some running",
+        JobOutcome::AllRunning => "all running",
+        JobOutcome::Cancelled => "cancelled",
+    }
+}
+
+/// What an alarm is about.
+pub(super) enum Subject {
+    Nothing,
+    Link(LinkId),
+    Group(GroupId),
+}
+
+/// An alarm's name, what it is about, and a sentence for people.
+pub(super) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'static str) {
+    match alarm {
+        Alarm::LastLink => ("last_link", Subject::Nothing, "only one link to the partner is left"),
+        Alarm::OneWayLink(link) => ("one_way_link", Subject::Link(link), "the partner does not hear us on this link"),
+        Alarm::ConfigDiffers => {
+            ("config_differs", Subject::Nothing, "the two ha.cf files differ where they must be equal")
+        }
+        Alarm::ResourcesDiffer => ("resources_differ", Subject::Nothing, "the two haresources files differ"),
+        Alarm::SplitBrain(group) => ("split_brain", Subject::Group(group), "both nodes held this group when they met"),
+        Alarm::StartFailed(group) => ("start_failed", Subject::Group(group), "this group could not be started"),
+        Alarm::StopFailed(group) => {
+            ("stop_failed", Subject::Group(group), "this group could not be stopped and may be running here")
+        }
+        Alarm::Unfenced => {
+            ("unfenced", Subject::Nothing, "groups are owned here and nobody knows whether the partner is off")
+        }
+        Alarm::NeedsOperator => (
+            "needs_operator",
+            Subject::Nothing,
+            "groups stay down until the partner is heard or `nullbeat takeover` vouches for its being off",
+        ),
+        Alarm::MovesLatched => {
+            ("moves_latched", Subject::Nothing, "too many moves within an hour: none by itself until `nullbeat resume`")
+        }
+        Alarm::Held => ("held", Subject::Nothing, "an operator holds decisions until `nullbeat resume`"),
+        Alarm::NoGuardian => ("no_guardian", Subject::Nothing, "scripts cannot be run: the guardian does not answer"),
+        Alarm::MessagesLost => {
+            ("messages_lost", Subject::Nothing, "messages between the nodes were lost and cannot be had again")
+        }
+    }
+}
