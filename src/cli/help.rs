@@ -8,6 +8,7 @@ nullbeat: failover for two boards joined by a null-modem cable
 
 usage: nullbeat VERB [OPTION…]
 
+  check       says what is wrong or doubtful in the configuration
   help        this text; `help VERB` for more about one of them
   sim         play faults through the decisions of two nodes, in virtual time
   version     which nullbeat this is
@@ -20,7 +21,8 @@ options of most verbs:
 exit codes: 0 ok, 1 failure, 64 usage, 69 daemon not running, 75 try again, 77 not permitted, 78 configuration
 ";
 
-const TEXTS: &[(&str, &str)] = &[("help", HELP), ("sim", super::sim::HELP), ("version", VERSION)];
+const TEXTS: &[(&str, &str)] =
+    &[("check", super::check::HELP), ("help", HELP), ("sim", super::sim::HELP), ("version", VERSION)];
 
 const HELP: &str = "\
 nullbeat help [VERB]

@@ -4,6 +4,7 @@
 //! (`heartbeat`, `cl_status`, `hb_standby`, `hb_takeover`) or else the first word picks the verb.
 
 pub mod arguments;
+pub mod check;
 pub mod exit;
 mod help;
 mod sim;
@@ -19,6 +20,7 @@ struct Verb {
 
 /// The verbs, in the order of the help text.
 const VERBS: &[Verb] = &[
+    Verb { name: "check", run: check::main },
     Verb { name: "help", run: help::main },
     Verb { name: "sim", run: sim::main },
     Verb { name: "version", run: version },

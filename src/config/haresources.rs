@@ -11,6 +11,7 @@ use super::machine::{FileKind, Machine};
 use super::token::{self, Word};
 use super::{Group, Resource, TextFile};
 use crate::core::limits::GROUPS_MAX;
+use crate::wire::heartbeat::GROUP_KEYS_MAX;
 
 /// What the shell of the original would not take literally.
 const SHELL_CHARACTERS: &[char] = &['$', '`', ';', '&', '|', '<', '>', '(', ')', '*', '?', '[', ']', '"', '\'', '\\'];
@@ -37,6 +38,11 @@ pub(super) fn read(text: &TextFile, directory: &Path, draft: &Draft<'_>, finding
     check_owners(&entries, draft, findings);
     if let Some(entry) = entries.get(GROUPS_MAX) {
         findings.error(entry.node.at, "one group too many").expected(format!("at most {GROUPS_MAX}"));
+    }
+    let key_bytes: usize = entries.iter().map(|entry| entry.words[0].text.len()).sum();
+    if key_bytes > GROUP_KEYS_MAX {
+        let finding = findings.error(At::FILE, format!("{key_bytes} bytes of first resources"));
+        finding.expected(format!("at most {GROUP_KEYS_MAX} in all lines together"));
     }
     if entries.is_empty() && !findings.has_error() {
         findings

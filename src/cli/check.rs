@@ -1,0 +1,221 @@
+//! `nullbeat check`: reads the three files as the daemon would, and says everything that is wrong or doubtful at once.
+
+use std::fmt::Write;
+
+use super::arguments::{Arguments, Flag, Misuse};
+use super::{exit, print_out};
+use crate::config::{Config, LineTime, LoadOptions, Loaded, Medium, Purpose, Severity, load, spoken};
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
+
+const FLAGS: [Flag; 6] = [
+    Flag::Value("--config-dir"),
+    Flag::Value("--run-dir"),
+    Flag::Value("--state-dir"),
+    Flag::Value("--node"),
+    Flag::Switch("--strict"),
+    Flag::Switch("--unfenced"),
+];
+
+/// Help text of `check`.
+pub(super) const HELP: &str = "\
+nullbeat check [--config-dir DIR] [--node NAME] [--strict] [--unfenced]
+
+Reads ha.cf, haresources and authkeys as `run` does, and says everything that is wrong or doubtful at once:
+
+  FILE:LINE:COLUMN: error: found …; expected …; what it leads to
+
+Then what the configuration means, in words. Exits 78 when there is an error, else 0.
+
+  --node NAME   the node whose configuration it is, when it is not that of this machine
+  --strict      exit 1 when there is a warning
+  --unfenced    as for `run`: go without the safety that the file asks for and that is not built yet
+
+What depends on the machine (an interface, a device, a script that does not exist here) is a warning; `run` refuses to
+start where Heartbeat does.
+";
+
+/// Runs the verb and gives the exit code: 78 with an error, with `--strict` 1 with a warning, else 0.
+pub fn main(args: &[String]) -> u8 {
+    match parse(args) {
+        Ok(arguments) => check(&arguments),
+        Err(misuse) => misuse.report("check"),
+    }
+}
+
+fn parse(args: &[String]) -> Result<Arguments, Misuse> {
+    let arguments = Arguments::parse(args, &FLAGS)?;
+    arguments.at_most(0)?;
+    Ok(arguments)
+}
+
+fn check(arguments: &Arguments) -> u8 {
+    let options = LoadOptions {
+        node: arguments.value("--node").map(str::to_owned),
+        is_unfenced: arguments.has("--unfenced"),
+        ..LoadOptions::new(Purpose::Check)
+    };
+    let loaded = load(&arguments.paths(), &options);
+    let printed = print_out(&report(&loaded));
+    match verdict(&loaded, arguments.has("--strict")) {
+        exit::OK => printed,
+        code => code,
+    }
+}
+
+fn verdict(loaded: &Loaded, is_strict: bool) -> u8 {
+    if loaded.config.is_none() {
+        exit::CONFIGURATION
+    } else if is_strict && loaded.count(Severity::Warning) > 0 {
+        exit::FAILURE
+    } else {
+        exit::OK
+    }
+}
+
+/// All findings, what the configuration means when there is one, and the count.
+fn report(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    for finding in &loaded.findings {
+        let _ = writeln!(text, "{finding}");
+    }
+    if let Some(config) = &loaded.config {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        for line in summary(config) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text.push_str(&tally(loaded));
+    text
+}
+
+fn tally(loaded: &Loaded) -> String {
+    let count = |severity: Severity| {
+        let count = loaded.count(severity);
+        format!("{count} {}{}", severity.word(), if count == 1 { "" } else { "s" })
+    };
+    let [errors, warnings, notes] = [Severity::Error, Severity::Warning, Severity::Note].map(count);
+    let outcome = match loaded.config {
+        Some(_) => "the configuration can be used",
+        None => "the configuration cannot be used",
+    };
+    format!("{errors}, {warnings}, {notes}: {outcome}\n")
+}
+
+/// What the configuration means, in words.
+fn summary(config: &Config) -> Vec<String> {
+    let mut lines = vec![nodes(config)];
+    lines.extend(config.media.iter().zip(config.line_times()).map(|(medium, line)| link(config, medium, line)));
+    lines.push(timing(config));
+    lines.push(start(config));
+    lines.push(failback(config));
+    lines.extend(config.groups.iter().map(|group| format!("group of {}: {}", group.node, group.text)));
+    lines
+}
+
+fn nodes(config: &Config) -> String {
+    let partner = match config.partner() {
+        Some(partner) => format!("groups are exchanged with {partner}"),
+        None => "no groups are exchanged".into(),
+    };
+    format!("node {} of {}; {partner}", config.node, config.nodes.join(", "))
+}
+
+fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
+    let mut text = match medium {
+        Medium::Serial { device, baud, is_rtscts } => {
+            let flow = if *is_rtscts { "RTS/CTS" } else { "no" };
+            format!("link {} at {baud} baud with {flow} flow control", device.display())
+        }
+        Medium::Ucast { interface, peer, bind, port } => {
+            let bind = bind.map_or_else(String::new, |address| format!(" from {address}"));
+            format!("link {interface}{bind} to {peer} port {port}")
+        }
+    };
+    if let Some(line) = line {
+        let percent = line.average.as_micros() * 100 / config.keepalive.as_micros().max(1);
+        let _ = write!(text, ": {}, {percent} % of the line's time", line.arithmetic());
+    }
+    text
+}
+
+fn timing(config: &Config) -> String {
+    let missed = config.deadtime.as_micros() / config.keepalive.as_micros().max(1);
+    format!(
+        "a beat every {}; the peer is called late {} after its last beat, and declared dead {} after it ({missed} beats)",
+        spoken(config.keepalive),
+        spoken(config.warntime),
+        spoken(config.deadtime),
+    )
+}
+
+fn start(config: &Config) -> String {
+    format!("a peer that is not heard within {} of the start is declared dead", spoken(config.initdead))
+}
+
+fn failback(config: &Config) -> String {
+    let delay = spoken(config.failback_delay);
+    let failback = match config.auto_failback {
+        AutoFailback::Off => "groups stay where they are when their node returns".to_owned(),
+        AutoFailback::On | AutoFailback::Legacy if config.failback_delay.is_zero() => {
+            "groups go back to their node when it returns".to_owned()
+        }
+        AutoFailback::On | AutoFailback::Legacy => {
+            format!("groups go back to their node {delay} after it has returned")
+        }
+    };
+    let policy = match config.takeover_policy {
+        TakeoverPolicy::Available => "the groups of a silent peer are taken over at once",
+        TakeoverPolicy::Safe => "the groups of a silent peer are taken over only when it is known to be off",
+    };
+    format!("{failback}; {policy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::sample;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_string).collect()
+    }
+
+    #[test]
+    fn summary_tells_times_in_words() {
+        let mut config = sample::config(Path::new("/x"), &[("alpha", "IPaddr::10.0.0.1 httpd")]);
+        config.media = vec![
+            Medium::Serial { device: "/dev/ttyS0".into(), baud: 19200, is_rtscts: true },
+            Medium::Ucast { interface: "eth0".into(), peer: Ipv4Addr::new(10, 0, 0, 2), bind: None, port: 694 },
+        ];
+        config.failback_delay = Duration::from_secs(90);
+        let expected = [
+            "node alpha of alpha, beta; groups are exchanged with beta",
+            "link /dev/ttyS0 at 19200 baud with RTS/CTS flow control: 179 bytes of 10 bits each at 19200 bits a second take 94 ms, 53 % of the line's time",
+            "link eth0 to 10.0.0.2 port 694",
+            "a beat every 200 ms; the peer is called late 500 ms after its last beat, and declared dead 1 s after it (5 beats)",
+            "a peer that is not heard within 4 s of the start is declared dead",
+            "groups go back to their node 90 s after it has returned; the groups of a silent peer are taken over at once",
+            "group of alpha: IPaddr::10.0.0.1 httpd",
+        ];
+        assert_eq!(summary(&config), expected);
+        config.takeover_policy = TakeoverPolicy::Safe;
+        config.auto_failback = AutoFailback::Off;
+        assert_eq!(
+            failback(&config),
+            "groups stay where they are when their node returns; the groups of a silent peer are taken over only when it is known to be off"
+        );
+    }
+
+    #[test]
+    fn missing_files_are_a_configuration_error_and_misuse_is_none() {
+        assert_eq!(main(&words("--config-dir /nonexistent")), exit::CONFIGURATION);
+        assert_eq!(main(&words("--config-dir /nonexistent --strict")), exit::CONFIGURATION);
+        assert_eq!(main(&words("--stric")), exit::USAGE);
+        assert_eq!(main(&words("extra")), exit::USAGE);
+    }
+}
