@@ -5,6 +5,7 @@
 
 use super::complaints::Complaint;
 use super::{Comms, Happening, Happenings, tell};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 
@@ -27,12 +28,12 @@ pub(super) struct Lateness {
 impl Lateness {
     /// Whether silence may be taken for death.
     pub(super) fn may_judge(&self, now: Instant) -> bool {
-        now >= self.judge_not_before
+        now >= self.judge_not_before || is_planted(Bug::JudgeWhileLate)
     }
 
     /// The moment at which a verdict that would fall at `verdict` may be spoken.
     pub(super) fn postpone(&self, verdict: Instant) -> Instant {
-        verdict.max(self.judge_not_before)
+        if is_planted(Bug::JudgeWhileLate) { verdict } else { verdict.max(self.judge_not_before) }
     }
 }
 

@@ -1,0 +1,111 @@
+//! Whose message, for whom (spec/wire.md section 7, 10.2).
+
+use super::*;
+
+#[test]
+fn unknown_node_is_dropped_and_counted() {
+    let mut bench = Bench::met();
+    let stranger = Message { src: "delta", src_uuid: Some(Uuid([0xde; 16])), ..beat(1) };
+    for ms in 0..100 {
+        assert_eq!(bench.hear(ms, ETH, stranger), None);
+    }
+    assert_eq!(bench.comms.counters().unknown_node, 100);
+    assert_eq!((bench.told(), bench.events()), (vec![], vec![]));
+}
+
+#[test]
+fn name_in_capitals_without_known_uuid_is_unknown() {
+    let mut bench = Bench::met();
+    assert_eq!(bench.hear(0, ETH, Message { src: "BETA", src_uuid: None, ..beat(4) }), None);
+    assert_eq!(bench.comms.counters().unknown_node, 1);
+}
+
+#[test]
+fn known_uuid_under_a_new_name_is_still_that_node() {
+    let mut bench = Bench::met();
+    assert_eq!(bench.hear(0, ETH, Message { src: "BETA", ..message(4, Body::Starting) }), Some(BETA));
+    assert_eq!(bench.settings.nodes[1], "beta", "our name for it stays");
+    assert_eq!(bench.hear(0, ETH, message(5, Body::Starting)), Some(BETA));
+}
+
+#[test]
+fn known_uuid_under_another_configured_name_is_the_other_node() {
+    let mut bench = Bench::with(settings(&["alpha", "beta", "gamma"]));
+    bench.hear(0, ETH, beat(1));
+    // Gamma's card was copied from beta's, uuid and all, and it is in its ninth run.
+    let gamma = |seq, body| Message { src: "gamma", generation: Generation(9), ..message(seq, body) };
+    bench.hear(0, ETH, gamma(1, beat(1).body));
+    assert_eq!(bench.comms.peer(GAMMA).generation, Generation(9));
+    assert_eq!((bench.comms.peer(BETA).uuid, bench.comms.peer(GAMMA).uuid), (BETA_UUID, Uuid::default()));
+    // Both go on undisturbed.
+    assert_eq!(bench.hear(10, ETH, message(2, Body::Starting)), Some(BETA));
+    assert_eq!(bench.hear(10, ETH, gamma(2, Body::Starting)), Some(GAMMA));
+    assert_eq!(bench.comms.counters().replays, 0);
+}
+
+#[test]
+fn peer_flashed_with_our_own_uuid_is_heard_all_the_same() {
+    let mut bench = Bench::new();
+    let twin = |message| Message { src_uuid: Some(ALPHA_UUID), ..message };
+    bench.hear(0, ETH, twin(beat(1)));
+    assert!(bench.is_alive(), "or both boards would take over from each other");
+    assert_eq!(bench.comms.peer(BETA).uuid, Uuid::default());
+    // Its messages for itself or a third node carry the uuid that is also ours: the name decides.
+    let to = |dest| Message { dest: Some(dest), dest_uuid: Some(ALPHA_UUID), ..twin(message(2, Body::Starting)) };
+    assert_eq!(bench.hear(0, ETH, to("beta")), None);
+    assert_eq!(bench.hear(0, ETH, Message { seq: Some(Seq(3)), ..to("alpha") }), Some(BETA));
+}
+
+#[test]
+fn peer_with_a_new_uuid_is_the_same_peer() {
+    let mut bench = Bench::met();
+    let new = Uuid([0x77; 16]);
+    assert_eq!(bench.hear(0, ETH, Message { src_uuid: Some(new), ..message(4, Body::Starting) }), Some(BETA));
+    assert_eq!(bench.comms.peer(BETA).uuid, new);
+    // But not on the word of a replay.
+    let replay = Message { generation: Generation(1), ..message(5, Body::Starting) };
+    bench.hear(0, ETH, replay);
+    assert_eq!(bench.comms.peer(BETA).uuid, new);
+}
+
+#[test]
+fn own_messages_looped_back_are_counted_and_change_nothing() {
+    let mut bench = Bench::met();
+    let own = Message { src: "alpha", src_uuid: Some(ALPHA_UUID), generation: Generation(3), ..beat(1) };
+    assert_eq!(bench.hear(0, ETH, own), None);
+    assert_eq!((bench.comms.counters().own, bench.comms.counters().impostors), (1, 0));
+    // The same name with another uuid, or in a run that we have not had: another daemon.
+    bench.hear(0, ETH, Message { src_uuid: Some(Uuid([9; 16])), ..own });
+    bench.hear(0, ETH, Message { generation: Generation(4), ..own });
+    assert_eq!((bench.comms.counters().own, bench.comms.counters().impostors), (1, 2));
+    assert_eq!((bench.told(), bench.events()), (vec![], vec![]));
+}
+
+#[test]
+fn addressing_by_uuid_first_then_by_name() {
+    let mut bench = Bench::met();
+    let other = Some(Uuid([0xcc; 16]));
+    let cases = [
+        (None, None, true),
+        (Some("alpha"), None, true),
+        (Some("gamma"), None, false),
+        (Some("alpha"), Some(ALPHA_UUID), true),
+        (None, Some(ALPHA_UUID), true),
+        (Some("oldname"), Some(ALPHA_UUID), true),
+        (Some("alpha"), other, false),
+        (Some("alpha"), Some(Uuid::default()), true),
+        (Some("gamma"), Some(Uuid::default()), false),
+    ];
+    for (seq, (dest, dest_uuid, is_ours)) in (4..).zip(cases) {
+        let heard = bench.hear(0, ETH, Message { dest, dest_uuid, ..message(seq, Body::Starting) });
+        assert_eq!(heard, is_ours.then_some(BETA), "dest {dest:?} uuid {dest_uuid:?}");
+    }
+}
+
+#[test]
+fn ns_messages_are_addressed_by_name_alone() {
+    let mut bench = Bench::met();
+    let kind = Body::Other { kind: "NS_st" };
+    assert_eq!(bench.hear(0, ETH, Message { dest_uuid: Some(BETA_UUID), ..message(0, kind) }), Some(BETA));
+    assert_eq!(bench.hear(0, ETH, Message { dest: Some("beta"), ..message(0, kind) }), None);
+}
