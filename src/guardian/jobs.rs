@@ -14,14 +14,17 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use super::announce::Announcer;
 use super::job::{Job, Member, StopRules};
 use super::lane::{Lane, LaneReport};
 use super::launcher::Launcher;
 use super::lookup::Places;
+use super::notify::Notifier;
 use super::protocol::ToEngine;
 use crate::config::Config;
-use crate::core::ids::{GroupId, GroupSet, JobId};
-use crate::core::{JobOutcome, Order};
+use crate::core::ids::{GroupId, GroupSet, JobId, LinkId};
+use crate::core::message::GroupState;
+use crate::core::{Cause, JobOutcome, Order};
 
 /// Reports that wait to be polled. Of more, steps are dropped; the ends of jobs never are.
 const STEPS_MAX: usize = 1024;
@@ -44,6 +47,8 @@ pub struct Runner {
     lanes: Vec<Lane>,
     rules: StopRules,
     launcher: Launcher,
+    announcer: Announcer,
+    notifier: Notifier,
     adjust: Adjust,
     reports: VecDeque<ToEngine>,
     /// Of the groups of [`stop_all`](Self::stop_all), those not yet stopped.
@@ -79,6 +84,8 @@ impl Runner {
             lanes: Vec::new(),
             rules: StopRules::new(config),
             launcher,
+            announcer: Announcer::default(),
+            notifier: Notifier::new(config),
             adjust,
             reports: VecDeque::new(),
             unstopped: GroupSet::EMPTY,
@@ -92,6 +99,7 @@ impl Runner {
     /// After a reload. Jobs under way keep the group as it was when they were asked for.
     pub fn replace_table(&mut self, config: &Config) {
         self.launcher.replace_config(config);
+        self.notifier.replace_config(config);
         self.set_table(config);
     }
 
@@ -126,6 +134,36 @@ impl Runner {
         self.turn(now);
     }
 
+    /// Tells whoever wants to know that a group changed here.
+    pub fn notify_group(&mut self, now: Instant, id: GroupId, old: GroupState, new: GroupState, cause: Cause) {
+        if let Some(member) = self.table.get(usize::from(id.0)) {
+            self.notifier.group(&member.group, old, new, cause);
+            self.notifier.turn(now, &mut self.launcher);
+        }
+    }
+
+    /// The same of a node: its place in ha.cf and the first letter of its status.
+    pub fn notify_node(&mut self, now: Instant, node: u8, status: u8) {
+        self.notifier.node(node, status);
+        self.notifier.turn(now, &mut self.launcher);
+    }
+
+    /// The same of a link to a node.
+    pub fn notify_link(&mut self, now: Instant, node: u8, link: LinkId, is_up: bool) {
+        self.notifier.link(node, link, is_up);
+        self.notifier.turn(now, &mut self.launcher);
+    }
+
+    /// Whether every notification has been given.
+    pub fn has_notified(&self) -> bool {
+        self.notifier.is_idle()
+    }
+
+    /// Notifications dropped because too many waited.
+    pub fn notifications_dropped(&self) -> u64 {
+        self.notifier.dropped()
+    }
+
     fn enqueue(&mut self, now: Instant, id: Option<JobId>, number: GroupId, order: Order) {
         let Some(member) = self.table.get(usize::from(number.0)).map(Rc::clone) else {
             log::error!("job for group {}, of which the table knows nothing", number.0);
@@ -134,6 +172,7 @@ impl Runner {
         };
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.node == member.group.node) else { return };
         if order == Order::Stop {
+            self.announcer.withdraw(&member);
             for job in lane.cancel(|job| job.order == Order::Start && Rc::ptr_eq(&job.member, &member)) {
                 self.reports.extend(done(now, &job, JobOutcome::Cancelled));
             }
@@ -200,6 +239,7 @@ impl Runner {
         for lane in &self.lanes {
             lane.kill();
         }
+        self.notifier.kill();
     }
 
     /// Readable when [`turn`](Self::turn) has something to do.
@@ -209,7 +249,8 @@ impl Runner {
 
     /// When [`turn`](Self::turn) is due even if the descriptor is quiet.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(Lane::next_deadline).chain(self.launcher.next_deadline()).min()
+        let others = [self.launcher.next_deadline(), self.announcer.next_deadline(), self.notifier.next_deadline()];
+        self.lanes.iter().map(Lane::next_deadline).chain(others).flatten().min()
     }
 
     /// Does what can be done now: scripts that have ended, time limits, pauses, output.
@@ -221,12 +262,17 @@ impl Runner {
                 self.take_report(now, report);
             }
         }
+        self.announcer.turn(now);
+        self.notifier.turn(now, &mut self.launcher);
     }
 
     fn take_report(&mut self, now: Instant, report: LaneReport) {
         match report {
             LaneReport::Ended(job, outcome) => {
                 self.note_end(&job, outcome);
+                if matches!(job.order, Order::Start | Order::Announce) && outcome == JobOutcome::Done {
+                    self.announcer.announce(now, &self.launcher.places, &job.member);
+                }
                 self.reports.extend(done(now, &job, outcome));
             }
             LaneReport::Step { id, at, took } if self.reports.len() < STEPS_MAX => {

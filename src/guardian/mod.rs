@@ -1,5 +1,6 @@
 //! Runs resource scripts and knows what to do when the engine is gone. Decides nothing about who owns what.
 
+pub mod announce;
 pub mod channel;
 pub mod environment;
 pub mod job;
@@ -8,6 +9,7 @@ pub mod lane;
 pub mod launcher;
 pub mod lease;
 pub mod lookup;
+pub mod notify;
 pub mod ocf;
 pub mod output;
 pub mod protocol;

@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod holders;
 pub mod mapping;
 pub mod memory;
+pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod scheduler;

@@ -661,3 +661,174 @@ fn no_op_script_costs_two_processes() {
     }
     assert!((100..300).contains(&least), "{least} processes for 50 starts");
 }
+
+#[test]
+fn notify_programs_get_words_and_variables() {
+    let yard = Yard::new();
+    let root = yard.root.display();
+    let program = yard.write(
+        "tell",
+        &format!(
+            "#!/bin/sh\necho \"$* ($NULLBEAT_EVENT $NULLBEAT_NEW $NULLBEAT_GROUP$NULLBEAT_LINK)\" >>{root}/told\n"
+        ),
+    );
+    let mut config = yard.config(&[("beta", "a::1 b")]);
+    config.notify = vec![program];
+    let mut runner = yard.runner(&config);
+    let now = Instant::now();
+    runner.notify_group(now, G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
+    runner.notify_node(now, 1, b'a');
+    runner.notify_node(now, 1, b'd');
+    runner.notify_link(now, 1, LinkId(0), false);
+    drive(&mut runner, Runner::has_notified);
+    assert_eq!(
+        yard.text("told").lines().collect::<Vec<_>>(),
+        [
+            "group a::1 stopped starting death (group starting a::1 b)",
+            "node beta init active - (node active )",
+            "node beta active dead - (node dead )",
+            "link beta:lo up dead - (link dead lo)",
+        ]
+    );
+}
+
+#[test]
+fn packaged_rc_d_files_never_run_and_a_sites_ifstat_does() {
+    let yard = Yard::new();
+    let root = yard.root.display();
+    for name in ["status", "ip-request", "ip-request-resp", "hb_takeover", "ask_resources", "custom", "ifstat"] {
+        let body =
+            format!("#!/bin/sh\necho \"${{0##*/}} $* $HA_t $HA_node $HA_ifname $HA_st $HA_OSTATUS\" >>{root}/told\n");
+        yard.write(&format!("ha.d/rc.d/{name}"), &body);
+    }
+    let mut runner = yard.runner(&yard.config(&[("beta", "a")]));
+    let now = Instant::now();
+    runner.notify_node(now, 1, b'd');
+    runner.notify_group(now, G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
+    runner.notify_link(now, 1, LinkId(0), true);
+    drive(&mut runner, Runner::has_notified);
+    assert_eq!(yard.text("told"), "ifstat ifstat ifstat beta lo up active\n");
+}
+
+#[test]
+fn notifications_are_bounded_and_do_not_delay_jobs() {
+    let yard = Yard::new();
+    let root = yard.root.display();
+    let body = format!("#!/bin/sh\necho \"$2 $4\" >>{root}/told\nwhile test ! -e {root}/go; do sleep 0.01; done\n");
+    let mut config = yard.config(&[("alpha", "a")]);
+    config.notify = vec![yard.write("tell", &body)];
+    yard.switch("a");
+    let mut runner = yard.runner(&config);
+    let now = Instant::now();
+    for _ in 0..150 {
+        runner.notify_node(now, 0, b'a');
+    }
+    runner.notify_node(now, 1, b'd');
+    // One runs, 128 wait.
+    assert_eq!(runner.notifications_dropped(), 151 - 129);
+    ask(&mut runner, 1, G0, Order::Start);
+    assert_eq!(finish(&mut runner), [(1, JobOutcome::Done, 255)]);
+    assert!(!runner.has_notified());
+    fs::write(yard.root.join("go"), "").unwrap();
+    drive(&mut runner, Runner::has_notified);
+    assert_eq!(yard.text("told").lines().count(), 129);
+    assert_eq!(yard.text("told").lines().last(), Some("beta dead"));
+}
+
+#[test]
+fn reload_keeps_jobs_under_way_and_what_is_known_of_unchanged_groups() {
+    let yard = Yard::new();
+    yard.script("slow", "test $A = start && { : >$W/began; while test ! -e $W/go; do sleep 0.01; done; }; exit 0");
+    yard.switches(&["a", "b"]);
+    let mut runner = yard.runner(&yard.config(&[("alpha", "a"), ("alpha", "slow")]));
+    ask(&mut runner, 1, G0, Order::Start);
+    ask(&mut runner, 2, G1, Order::Start);
+    await_file(&mut runner, &yard.root.join("began"));
+    // Another group in front: the numbers change.
+    runner.replace_table(&yard.config(&[("alpha", "b"), ("alpha", "a"), ("alpha", "slow")]));
+    ask(&mut runner, 3, G0, Order::Start);
+    fs::write(yard.root.join("go"), "").unwrap();
+    fs::remove_file(yard.root.join("ha.d/resource.d/a")).unwrap();
+    // That it was started under its old number is not forgotten.
+    ask(&mut runner, 4, G1, Order::Stop);
+    let done = [(1, JobOutcome::Done, 255), (2, JobOutcome::Done, 255), (3, JobOutcome::Done, 255)];
+    assert_eq!(finish(&mut runner), [&done[..], &[(4, JobOutcome::StopFailed, 0)]].concat());
+}
+
+/// Runs `ip` in the network namespace of this thread.
+fn ip(words: &str) {
+    let status = Command::new("ip").args(words.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {words}");
+}
+
+#[test]
+fn addresses_are_announced_to_the_other_end_of_the_wire() {
+    use nix::sched::{CloneFlags, unshare};
+    use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, socket};
+    use std::os::fd::{AsFd, AsRawFd};
+
+    // Ends with this thread. Without root there is nothing to be tried.
+    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+        eprintln!("no network namespace without root");
+        return;
+    }
+    for words in [
+        "link set lo up",
+        "link add nb0 type veth peer name nb1",
+        "link set nb0 address 02:00:00:00:00:09 up",
+        "link set nb1 up",
+        "addr add 10.9.9.1/24 dev nb0 label nb0:7",
+        "addr add fd09::1/64 dev nb0 nodad",
+        "addr add 10.9.9.2/32 dev lo",
+    ] {
+        ip(words);
+    }
+    let ear = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).unwrap();
+    let other_end = nix::net::if_::if_nametoindex("nb1").unwrap();
+
+    let yard = Yard::new();
+    yard.switches(&["IPaddr", "IPv6addr"]);
+    let words = "IPaddr::10.9.9.1/24/nb0 IPv6addr::fd09:0:0:0:0:0:0:1/64 IPaddr::10.9.9.2 IPaddr::10.9.9.3";
+    let mut runner = yard.runner(&yard.config(&[("alpha", words)]));
+    ask(&mut runner, 1, G0, Order::Announce);
+    assert_eq!(finish(&mut runner), [(1, JobOutcome::Done, 255)]);
+    let begin = Instant::now();
+    while runner.announcer.next_deadline().is_some() {
+        wait(&mut runner);
+    }
+    assert!(begin.elapsed() > Duration::from_millis(1900), "spread over two seconds");
+
+    let (mut requests, mut replies, mut advertisements) = (0, 0, 0);
+    let mut frame = [0; 2048];
+    while poll(&mut [PollFd::new(ear.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() > 0 {
+        let (length, from) = recvfrom::<LinkAddr>(ear.as_raw_fd(), &mut frame).unwrap();
+        let from = from.unwrap();
+        if from.ifindex() != other_end as usize || from.pkttype() == 4 {
+            continue;
+        }
+        let frame = &frame[..length];
+        match (&frame[12..14], frame.get(20..22), frame.get(54)) {
+            ([8, 6], Some(&[0, operation]), _) => {
+                assert_eq!(frame[..12], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9]);
+                assert_eq!((&frame[28..32], &frame[38..42]), (&[10, 9, 9, 1][..], &[10, 9, 9, 1][..]));
+                if operation == 1 { requests += 1 } else { replies += 1 }
+            }
+            ([0x86, 0xdd], _, Some(136)) if frame[58] & 0x20 != 0 && frame[62..64] == [0xfd, 9] => advertisements += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((requests, replies, advertisements), (5, 5, 5));
+}
+
+#[test]
+fn start_announces_and_stop_takes_back() {
+    let yard = Yard::new();
+    yard.switch("IPaddr");
+    let mut runner = yard.runner(&yard.config(&[("alpha", "IPaddr::192.0.2.77")]));
+    ask(&mut runner, 1, G0, Order::Start);
+    finish(&mut runner);
+    assert!(runner.announcer.next_deadline().is_some());
+    ask(&mut runner, 2, G0, Order::Stop);
+    assert!(runner.announcer.next_deadline().is_none());
+    finish(&mut runner);
+}
