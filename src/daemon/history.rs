@@ -146,9 +146,16 @@ impl History {
         self.verdict = Some((at.now, silence));
     }
 
-    /// A group begins to start here: the beginning of a move, or a part of one that has the same cause and has just
-    /// begun.
+    /// A start job is given to the guardian: the beginning of a move, or a part of one that has the same cause and has
+    /// just begun.
     pub fn note_start(&mut self, at: Stamp, cause: Cause) {
+        self.begin_move(at, cause);
+        if let Some(last) = &mut self.last_move {
+            last.running += 1;
+        }
+    }
+
+    fn begin_move(&mut self, at: Stamp, cause: Cause) {
         let is_part = self.last_move.as_ref().is_some_and(|last| {
             last.cause == cause && (last.running > 0 || at.now.since(last.last_end.unwrap_or(last.at.now)) < SAME_MOVE)
         });
@@ -166,13 +173,6 @@ impl History {
             }
         }
         self.last_move = next;
-    }
-
-    /// A start job was given to the guardian.
-    pub fn note_job(&mut self) {
-        if let Some(last) = &mut self.last_move {
-            last.running += 1;
-        }
     }
 
     /// A script of a start job ended well.
@@ -222,9 +222,7 @@ mod tests {
         let mut history = History::default();
         history.note_verdict(at(1000), Duration::from_millis(990));
         history.note_start(at(1002), Cause::Death);
-        history.note_job();
         history.note_start(at(1002), Cause::Death);
-        history.note_job();
         let script = Script { group: GroupId(0), resource: 1, micros: 1500 };
         history.note_script(script);
         history.note_job_end(Instant::from_millis(1010), JobOutcome::Done);
@@ -245,6 +243,7 @@ mod tests {
         history.note_start(at(2), Cause::Operator);
         let last = history.last_move().unwrap();
         assert_eq!((last.cause, last.detect), (Cause::Operator, None));
+        history.note_job_end(Instant::from_millis(3), JobOutcome::Done);
         history.note_start(at(20_000), Cause::Operator);
         assert_eq!(history.last_move().unwrap().at, at(20_000), "long after: another move");
     }

@@ -1,0 +1,217 @@
+//! The engine process: real-time, locked in memory, without privileges once it runs. Made by the guardian with fork(2).
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Uid, User, setgid, setgroups, setuid};
+
+use crate::config::{AuthMethod, Config, Group};
+use crate::core::Node;
+use crate::core::settings::{Carried, Identity};
+use crate::guardian::channel::{Channel, Incoming};
+use crate::guardian::lease::Lease;
+use crate::guardian::protocol::{ToEngine, ToGuardian};
+use crate::sys::{memory, scheduler};
+use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
+
+use super::clock;
+use super::driver::{Driver, End, Parts};
+use super::guardian_end::GuardianEnd;
+use super::link_table::LinkTable;
+use super::load_average::LoadAverage;
+use super::reactor::{Reactor, Token};
+
+/// Exit code when everything was released and said.
+const FINISHED: i32 = 0;
+/// Exit code when a new engine shall take over.
+const FAILED: i32 = 1;
+/// As `ps` shows it: at most 15 bytes.
+const PROCESS_NAME: &std::ffi::CStr = c"nullbeat:engine";
+/// How long the first words wait for the links; an eighth of the dead time at the most, so that a replaced engine beats
+/// in time.
+const OPENING_MAX: Duration = Duration::from_secs(1);
+/// Tokens of the opening phase.
+const GUARDIAN: Token = Token(0);
+
+/// What the guardian gives its engine.
+#[derive(Debug)]
+pub struct EngineContext {
+    /// The engine's end of the channel (SOCK_SEQPACKET, non-blocking).
+    pub guardian: OwnedFd,
+    /// The shared page, mapped.
+    pub lease: Lease,
+    /// What an earlier engine of this boot held.
+    pub carried: Option<Carried>,
+    /// Who this node is in this run.
+    pub identity: Identity,
+    /// Digest of the table that both have read.
+    pub table_digest: u64,
+}
+
+/// Runs the engine until it is told to end, and returns the exit code of its process: 0 after an orderly stop, anything
+/// else when a new engine shall take over.
+pub fn run(config: &Config, context: EngineContext) -> i32 {
+    match try_run(config, context) {
+        Ok(End::Finished) => FINISHED,
+        Ok(End::Broken) => FAILED,
+        Err(error) => {
+            log::error!(target: "CRIT", "The engine cannot go on: {error}");
+            FAILED
+        }
+    }
+}
+
+fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
+    prctl::set_name(PROCESS_NAME)?;
+    hold_signals()?;
+    if config.is_realtime {
+        enter_real_time(config.rtprio);
+    }
+    let successor = successor(config)?;
+    let codec = codec(config, context.identity)?;
+    let start = clock::stamp();
+    let channel = Channel::from(context.guardian);
+    let guardian = GuardianEnd::new(channel, context.table_digest, config.deadtime / 4, start.now);
+    let mut parts = Parts {
+        config,
+        codec,
+        lease: context.lease,
+        links: LinkTable::new(config, start.now),
+        guardian,
+        reactor: Reactor::new()?,
+        load: LoadAverage::open(),
+    };
+    let early = open_links(&mut parts)?;
+
+    let now = clock::stamp();
+    let node = Box::new(Node::new(config.settings(seed()), context.identity, context.carried, now));
+    let mut driver = Driver::new(parts, node, now);
+    if config.is_realtime
+        && let Err(error) = memory::lock()
+    {
+        log::warn!("Cannot lock ourselves into memory: {error}; a board short of memory may delay beats");
+    }
+    if let Some(user) = successor {
+        become_user(&user)?;
+    }
+    driver.begin(early)?;
+    driver.run()
+}
+
+/// The guardian decides when to stop; what a terminal or a service manager sends to all processes is for it alone.
+fn hold_signals() -> io::Result<()> {
+    let mut held = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGTSTP] {
+        held.add(signal);
+    }
+    held.thread_block()?;
+    Ok(())
+}
+
+/// The engine's priority: as configured, else one above the lowest, which is the guardian's.
+fn enter_real_time(rtprio: Option<i32>) {
+    let result = scheduler::priority_range().and_then(|range| {
+        let priority = rtprio.unwrap_or(*range.start() + 1).clamp(*range.start(), *range.end());
+        scheduler::set_real_time(priority)
+    });
+    if let Err(error) = result {
+        log::warn!("Cannot use real-time scheduling: {error}; a busy board may delay beats");
+    }
+}
+
+/// The user to become, looked up while that may take time.
+fn successor(config: &Config) -> io::Result<Option<User>> {
+    let Some(name) = &config.user else { return Ok(None) };
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("user {name} does not exist"));
+    User::from_name(name)?.map_or_else(|| Err(unknown()), |user| Ok(Some(user)))
+}
+
+fn become_user(user: &User) -> io::Result<()> {
+    if !Uid::effective().is_root() {
+        log::warn!("Only root can become user {}: going on as we are", user.name);
+        return Ok(());
+    }
+    setgroups(&[])?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
+    Ok(())
+}
+
+fn codec(config: &Config, identity: Identity) -> io::Result<Codec> {
+    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let mut keys = Keys::new(config.signing_key);
+    for entry in &config.keys {
+        let method = match entry.method {
+            AuthMethod::Crc => Method::Crc,
+            AuthMethod::Md5 => Method::Md5,
+            AuthMethod::Sha1 => Method::Sha1,
+        };
+        keys.add(entry.number, method, &entry.key).map_err(|error| invalid(&error))?;
+    }
+    let settings = config.settings(0);
+    let group_keys: Vec<&str> = config.groups.iter().map(Group::key).collect();
+    Codec::new(Setup {
+        keys,
+        nodes: &settings.nodes,
+        local: settings.local,
+        identity,
+        group_keys: &group_keys,
+        hopfudge: config.hopfudge,
+        is_netstring: config.is_netstring,
+    })
+    .map_err(|error| invalid(&error))
+}
+
+/// The one source of randomness that needs no file: the keys of a new hash map.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Asks for all links and the control socket and waits a little for the links, so that the first words are heard.
+/// Returns the records that are not about links.
+fn open_links(parts: &mut Parts<'_>) -> io::Result<Vec<Incoming>> {
+    let start = clock::stamp().now;
+    let limit = start + OPENING_MAX.min(parts.config.deadtime / 8);
+    parts.reactor.add(&parts.guardian, GUARDIAN)?;
+    while let Some(link) = parts.links.poll_request(start) {
+        let _ = parts.guardian.send(ToGuardian::OpenLink { link });
+    }
+    let _ = parts.guardian.send(ToGuardian::OpenControl);
+    let mut others = Vec::new();
+    while parts.links.is_asking() && !parts.guardian.is_gone() {
+        parts.guardian.flush();
+        while let Some(incoming) = parts.guardian.receive() {
+            others.extend(parts.take_link(incoming)?);
+        }
+        let now = clock::stamp().now;
+        if !parts.links.is_asking() || now >= limit {
+            break;
+        }
+        parts.reactor.wait(Some(limit))?;
+    }
+    parts.reactor.remove(&parts.guardian)?;
+    Ok(others)
+}
+
+impl Parts<'_> {
+    /// Takes a record about a link; gives any other one back.
+    fn take_link(&mut self, incoming: Incoming) -> io::Result<Option<Incoming>> {
+        let Ok(ToEngine::Link { link, errno }) = ToEngine::decode(incoming.bytes()) else { return Ok(Some(incoming)) };
+        match incoming.descriptor {
+            Some(descriptor) if errno == 0 => {
+                self.reactor.add(&descriptor, super::driver::token_of(link))?;
+                self.links.opened(link, descriptor);
+            }
+            _ => self.links.refused(link, errno, clock::stamp().now),
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;
