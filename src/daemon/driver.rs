@@ -28,6 +28,7 @@ use super::history::{History, Script, What};
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
+use super::report::{self, Facts};
 
 const GUARDIAN: Token = Token(0);
 const CONTROL: Token = Token(1);
@@ -411,7 +412,15 @@ impl<'c> Driver<'c> {
         if !is_ready && control.next_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
-        control.turn(now, &mut |_, _| {});
+        let facts = Facts {
+            at: self.now,
+            started: self.started,
+            node: &self.node,
+            groups: &self.config.groups,
+            history: &self.history,
+            control: control.counters(),
+        };
+        control.turn(now, &mut |query, sheet| report::write(query, &facts, sheet));
         while let Some((id, command)) = self.control.as_mut().and_then(ControlServer::poll_request) {
             match command {
                 Command::Node(request) => self.feed(Input::Request { id, request }),

@@ -359,7 +359,6 @@ mod tests {
         }
         history.note_verdict(at(1600), Duration::from_millis(990));
         history.note_start(at(1601), Cause::Death);
-        history.note_job();
         history.note_script(Script { group, resource: 1, micros: 1234 });
         history.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
         let groups = groups();
