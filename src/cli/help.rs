@@ -1,18 +1,17 @@
-//! Help texts: one for each verb, and the overview.
+//! Help texts: the overview, and the way to the text of each verb.
 
-use super::{arguments, exit, print_out};
+use std::fmt::Write as _;
 
-/// What `nullbeat help` and an empty command line say.
-pub(super) const OVERVIEW: &str = "\
+use super::{VERBS, arguments, exit, print_out};
+
+const HEAD: &str = "\
 nullbeat: failover for two boards joined by a null-modem cable
 
 usage: nullbeat VERB [OPTION…]
 
-  check       says what is wrong or doubtful in the configuration
-  help        this text; `help VERB` for more about one of them
-  sim         play faults through the decisions of two nodes, in virtual time
-  version     which nullbeat this is
+";
 
+const TAIL: &str = "
 options of most verbs:
   --config-dir DIR   ha.cf, haresources, authkeys   (/etc/ha.d)
   --run-dir DIR      sockets, pid file, lease       (/run/nullbeat)
@@ -21,34 +20,38 @@ options of most verbs:
 exit codes: 0 ok, 1 failure, 64 usage, 69 daemon not running, 75 try again, 77 not permitted, 78 configuration
 ";
 
-const TEXTS: &[(&str, &str)] =
-    &[("check", super::check::HELP), ("help", HELP), ("sim", super::sim::HELP), ("version", VERSION)];
-
-const HELP: &str = "\
+/// Help text of `help`.
+pub(super) const HELP: &str = "\
 nullbeat help [VERB]
 
 Says what the program can do, or more about one verb; `nullbeat VERB --help` is the same.
 ";
 
-const VERSION: &str = "\
+/// Help text of `version`.
+pub(super) const VERSION: &str = "\
 nullbeat version
 
 Prints the name and the version of this program. Also --version, -V.
 ";
 
-/// The text about one verb.
-pub(super) fn text(verb: &str) -> Option<&'static str> {
-    TEXTS.iter().find(|(name, _)| *name == verb).map(|(_, text)| *text)
+/// What `nullbeat help` and an empty command line say.
+pub(super) fn overview() -> String {
+    let mut text = HEAD.to_owned();
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:10}  {}", verb.name, verb.summary);
+    }
+    text.push_str(TAIL);
+    text
 }
 
 /// `nullbeat help [VERB]`.
 pub(super) fn main(args: &[String]) -> u8 {
-    let Some(verb) = args.iter().find(|word| !word.starts_with('-')) else { return print_out(OVERVIEW) };
-    if let Some(text) = text(verb) {
-        return print_out(text);
+    let Some(word) = args.iter().find(|word| !word.starts_with('-')) else { return print_out(&overview()) };
+    if let Some(verb) = VERBS.iter().find(|verb| verb.name == word) {
+        return print_out(verb.help);
     }
-    let hint = arguments::nearest(verb, TEXTS.iter().map(|(name, _)| *name));
+    let hint = arguments::nearest(word, VERBS.iter().map(|verb| verb.name));
     let hint = hint.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    eprintln!("nullbeat help: no verb is called `{verb}`{hint}");
+    eprintln!("nullbeat help: no verb is called `{word}`{hint}");
     exit::USAGE
 }

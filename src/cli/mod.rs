@@ -4,10 +4,15 @@
 //! (`heartbeat`, `cl_status`, `hb_standby`, `hb_takeover`) or else the first word picks the verb.
 
 pub mod arguments;
+mod ask;
 pub mod check;
 pub mod exit;
 mod help;
+mod json;
+mod orders;
+mod show;
 mod sim;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,15 +20,29 @@ use std::process::ExitCode;
 /// One word that the program understands.
 struct Verb {
     name: &'static str,
+    /// For the overview.
+    summary: &'static str,
+    /// For `help VERB`; its first line begins with `nullbeat VERB`.
+    help: &'static str,
     run: fn(&[String]) -> u8,
 }
 
-/// The verbs, in the order of the help text.
+/// The verbs, in the order of the overview.
 const VERBS: &[Verb] = &[
-    Verb { name: "check", run: check::main },
-    Verb { name: "help", run: help::main },
-    Verb { name: "sim", run: sim::main },
-    Verb { name: "version", run: version },
+    Verb { name: "check", summary: "say what is wrong or doubtful in the files", help: check::HELP, run: check::main },
+    Verb { name: "status", summary: "what this node knows and does", help: show::STATUS_HELP, run: show::status },
+    Verb { name: "links", summary: "each path to the other node", help: show::LINKS_HELP, run: show::links },
+    Verb { name: "history", summary: "what happened lately, and why", help: show::HISTORY_HELP, run: show::history },
+    Verb { name: "standby", summary: "give groups to the partner", help: orders::STANDBY_HELP, run: orders::standby },
+    Verb { name: "takeover", summary: "take groups over", help: orders::TAKEOVER_HELP, run: orders::takeover },
+    Verb { name: "failback", summary: "send groups home", help: orders::FAILBACK_HELP, run: orders::failback },
+    Verb { name: "hold", summary: "freeze decisions for maintenance", help: orders::HOLD_HELP, run: orders::hold },
+    Verb { name: "resume", summary: "end of hold; retry what failed", help: orders::RESUME_HELP, run: orders::resume },
+    Verb { name: "reload", summary: "read the files again", help: orders::RELOAD_HELP, run: orders::reload },
+    Verb { name: "stop", summary: "release everything, say goodbye, end", help: orders::STOP_HELP, run: orders::stop },
+    Verb { name: "sim", summary: "play faults through two nodes in virtual time", help: sim::HELP, run: sim::main },
+    Verb { name: "help", summary: "this text; `help VERB` for more about one", help: help::HELP, run: help::main },
+    Verb { name: "version", summary: "which nullbeat this is", help: help::VERSION, run: version },
 ];
 
 /// Other spellings of verbs.
@@ -48,7 +67,7 @@ pub fn main() -> ExitCode {
 /// Runs what was asked for under the program name `_called` and gives the exit code.
 fn dispatch(_called: &str, args: &[String]) -> u8 {
     let Some((word, rest)) = args.split_first() else {
-        eprint!("{}", help::OVERVIEW);
+        eprint!("{}", help::overview());
         return exit::USAGE;
     };
     let name = ALIASES.iter().find(|(alias, _)| alias == word).map_or(word.as_str(), |(_, name)| name);
@@ -106,9 +125,10 @@ mod tests {
     #[test]
     fn every_verb_has_a_help_text_that_begins_with_its_name() {
         for verb in VERBS {
-            let text = help::text(verb.name).unwrap_or_else(|| panic!("no help for {}", verb.name));
+            let text = verb.help;
             assert!(text.starts_with(&format!("nullbeat {}", verb.name)), "{text}");
-            assert!(help::OVERVIEW.contains(&format!("\n  {} ", verb.name)), "{} is not in the overview", verb.name);
+            assert!(text.ends_with('\n') && text.lines().all(|line| line.chars().count() <= 120), "{text}");
+            assert!(help::overview().contains(&format!("\n  {} ", verb.name)), "{} is not in the overview", verb.name);
         }
     }
 }

@@ -418,6 +418,7 @@ impl<'c> Driver<'c> {
             node: &self.node,
             groups: &self.config.groups,
             history: &self.history,
+            links: &self.links,
             control: control.counters(),
         };
         control.turn(now, &mut |query, sheet| report::write(query, &facts, sheet));

@@ -21,6 +21,7 @@ use crate::core::time::{Duration, Instant, Stamp};
 use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
 use super::history::History;
+use super::link_table::LinkTable;
 
 pub use reading::{BadReport, Line, Report};
 
@@ -38,6 +39,17 @@ pub enum Kind {
     Flag,
 }
 
+/// How the lines of one kind look in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// At most one line: an object.
+    One,
+    /// Any number: a list of objects.
+    List,
+    /// Any number, each a name and a value: an object.
+    Map,
+}
+
 /// One kind of line.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
@@ -45,8 +57,8 @@ pub struct Section {
     pub kind: &'static str,
     /// Its name in JSON.
     pub name: &'static str,
-    /// Whether there may be several: a list in JSON.
-    pub is_list: bool,
+    /// How many lines of it there are.
+    pub shape: Shape,
     /// Names and types of the values.
     pub fields: &'static [(&'static str, Kind)],
 }
@@ -58,7 +70,7 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "node",
         name: "node",
-        is_list: false,
+        shape: Shape::One,
         fields: &[
             ("name", Text),
             ("status", Text),
@@ -80,7 +92,7 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "settings",
         name: "settings",
-        is_list: false,
+        shape: Shape::One,
         fields: &[
             ("keepalive_ms", Number),
             ("warntime_ms", Number),
@@ -93,7 +105,7 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "group",
         name: "groups",
-        is_list: true,
+        shape: Shape::List,
         fields: &[
             ("key", Text),
             ("preferred", Text),
@@ -108,7 +120,7 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "peer",
         name: "peers",
-        is_list: true,
+        shape: Shape::List,
         fields: &[
             ("name", Text),
             ("status", Text),
@@ -128,7 +140,7 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "link",
         name: "links",
-        is_list: true,
+        shape: Shape::List,
         fields: &[
             ("name", Text),
             ("peer", Text),
@@ -141,15 +153,37 @@ pub const SCHEMA: &[Section] = &[
         ],
     },
     Section {
+        kind: "medium",
+        name: "media",
+        shape: Shape::List,
+        fields: &[
+            ("name", Text),
+            ("is_open", Flag),
+            ("sent", Number),
+            ("unsent", Number),
+            ("losses", Number),
+            ("received", Number),
+            ("noise_bytes", Number),
+            ("torn", Number),
+            ("oversize", Number),
+        ],
+    },
+    Section {
+        kind: "reject",
+        name: "rejects",
+        shape: Shape::List,
+        fields: &[("link", Text), ("reason", Text), ("count", Number)],
+    },
+    Section {
         kind: "alarm",
         name: "alarms",
-        is_list: true,
+        shape: Shape::List,
         fields: &[("name", Text), ("subject", Text), ("text", Text)],
     },
     Section {
         kind: "move",
         name: "last_move",
-        is_list: false,
+        shape: Shape::One,
         fields: &[
             ("cause", Text),
             ("age_ms", Number),
@@ -165,14 +199,14 @@ pub const SCHEMA: &[Section] = &[
     Section {
         kind: "script",
         name: "last_move_scripts",
-        is_list: true,
+        shape: Shape::List,
         fields: &[("group", Text), ("resource", Text), ("us", Number)],
     },
-    Section { kind: "counter", name: "counters", is_list: true, fields: &[("name", Text), ("value", Number)] },
+    Section { kind: "counter", name: "counters", shape: Shape::Map, fields: &[("name", Text), ("value", Number)] },
     Section {
         kind: "event",
         name: "events",
-        is_list: true,
+        shape: Shape::List,
         fields: &[
             ("number", Number),
             ("age_ms", Number),
@@ -200,6 +234,8 @@ pub struct Facts<'a> {
     pub groups: &'a [Group],
     /// What happened.
     pub history: &'a History,
+    /// Devices and sockets.
+    pub links: &'a LinkTable,
     /// The control socket's own.
     pub control: ControlCounters,
 }
@@ -334,6 +370,17 @@ mod tests {
         vec![Group { node: "rsb".into(), text: "10.0.0.1 httpd".into(), resources }]
     }
 
+    /// The sample's one UDP link, which met two bad packets.
+    fn links(now: Instant) -> LinkTable {
+        let mut links = LinkTable::new(&crate::config::sample::config(std::path::Path::new("/"), &[]), now);
+        let slot = links.get_mut(LinkId(0)).unwrap();
+        for _ in 0..2 {
+            slot.count_reject(crate::wire::heartbeat::Reject::Unsigned, now);
+        }
+        slot.count_received();
+        links
+    }
+
     /// A node that has just begun, with a history of one of each.
     fn with_report(query: Query, check: impl FnOnce(&str, &Report<'_>)) {
         let at = |ms| Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 };
@@ -362,12 +409,14 @@ mod tests {
         history.note_script(Script { group, resource: 1, micros: 1234 });
         history.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
         let groups = groups();
+        let links = links(at(2000).now);
         let facts = Facts {
             at: at(2000),
             started: Instant::from_millis(1000),
             node: &node,
             groups: &groups,
             history: &history,
+            links: &links,
             control: ControlCounters::default(),
         };
         let mut sheet = Sheet::new(64 * 1024);
@@ -387,6 +436,11 @@ mod tests {
             assert_eq!((group.text("key"), group.text("preferred")), (Some("10.0.0.1"), Some("rsb")));
             let links: Vec<_> = report.lines("link").map(|link| link.or_dash("name")).collect();
             assert_eq!(links, ["/dev/ttyS0", "eth0"]);
+            let medium = report.first("medium").unwrap();
+            assert_eq!((medium.text("name"), medium.is_set("is_open")), (Some("lo"), false));
+            assert_eq!(medium.number("received"), Some(1));
+            let reject = report.first("reject").unwrap();
+            assert_eq!((reject.text("reason"), reject.number("count")), (Some("unsigned"), Some(2)));
             let last = report.first("move").unwrap();
             assert_eq!((last.number("detect_us"), last.number("decide_us")), (Some(990_000), Some(1000)));
             assert_eq!(last.number("total_us"), Some(990_000 + 1000 + 9000));

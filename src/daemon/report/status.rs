@@ -3,6 +3,7 @@
 use crate::core::Alarm;
 use crate::core::ids::{GroupId, LinkId, NodeId};
 use crate::core::message::{Extension, NodeStatus};
+use crate::wire::heartbeat::Reject;
 
 use super::words::{self, Subject};
 use super::{Facts, Lines, micros, millis};
@@ -17,6 +18,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
     for id in peers(facts) {
         links(facts, id, out);
     }
+    media(facts, out);
     for alarm in facts.node.ownership().alarms().iter() {
         write_alarm(facts, alarm, out);
     }
@@ -139,6 +141,30 @@ fn links(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
             .field("duplicates", health.duplicates)
             .field("deaths", health.deaths)
             .end();
+    }
+}
+
+/// Each of our links as a device, whatever it leads to; and the reasons for which packets were refused there.
+fn media(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    for (_, slot) in facts.links.iter() {
+        let traffic = slot.traffic();
+        out.begin("medium")
+            .field("name", slot.name())
+            .flag("is_open", slot.is_open())
+            .field("sent", traffic.sent)
+            .field("unsent", traffic.dropped)
+            .field("losses", traffic.losses)
+            .field("received", traffic.received)
+            .field("noise_bytes", traffic.stream.garbage_bytes)
+            .field("torn", traffic.stream.torn)
+            .field("oversize", traffic.stream.oversize)
+            .end();
+    }
+    for (_, slot) in facts.links.iter() {
+        let counts = slot.traffic().rejects;
+        for (reason, count) in Reject::NAMES.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            out.begin("reject").field("link", slot.name()).field("reason", reason).field("count", count).end();
+        }
     }
 }
 

@@ -1,0 +1,412 @@
+//! `status`, `links` and `history`: what a running node tells, as tables for people or as JSON.
+
+use std::fmt::Write as _;
+
+use crate::daemon::report::{Line, Report};
+use crate::sys::time::local_time;
+
+use super::arguments::{Arguments, Flag, Misuse};
+use super::table::{Cell, Tone, is_colourful, paint, spoken_ms, spoken_us, table};
+use super::{ask, exit, json, print_out};
+
+/// Help text of `status`.
+pub(super) const STATUS_HELP: &str = "\
+nullbeat status [--json] [--run-dir DIR] [--timeout SECONDS]
+
+Tells what this node knows and does: its own state and its partner's, the resource groups with their state on both
+nodes, the links in both directions, standing alarms, and how long the phases of the last move took.
+
+  --json              for programs; docs/status.md explains each field
+  --timeout SECONDS   how long to wait for the daemon's answer (10)
+
+Needs the permission to connect to the control socket: root, the daemon's user, or the group of the socket's file.
+";
+
+/// Help text of `links`.
+pub(super) const LINKS_HELP: &str = "\
+nullbeat links [--json] [--run-dir DIR] [--timeout SECONDS]
+
+Tells about each link: whether it works, when the peer was last heard on it, when the peer last heard us on it, and what
+was counted: messages, second copies, deaths of the link, what could not be sent, bad packets by reason.
+
+  --json              for programs; docs/status.md explains each field
+  --timeout SECONDS   how long to wait for the daemon's answer (10)
+";
+
+/// Help text of `history`.
+pub(super) const HISTORY_HELP: &str = "\
+nullbeat history [--json] [--run-dir DIR] [--timeout SECONDS]
+
+Tells the last 256 events, oldest first: time of day, what happened, and why.
+
+  --json              for programs; docs/status.md explains each field
+  --timeout SECONDS   how long to wait for the daemon's answer (10)
+";
+
+/// One of the three verbs.
+struct View {
+    verb: &'static str,
+    /// Request to the daemon.
+    request: &'static str,
+    /// Sections in JSON.
+    sections: &'static [&'static str],
+    render: fn(&Report<'_>, bool) -> String,
+}
+
+/// `nullbeat status`.
+pub(super) fn status(args: &[String]) -> u8 {
+    const SECTIONS: &[&str] = &[
+        "node",
+        "settings",
+        "groups",
+        "peers",
+        "links",
+        "media",
+        "rejects",
+        "alarms",
+        "last_move",
+        "last_move_scripts",
+        "counters",
+    ];
+    View { verb: "status", request: "status", sections: SECTIONS, render: render_status }.main(args)
+}
+
+/// `nullbeat links`.
+pub(super) fn links(args: &[String]) -> u8 {
+    const SECTIONS: &[&str] = &["node", "links", "media", "rejects"];
+    View { verb: "links", request: "status", sections: SECTIONS, render: render_links }.main(args)
+}
+
+/// `nullbeat history`.
+pub(super) fn history(args: &[String]) -> u8 {
+    View { verb: "history", request: "history", sections: &["events"], render: render_history }.main(args)
+}
+
+impl View {
+    fn main(&self, args: &[String]) -> u8 {
+        match self.show(args) {
+            Ok(text) => print_out(&text),
+            Err(code) => code,
+        }
+    }
+
+    fn show(&self, args: &[String]) -> Result<String, u8> {
+        let misused = |misuse: Misuse| misuse.report(self.verb);
+        let flags = [Flag::Switch("--json"), Flag::Value("--timeout"), Flag::Value("--run-dir")];
+        let args = Arguments::parse(args, &flags).map_err(misused)?;
+        args.at_most(0).map_err(misused)?;
+        let limit = args.seconds("--timeout").map_err(misused)?.unwrap_or(ask::QUESTION_LIMIT);
+        let text = ask::question(self.verb, &args.paths().run, self.request, limit)?;
+        let report = Report::parse(&text).map_err(|bad| {
+            eprintln!("nullbeat {}: {bad}", self.verb);
+            exit::FAILURE
+        })?;
+        Ok(if args.has("--json") {
+            json::object(&report, self.sections)
+        } else {
+            let mut text = (self.render)(&report, is_colourful());
+            if report.is_truncated {
+                text.push_str("(the daemon had more to tell than fits)\n");
+            }
+            text
+        })
+    }
+}
+
+fn ago(line: &Line<'_>, name: &str) -> String {
+    line.number(name).map_or_else(|| "never".to_owned(), spoken_ms)
+}
+
+fn status_tone(word: &str) -> Tone {
+    match word {
+        "active" | "running" | "up" => Tone::Good,
+        "dead" | "start failed" | "stop failed" => Tone::Bad,
+        "stopped" => Tone::Plain,
+        _ => Tone::Doubtful,
+    }
+}
+
+fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
+    let mut out = String::new();
+    if let Some(node) = report.first("node") {
+        nodes(report, node, is_colourful, &mut out);
+    }
+    for alarm in report.lines("alarm") {
+        let subject = alarm.text("subject").map_or_else(String::new, |subject| format!("{subject}: "));
+        let _ = writeln!(out, "{} {subject}{}", paint("ALARM", Tone::Bad, is_colourful), alarm.or_dash("text"));
+    }
+    if report.first("group").is_some() {
+        out.push('\n');
+        out.push_str(&groups(report, is_colourful));
+    }
+    if report.first("link").is_some() {
+        out.push('\n');
+        out.push_str(&link_states(report, is_colourful));
+    }
+    if let Some(last) = report.first("move") {
+        out.push('\n');
+        last_move(report, last, &mut out);
+    }
+    out
+}
+
+fn nodes(report: &Report<'_>, node: &Line<'_>, is_colourful: bool, out: &mut String) {
+    let coloured = |word: &str| paint(word, status_tone(word), is_colourful);
+    let _ = writeln!(
+        out,
+        "{}: {}, {}, holds {}; generation {}, up {}",
+        node.or_dash("name"),
+        coloured(node.or_dash("status")),
+        node.or_dash("phase"),
+        node.or_dash("holds"),
+        node.or_dash("generation"),
+        ago(node, "uptime_ms"),
+    );
+    for peer in report.lines("peer") {
+        let role = if peer.is_set("is_partner") { "partner " } else { "" };
+        let _ = write!(out, "{role}{}: {}", peer.or_dash("name"), coloured(peer.or_dash("status")));
+        if let Some(program) = peer.text("program") {
+            let _ = write!(out, ", {program}, heard {} ago", ago(peer, "heard_ms"));
+        }
+        if let Some(holds) = peer.text("holds").filter(|_| peer.text("program").is_some()) {
+            let _ = write!(out, ", says it holds {holds}");
+        }
+        if peer.text("hears_us") == Some("0") {
+            out.push_str(", does not hear us");
+        }
+        out.push('\n');
+    }
+}
+
+fn groups(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("group")
+        .map(|group| {
+            let state = |name| {
+                let word = group.or_dash(name);
+                Cell::toned(word, if word == "-" { Tone::Plain } else { status_tone(word) })
+            };
+            let retry =
+                group.number("retry_in_ms").map_or_else(String::new, |ms| format!("again in {}", spoken_ms(ms)));
+            vec![
+                group.or_dash("key").into(),
+                group.or_dash("preferred").into(),
+                state("state"),
+                ago(group, "since_ms").into(),
+                group.or_dash("cause").into(),
+                state("partner_state"),
+                retry.into(),
+            ]
+        })
+        .collect();
+    table(&["GROUP", "PREFERRED", "HERE", "FOR", "CAUSE", "PARTNER", ""], &rows, is_colourful)
+}
+
+fn link_states(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report.lines("link").map(link_state).collect();
+    table(&["LINK", "PEER", "STATE", "HEARD", "HEARS US"], &rows, is_colourful)
+}
+
+fn link_state(link: &Line<'_>) -> Vec<Cell> {
+    let word = if link.is_set("is_up") { "up" } else { "dead" };
+    let heard_by_peer = link.number("peer_heard_ms").map_or_else(|| "-".to_owned(), spoken_ms);
+    vec![
+        link.or_dash("name").into(),
+        link.or_dash("peer").into(),
+        Cell::toned(word, status_tone(word)),
+        ago(link, "heard_ms").into(),
+        heard_by_peer.into(),
+    ]
+}
+
+fn last_move(report: &Report<'_>, last: &Line<'_>, out: &mut String) {
+    let _ = write!(out, "last move to this node: {}, {} ago", last.or_dash("cause"), ago(last, "age_ms"));
+    let phases = [("detect_us", "detected in"), ("decide_us", "decided in"), ("total_us", "altogether")];
+    for (name, words) in phases {
+        if let Some(us) = last.number(name) {
+            let _ = write!(out, ", {words} {}", spoken_us(us));
+        }
+    }
+    match (last.number("running").unwrap_or(0), last.number("failed").unwrap_or(0)) {
+        (0, 0) => {}
+        (0, failed) => {
+            let _ = write!(out, ", {failed} groups failed");
+        }
+        (running, _) => {
+            let _ = write!(out, ", {running} groups still starting");
+        }
+    }
+    out.push('\n');
+    for script in report.lines("script") {
+        let us = script.number("us").map_or_else(String::new, spoken_us);
+        let _ = writeln!(out, "  {us:>8}  {} ({})", script.or_dash("resource"), script.or_dash("group"));
+    }
+    if let Some(more) = last.number("more_scripts").filter(|more| *more > 0) {
+        let _ = writeln!(out, "  and {more} more");
+    }
+}
+
+fn render_links(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("link")
+        .map(|link| {
+            let mut cells = link_state(link);
+            cells.extend(["received", "duplicates", "deaths"].map(|name| link.or_dash(name).into()));
+            cells
+        })
+        .collect();
+    let head = ["LINK", "PEER", "STATE", "HEARD", "HEARS US", "RECEIVED", "COPIES", "DEATHS"];
+    let mut out = table(&head, &rows, is_colourful);
+    let rows: Vec<Vec<Cell>> = report
+        .lines("medium")
+        .map(|medium| {
+            let word = if medium.is_set("is_open") { "open" } else { "closed" };
+            let tone = if word == "open" { Tone::Good } else { Tone::Bad };
+            let mut cells = vec![medium.or_dash("name").into(), Cell::toned(word, tone)];
+            cells.extend(["sent", "unsent", "losses", "received"].map(|name| medium.or_dash(name).into()));
+            cells.push(rejects(report, medium.or_dash("name")).into());
+            cells
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.push('\n');
+        out.push_str(&table(
+            &["DEVICE", "STATE", "SENT", "UNSENT", "LOSSES", "RECEIVED", "REJECTED"],
+            &rows,
+            is_colourful,
+        ));
+    }
+    out
+}
+
+fn rejects(report: &Report<'_>, link: &str) -> String {
+    let all: Vec<String> = report
+        .lines("reject")
+        .filter(|reject| reject.text("link") == Some(link))
+        .map(|reject| format!("{} {}", reject.or_dash("count"), reject.or_dash("reason")))
+        .collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
+
+fn render_history(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("event")
+        .map(|event| {
+            vec![
+                clock(event.number("wall").unwrap_or(0)).into(),
+                event.or_dash("event").into(),
+                event.text("subject").unwrap_or_default().into(),
+                change(event),
+                event.text("cause").unwrap_or_default().into(),
+            ]
+        })
+        .collect();
+    table(&["TIME", "EVENT", "OF", "WHAT", "CAUSE"], &rows, is_colourful)
+}
+
+/// `stopped -> starting`, `dead`, `done after 12 ms`.
+fn change(event: &Line<'_>) -> Cell {
+    let mut text = event.text("from").map_or_else(String::new, |from| format!("{from} -> "));
+    text.push_str(event.text("to").unwrap_or_default());
+    if let Some(ms) = event.number("ms") {
+        let link = if text.is_empty() { "by" } else { " after" };
+        let _ = write!(text, "{link} {}", spoken_ms(ms));
+    }
+    Cell::toned(
+        text,
+        event.text("to").map_or(Tone::Plain, |to| if status_tone(to) == Tone::Bad { Tone::Bad } else { Tone::Plain }),
+    )
+}
+
+fn clock(wall: u64) -> String {
+    local_time(wall).map_or_else(String::new, |time| {
+        format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+            time.year, time.month, time.day, time.hour, time.minute, time.second
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = "report\tversion=1\n\
+        node\tname=rsa\tstatus=active\tphase=stable\tholds=local\tgeneration=77\tuptime_ms=7300000\n\
+        group\tkey=10.0.0.1\tpreferred=rsa\tstate=running\tsince_ms=3000\tcause=death\tis_claimed=1\tpartner_state=stopped\n\
+        group\tkey=b\tpreferred=rsb\tstate=start failed\tsince_ms=90\tcause=operator\tis_claimed=1\tretry_in_ms=4000\n\
+        peer\tname=rsb\tstatus=dead\tis_partner=1\tprogram=nullbeat\theard_ms=65000\tholds=foreign\thears_us=0\n\
+        peer\tname=rsc\tstatus=init\tis_partner=0\tdeadtime_ms=1000\n\
+        link\tname=/dev/ttyS0\tpeer=rsb\tis_up=1\theard_ms=12\tpeer_heard_ms=15\treceived=100\tduplicates=50\tdeaths=1\n\
+        link\tname=eth0\tpeer=rsb\tis_up=0\treceived=0\tduplicates=0\tdeaths=0\n\
+        medium\tname=eth0\tis_open=1\tsent=5\tunsent=2\tlosses=1\treceived=9\n\
+        reject\tlink=eth0\treason=bad digest\tcount=3\n\
+        alarm\tname=last_link\ttext=only one link to the partner is left\n\
+        alarm\tname=start_failed\tsubject=b\ttext=this group could not be started\n\
+        move\tcause=death\tage_ms=3000\tdetect_us=990000\tdecide_us=1100\ttotal_us=1003000\trunning=0\tfailed=1\tmore_scripts=2\n\
+        script\tgroup=10.0.0.1\tresource=httpd\tus=1234\n";
+
+    #[test]
+    fn status_is_a_page_for_people() {
+        let text = render_status(&Report::parse(REPORT).unwrap(), false);
+        let expected = "\
+rsa: active, stable, holds local; generation 77, up 2 h
+partner rsb: dead, nullbeat, heard 65.0 s ago, says it holds foreign, does not hear us
+rsc: init
+ALARM only one link to the partner is left
+ALARM b: this group could not be started
+
+GROUP     PREFERRED  HERE          FOR    CAUSE     PARTNER
+10.0.0.1  rsa        running       3.0 s  death     stopped
+b         rsb        start failed  90 ms  operator  -        again in 4.0 s
+
+LINK        PEER  STATE  HEARD  HEARS US
+/dev/ttyS0  rsb   up     12 ms  15 ms
+eth0        rsb   dead   never  -
+
+last move to this node: death, 3.0 s ago, detected in 990 ms, decided in 1.1 ms, altogether 1.0 s, 1 groups failed
+    1.2 ms  httpd (10.0.0.1)
+  and 2 more
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn links_tell_what_was_counted() {
+        let text = render_links(&Report::parse(REPORT).unwrap(), false);
+        let expected = "\
+LINK        PEER  STATE  HEARD  HEARS US  RECEIVED  COPIES  DEATHS
+/dev/ttyS0  rsb   up     12 ms  15 ms     100       50      1
+eth0        rsb   dead   never  -         0         0       0
+
+DEVICE  STATE  SENT  UNSENT  LOSSES  RECEIVED  REJECTED
+eth0    open   5     2       1       9         3 bad digest
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn history_tells_time_event_and_cause() {
+        let text = "report\tversion=1\n\
+            event\tnumber=1\tage_ms=1\twall=1709208000\tevent=group\tsubject=b\tfrom=stopped\tto=starting\tcause=death\n\
+            event\tnumber=2\tage_ms=1\twall=1709208000\tevent=start\tsubject=b\tto=done\tms=12\n\
+            event\tnumber=3\tage_ms=1\twall=1709208000\tevent=late\tms=70\n";
+        let text = render_history(&Report::parse(text).unwrap(), false);
+        let lines: Vec<&str> = text.lines().map(|line| line.get(21..).unwrap_or(line)).collect();
+        assert_eq!(
+            lines,
+            [
+                "EVENT  OF  WHAT                 CAUSE",
+                "group  b   stopped -> starting  death",
+                "start  b   done after 12 ms",
+                "late       by 70 ms"
+            ]
+        );
+    }
+
+    #[test]
+    fn colours_mark_trouble_on_a_terminal() {
+        let text = render_status(&Report::parse(REPORT).unwrap(), true);
+        assert!(text.contains("\x1b[31mALARM\x1b[0m") && text.contains("\x1b[32mrunning\x1b[0m"), "{text}");
+    }
+}
