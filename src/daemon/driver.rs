@@ -81,6 +81,8 @@ pub struct Parts<'c> {
     pub reactor: Reactor,
     /// What `ld` says.
     pub load: LoadAverage,
+    /// Records of the guardian that have come already.
+    pub early: Vec<Incoming>,
 }
 
 /// The engine at work.
@@ -94,6 +96,7 @@ pub struct Driver<'c> {
     control: Option<ControlServer>,
     reactor: Reactor,
     load: LoadAverage,
+    early: Vec<Incoming>,
     history: History,
     jobs: heapless::Vec<Job, JOBS_MAX>,
     uuids: [Uuid; NODES_MAX],
@@ -127,6 +130,7 @@ impl<'c> Driver<'c> {
             control: None,
             reactor: parts.reactor,
             load: parts.load,
+            early: parts.early,
             history: History::default(),
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
@@ -145,17 +149,18 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// The first inputs: which links work, and that scripts can be run. `early` are records that came meanwhile.
+    /// The first inputs, among them which links work, and the first words.
     ///
     /// # Errors
     /// What epoll_ctl(2) says.
-    pub fn begin(&mut self, early: impl IntoIterator<Item = Incoming>) -> io::Result<()> {
+    pub fn begin(&mut self) -> io::Result<()> {
         self.reactor.add(&self.guardian, GUARDIAN)?;
-        for incoming in early {
-            self.take_record(incoming);
-        }
+        self.now = clock::stamp();
         for link in (self.links.all() - self.links.open()).iter() {
             self.feed(Input::LinkDevice { link, is_open: false });
+        }
+        for incoming in std::mem::take(&mut self.early) {
+            self.take_record(incoming);
         }
         self.feed(Input::Tick);
         Ok(())

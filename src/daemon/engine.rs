@@ -73,6 +73,25 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
         enter_real_time(config.rtprio);
     }
     let successor = successor(config)?;
+    let mut driver = prepare(config, context)?;
+    if config.is_realtime
+        && let Err(error) = memory::lock()
+    {
+        log::warn!("Cannot lock ourselves into memory: {error}; a board short of memory may delay beats");
+    }
+    if let Some(user) = successor {
+        become_user(&user)?;
+    }
+    driver.begin()?;
+    driver.run()
+}
+
+/// An engine that has its descriptors and all the memory that it will need, and has not said anything. Waits for the
+/// guardian's answers about the links, at most an eighth of the dead time.
+///
+/// # Errors
+/// What epoll and the like say; a configuration that cannot be encoded.
+pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>> {
     let codec = codec(config, context.identity)?;
     let start = clock::stamp();
     let channel = Channel::from(context.guardian);
@@ -85,22 +104,12 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
         guardian,
         reactor: Reactor::new()?,
         load: LoadAverage::open(),
+        early: Vec::new(),
     };
-    let early = open_links(&mut parts)?;
-
+    open_links(&mut parts)?;
     let now = clock::stamp();
     let node = Box::new(Node::new(config.settings(seed()), context.identity, context.carried, now));
-    let mut driver = Driver::new(parts, node, now);
-    if config.is_realtime
-        && let Err(error) = memory::lock()
-    {
-        log::warn!("Cannot lock ourselves into memory: {error}; a board short of memory may delay beats");
-    }
-    if let Some(user) = successor {
-        become_user(&user)?;
-    }
-    driver.begin(early)?;
-    driver.run()
+    Ok(Driver::new(parts, node, now))
 }
 
 /// The guardian decides when to stop; what a terminal or a service manager sends to all processes is for it alone.
@@ -173,8 +182,7 @@ fn seed() -> u64 {
 }
 
 /// Asks for all links and the control socket and waits a little for the links, so that the first words are heard.
-/// Returns the records that are not about links.
-fn open_links(parts: &mut Parts<'_>) -> io::Result<Vec<Incoming>> {
+fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
     let start = clock::stamp().now;
     let limit = start + OPENING_MAX.min(parts.config.deadtime / 8);
     parts.reactor.add(&parts.guardian, GUARDIAN)?;
@@ -182,11 +190,10 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<Vec<Incoming>> {
         let _ = parts.guardian.send(ToGuardian::OpenLink { link });
     }
     let _ = parts.guardian.send(ToGuardian::OpenControl);
-    let mut others = Vec::new();
     while parts.links.is_asking() && !parts.guardian.is_gone() {
         parts.guardian.flush();
         while let Some(incoming) = parts.guardian.receive() {
-            others.extend(parts.take_link(incoming)?);
+            parts.take_link(incoming)?;
         }
         let now = clock::stamp().now;
         if !parts.links.is_asking() || now >= limit {
@@ -195,13 +202,16 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<Vec<Incoming>> {
         parts.reactor.wait(Some(limit))?;
     }
     parts.reactor.remove(&parts.guardian)?;
-    Ok(others)
+    Ok(())
 }
 
 impl Parts<'_> {
-    /// Takes a record about a link; gives any other one back.
-    fn take_link(&mut self, incoming: Incoming) -> io::Result<Option<Incoming>> {
-        let Ok(ToEngine::Link { link, errno }) = ToEngine::decode(incoming.bytes()) else { return Ok(Some(incoming)) };
+    /// Takes a record about a link; keeps any other one for later.
+    fn take_link(&mut self, incoming: Incoming) -> io::Result<()> {
+        let Ok(ToEngine::Link { link, errno }) = ToEngine::decode(incoming.bytes()) else {
+            self.early.push(incoming);
+            return Ok(());
+        };
         match incoming.descriptor {
             Some(descriptor) if errno == 0 => {
                 self.reactor.add(&descriptor, super::driver::token_of(link))?;
@@ -209,7 +219,7 @@ impl Parts<'_> {
             }
             _ => self.links.refused(link, errno, clock::stamp().now),
         }
-        Ok(None)
+        Ok(())
     }
 }
 

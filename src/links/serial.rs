@@ -60,8 +60,8 @@ fn open_locked(device: &Path, baud: u32, is_rtscts: bool) -> io::Result<OwnedFd>
     tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
     tcflush(&terminal, FlushArg::TCIOFLUSH)?;
     fcntl(&terminal, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if let Err(error) = tty::set_low_latency(&terminal) {
-        log::debug!("{} has no low-latency switch: {error}", device.display());
+    if let Err(error) = tty::set_prompt(&terminal) {
+        log::debug!("{} has no switch for low latency: {error}", device.display());
     }
     Ok(terminal)
 }

@@ -31,6 +31,8 @@ struct SerialStruct {
 
 /// `ASYNC_LOW_LATENCY` of linux/tty_flags.h.
 const LOW_LATENCY: libc::c_int = 1 << 13;
+/// `ASYNC_CLOSING_WAIT_NONE` of linux/serial.h.
+const NO_CLOSING_WAIT: libc::c_ushort = 65535;
 
 mod ioctl {
     use nix::libc;
@@ -68,18 +70,21 @@ pub fn output_queued(terminal: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// Asks the driver to hand received bytes up at once (`ASYNC_LOW_LATENCY`), where it has such a switch.
+/// Tells a UART's driver two things, where it has such switches: to hand received bytes up at once
+/// (`ASYNC_LOW_LATENCY`), and not to wait for waiting output when the port is closed. The latter wait is 30 s with the
+/// cable out, and a killed process is not gone before.
 ///
 /// # Errors
-/// What ioctl(2) says: terminals without a UART behind them have no such switch.
-pub fn set_low_latency(terminal: impl AsFd) -> io::Result<()> {
+/// What ioctl(2) says: terminals without a UART behind them have no such switches.
+pub fn set_prompt(terminal: impl AsFd) -> io::Result<()> {
     let terminal = terminal.as_fd().as_raw_fd();
     // SAFETY: an all-zero structure of numbers and a null pointer is a valid value.
     let mut settings: SerialStruct = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills in a structure of exactly this layout during the call.
     unsafe { ioctl::tiocgserial(terminal, &raw mut settings) }?;
-    if settings.flags & LOW_LATENCY == 0 {
+    if settings.flags & LOW_LATENCY == 0 || settings.closing_wait != NO_CLOSING_WAIT {
         settings.flags |= LOW_LATENCY;
+        settings.closing_wait = NO_CLOSING_WAIT;
         // SAFETY: the kernel reads the structure during the call only.
         unsafe { ioctl::tiocsserial(terminal, &raw const settings) }?;
     }

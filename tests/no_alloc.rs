@@ -1,0 +1,188 @@
+//! After start a quiet turn of the engine allocates nothing (design.md rule 6): two real drivers talk to each other over
+//! UDP and a serial line in one thread, under an allocator that counts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nullbeat::config::{Config, LoadOptions, Paths, Purpose, load};
+use nullbeat::core::ids::{Generation, Uuid};
+use nullbeat::core::settings::Identity;
+use nullbeat::core::{JobOutcome, Order};
+use nullbeat::daemon::driver::Driver;
+use nullbeat::daemon::engine::{EngineContext, prepare};
+use nullbeat::guardian::channel::Channel;
+use nullbeat::guardian::lease::{self, Lease};
+use nullbeat::guardian::protocol::{ToEngine, ToGuardian};
+use nullbeat::links;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A directory of its own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Board<'c> {
+    driver: Driver<'c>,
+    guardian: Channel,
+    page: Lease,
+}
+
+impl<'c> Board<'c> {
+    fn new(config: &'c Config, number: u8) -> Self {
+        fs::create_dir_all(&config.paths.run).unwrap();
+        let page = Lease::open_or_create(&config.paths.run).unwrap();
+        page.set_table(config, None);
+        let (engine, guardian) = Channel::pair().unwrap();
+        for (link, medium) in (0..).zip(&config.media) {
+            let descriptor = links::open_with_locks(medium, Path::new("/nonexistent/lock")).unwrap();
+            let answer = ToEngine::Link { link: nullbeat::core::ids::LinkId(link), errno: 0 };
+            guardian.send_with(&answer.encode(), descriptor.as_fd()).unwrap();
+        }
+        let context = EngineContext {
+            guardian: engine.into(),
+            lease: Lease::open_or_create(&config.paths.run).unwrap(),
+            carried: None,
+            identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
+            table_digest: lease::table_digest(config),
+        };
+        let mut driver = prepare(config, context).unwrap();
+        driver.begin().unwrap();
+        Self { driver, guardian, page }
+    }
+
+    /// One turn, and what the guardian says to it. Returns how many jobs were asked for.
+    fn turn(&mut self) -> u32 {
+        self.page.stamp_guardian(lease::now());
+        self.driver.turn().unwrap();
+        let mut jobs = 0;
+        while let Some(incoming) = self.guardian.receive().unwrap() {
+            if let (ToGuardian::Run { job, order, .. }, _) = ToGuardian::decode(incoming.bytes()).unwrap() {
+                let outcome = if order == Order::Probe { JobOutcome::NoneRunning } else { JobOutcome::Done };
+                self.guardian.send(&ToEngine::JobDone { job, outcome, resource: 255, ms: 1 }.encode()).unwrap();
+                jobs += u32::from(order == Order::Start);
+            }
+        }
+        jobs
+    }
+}
+
+fn terminal() -> (PtyMaster, String) {
+    let far = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&far).unwrap();
+    unlockpt(&far).unwrap();
+    let name = ptsname_r(&far).unwrap();
+    (far, name)
+}
+
+/// Carries what one far end says to the other one.
+fn carry(from: &PtyMaster, to: &PtyMaster) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = nix::unistd::read(from, &mut buffer) {
+        nix::unistd::write(to, &buffer[..count]).unwrap();
+    }
+}
+
+fn configure(root: &Path, name: &str, port: u16, (own, peer): (u8, u8), device: &str) -> Config {
+    let directory = root.join(name);
+    let paths = Paths { config: directory.join("ha.d"), run: directory.join("run"), state: directory.join("state") };
+    fs::create_dir_all(paths.config.join("resource.d")).unwrap();
+    let write = |file: &str, text: &str, mode| {
+        let path = paths.config.join(file);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let ha_cf = format!(
+        "logfacility none\nlogfile /dev/null\nkeepalive 20ms\ndeadtime 400ms\nwarntime 300ms\ninitdead 10\nbaud 115200\n\
+         serial {device}\nucast lo 127.0.0.{peer} bind 127.0.0.{own} port {port}\nauto_failback on\nrealtime off\n\
+         node alpha beta\n"
+    );
+    write("ha.cf", &ha_cf, 0o644);
+    write("authkeys", "auth 1\n1 sha1 secret\n", 0o600);
+    write("haresources", "alpha one\nbeta two\n", 0o644);
+    write("resource.d/one", "#!/bin/sh\n", 0o755);
+    write("resource.d/two", "#!/bin/sh\n", 0o755);
+    let options = LoadOptions { node: Some(name.to_owned()), ..LoadOptions::new(Purpose::Run) };
+    let loaded = load(&paths, &options);
+    loaded.config.unwrap_or_else(|| panic!("{:#?}", loaded.findings))
+}
+
+#[test]
+fn engine_in_a_quiet_turn_allocates_nothing() {
+    let scratch = Scratch(nix::unistd::mkdtemp(&std::env::temp_dir().join("no-alloc-XXXXXX")).unwrap());
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let ((far_alpha, near_alpha), (far_beta, near_beta)) = (terminal(), terminal());
+    let alpha = configure(&scratch.0, "alpha", port, (1, 2), &near_alpha);
+    let beta = configure(&scratch.0, "beta", port, (2, 1), &near_beta);
+    let (mut alpha, mut beta) = (Board::new(&alpha, 1), Board::new(&beta, 2));
+
+    let mut starts = 0;
+    let mut quiet_turns = 0;
+    let (mut before, mut stamp) = (0, 0);
+    let limit = Instant::now() + Duration::from_secs(60);
+    // Both start their groups; a while after that, everything has been said once and nothing is left to be made.
+    while quiet_turns < 600 {
+        assert!(Instant::now() < limit, "{starts} groups were started, {quiet_turns} turns were quiet");
+        let started = alpha.turn() + beta.turn();
+        carry(&far_alpha, &far_beta);
+        carry(&far_beta, &far_alpha);
+        starts += started;
+        if starts < 2 || started > 0 {
+            continue;
+        }
+        quiet_turns += 1;
+        if quiet_turns == 100 {
+            before = ALLOCATIONS.with(Cell::get);
+            stamp = alpha.page.engine_stamp();
+        }
+    }
+    assert_eq!(starts, 2);
+    assert!(before > 0, "the allocator counts");
+    let beating = Duration::from_nanos(alpha.page.engine_stamp() - stamp);
+    assert!(beating > Duration::from_secs(1), "beats went on for {beating:?} only");
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations in 500 quiet turns of each engine");
+}
