@@ -17,6 +17,8 @@ mod table;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::daemon::{release, run};
+
 /// One word that the program understands.
 struct Verb {
     name: &'static str,
@@ -29,6 +31,7 @@ struct Verb {
 
 /// The verbs, in the order of the overview.
 const VERBS: &[Verb] = &[
+    Verb { name: "run", summary: "the daemon", help: run::HELP, run: run::main },
     Verb { name: "check", summary: "say what is wrong or doubtful in the files", help: check::HELP, run: check::main },
     Verb { name: "status", summary: "what this node knows and does", help: show::STATUS_HELP, run: show::status },
     Verb { name: "links", summary: "each path to the other node", help: show::LINKS_HELP, run: show::links },
@@ -40,6 +43,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "resume", summary: "end of hold; retry what failed", help: orders::RESUME_HELP, run: orders::resume },
     Verb { name: "reload", summary: "read the files again", help: orders::RELOAD_HELP, run: orders::reload },
     Verb { name: "stop", summary: "release everything, say goodbye, end", help: orders::STOP_HELP, run: orders::stop },
+    Verb { name: "release", summary: "stop what killed daemons left running", help: release::HELP, run: release::main },
     Verb { name: "sim", summary: "play faults through two nodes in virtual time", help: sim::HELP, run: sim::main },
     Verb { name: "help", summary: "this text; `help VERB` for more about one", help: help::HELP, run: help::main },
     Verb { name: "version", summary: "which nullbeat this is", help: help::VERSION, run: version },

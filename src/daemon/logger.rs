@@ -33,6 +33,9 @@ pub trait Aside {
     fn next_check(&self) -> Option<Instant>;
     /// Does what is due.
     fn check(&mut self, now: Instant);
+    /// Every writer of the pipe is gone. Returns whether there is a new one, so that reading goes on; the pipe's reading
+    /// end is still open.
+    fn writers_gone(&mut self) -> bool;
 }
 
 /// Where the lines go and what they look like.
@@ -72,7 +75,7 @@ impl Destinations {
     }
 }
 
-/// The logger process's whole life: until every writer of the pipe is gone and `aside` has nothing left to check.
+/// The logger process's whole life: until every writer of the pipe is gone and `aside` knows of no new one.
 ///
 /// Asking it to end does nothing (a service manager asks every process at once): the others still have something to say.
 pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option<&mut dyn Aside>) -> ! {
@@ -119,28 +122,27 @@ impl Logger {
         Self { writer: Writer::new(to.node.clone(), to.style), outlets, buffer: vec![0; CHUNK], filled: 0 }
     }
 
-    /// Takes records from `pipe` until its writers are gone and `aside` has no deadline any more.
+    /// Takes records from `pipe` until its writers are gone and `aside` knows of no new one.
     fn drain(&mut self, pipe: OwnedFd, aside: &mut Option<&mut dyn Aside>) -> io::Result<()> {
         let flags = OFlag::from_bits_truncate(fcntl(&pipe, FcntlArg::F_GETFL)?);
         fcntl(&pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        let mut pipe = Some(std::fs::File::from(pipe));
+        let mut pipe = std::fs::File::from(pipe);
         loop {
             let deadline = aside.as_ref().and_then(|aside| aside.next_check());
-            if pipe.is_none() && deadline.is_none() {
-                return Ok(());
+            wait(&pipe, deadline)?;
+            match pipe.read(&mut self.buffer[self.filled..]) {
+                Ok(0) if aside.as_mut().is_some_and(|aside| aside.writers_gone()) => {}
+                Ok(0) => return Ok(()),
+                Ok(count) => self.take(count),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
             }
-            wait(pipe.as_ref(), deadline)?;
-            if let Some(file) = &mut pipe {
-                match file.read(&mut self.buffer[self.filled..]) {
-                    Ok(0) => pipe = None,
-                    Ok(count) => self.take(count),
-                    Err(error) if is_passing(&error) => {}
-                    Err(error) => return Err(error),
-                }
-                self.flush(Instant::now());
-            }
-            if let Some(aside) = aside.as_mut().filter(|aside| aside.next_check().is_some()) {
-                aside.check(Instant::now());
+            self.flush(Instant::now());
+            let now = Instant::now();
+            if let Some(aside) = aside
+                && deadline.is_some_and(|deadline| now >= deadline)
+            {
+                aside.check(now);
             }
         }
     }
@@ -211,15 +213,13 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// Waits for something to read, or the deadline.
-fn wait(pipe: Option<&std::fs::File>, deadline: Option<Instant>) -> io::Result<()> {
+fn wait(pipe: &std::fs::File, deadline: Option<Instant>) -> io::Result<()> {
     let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
         // Rounded up: waking early would spin.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     });
-    let mut descriptors: Vec<PollFd<'_>> =
-        pipe.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
-    match poll(&mut descriptors, timeout) {
+    match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -423,25 +423,74 @@ mod tests {
         assert_eq!(Logger::new(&Destinations { is_on_stderr: true, ..nowhere() }).outlets.len(), 1);
     }
 
-    /// Due a few times at once, then never again.
-    struct Countdown(u32);
+    /// Due a few times at once, then never again; may bring a new writer once.
+    struct Countdown {
+        left: u32,
+        writer: Option<OwnedFd>,
+        ends: u32,
+    }
 
     impl Aside for Countdown {
         fn next_check(&self) -> Option<Instant> {
-            (self.0 > 0).then(Instant::now)
+            (self.left > 0).then(Instant::now)
         }
 
         fn check(&mut self, _: Instant) {
-            self.0 -= 1;
+            self.left -= 1;
+            if self.left == 0 {
+                self.writer = None;
+            }
+        }
+
+        fn writers_gone(&mut self) -> bool {
+            self.ends += 1;
+            false
         }
     }
 
     #[test]
-    fn the_end_of_the_pipe_waits_for_what_is_looked_after_aside() {
+    fn what_is_looked_after_aside_is_checked_when_due_and_told_of_the_end() {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        let mut countdown = Countdown { left: 5, writer: Some(write), ends: 0 };
+        Logger::new(&nowhere()).drain(read, &mut Some(&mut countdown)).unwrap();
+        assert_eq!((countdown.left, countdown.ends), (0, 1));
+    }
+
+    /// Has a second writer at hand.
+    struct Second {
+        reader: OwnedFd,
+        is_used: bool,
+    }
+
+    impl Aside for Second {
+        fn next_check(&self) -> Option<Instant> {
+            None
+        }
+
+        fn check(&mut self, _: Instant) {}
+
+        fn writers_gone(&mut self) -> bool {
+            if std::mem::replace(&mut self.is_used, true) {
+                return false;
+            }
+            use std::os::fd::AsRawFd as _;
+            let path = format!("/proc/self/fd/{}", self.reader.as_raw_fd());
+            let writer = std::fs::File::options().write(true).open(path).unwrap();
+            let log = PipeLog::new();
+            log.attach(writer.into(), "second");
+            log.put(Level::Info, format_args!("one more line"));
+            true
+        }
+    }
+
+    #[test]
+    fn a_new_writer_is_read_after_the_end_of_the_others() {
+        let place = Place::new("second");
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
         drop(write);
-        let mut countdown = Countdown(5);
-        Logger::new(&nowhere()).drain(read, &mut Some(&mut countdown)).unwrap();
-        assert_eq!(countdown.0, 0);
+        let mut second = Second { reader: read.try_clone().unwrap(), is_used: false };
+        let to = Destinations { logfile: Some(place.file("log")), ..nowhere() };
+        Logger::new(&to).drain(read, &mut Some(&mut second)).unwrap();
+        assert!(place.text("log").ends_with("one more line\n"), "{}", place.text("log"));
     }
 }

@@ -234,6 +234,11 @@ impl Runner {
         self.lanes.iter().filter_map(Lane::script)
     }
 
+    /// Groups for which a job runs or waits.
+    pub fn busy(&self) -> GroupSet {
+        self.lanes.iter().flat_map(Lane::jobs).map(|job| job.number).collect()
+    }
+
     /// Kills every script that runs, with its process group.
     pub fn kill_scripts(&self) {
         for lane in &self.lanes {

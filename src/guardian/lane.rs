@@ -84,6 +84,11 @@ impl Lane {
     }
 
     /// All jobs, the one under way first.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    /// The same, to change them.
     pub fn jobs_mut(&mut self) -> impl Iterator<Item = &mut Job> {
         self.jobs.iter_mut()
     }

@@ -20,13 +20,15 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::posix_fallocate;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
@@ -37,7 +39,7 @@ use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
-use crate::sys::process::process_start;
+use crate::sys::process::{process_start, signal_process};
 
 /// File name in the run directory.
 pub const FILE_NAME: &str = "lease";
@@ -92,12 +94,27 @@ impl ProcessKey {
         Ok(Self { pid, start: process_start(pid)? })
     }
 
-    /// A descriptor for just this process, or `None` when it is gone.
+    /// A descriptor for just this process, or `None` when it is gone. One that has ended is gone, even while its
+    /// parent has not collected it.
     pub fn open(self) -> Option<OwnedFd> {
         // Opened before it is looked at: from here on the number cannot be given to somebody else unnoticed.
         let process = pidfd::open(self.pid).ok()?;
-        (process_start(self.pid).ok()? == self.start).then_some(process)
+        let is_same = process_start(self.pid).ok()? == self.start;
+        (is_same && !has_ended(&process, Duration::ZERO)).then_some(process)
     }
+
+    /// Ends it, if it lives, and waits until it has ended, for at most `limit`. Returns whether it is gone.
+    pub fn kill(self, limit: Duration) -> bool {
+        let Some(process) = self.open() else { return true };
+        // ESRCH: it has ended in the meantime.
+        let _ = signal_process(process.as_fd(), Signal::SIGKILL);
+        has_ended(&process, limit)
+    }
+}
+
+fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    matches!(poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout), Ok(1))
 }
 
 /// The mapped page. Children made by fork share it.
@@ -355,6 +372,13 @@ impl Lease {
         Some(carried)
     }
 
+    /// Groups in use by the table in force that `config` does not have in the same words: nobody can stop them any
+    /// more.
+    pub fn unmatched(&self, config: &Config) -> GroupSet {
+        let is_known = |digest| config.groups.iter().any(|group| group_digest(group) == digest);
+        self.in_use().iter().filter(|&group| !is_known(self.load(self.group_at(group)))).collect()
+    }
+
     fn find(&self, digest: u64) -> Option<GroupId> {
         GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.group_at(group)) == digest)
     }
@@ -487,6 +511,7 @@ mod tests {
             lease.set_group(group, GroupState::Running);
         }
         let changed = sample::config(&scratch.0, &[("beta", "b"), ("alpha", "a::2 x"), ("beta", "c")]);
+        assert_eq!(lease.unmatched(&changed), GroupSet::only(A) | GroupSet::only(GroupId(2)));
         let carried = lease.carried(&changed).unwrap();
         assert_eq!(carried.claims, GroupSet::only(A), "only b is the same: a has another argument, c another node");
         assert_eq!(carried.states[..3], [GroupState::Running, GroupState::Unknown, GroupState::Unknown]);
@@ -526,6 +551,22 @@ mod tests {
         assert!(other.open().is_none(), "same number, another process");
         lease.set_engine(None);
         assert_eq!(lease.engine(), None);
+    }
+
+    #[test]
+    fn lease_process_that_is_killed_is_gone_before_it_is_collected() {
+        let child = crate::sys::process::fork_child(|| {
+            loop {
+                nix::unistd::pause();
+            }
+        })
+        .unwrap();
+        let key = ProcessKey::of(child.pid).unwrap();
+        assert!(key.open().is_some());
+        assert!(key.kill(Duration::from_secs(60)));
+        assert!(key.open().is_none());
+        assert!(key.kill(Duration::ZERO), "nothing to do");
+        child.try_wait().unwrap().unwrap();
     }
 
     #[test]

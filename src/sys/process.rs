@@ -1,7 +1,7 @@
 //! Processes: fork without exec, descriptors, and how to tell one process from another.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::AssertUnwindSafe;
 
 use nix::libc;
@@ -98,6 +98,20 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> io::Result<()> {
     // SAFETY: the caller says that nobody owns these descriptors in this process any more.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over a descriptor that was left open for this program by whoever executed it. To be called once for a number.
+///
+/// # Errors
+/// EBADF when there is none of that number.
+pub fn inherited_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only asked whether it is open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the caller says that nothing in this program owns it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// When a process was started: clock ticks since the board's start (field 22 of `/proc/PID/stat`). Together with its

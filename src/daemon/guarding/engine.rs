@@ -1,0 +1,239 @@
+//! The engine's process: started, watched, killed, replaced.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+
+use super::{CHANNEL, ENGINE, Guarding, REFILL, RETRY_PAUSE, Stage, Then, in_use};
+use crate::config::Config;
+use crate::core::ids::GroupSet;
+use crate::core::limits::GROUPS_MAX;
+use crate::core::message::GroupState;
+use crate::core::settings::Carried;
+use crate::daemon::engine::{self, EngineContext};
+use crate::daemon::log_pipe;
+use crate::daemon::watch::nanos;
+use crate::guardian::channel::Channel;
+use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::sys::process::{Child, close_descriptors_but, fork_child};
+
+/// How long a killed engine is waited for before it counts as stuck in the kernel.
+const KILL_LIMIT: Duration = Duration::from_millis(100);
+
+/// The engine as the guardian knows it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    child: Child,
+    pub(super) channel: Channel,
+    /// A stamp after this is its own.
+    born: u64,
+    /// Until it has beaten: when it must have.
+    pub(super) first_beat_by: Option<u64>,
+    /// A report did not fit: its channel is watched for room.
+    pub(super) is_waiting_to_write: bool,
+}
+
+impl Guarding {
+    /// Forks an engine that goes on with `carried`.
+    ///
+    /// # Errors
+    /// Without a generation, a descriptor or a process.
+    pub(super) fn spawn_engine(&mut self, carried: Option<Carried>, first_beat_by: u64) -> io::Result<()> {
+        let identity = self.identity.take_next()?;
+        log::info!("Heartbeat generation: {}", identity.generation.0);
+        self.lease.set_table(&self.config, carried.as_ref());
+        self.lease.set_generation(identity.generation);
+        self.lease.set_deadtime(self.config.deadtime);
+        let (channel, theirs) = Channel::pair()?;
+        let context = EngineContext {
+            guardian: OwnedFd::from(theirs),
+            lease: Lease::open_or_create(self.directory.path())?,
+            carried,
+            identity,
+            table_digest: self.digest,
+        };
+        let born = lease::now();
+        let (config, logs) = (&self.config, self.logs.writer());
+        let child = fork_child(|| engine_process(config, context, logs))?;
+        self.lease.set_engine(ProcessKey::of(child.pid).ok());
+        self.reactor.add(&channel, CHANNEL)?;
+        self.reactor.add(&child.pidfd, ENGINE)?;
+        self.engine =
+            Some(Engine { child, channel, born, first_beat_by: Some(first_beat_by), is_waiting_to_write: false });
+        self.stage = Stage::Guarding;
+        self.begin_refill();
+        Ok(())
+    }
+
+    /// Sets generations aside in a process of its own: this one waits for no disk.
+    fn begin_refill(&mut self) {
+        let (None, Some(target)) = (&self.refill, self.identity.refill_target()) else { return };
+        let identity = &self.identity;
+        let started = fork_child(|| {
+            // Whatever it kept open would outlive its owner here.
+            let _ = close_descriptors_but(&mut []);
+            i32::from(identity.write_reserve(target).is_err())
+        });
+        match started {
+            Ok(child) if self.reactor.add(&child.pidfd, REFILL).is_ok() => self.refill = Some((child, target)),
+            Ok(_) => {}
+            Err(error) => log::warn!("no generation can be set aside: {error}"),
+        }
+    }
+
+    pub(super) fn refill_ended(&mut self) {
+        let Some((child, target)) = &self.refill else { return };
+        let (status, target) = (child.try_wait(), *target);
+        match status {
+            Ok(None) => return,
+            Ok(Some(WaitStatus::Exited(_, 0))) => self.identity.note_refill(target),
+            _ => log::warn!("no generation could be set aside"),
+        }
+        let _ = self.reactor.remove(&child.pidfd);
+        self.refill = None;
+    }
+
+    /// Looks at the stamps.
+    pub(super) fn watch_engine(&mut self, now: u64) {
+        let Some(engine) = &mut self.engine else { return };
+        let stamp = self.lease.engine_stamp();
+        if let Some(by) = engine.first_beat_by {
+            if stamp > engine.born {
+                engine.first_beat_by = None;
+            } else if now >= by {
+                log::error!("the new engine did not beat in time");
+                self.kill_engine();
+                self.engine_lost(now);
+            }
+        } else if self.watch.is_stale(now, stamp) {
+            let age = Duration::from_nanos(now.saturating_sub(stamp)).as_millis();
+            log::error!(target: "CRIT", "The engine has not stamped for {age} ms: killing it.");
+            self.kill_engine();
+            self.engine_lost(now);
+        }
+    }
+
+    /// Its descriptor says that it has ended.
+    pub(super) fn engine_ended(&mut self, now: u64) {
+        if let Some(doomed) = &self.doomed
+            && matches!(doomed.try_wait(), Ok(Some(_)))
+        {
+            let _ = self.reactor.remove(&doomed.pidfd);
+            self.doomed = None;
+        }
+        let Some(engine) = &self.engine else { return };
+        let status = match engine.child.try_wait() {
+            Ok(Some(status)) => status,
+            Ok(None) | Err(_) => return,
+        };
+        if !matches!(self.stage, Stage::Leaving { .. }) {
+            let pid = engine.child.pid;
+            log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
+        }
+        self.forget_engine();
+        if !matches!(self.stage, Stage::Leaving { .. }) {
+            self.engine_lost(now);
+        }
+    }
+
+    fn forget_engine(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            let _ = self.reactor.remove(&engine.channel);
+            let _ = self.reactor.remove(&engine.child.pidfd);
+        }
+        self.lease.set_engine(None);
+        self.unsent = None;
+    }
+
+    /// SIGKILL, so that a thawed engine never beats again, and waits for its end. One that is stuck in the kernel will
+    /// not come back from there either; it only keeps its descriptors.
+    pub(super) fn kill_engine(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let _ = engine.child.signal(Signal::SIGKILL);
+        let timeout = PollTimeout::try_from(KILL_LIMIT).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut [PollFd::new(engine.child.pidfd.as_fd(), PollFlags::POLLIN)], timeout);
+        if matches!(engine.child.try_wait(), Ok(Some(_))) {
+            self.forget_engine();
+            return;
+        }
+        log::error!(target: "CRIT", "Engine process {} is stuck in the kernel.", engine.child.pid);
+        if let Some(engine) = self.engine.take() {
+            let _ = self.reactor.remove(&engine.channel);
+            self.doomed = Some(engine.child);
+        }
+        self.unsent = None;
+    }
+
+    /// There is no engine any more. Its scripts run on; its role is kept when a new one can beat in time.
+    pub(super) fn engine_lost(&mut self, now: u64) {
+        let carried = self.carried();
+        self.runner.forget_engine();
+        let is_holding = !in_use(&carried, self.config.groups.len()).is_empty();
+        let role_kept_until = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
+        if self.is_stop_wanted {
+            self.release(now, Then::Exit(1));
+        } else if self.doomed.is_none() && (!is_holding || now < role_kept_until) && self.respawns.allow(now) {
+            let first_beat_by = if is_holding { role_kept_until } else { now + self.start_limit() };
+            log::warn!("Starting a new engine.");
+            if let Err(error) = self.spawn_engine(Some(carried), first_beat_by) {
+                log::error!(target: "CRIT", "No engine can be started: {error}");
+                self.release(now, Then::Respawn);
+            }
+        } else {
+            self.release(now, Then::Respawn);
+        }
+    }
+
+    /// What the engine held, with certainty: this process has run all scripts. Where one is under way nobody knows.
+    pub(super) fn carried(&self) -> Carried {
+        let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
+            claims: GroupSet::EMPTY,
+            states: [GroupState::Unknown; GROUPS_MAX],
+            is_certain: false,
+            is_held: false,
+        });
+        for group in self.runner.busy().iter() {
+            carried.states[usize::from(group.0)] = GroupState::Unknown;
+        }
+        carried.is_certain = true;
+        carried
+    }
+
+    /// Nothing is held; an engine that holds nothing may try, unless engines keep failing.
+    pub(super) fn try_again(&mut self, now: u64) {
+        let is_pause_over = matches!(self.stage, Stage::Pausing { .. });
+        if self.doomed.is_none() && (self.respawns.allow(now) || is_pause_over) {
+            let carried = self.carried();
+            match self.spawn_engine(Some(carried), now + self.start_limit()) {
+                Ok(()) => return,
+                Err(error) => log::error!(target: "CRIT", "No engine can be started: {error}"),
+            }
+        }
+        log::error!(target: "EMERG", "Engines keep failing: this node gives no service. Next try in {} s.", RETRY_PAUSE.as_secs());
+        self.stage = Stage::Pausing { until: now.saturating_add(nanos(RETRY_PAUSE)) };
+    }
+}
+
+/// The child's whole life.
+fn engine_process(config: &Config, context: EngineContext, logs: &OwnedFd) -> i32 {
+    let Ok(logs) = logs.try_clone() else { return 1 };
+    let mut keep = [context.guardian.as_raw_fd(), logs.as_raw_fd()];
+    log_pipe::install(logs, "engine", &config.log);
+    if let Err(error) = close_descriptors_but(&mut keep) {
+        log::error!("descriptors cannot be closed: {error}");
+        return 1;
+    }
+    engine::run(config, context)
+}
+
+fn how(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("exited with code {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("was killed by {signal}"),
+        other => format!("ended ({other:?})"),
+    }
+}

@@ -1,0 +1,418 @@
+//! The guardian's loop: runs what the engine asks for, watches that the engine lives, and when it does not, replaces it
+//! or sees to it that its groups are stopped before the peer may start them (design.md section 3).
+//!
+//! ```text
+//!            engine dies or hangs          replaced, beats within deadtime/2
+//!   Guarding ────────────────────▶ (kill) ───────────────────────────────────▶ Guarding
+//!      │                              │ too late, or too often
+//!      │ Exit                         ▼                 all stopped
+//!      ▼                          Releasing ──────────────────────────────────▶ Guarding or Pausing
+//!   Leaving                           │ not stopped in time, or a stop failed
+//!                                     ▼
+//!                                 Resetting
+//! ```
+
+mod engine;
+mod log_process;
+mod reload;
+mod requests;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::identity::IdentityStore;
+use super::reactor::{Reactor, Token};
+use super::reset::{Reason, ResetPath};
+use super::run::RunOptions;
+use super::run_directory::RunDirectory;
+use super::service::ServiceManager;
+use super::watch::{Limits, Respawns, Watch, nanos};
+use crate::config::{Config, OnStopFailure};
+use crate::core::ids::{GroupId, GroupSet};
+use crate::core::message::GroupState;
+use crate::core::settings::Carried;
+use crate::core::time;
+use crate::guardian::jobs::Runner;
+use crate::guardian::lease::{self, Lease};
+use crate::guardian::protocol::ToEngine;
+use crate::links;
+use crate::sys::process::Child;
+use engine::Engine;
+pub use log_process::LogProcess;
+use reload::{BinaryCheck, Reload};
+
+const CHANNEL: Token = Token(0);
+const ENGINE: Token = Token(1);
+const LOGGER: Token = Token(2);
+const SCRIPTS: Token = Token(3);
+const SIGNALS: Token = Token(4);
+const REFILL: Token = Token(5);
+const CHECK: Token = Token(6);
+
+/// Between two tries of an engine that keeps failing.
+const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_secs(20);
+/// Between two tries of a reset that did not happen.
+const RESET_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+/// What an engine that has said `Exit` may take to end.
+const LEAVE_LIMIT: std::time::Duration = std::time::Duration::from_millis(200);
+/// What a new engine that holds nothing may take to its first beat, at least.
+const START_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What follows when all groups are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// A new engine, which holds nothing.
+    Respawn,
+    /// The end, with this exit code.
+    Exit(u8),
+}
+
+/// What the guardian is at.
+#[derive(Debug)]
+enum Stage {
+    /// An engine decides.
+    Guarding,
+    /// An engine decides; groups that the new files do not have are being stopped.
+    Reloading(Box<Reload>),
+    /// An engine decides; the new program is asked whether it can work with the files.
+    Checking(BinaryCheck),
+    /// No engine. What is not stopped by `stop_by` resets the board.
+    Releasing { stop_by: u64, then: Then },
+    /// No engine, nothing held.
+    Pausing { until: u64 },
+    /// No engine; the reset was asked for.
+    Resetting { reason: Reason, again_at: u64 },
+    /// The engine has said `Exit`.
+    Leaving { until: u64 },
+    /// Over.
+    Over(u8),
+}
+
+/// What [`Guarding::begin`] starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// How this process was called.
+    pub options: RunOptions,
+    /// The files.
+    pub config: Config,
+    /// Locked.
+    pub directory: RunDirectory,
+    /// Mapped.
+    pub lease: Lease,
+    /// Open.
+    pub identity: IdentityStore,
+    /// Ready.
+    pub reset: ResetPath,
+    /// The log pipe, already installed in this process.
+    pub logs: LogProcess,
+    /// What an earlier engine of this boot left.
+    pub carried: Option<Carried>,
+}
+
+/// The guardian.
+#[derive(Debug)]
+pub struct Guarding {
+    options: RunOptions,
+    config: Config,
+    digest: u64,
+    directory: RunDirectory,
+    lease: Lease,
+    identity: IdentityStore,
+    runner: Runner,
+    reset: Option<ResetPath>,
+    service: ServiceManager,
+    service_due: Option<u64>,
+    logs: LogProcess,
+    reactor: Reactor,
+    signals: SignalFd,
+    engine: Option<Engine>,
+    /// Killed, but stuck in the kernel: no other one before it is gone.
+    doomed: Option<Child>,
+    stage: Stage,
+    watch: Watch,
+    respawns: Respawns,
+    refill: Option<(Child, u32)>,
+    /// Nobody can have heard an engine of ours after this and [`Lease::engine_stamp`].
+    silent_since: u64,
+    is_stop_wanted: bool,
+    unsent: Option<ToEngine>,
+    /// Which scripts the lease says run.
+    noted: Vec<(GroupId, Pid)>,
+}
+
+/// Signals that reach the guardian through a descriptor.
+fn wanted_signals() -> SigSet {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set
+}
+
+/// Blocks the signals that the guardian reads from a descriptor, before the first child is forked.
+///
+/// # Errors
+/// What sigprocmask(2) says.
+pub fn block_signals() -> io::Result<()> {
+    Ok(wanted_signals().thread_block()?)
+}
+
+impl Guarding {
+    /// Starts the logger and the first engine.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be had or a child cannot be forked.
+    pub fn begin(start: Start) -> io::Result<Self> {
+        let now = lease::now();
+        let Start { options, config, directory, lease, identity, reset, mut logs, carried } = start;
+        let reactor = Reactor::new()?;
+        let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        reactor.add(signals.as_fd(), SIGNALS)?;
+        let mut runner = Runner::new(&config)?;
+        reactor.add(runner.as_fd(), SCRIPTS)?;
+        let limits = Limits::new(config.keepalive, config.deadtime);
+        let is_certain = carried.is_some_and(|carried| carried.is_certain);
+        if let Some(carried) = &carried {
+            runner.assume_started(in_use(carried, config.groups.len()));
+        }
+        logs.start(&config, &reactor, LOGGER)?;
+        lease.set_logger(logs.key());
+        let service = ServiceManager::from_environment();
+        let service_due = service.watchdog_interval().map(|_| now);
+        let mut guarding = Self {
+            digest: lease::table_digest(&config),
+            options,
+            config,
+            directory,
+            identity,
+            runner,
+            reset: Some(reset),
+            service,
+            service_due,
+            logs,
+            reactor,
+            signals,
+            engine: None,
+            doomed: None,
+            stage: Stage::Guarding,
+            watch: Watch::new(limits, now),
+            respawns: Respawns::default(),
+            refill: None,
+            silent_since: if is_certain { 0 } else { now },
+            is_stop_wanted: false,
+            unsent: None,
+            noted: Vec::new(),
+            lease,
+        };
+        guarding.lease.stamp_guardian(now);
+        let first_beat_by = if is_certain { limits.role_kept_until(guarding.lease.engine_stamp()) } else { 0 };
+        guarding.spawn_engine(carried, first_beat_by.max(now + guarding.start_limit() * u64::from(!is_certain)))?;
+        Ok(guarding)
+    }
+
+    fn start_limit(&self) -> u64 {
+        nanos(START_LIMIT.max(self.config.deadtime))
+    }
+
+    /// Until the end; returns the exit code.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait: nothing can be guarded then.
+    pub fn run(&mut self) -> io::Result<u8> {
+        loop {
+            self.sleep()?;
+            let now = lease::now();
+            self.lease.stamp_guardian(now);
+            self.turn(now);
+            if let Stage::Over(code) = self.stage {
+                self.finish();
+                return Ok(code);
+            }
+        }
+    }
+
+    fn sleep(&mut self) -> io::Result<()> {
+        let now = lease::now();
+        let at = self.deadline(now);
+        self.watch.plan(at);
+        // Rounded up: the reactor counts microseconds, and waking early would spin.
+        self.reactor.wait(Some(time::Instant::from_micros(at / 1000 + 1)))
+    }
+
+    fn deadline(&self, now: u64) -> u64 {
+        let tick = now.saturating_add(self.watch.limits().tick());
+        let scripts = self.runner.next_deadline().map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            now.saturating_add(nanos(left))
+        });
+        let stage = match &self.stage {
+            Stage::Releasing { stop_by, .. } => Some(*stop_by),
+            Stage::Pausing { until } | Stage::Leaving { until } => Some(*until),
+            Stage::Resetting { again_at, .. } => Some(*again_at),
+            Stage::Checking(check) => Some(check.until),
+            Stage::Guarding | Stage::Reloading(_) | Stage::Over(_) => None,
+        };
+        let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
+        [scripts, stage, first_beat, self.service_due, self.logs.due()].into_iter().flatten().fold(tick, u64::min)
+    }
+
+    fn turn(&mut self, now: u64) {
+        let mut is_engine_ended = false;
+        for ready in self.reactor.ready() {
+            match ready.token {
+                CHANNEL => self.serve_engine(now),
+                ENGINE => is_engine_ended = true,
+                LOGGER => self.logger_ended(now),
+                SIGNALS => self.take_signals(now),
+                REFILL => self.refill_ended(),
+                CHECK => self.check_ended(now),
+                _ => {}
+            }
+        }
+        // Always: a deadline of the runner may have come without its descriptor.
+        self.runner.turn(Instant::now());
+        if is_engine_ended {
+            // What it had said before it ended comes first: it may have been `Exit`.
+            self.serve_engine(now);
+            self.engine_ended(now);
+        }
+        self.note_scripts();
+        self.relay_reports(now);
+        self.judge(now);
+        self.revive_logger(now);
+        self.feed_service_manager(now);
+    }
+
+    /// What the stage wants now.
+    fn judge(&mut self, now: u64) {
+        if self.config.on_stop_failure == OnStopFailure::Reboot
+            && !self.runner.stop_failures().is_empty()
+            && !matches!(self.stage, Stage::Resetting { .. } | Stage::Over(_))
+        {
+            log::error!(target: "CRIT", "Killing heartbeat ungracefully!");
+            self.reset_board(now, Reason::StopFailed);
+        }
+        match &self.stage {
+            Stage::Guarding | Stage::Reloading(_) => self.watch_engine(now),
+            Stage::Checking(check) if now >= check.until => self.check_ended(now),
+            Stage::Checking(_) => self.watch_engine(now),
+            Stage::Releasing { stop_by, then } => self.watch_release(now, *stop_by, *then),
+            Stage::Pausing { until } if now >= *until => self.try_again(now),
+            Stage::Resetting { reason, again_at } if now >= *again_at => self.reset_board(now, *reason),
+            Stage::Leaving { until } => {
+                let is_over_time = now >= *until;
+                if is_over_time {
+                    self.kill_engine();
+                }
+                if self.engine.is_none() || is_over_time {
+                    self.stage = Stage::Over(0);
+                }
+            }
+            Stage::Pausing { .. } | Stage::Resetting { .. } | Stage::Over(_) => {}
+        }
+    }
+
+    /// Stops everything that may be in use here, without an engine.
+    fn release(&mut self, now: u64, then: Then) {
+        let groups = self.lease.in_use();
+        let last = self.lease.engine_stamp().max(self.silent_since);
+        let stop_by = self.watch.limits().stop_by(last);
+        if !groups.is_empty() {
+            log::error!(target: "CRIT", "No engine: giving up all HA resources.");
+            for group in groups.iter() {
+                self.lease.set_group(group, GroupState::Stopping);
+            }
+        }
+        self.runner.stop_all(Instant::now(), groups);
+        self.stage = Stage::Releasing { stop_by, then };
+        self.watch_release(now, stop_by, then);
+    }
+
+    fn watch_release(&mut self, now: u64, stop_by: u64, then: Then) {
+        let left = self.runner.unstopped();
+        let stopped = self.lease.in_use() - left;
+        for group in stopped.iter() {
+            self.lease.set_group(group, GroupState::Stopped);
+        }
+        self.lease.set_claims(self.lease.claims() & left);
+        if left.is_empty() {
+            if !stopped.is_empty() {
+                log::info!("All HA resources relinquished.");
+            }
+            match then {
+                Then::Respawn => self.try_again(now),
+                Then::Exit(code) => self.stage = Stage::Over(code),
+            }
+        } else if now >= stop_by {
+            log::error!(target: "EMERG", "{} resource groups could not be stopped in time", left.len());
+            self.reset_board(now, Reason::NotStopped);
+        }
+    }
+
+    /// The board's last act: the engine falls silent first, so that the peer counts from its last beat.
+    fn reset_board(&mut self, now: u64, reason: Reason) {
+        self.kill_engine();
+        log::error!(target: "EMERG", "Resetting this board ({}).", reason.word());
+        self.stage = Stage::Resetting { reason, again_at: now.saturating_add(nanos(RESET_PAUSE)) };
+        let Some(reset) = &mut self.reset else { return };
+        let result = reset.rearm().and_then(|()| reset.reset(reason));
+        if let Err(error) = result {
+            log::error!(target: "CRIT", "Unable to force reboot. ({error})");
+        }
+    }
+
+    fn take_signals(&mut self, now: u64) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                Some(Signal::SIGHUP) => self.begin_reload(now, None),
+                _ => self.stop_wanted(now),
+            }
+        }
+    }
+
+    /// SIGTERM: the engine ends everything in good order; without one the guardian does.
+    fn stop_wanted(&mut self, now: u64) {
+        self.service.stopping();
+        self.is_stop_wanted = true;
+        if self.engine.is_some() {
+            self.send(ToEngine::StopRequested);
+        } else if !matches!(self.stage, Stage::Leaving { .. } | Stage::Over(_)) {
+            self.release(now, Then::Exit(0));
+        }
+    }
+
+    fn feed_service_manager(&mut self, now: u64) {
+        if let (Some(due), Some(interval)) = (self.service_due, self.service.watchdog_interval())
+            && now >= due
+        {
+            self.service.alive();
+            self.service_due = Some(now.saturating_add(nanos(interval)));
+        }
+    }
+
+    /// Orderly end: the log is written out, and nothing of ours is left in the run directory.
+    fn finish(&mut self) {
+        self.kill_engine();
+        links::release_locks(&self.config.media);
+        if let Some(reset) = self.reset.take() {
+            reset.disarm();
+        }
+        if self.lease.in_use().is_empty() {
+            self.directory.clear();
+        }
+        self.logs.end(&self.config);
+    }
+}
+
+/// Groups of which `carried` says that part of them may be in use.
+fn in_use(carried: &Carried, count: usize) -> GroupSet {
+    GroupSet::first(count)
+        .iter()
+        .filter(|&group| carried.claims.contains(group) || carried.states[usize::from(group.0)].is_in_use())
+        .collect()
+}

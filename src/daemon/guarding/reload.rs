@@ -1,0 +1,296 @@
+//! New files, or a new program, without a move: the engine is replaced and goes on with what it held.
+//!
+//! All or nothing: with an error in the new files, or while scripts run, nothing changes. Groups that the new files do
+//! not have in the same words are stopped by the old ones first; those that only changed are started again by the new
+//! engine.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use super::{CHECK, Guarding, LOGGER, Stage};
+use crate::cli::exit;
+use crate::config::{self, Config, Group, Severity};
+use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
+use crate::core::limits::GROUPS_MAX;
+use crate::core::message::GroupState;
+use crate::core::settings::Carried;
+use crate::core::{JobOutcome, Order};
+use crate::daemon::reset::ResetPath;
+use crate::daemon::run::INHERIT_LOCK;
+use crate::daemon::watch::{Limits, Watch, nanos};
+use crate::guardian::lease::{self, group_digest};
+use crate::guardian::protocol::ToEngine;
+use crate::sys::pidfd;
+use crate::sys::process::Child;
+
+/// What the new program may take to read the files.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
+
+/// A reload that waits for groups to stop.
+#[derive(Debug)]
+pub(super) struct Reload {
+    config: Config,
+    request: Option<RequestId>,
+    /// By the old table's numbers.
+    stopping: GroupSet,
+}
+
+/// The new program reads the files.
+#[derive(Debug)]
+pub(super) struct BinaryCheck {
+    child: Child,
+    request: RequestId,
+    pub(super) until: u64,
+}
+
+/// Jobs of the guardian's own have the highest numbers; the engine counts from the lowest.
+fn own_job(group: GroupId) -> JobId {
+    JobId(u32::MAX - u32::from(group.0))
+}
+
+impl Guarding {
+    /// SIGHUP, or an operator's request.
+    pub(super) fn begin_reload(&mut self, now: u64, request: Option<RequestId>) {
+        if !self.can_reload() {
+            return self.refuse(request, exit::TRY_AGAIN);
+        }
+        self.service.reloading();
+        let loaded = config::load(&self.config.paths, &self.options.load_options());
+        for finding in &loaded.findings {
+            match finding.severity {
+                Severity::Error => log::error!("{finding}"),
+                Severity::Warning => log::warn!("{finding}"),
+                Severity::Note => log::info!("{finding}"),
+            }
+        }
+        let Some(config) = loaded.config else { return self.refuse(request, exit::CONFIGURATION) };
+        let stopping = self.vanishing(&config);
+        for group in stopping.iter() {
+            let text = &self.config.groups[usize::from(group.0)].text;
+            log::warn!("Reload: the group `{text}` is changed or gone: it is stopped");
+            self.lease.set_group(group, GroupState::Stopping);
+            self.runner.request(Instant::now(), own_job(group), group, Order::Stop);
+        }
+        let reload = Reload { config, request, stopping };
+        if stopping.is_empty() {
+            self.finish_reload(now, reload);
+        } else {
+            self.stage = Stage::Reloading(Box::new(reload));
+        }
+    }
+
+    fn can_reload(&self) -> bool {
+        matches!(self.stage, Stage::Guarding) && self.runner.is_idle() && !self.is_stop_wanted
+    }
+
+    fn refuse(&mut self, request: Option<RequestId>, code: u8) {
+        log::error!("Reload refused ({code}); everything stays as it was.");
+        self.service.ready();
+        if let Some(request) = request {
+            self.send(ToEngine::ReloadRefused { request, code });
+        }
+    }
+
+    /// Groups in use that the new files do not have in the same words.
+    fn vanishing(&self, new: &Config) -> GroupSet {
+        let is_kept = |old: &Group| new.groups.iter().any(|group| group_digest(group) == group_digest(old));
+        self.lease
+            .in_use()
+            .iter()
+            .filter(|group| self.config.groups.get(usize::from(group.0)).is_some_and(|old| !is_kept(old)))
+            .collect()
+    }
+
+    /// Whether a report is about a job of the guardian's own.
+    pub(super) fn take_own_report(&mut self, now: u64, report: ToEngine) -> bool {
+        let (job, outcome) = match report {
+            ToEngine::JobDone { job, outcome, .. } => (job, Some(outcome)),
+            ToEngine::JobStep { job, .. } => (job, None),
+            _ => return false,
+        };
+        let Some(group) = GroupSet::first(GROUPS_MAX).iter().find(|&group| own_job(group) == job) else { return false };
+        if let Some(outcome) = outcome {
+            self.stopped_for_reload(now, group, outcome);
+        }
+        true
+    }
+
+    fn stopped_for_reload(&mut self, now: u64, group: GroupId, outcome: JobOutcome) {
+        let Stage::Reloading(mut reload) = std::mem::replace(&mut self.stage, Stage::Guarding) else { return };
+        if outcome != JobOutcome::Done {
+            // The engine still believes that the group runs: it is replaced all the same, with the old files.
+            self.lease.set_group(group, GroupState::StopFailed);
+            self.refuse(reload.request, exit::FAILURE);
+            let carried = self.carried();
+            let config = self.config.clone();
+            return self.replace_engine(now, config, carried);
+        }
+        self.lease.set_group(group, GroupState::Stopped);
+        reload.stopping.remove(group);
+        if reload.stopping.is_empty() {
+            self.finish_reload(now, *reload);
+        } else {
+            self.stage = Stage::Reloading(reload);
+        }
+    }
+
+    fn finish_reload(&mut self, now: u64, reload: Reload) {
+        let carried = self.carried_into(&reload.config);
+        log::info!("Configuration reloaded.");
+        self.replace_engine(now, reload.config, carried);
+    }
+
+    /// What is held, by the numbers of `new`'s groups. A group that is the same in node and key but not in its words
+    /// stays claimed: it was stopped, and the new engine starts it again.
+    fn carried_into(&self, new: &Config) -> Carried {
+        let old = self.carried();
+        let mut carried = self.lease.carried(new).unwrap_or(old);
+        carried.is_certain = true;
+        let claimed = self.lease.claims();
+        for (index, group) in new.groups.iter().enumerate().take(GROUPS_MAX) {
+            let before = self.config.groups.iter().position(|old| old.node == group.node && old.key() == group.key());
+            let (Some(Ok(before)), Ok(id)) = (before.map(u8::try_from), u8::try_from(index)) else { continue };
+            if group_digest(&self.config.groups[usize::from(before)]) != group_digest(group) {
+                carried.states[index] = GroupState::Stopped;
+                if claimed.contains(GroupId(before)) {
+                    carried.claims.insert(GroupId(id));
+                }
+            }
+        }
+        carried
+    }
+
+    /// The old engine ends, one with `config` goes on within milliseconds: the peer sees a quick restart (spec/wire.md
+    /// 14.1).
+    fn replace_engine(&mut self, now: u64, config: Config, carried: Carried) {
+        let is_reset_same = config.reset_with == self.config.reset_with;
+        if !is_reset_same && let Err(error) = self.replace_reset(&config) {
+            log::error!("reset_with: {error}; the old way stays in force");
+        }
+        self.kill_engine();
+        self.runner.forget_engine();
+        self.runner.replace_table(&config);
+        self.watch = Watch::new(Limits::new(config.keepalive, config.deadtime), now);
+        self.digest = lease::table_digest(&config);
+        self.config = config;
+        self.replace_logger();
+        let first_beat_by = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
+        if let Err(error) = self.spawn_engine(Some(carried), first_beat_by) {
+            log::error!(target: "CRIT", "No engine can be started: {error}");
+            self.engine_lost(now);
+        }
+    }
+
+    fn replace_reset(&mut self, config: &Config) -> io::Result<()> {
+        let new = ResetPath::prepare(&config.reset_with)?;
+        if let Some(old) = self.reset.replace(new) {
+            old.disarm();
+        }
+        Ok(())
+    }
+
+    fn replace_logger(&mut self) {
+        if let Err(error) = self.logs.restart(&self.config, &self.reactor, LOGGER) {
+            log::error!("No logger can be started: {error}");
+        }
+        self.lease.set_logger(self.logs.key());
+    }
+
+    /// `reload --binary`: the new program first shows that it starts and takes the files.
+    pub(super) fn begin_binary_reload(&mut self, now: u64, request: RequestId) {
+        if !self.can_reload() {
+            return self.refuse(Some(request), exit::TRY_AGAIN);
+        }
+        self.service.reloading();
+        match self.start_check() {
+            Ok(child) => {
+                let until = now.saturating_add(nanos(CHECK_LIMIT));
+                self.stage = Stage::Checking(BinaryCheck { child, request, until });
+            }
+            Err(error) => {
+                log::error!("{} cannot be started: {error}", self.options.program.display());
+                self.refuse(Some(request), exit::FAILURE);
+            }
+        }
+    }
+
+    fn start_check(&self) -> io::Result<Child> {
+        let mut command = Command::new(&self.options.program);
+        command.arg("check").args(self.options.check_arguments());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let pid = Pid::from_raw(i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?);
+        let child = Child { pid, pidfd: pidfd::open(pid)? };
+        self.reactor.add(&child.pidfd, CHECK)?;
+        Ok(child)
+    }
+
+    /// The check has ended, or has taken too long.
+    pub(super) fn check_ended(&mut self, now: u64) {
+        let Stage::Checking(check) = &self.stage else { return };
+        let is_over_time = now >= check.until;
+        if is_over_time {
+            let _ = check.child.signal(Signal::SIGKILL);
+        }
+        let status = match check.child.try_wait() {
+            Ok(None) if !is_over_time => return,
+            status => status,
+        };
+        let _ = self.reactor.remove(&check.child.pidfd);
+        let request = check.request;
+        self.stage = Stage::Guarding;
+        match status {
+            Ok(Some(WaitStatus::Exited(_, 0))) if self.can_reload() => self.execute_program(now),
+            Ok(Some(WaitStatus::Exited(_, 0))) => self.refuse(Some(request), exit::TRY_AGAIN),
+            Ok(Some(WaitStatus::Exited(_, code))) if code == i32::from(exit::CONFIGURATION) => {
+                self.refuse(Some(request), exit::CONFIGURATION);
+            }
+            status => {
+                log::error!("{} check: {status:?}", self.options.program.display());
+                self.refuse(Some(request), exit::FAILURE);
+            }
+        }
+    }
+
+    /// Becomes the new program: same process, same lock, same service manager. What was held it reads from the lease,
+    /// as after a guardian's death. Returns only when it could not be executed.
+    fn execute_program(&mut self, now: u64) {
+        log::info!("Executing {}.", self.options.program.display());
+        self.kill_engine();
+        if let Some(reset) = self.reset.take() {
+            reset.disarm();
+        }
+        self.logs.end(&self.config);
+        let error = self.execute();
+        // Still here: the old program goes on, with a new pipe to a new logger.
+        self.replace_logger();
+        log::error!("{} cannot be executed: {error}", self.options.program.display());
+        self.reset = ResetPath::prepare(&self.config.reset_with).ok();
+        self.engine_lost(now);
+    }
+
+    /// Returns why it did not happen.
+    fn execute(&self) -> io::Error {
+        let result = self.try_execute();
+        self.directory.keep();
+        match result {
+            Err(error) => error,
+        }
+    }
+
+    fn try_execute(&self) -> io::Result<Infallible> {
+        let lock = self.directory.bequeath()?;
+        let words = self.options.arguments.iter().cloned().chain([format!("{INHERIT_LOCK}={lock}")]);
+        let arguments = words.map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let program = CString::new(self.options.program.as_os_str().as_bytes())?;
+        // Not std's exec: that would unblock our signals, and a SIGTERM would end the new program before it listens.
+        Ok(nix::unistd::execv(&program, &arguments)?)
+    }
+}

@@ -1,0 +1,138 @@
+//! What the engine asks for, and what it is told.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::libc;
+use nix::unistd::Pid;
+
+use super::{CHANNEL, Guarding, LEAVE_LIMIT, Stage};
+use crate::core::ids::{GroupId, LinkId};
+use crate::daemon::watch::nanos;
+use crate::guardian::lease::ProcessKey;
+use crate::guardian::protocol::{ToEngine, ToGuardian};
+use crate::links;
+
+impl Guarding {
+    /// Takes all records that have arrived.
+    pub(super) fn serve_engine(&mut self, now: u64) {
+        loop {
+            let Some(engine) = &self.engine else { return };
+            let incoming = match engine.channel.receive() {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return,
+                Err(error) => {
+                    // The end of the channel is the end of the engine: its pidfd tells how. It must not wake us again.
+                    if error.kind() != io::ErrorKind::UnexpectedEof {
+                        log::error!("the engine's channel cannot be read: {error}");
+                    }
+                    let _ = self.reactor.remove(&engine.channel);
+                    return;
+                }
+            };
+            match ToGuardian::decode(incoming.bytes()) {
+                Ok((request, digest)) if digest == self.digest => self.serve(now, request),
+                Ok(_) => {
+                    log::error!("a request with another table's digest was refused");
+                    self.send(ToEngine::Stale);
+                }
+                Err(error) => log::error!("the engine sent {error}"),
+            }
+        }
+    }
+
+    fn serve(&mut self, now: u64, request: ToGuardian) {
+        match request {
+            ToGuardian::Run { job, group, order } => self.runner.request(Instant::now(), job, group, order),
+            ToGuardian::OpenLink { link } => self.open_link(link),
+            ToGuardian::OpenControl => {
+                let opened = self.directory.open_control();
+                self.answer_with(opened, |errno| ToEngine::Control { errno });
+            }
+            ToGuardian::NotifyGroup { group, old, new, cause } => {
+                self.runner.notify_group(Instant::now(), group, old, new, cause);
+            }
+            ToGuardian::NotifyNode { node, status } => self.runner.notify_node(Instant::now(), node, status),
+            ToGuardian::NotifyLink { node, link, is_up } => self.runner.notify_link(Instant::now(), node, link, is_up),
+            ToGuardian::Reload { request, is_binary: false } => self.begin_reload(now, Some(request)),
+            ToGuardian::Reload { request, is_binary: true } => self.begin_binary_reload(now, request),
+            ToGuardian::Ready => self.service.ready(),
+            ToGuardian::Exit => {
+                self.service.stopping();
+                self.stage = Stage::Leaving { until: now.saturating_add(nanos(LEAVE_LIMIT)) };
+            }
+        }
+    }
+
+    fn open_link(&mut self, link: LinkId) {
+        let opened = match self.config.media.get(usize::from(link.0)) {
+            Some(medium) => links::open(medium),
+            None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        };
+        self.answer_with(opened, |errno| ToEngine::Link { link, errno });
+    }
+
+    /// Sends a descriptor, or why there is none.
+    fn answer_with<D: AsFd>(&mut self, opened: io::Result<D>, answer: impl Fn(i32) -> ToEngine) {
+        let Some(engine) = &self.engine else { return };
+        let result = match &opened {
+            Ok(descriptor) => engine.channel.send_with(&answer(0).encode(), descriptor.as_fd()),
+            Err(error) => engine.channel.send(&answer(error.raw_os_error().unwrap_or(libc::EIO)).encode()),
+        };
+        // An engine that does not read is about to be found out by its stamps; it asks again when it lives.
+        if let Err(error) = result {
+            log::warn!("the engine does not take a descriptor: {error}");
+        }
+    }
+
+    /// One record, at once or never: for what the engine asks again or the operator repeats.
+    pub(super) fn send(&mut self, answer: ToEngine) {
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.channel.send(&answer.encode())
+        {
+            log::warn!("the engine does not listen: {error}");
+        }
+    }
+
+    /// Hands on what the runner has to report. A report that does not fit waits; it is never lost while its engine
+    /// lives.
+    pub(super) fn relay_reports(&mut self, now: u64) {
+        while let Some(report) = self.unsent.take().or_else(|| self.runner.poll_report()) {
+            if self.take_own_report(now, report) {
+                continue;
+            }
+            let Some(engine) = &self.engine else { continue };
+            match engine.channel.send(&report.encode()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = Some(report);
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        let is_waiting = self.unsent.is_some();
+        if let Some(engine) = &mut self.engine
+            && engine.is_waiting_to_write != is_waiting
+        {
+            engine.is_waiting_to_write = is_waiting;
+            let _ = self.reactor.watch_writable(&engine.channel, CHANNEL, is_waiting);
+        }
+    }
+
+    /// Keeps in the lease which scripts run, so that whoever comes after a killed guardian can end them first.
+    pub(super) fn note_scripts(&mut self) {
+        let running: Vec<(GroupId, Pid)> = self.runner.scripts().collect();
+        if running == self.noted {
+            return;
+        }
+        for (group, _) in self.noted.iter().filter(|noted| !running.contains(noted)) {
+            self.lease.set_script(*group, None);
+        }
+        for (group, pid) in running.iter().filter(|script| !self.noted.contains(script)) {
+            self.lease.set_script(*group, ProcessKey::of(*pid).ok());
+        }
+        self.noted = running;
+    }
+}

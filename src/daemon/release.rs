@@ -1,0 +1,134 @@
+//! Stopping what the lease says is in use here, when no daemon is left to do it: for the sentinel, and for the service
+//! manager after everything was killed (`nullbeat release`).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+
+use super::run::RunOptions;
+use super::run_directory::{LockError, RunDirectory};
+use crate::cli::exit;
+use crate::config::{self, Config, Purpose};
+use crate::core::ids::GroupSet;
+use crate::core::message::GroupState;
+use crate::guardian::jobs::Runner;
+use crate::guardian::lease::{self, Lease};
+
+/// What `nullbeat help release` says.
+pub const HELP: &str = "\
+nullbeat release [--node NAME] [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
+
+Stops what a killed daemon has left running on this board, as the lease in the run directory tells. For the service
+manager to call after the daemon's end (ExecStopPost); does nothing after an orderly stop.
+
+Exit codes: 0 nothing is left running, 1 something is, 75 the daemon runs.
+";
+
+/// How long a killed process is waited for.
+const KILL_LIMIT: Duration = Duration::from_secs(1);
+
+/// Ends what an earlier guardian's death has left running: the engine, and scripts in the middle of their work. Only
+/// with the run directory's lock. Returns whether all of it is gone.
+pub fn end_leftovers(lease: &Lease) -> bool {
+    let is_gone = lease.engine().is_none_or(|engine| engine.kill(KILL_LIMIT));
+    if is_gone {
+        lease.set_engine(None);
+    }
+    for group in GroupSet::first(lease.group_count()).iter() {
+        if let Some(script) = lease.script(group) {
+            log::warn!("a script of an earlier guardian is still at work for group {}: killing it", group.0);
+            let _ = killpg(script, Signal::SIGKILL);
+        }
+    }
+    is_gone
+}
+
+/// Stops every group that may be in use, at the latest until `stop_by` (a stamp of the lease's clock). Returns the
+/// groups that were not stopped, by the numbers of `config`.
+///
+/// # Errors
+/// When the process cannot have the descriptors that it needs.
+pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::Result<GroupSet> {
+    // The lease's table may be that of older files. What they named and these do not cannot be stopped.
+    let carried = lease.carried(config);
+    lease.set_table(config, carried.as_ref());
+    let groups = lease.in_use();
+    let mut runner = Runner::new(config)?;
+    runner.assume_started(groups);
+    runner.stop_all(Instant::now(), groups);
+    loop {
+        let left = runner.unstopped();
+        for group in (groups - left).iter() {
+            lease.set_group(group, GroupState::Stopped);
+        }
+        lease.set_claims(lease.claims() & left);
+        let is_over_time = stop_by.is_some_and(|at| lease::now() >= at);
+        if left.is_empty() || runner.is_idle() || is_over_time {
+            return Ok(left);
+        }
+        let until = runner.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let left = stop_by.map(|at| Duration::from_nanos(at.saturating_sub(lease::now())));
+        let wait = [until, left].into_iter().flatten().min();
+        let timeout = wait.map_or(PollTimeout::NONE, |wait| {
+            PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        let _ = poll(&mut [PollFd::new(runner.as_fd(), PollFlags::POLLIN)], timeout);
+        runner.turn(Instant::now());
+    }
+}
+
+/// `nullbeat release`: stops what killed daemons left running. For `ExecStopPost` of the service manager.
+pub fn main(args: &[String]) -> u8 {
+    let options = match RunOptions::parse(args) {
+        Ok(options) => options,
+        Err(misuse) => return misuse.report("release"),
+    };
+    let directory = match RunDirectory::lock(&options.paths.run) {
+        Ok(directory) => directory,
+        Err(LockError::Held(_)) => {
+            eprintln!("nullbeat release: the daemon runs; ask it with `nullbeat stop`");
+            return exit::TRY_AGAIN;
+        }
+        Err(LockError::Io(error)) => {
+            eprintln!("nullbeat release: {}: {error}", options.paths.run.display());
+            return exit::FAILURE;
+        }
+    };
+    match release(&options, &directory) {
+        Ok(left) if left.is_empty() => exit::OK,
+        Ok(left) => {
+            eprintln!("nullbeat release: {} resource groups could not be stopped", left.len());
+            exit::FAILURE
+        }
+        Err(error) => {
+            eprintln!("nullbeat release: {error}");
+            exit::FAILURE
+        }
+    }
+}
+
+fn release(options: &RunOptions, directory: &RunDirectory) -> io::Result<GroupSet> {
+    let lease = Lease::open_or_create(directory.path())?;
+    if !end_leftovers(&lease) {
+        return Err(io::Error::other("the old engine does not end"));
+    }
+    if lease.in_use().is_empty() {
+        directory.clear();
+        return Ok(GroupSet::EMPTY);
+    }
+    // With `check`'s leniency: an interface that is gone must not keep a service from being stopped.
+    let loaded =
+        config::load(&options.paths, &config::LoadOptions { purpose: Purpose::Check, ..options.load_options() });
+    let config = loaded.config.ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
+    let lost = lease.unmatched(&config).len();
+    if lost > 0 {
+        eprintln!("nullbeat release: {lost} resource groups are not in haresources any more: stop them by hand");
+    }
+    let left = stop_groups(&config, &lease, None)?;
+    if left.is_empty() && lost == 0 {
+        directory.clear();
+    }
+    if lost > 0 { Err(io::Error::other("not everything could be stopped")) } else { Ok(left) }
+}

@@ -1,0 +1,247 @@
+//! `nullbeat run`: from the command line to a guardian that guards.
+//!
+//! Order: files, lock, what an earlier daemon of this boot left, log, identity, reset path; then logger and engine are
+//! forked; only then does this process lock its memory and become real-time, which no engine has to wait for.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
+
+use super::guarding::{Guarding, LogProcess, Start, block_signals};
+use super::identity::IdentityStore;
+use super::release::end_leftovers;
+use super::reset::ResetPath;
+use super::run_directory::{LockError, RunDirectory};
+use super::watch::Limits;
+use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
+use crate::cli::exit;
+use crate::config::{self, Config, LoadOptions, Paths, Purpose};
+use crate::core::settings::Carried;
+use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::sys::{memory, scheduler};
+
+/// Option by which a guardian that executes a new program hands it the lock; not for people.
+pub const INHERIT_LOCK: &str = "--inherit-lock";
+
+/// What `nullbeat help run` says.
+pub const HELP: &str = "\
+nullbeat run [--node NAME] [--unfenced] [--foreground] [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
+
+The daemon: joins the cluster that ha.cf describes and runs the groups of haresources that belong here. It stays in the
+foreground until SIGTERM or `nullbeat stop`, which release everything in good order; SIGHUP reads the files again. It
+tells the service manager (sd_notify) when it is settled.
+
+  --node NAME    this node's name, instead of nodeinfo or `uname -n`
+  --unfenced     run although ha.cf asks for a fence or a watchdog that this version does not have
+  --foreground   the log on standard error as well, also when that is no terminal
+
+Exit codes: 0 after an orderly stop, 1 failure, 75 a daemon runs already in this run directory, 78 configuration.
+";
+
+/// How `nullbeat run` was called.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Where things are.
+    pub paths: Paths,
+    /// `--node`.
+    pub node: Option<String>,
+    /// `--unfenced`.
+    pub is_unfenced: bool,
+    /// `--foreground`: the log on standard error as well.
+    pub is_foreground: bool,
+    /// The program's own file, as it was found at start: where an update will be.
+    pub program: PathBuf,
+    /// The command line for a new program: its name, `run` and the options.
+    pub arguments: Vec<String>,
+    inherited_lock: Option<RawFd>,
+}
+
+impl RunOptions {
+    /// Takes the command line behind the verb apart.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn parse(args: &[String]) -> Result<Self, Misuse> {
+        let known = [
+            &PLACES[..],
+            &[Flag::Value("--node"), Flag::Switch("--unfenced"), Flag::Switch("--foreground")],
+            &[Flag::Value(INHERIT_LOCK)],
+        ]
+        .concat();
+        let parsed = Arguments::parse(args, &known)?;
+        parsed.at_most(0)?;
+        let inherited_lock = parsed.value(INHERIT_LOCK).map(str::parse).transpose();
+        let is_inheriting = |word: &&String| word.starts_with(INHERIT_LOCK);
+        let own = args.iter().filter(|word| !is_inheriting(word)).cloned();
+        Ok(Self {
+            paths: parsed.paths(),
+            node: parsed.value("--node").map(str::to_owned),
+            is_unfenced: parsed.has("--unfenced"),
+            is_foreground: parsed.has("--foreground"),
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
+            arguments: ["nullbeat".to_owned(), "run".to_owned()].into_iter().chain(own).collect(),
+            inherited_lock: inherited_lock.map_err(|_| Misuse(format!("`{INHERIT_LOCK}` expects a number")))?,
+        })
+    }
+
+    /// How to read the files with them.
+    pub fn load_options(&self) -> LoadOptions<'static> {
+        LoadOptions { node: self.node.clone(), is_unfenced: self.is_unfenced, ..LoadOptions::new(Purpose::Run) }
+    }
+
+    /// The same for the verb `check` of a new program.
+    pub fn check_arguments(&self) -> Vec<String> {
+        let place = |name: &str, path: &PathBuf| format!("{name}={}", path.display());
+        let mut arguments = vec![place("--config-dir", &self.paths.config)];
+        arguments.extend(self.node.as_ref().map(|node| format!("--node={node}")));
+        arguments
+    }
+}
+
+/// `nullbeat run`.
+pub fn main(args: &[String]) -> u8 {
+    let options = match RunOptions::parse(args) {
+        Ok(options) => options,
+        Err(misuse) => return misuse.report("run"),
+    };
+    umask(Mode::from_bits_truncate(0o022));
+    let Some(config) = load(&options) else { return exit::CONFIGURATION };
+    let locked = match options.inherited_lock {
+        Some(lock) => RunDirectory::inherit(&options.paths.run, lock),
+        None => RunDirectory::lock(&options.paths.run),
+    };
+    let directory = match locked {
+        Ok(directory) => directory,
+        Err(LockError::Held(pid)) => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            return complain(exit::TRY_AGAIN, &format!("already running in {}{pid}", options.paths.run.display()));
+        }
+        Err(LockError::Io(error)) => {
+            return complain(exit::FAILURE, &format!("{}: {error}", options.paths.run.display()));
+        }
+    };
+    match guard(options, config, directory) {
+        Ok(code) => code,
+        Err(error) => complain(exit::FAILURE, &error.to_string()),
+    }
+}
+
+fn complain(code: u8, text: &str) -> u8 {
+    eprintln!("nullbeat run: {text}");
+    code
+}
+
+/// Reads the files; says everything that is wrong or doubtful.
+fn load(options: &RunOptions) -> Option<Config> {
+    let loaded = config::load(&options.paths, &options.load_options());
+    let mut stderr = io::stderr().lock();
+    for finding in &loaded.findings {
+        // Where nobody reads standard error the log does not have it either: it is not open yet.
+        let _ = writeln!(stderr, "{finding}");
+    }
+    if loaded.config.is_none() {
+        let _ = writeln!(stderr, "nullbeat run: Configuration error, not started.");
+    }
+    loaded.config
+}
+
+/// An error that says what could not be done.
+fn cannot(what: &str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn guard(options: RunOptions, config: Config, directory: RunDirectory) -> io::Result<u8> {
+    block_signals()?;
+    let lease = Lease::open_or_create(directory.path()).map_err(cannot("the lease"))?;
+    let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
+    let logs = LogProcess::open(&config, is_on_stderr)?;
+    log::info!("Configuration validated. Starting nullbeat {}", env!("CARGO_PKG_VERSION"));
+    lease.stamp_guardian(lease::now());
+    lease.set_guardian(ProcessKey::of(Pid::this()).ok());
+    let carried = adopt(&config, &lease)?;
+    let identity = IdentityStore::open(&config, lease.generation()).map_err(cannot("the node's identity"))?;
+    protect_from_oom_killer();
+    let reset = ResetPath::prepare(&config.reset_with).map_err(cannot("reset_with"))?;
+    directory.write_pid().map_err(cannot("the pid file"))?;
+    let (is_realtime, priority) = (config.is_realtime, config.rtprio);
+    let mut guarding = Guarding::begin(Start { options, config, directory, lease, identity, reset, logs, carried })?;
+    if is_realtime {
+        enter_realtime(priority);
+    }
+    guarding.run()
+}
+
+/// What an earlier engine of this boot held. One that lives (its guardian was killed) ends here: its successor is
+/// there within milliseconds, which the peer takes as a quick restart (spec/wire.md 14.1).
+fn adopt(config: &Config, lease: &Lease) -> io::Result<Option<Carried>> {
+    if lease.engine().is_some_and(|engine| engine.open().is_some()) {
+        log::warn!("an engine whose guardian is gone still runs: replacing it, its holdings stay");
+    }
+    if !end_leftovers(lease) {
+        return Err(io::Error::other("the old engine does not end; is it stuck in the kernel?"));
+    }
+    let lost = lease.unmatched(config);
+    if !lost.is_empty() {
+        log::error!(
+            target: "CRIT",
+            "{} resource groups that an earlier daemon left running are not in haresources any more: stop them by hand",
+            lost.len()
+        );
+    }
+    let Some(mut carried) = lease.carried(config) else { return Ok(None) };
+    // Within half the dead time nobody has taken over, and nothing but our own scripts has touched the groups.
+    let limits = Limits::new(config.keepalive, lease.deadtime());
+    carried.is_certain = lease.engine_stamp() > 0 && lease::now() < limits.role_kept_until(lease.engine_stamp());
+    if !carried.claims.is_empty() {
+        let how = if carried.is_certain { "keeping" } else { "looking at" };
+        log::info!("{how} {} resource groups of an earlier daemon of this boot", carried.claims.len());
+    }
+    Ok(Some(carried))
+}
+
+/// Whom the kernel kills when memory runs out: not this process and not its engine. Scripts get the ordinary score.
+fn protect_from_oom_killer() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "-1000") {
+        log::warn!("not protected from the kernel's out-of-memory killer: {error}");
+    }
+}
+
+/// One step below the engine (design.md section 3). A warning where the limits do not allow it.
+fn enter_realtime(priority: Option<i32>) {
+    if let Err(error) = memory::lock() {
+        log::warn!("the guardian's memory is not locked: {error}");
+    }
+    let engine = priority.or_else(|| scheduler::priority_range().ok().map(|range| range.start() + 1));
+    let own = engine.unwrap_or(1).saturating_sub(1).max(1);
+    if let Err(error) = scheduler::set_real_time(own) {
+        log::warn!("the guardian is not real-time: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<RunOptions, Misuse> {
+        RunOptions::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn run_options_survive_an_exec_without_the_old_lock() {
+        let options = parse("--run-dir /r --inherit-lock=7 --node Alpha --unfenced").unwrap();
+        assert_eq!(options.inherited_lock, Some(7));
+        assert_eq!(options.arguments, ["nullbeat", "run", "--run-dir", "/r", "--node", "Alpha", "--unfenced"]);
+        assert_eq!(options.check_arguments(), ["--config-dir=/etc/ha.d", "--node=Alpha"]);
+    }
+
+    #[test]
+    fn run_options_that_make_no_sense_are_refused() {
+        assert!(parse("--inherit-lock=x").is_err());
+        assert!(parse("alpha").is_err());
+        assert!(parse("--nod alpha").is_err());
+    }
+}
