@@ -19,8 +19,8 @@ pub(super) struct Lateness {
     /// The last input found us late. One delay makes one happening, however many packets that arrived meanwhile are
     /// handled before the missed deadline has its turn.
     is_late: bool,
-    /// When the last input was handled: a pause after it is a new delay.
-    handled: Instant,
+    /// When the last input was handled: a pause after it is a new delay. Before the first one nothing was asked for.
+    handled: Option<Instant>,
     /// The beat after which we overslept, told once.
     overslept: Option<Instant>,
 }
@@ -45,16 +45,17 @@ impl Comms {
         let asked = self.next_deadline();
         let by = at.now.since(asked);
         let tolerance = (settings.keepalive / 2).max(TOLERANCE_MIN);
-        let pause = at.now.since(core::mem::replace(&mut self.lateness.handled, at.now));
+        let handled = self.lateness.handled.replace(at.now);
         let was_late = core::mem::replace(&mut self.lateness.is_late, by > tolerance);
         if by <= tolerance {
             return;
         }
         let grace = settings.keepalive;
         self.lateness.judge_not_before = at.now + grace;
+        let Some(handled) = handled else { return };
         let ms = u32::try_from(by.as_millis()).unwrap_or(u32::MAX);
         self.counters.late_max_ms = self.counters.late_max_ms.max(ms);
-        if !was_late || pause > tolerance {
+        if !was_late || at.now.since(handled) > tolerance {
             self.counters.late += 1;
             if let Some(swallowed) = self.complaints.admit(Complaint::Late, at.now) {
                 let wait = grace.as_millis();

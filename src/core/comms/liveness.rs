@@ -87,14 +87,14 @@ impl Comms {
         let old = state.peer.generation;
         let name = name_of(settings, node);
         if generation > old {
+            state.track_generation(generation);
+            state.forget_acks(own_highest);
             state.peer.generation = generation;
-            state.peer.highest_seq = Seq(0);
+            state.peer.highest_seq = state.tracker.last().unwrap_or_default();
             state.peer.extension = None;
             state.extension_seq = None;
-            state.link_seq.fill(Seq(0));
             state.status_seq = Seq(0);
             state.spoken = NodeStatus::Init;
-            state.reset_tracking(own_highest);
             if old.0 > 0 {
                 log::info!("Heartbeat restart on node {name}");
             }

@@ -182,6 +182,9 @@ pub struct Counters {
 struct PeerState {
     peer: Peer,
     tracker: Tracker,
+    /// The generation whose numbers are being tracked: ahead of the peer's when another message than a status was the
+    /// first of a new run to arrive.
+    tracked: Generation,
     /// Newest number on each link: an older one there is a repetition and proves nothing about the link.
     link_seq: [Seq; LINKS_MAX],
     /// Number of the newest status.
@@ -216,6 +219,7 @@ impl PeerState {
                 links: [LinkHealth::default(); LINKS_MAX],
             },
             tracker: Tracker::new(random.below(10)),
+            tracked: Generation(0),
             link_seq: [Seq(0); LINKS_MAX],
             status_seq: Seq(0),
             extension_seq: None,
@@ -232,11 +236,26 @@ impl PeerState {
         self.peer.status != NodeStatus::Dead && self.peer.last_status.is_some()
     }
 
+    /// Turns to the numbers of a new run, unless that has been done.
+    fn track_generation(&mut self, generation: Generation) {
+        if generation > self.tracked {
+            self.tracked = generation;
+            self.tracker.reset();
+            self.rexmit_at = None;
+            self.link_seq.fill(Seq(0));
+        }
+    }
+
     /// "Reset tracking" (spec/wire.md 8.2). The generation and the highest number in it stay, so that nothing which was
     /// said before can be played back.
     fn reset_tracking(&mut self, own_highest: Seq) {
         self.tracker.reset();
         self.rexmit_at = None;
+        self.forget_acks(own_highest);
+    }
+
+    /// It starts to count our messages anew.
+    const fn forget_acks(&mut self, own_highest: Seq) {
         self.peer.acked = Seq(0);
         self.peer.acked_at = None;
         self.joined_at = own_highest;
@@ -335,7 +354,7 @@ impl Comms {
 
     /// Counters over all peers.
     pub fn counters(&self) -> Counters {
-        let given_up = self.peers.iter().map(|state| state.tracker.given_up()).sum();
+        let given_up = self.peers.iter().fold(0_u64, |sum, state| sum.saturating_add(state.tracker.given_up()));
         Counters { irretrievable: given_up, ..self.counters }
     }
 

@@ -48,7 +48,8 @@ impl Comms {
         self.learn_uuid(settings, at.now, node, message);
         let arrival = self.track(settings, at.now, node, seq, message);
         self.count_for_link(settings, at.now, (node, link), (seq, arrival), outbox);
-        if !arrival.is_accepted() {
+        // The first status of a new run may have been overtaken by other messages of it; it counts all the same.
+        if !arrival.is_accepted() && rebirth == Rebirth::None {
             return None;
         }
         self.acknowledge(settings, at, node, outbox);
@@ -86,10 +87,11 @@ impl Comms {
         None
     }
 
-    /// A generation below the one known. The original checks only sequenced messages; here the `NS_` types too, or an
+    /// A generation below the highest heard of. The original checks only sequenced messages; here the `NS_` types too, or an
     /// old acknowledgement would speak for a node that has started anew.
     fn is_replay(&mut self, settings: &Settings, now: Instant, node: NodeId, message: &Message<'_>) -> bool {
-        let known = self.peer(node).generation;
+        let state = self.state(node);
+        let known = state.peer.generation.max(state.tracked);
         if message.generation >= known || is_planted(Bug::AcceptOldGeneration) {
             return false;
         }
@@ -124,6 +126,7 @@ impl Comms {
         let name = name_of(settings, node);
         let state = self.state_mut(node);
         state.is_heard = true;
+        state.track_generation(message.generation);
         let arrival = state.tracker.note(seq);
         if message.generation == state.peer.generation {
             state.peer.highest_seq = state.peer.highest_seq.max(seq);
@@ -133,13 +136,13 @@ impl Comms {
             Arrival::Filled { was_last: true } => log::info!("No pkts missing from {name}!"),
             Arrival::Gap { last, lost } => {
                 log::warn!("{lost} lost packet(s) for [{name}] [{}:{}]", last.0, seq.0);
-                self.counters.lost += lost;
+                self.counters.lost = self.counters.lost.saturating_add(lost);
                 self.schedule_request(settings, now, node);
             }
             Arrival::TooLarge { last, lost } => {
                 log::warn!("{lost} lost packet(s) for [{name}] [{}:{}]", last.0, seq.0);
                 log::error!("lost a lot of packets!");
-                self.counters.lost += lost;
+                self.counters.lost = self.counters.lost.saturating_add(lost);
                 let own_highest = self.own_seq();
                 let state = self.state_mut(node);
                 state.rexmit_at = None;

@@ -172,10 +172,9 @@ impl Comms {
     }
 
     /// This node is about to start again (a new program, changed files): raises the announced dead time by 30 s and
-    /// announces it, so that peers wait (spec/wire.md 14.1).
-    pub fn prepare_restart(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox) {
-        self.beats.is_restarting = true;
-        self.beats.update_announced(settings, at.now);
+    /// announces it, so that peers wait (spec/wire.md 14.1). `false`: nothing came of it, takes that back.
+    pub fn announce_restart(&mut self, settings: &Settings, at: Stamp, is_coming: bool, outbox: &mut Outbox) {
+        self.beats.is_restarting = is_coming;
         self.beat(settings, at, None, outbox);
     }
 

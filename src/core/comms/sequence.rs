@@ -78,7 +78,6 @@ impl Tracker {
     }
 
     /// Newest number since the last reset.
-    #[cfg(test)]
     pub(super) const fn last(&self) -> Option<Seq> {
         self.last
     }
@@ -108,7 +107,7 @@ impl Tracker {
         }
         let lost = seq.0 - last.0 - 1;
         if lost > GAP_MAX {
-            self.given_up += self.missing_count + lost;
+            self.given_up = self.given_up.saturating_add(self.missing_count).saturating_add(lost);
             self.reset();
             self.begin(seq);
             return Arrival::TooLarge { last, lost };
@@ -124,7 +123,7 @@ impl Tracker {
     /// Strikes a number off the missing ones: it cannot be had. Returns whether it was missing.
     pub(super) fn give_up(&mut self, seq: Seq) -> bool {
         let was_missing = self.forget_missing(seq);
-        self.given_up += u64::from(was_missing);
+        self.given_up = self.given_up.saturating_add(u64::from(was_missing));
         was_missing
     }
 
@@ -132,7 +131,7 @@ impl Tracker {
     pub(super) fn poll_ack(&mut self) -> Option<Seq> {
         let last = self.last?;
         let complete = self.missing_runs().next().map_or(last.0, |(first, _)| first.0 - 1);
-        let acked = complete.checked_sub((complete + 10 - self.trigger) % 10)?;
+        let acked = complete.checked_sub((complete % 10 + 10 - self.trigger) % 10)?;
         if acked <= self.acked.0 {
             return None;
         }
@@ -148,7 +147,7 @@ impl Tracker {
         let mut next = if self.has_missing() { end.saturating_sub(WINDOW - 1) } else { end };
         core::iter::from_fn(move || {
             let first = (next..end).find(|number| self.is_missing(*number))?;
-            let longest = end.min(first + REXMIT_BURST as u64);
+            let longest = end.min(first.saturating_add(REXMIT_BURST as u64));
             next = (first..longest).find(|number| !self.is_missing(*number)).unwrap_or(longest);
             Some((Seq(first), Seq(next - 1)))
         })
@@ -166,7 +165,7 @@ impl Tracker {
         if self.missing[word] & bit != 0 {
             self.missing[word] &= !bit;
             self.missing_count -= 1;
-            self.given_up += 1;
+            self.given_up = self.given_up.saturating_add(1);
         }
         if is_missing {
             self.missing[word] |= bit;

@@ -72,20 +72,20 @@ fn late_but_within_the_dead_time_did_not_oversleep() {
 #[test]
 fn overslept_counts_the_dead_time_that_was_announced() {
     let (mut bench, _) = settled();
-    bench.handle(6100, |comms, settings, at, outbox, _| comms.prepare_restart(settings, at, outbox));
+    bench.handle(6100, |comms, settings, at, outbox, _| comms.announce_restart(settings, at, true, outbox));
     bench.tick(6100 + 30_999);
     assert!(!bench.told().contains(&Happening::Overslept), "1000 + 30000 announced at 6100");
     let (mut bench, _) = settled();
-    bench.handle(6100, |comms, settings, at, outbox, _| comms.prepare_restart(settings, at, outbox));
+    bench.handle(6100, |comms, settings, at, outbox, _| comms.announce_restart(settings, at, true, outbox));
     bench.tick(6100 + 31_000);
     assert!(bench.told().contains(&Happening::Overslept));
 }
 
 #[test]
-fn late_start_is_no_oversleeping() {
+fn late_start_is_no_lateness_but_does_not_judge_either() {
     let mut bench = Bench::new();
     bench.tick(60_000);
-    assert_eq!(bench.told(), [late(60_000)], "nothing was announced yet");
+    assert_eq!(bench.told(), [], "nothing was asked for or announced yet");
     bench.run_to(60_199);
     assert_eq!(bench.told(), []);
     bench.run_to(60_200);

@@ -4,10 +4,12 @@
 //! 200 ms, warntime 500 ms, deadtime 1 s, initdead 4 s, max_rexmit_delay 250 ms. Times are milliseconds since start.
 
 mod acks;
+mod exchange;
 mod identity;
 mod lateness;
 mod links;
 mod liveness;
+mod noise;
 mod rexmit;
 mod sending;
 mod sequence;

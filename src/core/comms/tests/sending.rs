@@ -50,9 +50,11 @@ fn restart_announced_raises_the_dead_time_by_30_seconds() {
     set_status(&mut bench, 100, NodeStatus::Active);
     bench.run_to(6000);
     bench.forget();
-    bench.handle(6050, |comms, settings, at, outbox, _| comms.prepare_restart(settings, at, outbox));
-    let beats = words(&bench.beats());
-    assert_eq!(beats.iter().map(|(_, word, ms)| (*word, *ms)).collect::<Vec<_>>(), [("active", 31_000)]);
+    let said = |bench: &mut Bench| words(&bench.beats()).iter().map(|(_, word, ms)| (*word, *ms)).collect::<Vec<_>>();
+    bench.handle(6050, |comms, settings, at, outbox, _| comms.announce_restart(settings, at, true, outbox));
+    assert_eq!(said(&mut bench), [("active", 31_000)]);
+    bench.handle(6100, |comms, settings, at, outbox, _| comms.announce_restart(settings, at, false, outbox));
+    assert_eq!(said(&mut bench), [("active", 1000)], "it did not come to pass");
 }
 
 #[test]

@@ -87,11 +87,29 @@ fn generation_lower_is_a_replay_of_any_type() {
 fn generation_higher_in_another_type_is_accepted_without_changing_it() {
     let mut bench = Bench::met();
     bench.run_to(100);
-    let next = Message { generation: Generation(6), ..message(4, Body::Starting) };
-    assert_eq!(bench.hear(100, ETH, next), Some(BETA));
-    assert_eq!(bench.comms.peer(BETA).generation, G5);
-    assert_eq!(bench.comms.peer(BETA).highest_seq, Seq(3), "highest of generation 5");
+    let next = |message| Message { generation: Generation(6), ..message };
+    assert_eq!(bench.hear_on_both(100, next(message(4, Body::Starting))), Some(BETA));
+    assert_eq!((bench.comms.peer(BETA).generation, bench.comms.peer(BETA).highest_seq), (G5, Seq(3)));
     assert_eq!(bench.told(), []);
+    // The run before is over all the same.
+    assert_eq!(bench.hear(110, ETH, message(5, Body::ShutDone)), None);
+    assert_eq!(bench.comms.counters().replays, 1);
+}
+
+#[test]
+fn generation_first_status_overtaken_restarts_and_delivers_nothing_twice() {
+    let mut bench = Bench::met();
+    bench.run_to(100);
+    let next = |message| Message { generation: Generation(6), ..message };
+    assert_eq!(bench.hear(100, ETH, next(message(3, Body::Starting))), Some(BETA));
+    bench.hear(110, ETH, next(status(2, Some(NodeStatus::Up), 1000)));
+    let restarted = Happening::Restarted { node: BETA, was_dead: false };
+    assert_eq!(bench.told(), [restarted, Happening::Status { node: BETA, status: NodeStatus::Up }]);
+    assert_eq!(bench.comms.peer(BETA).highest_seq, Seq(3));
+    assert_eq!(bench.hear(160, TTY, next(status(2, Some(NodeStatus::Up), 1000))), None);
+    assert_eq!(bench.hear(170, TTY, next(message(3, Body::Starting))), None, "had it by eth0");
+    assert_eq!(bench.told(), []);
+    assert!(bench.is_alive());
 }
 
 #[test]
