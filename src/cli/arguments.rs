@@ -17,7 +17,8 @@ pub enum Flag {
 }
 
 impl Flag {
-    const fn name(self) -> &'static str {
+    /// As typed.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Switch(name) | Self::Value(name) => name,
         }

@@ -7,6 +7,7 @@ pub mod arguments;
 mod ask;
 pub mod check;
 pub mod exit;
+mod heartbeat;
 mod help;
 mod json;
 mod orders;
@@ -68,8 +69,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(dispatch(called, words.get(1..).unwrap_or_default()))
 }
 
-/// Runs what was asked for under the program name `_called` and gives the exit code.
-fn dispatch(_called: &str, args: &[String]) -> u8 {
+/// Runs what was asked for under the program name `called` and gives the exit code.
+fn dispatch(called: &str, args: &[String]) -> u8 {
+    if let Some(program) = heartbeat::program(called) {
+        return program(args);
+    }
     let Some((word, rest)) = args.split_first() else {
         eprint!("{}", help::overview());
         return exit::USAGE;

@@ -72,6 +72,7 @@ pub const SCHEMA: &[Section] = &[
         name: "node",
         shape: Shape::One,
         fields: &[
+            ("place", Number),
             ("name", Text),
             ("status", Text),
             ("phase", Text),
@@ -122,6 +123,7 @@ pub const SCHEMA: &[Section] = &[
         name: "peers",
         shape: Shape::List,
         fields: &[
+            ("place", Number),
             ("name", Text),
             ("status", Text),
             ("is_partner", Flag),

@@ -43,6 +43,7 @@ fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
     let (comms, ownership) = (facts.node.comms(), facts.node.ownership());
     let is_settled = ownership.is_settled();
     out.begin("node")
+        .field("place", settings.local.0)
         .field("name", facts.node_name(settings.local))
         .field("status", comms.status().word())
         .field("phase", words::phase(ownership.phase()))
@@ -103,6 +104,7 @@ fn peer(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
         (Some(_), Some(_)) => Some("nullbeat"),
     };
     out.begin("peer")
+        .field("place", id.0)
         .field("name", facts.node_name(id))
         .field("status", peer.status.word())
         .flag("is_partner", is_partner)
