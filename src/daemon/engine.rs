@@ -115,9 +115,8 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
 /// The guardian decides when to stop; what a terminal or a service manager sends to all processes is for it alone.
 fn hold_signals() -> io::Result<()> {
     let mut held = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE, Signal::SIGTSTP] {
-        held.add(signal);
-    }
+    held.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP]);
+    held.extend([Signal::SIGPIPE, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2]);
     held.thread_block()?;
     Ok(())
 }

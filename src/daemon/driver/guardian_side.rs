@@ -1,0 +1,111 @@
+//! The guardian's records, and whether it is there.
+
+use nix::errno::Errno;
+
+use super::{Driver, Job, StopRequest};
+use crate::core::ids::JobId;
+use crate::core::time::{Duration, Instant};
+use crate::core::{Input, JobOutcome, Order};
+use crate::daemon::driver::End;
+use crate::daemon::guardian_end::Overflow;
+use crate::daemon::history::{Script, What};
+use crate::daemon::reactor::Ready;
+use crate::guardian::channel::Incoming;
+use crate::guardian::protocol::{ToEngine, ToGuardian};
+
+/// Records of the guardian taken in one turn.
+const RECORDS_MAX: usize = 128;
+
+impl Driver<'_> {
+    pub(super) fn serve_guardian(&mut self, ready: Ready) {
+        if ready.is_writable {
+            self.guardian.flush();
+        }
+        for _ in 0..RECORDS_MAX {
+            let Some(incoming) = self.guardian.receive() else { break };
+            self.take_record(incoming);
+        }
+        if self.guardian.is_gone() {
+            log::error!(target: "CRIT", "The guardian is gone: beating on, nothing can be started or stopped here");
+            let _ = self.reactor.remove(&self.guardian);
+        }
+    }
+
+    pub(super) fn take_record(&mut self, incoming: Incoming) {
+        let Ok(record) = ToEngine::decode(incoming.bytes()) else {
+            log::error!("A record of {} bytes from the guardian makes no sense", incoming.bytes().len());
+            return;
+        };
+        match record {
+            ToEngine::JobDone { job, outcome, resource: _, ms } => self.finish_job(job, outcome, ms),
+            ToEngine::JobStep { job, resource, micros } => {
+                if let Some(Job { group, order: Order::Start, .. }) = self.jobs.iter().find(|known| known.job == job) {
+                    self.history.note_script(Script { group: *group, resource, micros });
+                }
+            }
+            ToEngine::Link { link, errno } => match incoming.descriptor {
+                Some(descriptor) if errno == 0 => self.open_link(link, descriptor),
+                _ => self.links.refused(link, errno, self.now.now),
+            },
+            ToEngine::Control { errno } => match incoming.descriptor {
+                Some(listener) if errno == 0 => self.open_control(listener),
+                _ => log::error!("No control socket: {}", Errno::from_raw(errno).desc()),
+            },
+            ToEngine::ReloadRefused { request, code } => {
+                if let Some(control) = &mut self.control {
+                    control.reply(request, code, format_args!("not reloaded: the reasons are in the log\n"));
+                }
+            }
+            ToEngine::Stale => {
+                log::error!(target: "CRIT", "The guardian has read other files than this engine");
+                self.end = Some(End::Broken);
+            }
+            ToEngine::StopRequested => {
+                if self.stop == StopRequest::None {
+                    self.stop = StopRequest::Wanted;
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish_job(&mut self, job: JobId, outcome: JobOutcome, ms: u32) {
+        if let Some(at) = self.jobs.iter().position(|known| known.job == job) {
+            let Job { group, order, .. } = self.jobs.swap_remove(at);
+            if order == Order::Start {
+                self.history.note_job_end(self.now.now, outcome);
+            }
+            self.history.record(self.now, What::Job { group, order, outcome, ms });
+        }
+        self.feed(Input::JobDone { job, outcome });
+    }
+
+    /// A request that must not be lost.
+    pub(super) fn ask(&mut self, request: ToGuardian) {
+        if self.guardian.send(request) == Err(Overflow) {
+            log::error!(target: "CRIT", "The guardian has not read its requests for too long");
+            self.end = Some(End::Broken);
+        }
+    }
+
+    pub(super) fn judge_guardian(&mut self, lateness: Duration) {
+        let stamp = match self.lease.guardian_stamp() {
+            0 => None,
+            ns => Some(Instant::from_micros(ns / 1000)),
+        };
+        if let Some(is_present) = self.guardian.judge(self.now.now, lateness, stamp) {
+            if is_present {
+                log::info!("The guardian answers again");
+            } else {
+                log::error!("The guardian is silent: no script can be run");
+            }
+            self.feed(Input::Guardian { is_present });
+        }
+    }
+
+    pub(super) fn tell_ready(&mut self) {
+        if !self.is_ready_told && self.node.ownership().is_settled() {
+            self.is_ready_told = true;
+            self.ask(ToGuardian::Ready);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The core's actions: links out, jobs, news.
+
+use std::io;
+
+use super::{Driver, End, Job, STOP_BY_GUARDIAN, StopRequest};
+use crate::core::ids::{GroupId, JobId, LinkSet};
+use crate::core::message::{Body, GroupState, NodeStatus, Packet};
+use crate::core::time::Duration;
+use crate::core::{Action, Alarm, Cause, Event, Order, Outcome};
+use crate::daemon::clock;
+use crate::daemon::history::What;
+use crate::guardian::protocol::ToGuardian;
+
+/// How long the last words may take to leave a serial line.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often it is looked whether they have.
+const LAST_WORDS_LOOK: Duration = Duration::from_millis(5);
+
+impl Driver<'_> {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Transmit { links, packet } => self.transmit(links, &packet),
+            Action::Run { job, group, order } => self.run_job(job, group, order),
+            Action::Event(event) => self.tell(event),
+            Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
+                if !matches!(outcome, Outcome::Done | Outcome::Nothing) {
+                    log::warn!("Cannot stop yet: {outcome:?}; trying again");
+                    self.stop = StopRequest::Wanted;
+                }
+            }
+            Action::Reply { id, outcome } => {
+                let groups = &self.config.groups;
+                let key = |group: GroupId| groups.get(usize::from(group.0)).map_or("", |group| group.key());
+                if let Some(control) = &mut self.control {
+                    control.reply_outcome(id, outcome, key);
+                }
+            }
+            Action::Exit => self.end = Some(End::Finished),
+        }
+    }
+
+    pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
+        let is_beat = matches!(packet.body, Body::Status { .. });
+        if is_beat {
+            self.lease.stamp_engine(clock::now_ns());
+        }
+        let (mut datagram, mut text) = (None, None);
+        for link in links.iter() {
+            let Some(slot) = self.links.get_mut(link) else { continue };
+            let (is_text, codec) = (slot.link().is_text(), &self.codec);
+            let (encoded, out) =
+                if is_text { (&mut text, &mut self.text) } else { (&mut datagram, &mut self.datagram) };
+            // Once for all links of a kind.
+            let len = *encoded.get_or_insert_with(|| {
+                if is_text { codec.encode_serial(packet, out) } else { codec.encode_datagram(packet, out) }
+            });
+            let Some(len) = len else {
+                log::error!("A message cannot be encoded: {:?}", packet.body);
+                return;
+            };
+            if let Err(error) = slot.link().send(&out[..len], is_beat, self.now.now) {
+                self.lose_link(link, &error);
+            }
+        }
+    }
+
+    pub(super) fn run_job(&mut self, job: JobId, group: GroupId, order: Order) {
+        match order {
+            Order::Start => {
+                self.lease.set_group(group, GroupState::Starting);
+                let cause = self.node.ownership().group(group).map_or(Cause::Script, |group| group.cause());
+                self.history.note_start(self.now, cause);
+            }
+            Order::Stop => self.lease.set_group(group, GroupState::Stopping),
+            Order::Probe | Order::Announce => {}
+        }
+        if self.jobs.push(Job { job, group, order }).is_err() {
+            log::debug!("More jobs under way than history can follow");
+        }
+        self.ask(ToGuardian::Run { job, group, order });
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.history.record(self.now, What::Event(event));
+        // News may be dropped when the guardian does not read; the end of the channel is noticed elsewhere.
+        match event {
+            Event::Group { group, old, new, cause } => {
+                self.lease.set_group(group, new);
+                let _ = self.guardian.send(ToGuardian::NotifyGroup { group, old, new, cause });
+            }
+            Event::Node { node, status } => {
+                if status == NodeStatus::Dead && self.node.settings().partner == Some(node) {
+                    let peer = self.node.comms().peer(node);
+                    let heard = peer.links.iter().filter_map(|link| link.last_heard).max();
+                    let silence = heard.map_or(Duration::ZERO, |heard| self.now.now.since(heard));
+                    self.history.note_verdict(self.now, silence);
+                }
+                let status = status.word().as_bytes()[0];
+                let _ = self.guardian.send(ToGuardian::NotifyNode { node: node.0, status });
+            }
+            Event::Link { node, link, is_up } => {
+                let _ = self.guardian.send(ToGuardian::NotifyLink { node: node.0, link, is_up });
+            }
+            Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
+            Event::Alarm { .. } | Event::Late { .. } => {}
+        }
+    }
+
+    /// Waits until the serial lines have said everything, for at most a second: the peer's takeover depends on it.
+    pub(super) fn say_last_words(&mut self) -> io::Result<()> {
+        let limit = clock::stamp().now + LAST_WORDS;
+        loop {
+            self.now = clock::stamp();
+            let open = self.links.open();
+            let mut is_done = true;
+            for link in open.iter() {
+                self.flush_link(link);
+                is_done &= self.links.get_mut(link).is_none_or(|slot| slot.link().backlog() == 0);
+            }
+            if is_done || self.now.now >= limit {
+                return Ok(());
+            }
+            std::thread::sleep(LAST_WORDS_LOOK);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Links in: bytes to messages to the core; devices that come and go.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use super::{Driver, link_of, token_of};
+use crate::core::ids::{LinkId, NodeId, Uuid};
+use crate::core::limits::NODES_MAX;
+use crate::core::message::Message;
+use crate::core::{Input, Node};
+use crate::daemon::history::What;
+use crate::guardian::protocol::ToGuardian;
+use crate::links::Received;
+use crate::wire::heartbeat::Reject;
+
+/// Datagrams, or buffers full of a serial line's bytes, taken from one link in one turn: a flood must not keep the beat
+/// waiting.
+const RECEIVES_MAX: usize = 64;
+/// Rounds of [`RECEIVES_MAX`] in which a turn that was late takes what came during its sleep: more than a socket's buffer holds.
+const CATCH_UP_ROUNDS: usize = 16;
+
+impl Driver<'_> {
+    /// Takes what has arrived on the links that are ready: everything when `is_tick_due`, else one portion each, which
+    /// saves the call that finds nothing more.
+    pub(super) fn serve_links(&mut self, is_tick_due: bool) {
+        for ready in self.reactor.ready() {
+            if let Some(link) = link_of(ready) {
+                if ready.is_writable {
+                    self.flush_link(link);
+                }
+                if ready.is_readable {
+                    let portions = if is_tick_due { RECEIVES_MAX } else { 1 };
+                    self.receive_on(link, portions);
+                }
+            }
+        }
+        if !self.lost.is_empty() {
+            self.drain();
+        }
+    }
+
+    /// After a sleep that was too long: takes everything that came meanwhile, as far as it has an end.
+    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+        for _ in 0..CATCH_UP_ROUNDS {
+            self.reactor.look()?;
+            if !self.reactor.ready().any(|ready| link_of(ready).is_some() && ready.is_readable) {
+                break;
+            }
+            self.serve_links(true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive_on(&mut self, link: LinkId, portions: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..portions {
+            let Some(slot) = self.links.get_mut(link) else { break };
+            match slot.receive(&mut buffer) {
+                Ok(Received::Nothing) => break,
+                Ok(Received::Bytes(count)) => self.take_stream(link, &buffer[..count]),
+                Ok(Received::Datagram(count, sender)) => {
+                    let link = self.links.belongs(link, sender);
+                    let outcome = self.take_message(link, &buffer[..count]);
+                    self.settle(link, count, outcome);
+                }
+                Err(error) => {
+                    self.lose_link(link, &error);
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
+        loop {
+            let Self { links, codec, scratch, node, uuids, now, .. } = self;
+            let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
+            let count = frame.len();
+            let outcome = codec.decode(frame, scratch).map(|message| {
+                let origin = origin_of(node, uuids, &message);
+                node.handle(*now, Input::Received { link, message: &message });
+                origin
+            });
+            self.settle(link, count, outcome);
+        }
+    }
+
+    pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Option<(NodeId, Uuid)>, Reject> {
+        let Self { codec, scratch, node, uuids, now, .. } = self;
+        let message = codec.decode(bytes, scratch)?;
+        let origin = origin_of(node, uuids, &message);
+        node.handle(*now, Input::Received { link, message: &message });
+        Ok(origin)
+    }
+
+    /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
+    /// core wants done.
+    pub(super) fn settle(&mut self, link: LinkId, len: usize, outcome: Result<Option<(NodeId, Uuid)>, Reject>) {
+        match outcome {
+            Ok(origin) => {
+                if let Some(slot) = self.links.get_mut(link) {
+                    slot.count_received();
+                }
+                if let Some((node, uuid)) = origin {
+                    self.uuids[usize::from(node.0)] = uuid;
+                    self.codec.set_uuid(node, uuid);
+                }
+                self.drain();
+            }
+            Err(reject) => self.refuse(link, len, reject),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, link: LinkId, len: usize, reject: Reject) {
+        let now = self.now.now;
+        let Some(slot) = self.links.get_mut(link) else { return };
+        let is_text = slot.stream().is_some();
+        let Some(hidden) = slot.count_reject(reject, now) else { return };
+        if reject.is_authentication() && !self.config.log_badpack {
+            return;
+        }
+        let name = slot.name();
+        if hidden > 0 {
+            log::info!("{hidden} more bad packets on link {name} were not logged");
+        }
+        match reject {
+            Reject::UnknownKey { number } => {
+                log::warn!("Invalid authentication [{number}] in message! ({len} bytes on {name})");
+            }
+            Reject::BadDigest { number } if is_text => {
+                log::warn!("string2msg_ll: message on {name} failed authentication: {len} bytes, key {number}");
+            }
+            Reject::BadDigest { number } => {
+                log::error!("netstring authentication failed: {len} bytes on {name}, key {number}");
+            }
+            Reject::Unsigned if is_text => log::warn!("Bad/invalid auth token: {len} bytes on {name} are not signed"),
+            Reject::Unsigned => log::error!("peel_netstring() error in getting auth string: {len} bytes on {name}"),
+            // Noise is what cables do.
+            reject if is_text && !reject.is_authentic() => log::debug!("{len} bytes on {name} dropped: {reject}"),
+            reject => log::error!("Bad packet of {len} bytes on {name} dropped: {reject}"),
+        }
+    }
+
+    pub(super) fn flush_link(&mut self, link: LinkId) {
+        let now = self.now.now;
+        if let Some(slot) = self.links.get_mut(link)
+            && let Err(error) = slot.link().flush(now)
+        {
+            self.lose_link(link, &error);
+        }
+    }
+
+    pub(super) fn open_link(&mut self, link: LinkId, descriptor: OwnedFd) {
+        if let Err(error) = self.reactor.add(&descriptor, token_of(link)) {
+            log::error!("Link device cannot be watched: {error}");
+            self.links.refused(link, Errno::EIO as i32, self.now.now);
+            return;
+        }
+        if self.links.opened(link, descriptor) {
+            self.history.record(self.now, What::Device { link, is_open: true });
+            self.feed(Input::LinkDevice { link, is_open: true });
+        }
+    }
+
+    /// The core is told with the next [`Driver::drain`].
+    pub(super) fn lose_link(&mut self, link: LinkId, error: &io::Error) {
+        if let Some(descriptor) = self.links.lose(link, error, self.now.now) {
+            let _ = self.reactor.remove(&descriptor);
+            self.history.record(self.now, What::Device { link, is_open: false });
+            self.lost.insert(link);
+        }
+    }
+
+    /// Asks for devices that are to be opened, flushes lines that have stalled.
+    pub(super) fn look_after_links(&mut self) {
+        let now = self.now.now;
+        while let Some(link) = self.links.poll_request(now) {
+            self.ask(ToGuardian::OpenLink { link });
+        }
+        if self.links.deadline().is_some_and(|deadline| deadline <= now) {
+            for link in self.links.open().iter() {
+                self.flush_link(link);
+            }
+            self.drain();
+        }
+    }
+}
+
+/// The sender's number and uuid when they are not known yet: messages to it carry the uuid.
+fn origin_of(node: &Node, known: &[Uuid; NODES_MAX], message: &Message<'_>) -> Option<(NodeId, Uuid)> {
+    let uuid = message.src_uuid.filter(|uuid| !uuid.is_nil())?;
+    let names = &node.settings().nodes;
+    let index = names.iter().position(|name| name.as_str() == message.src)?;
+    (known.get(index) != Some(&uuid)).then(|| u8::try_from(index).ok().map(|index| (NodeId(index), uuid)))?
+}
