@@ -26,6 +26,7 @@ pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
     // A later `auth` line selects only what follows it.
     let mut selected: Option<(u8, At)> = None;
     let mut is_found = false;
+    let mut is_refused = false;
     let lines: Vec<(u32, &[u8])> = token::lines(&text.bytes, findings).collect();
     for (number, line) in lines {
         let words = token::split(&[(number, line)], is_blank);
@@ -34,13 +35,16 @@ pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
             continue;
         }
         if first.text.starts_with('a') {
-            if let Some(number) = read_auth(&words, findings) {
-                selected = Some((number, first.at));
-                is_found = false;
+            match read_auth(&words, findings) {
+                Some(number) => (selected, is_found) = (Some((number, first.at)), false),
+                None => is_refused = true,
             }
             continue;
         }
-        let Some(key) = read_key(&words, findings) else { continue };
+        let Some(key) = read_key(&words, findings) else {
+            is_refused = true;
+            continue;
+        };
         is_found |= selected.is_some_and(|(number, _)| number == key.number);
         if keys.iter().any(|known| known.number == key.number) {
             let finding = findings.warning(first.at, format!("key {} a second time", key.number));
@@ -49,7 +53,10 @@ pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
         }
         keys.push(key);
     }
-    check_selection(selected, is_found, &keys, findings);
+    // A line that was refused may be the one that is missing.
+    if !is_found && !is_refused {
+        tell_missing(selected, &keys, findings);
+    }
     let (signing, at) = selected.filter(|_| is_found)?;
     (!findings.has_error()).then_some(Keys { keys, signing, at })
 }
@@ -62,12 +69,12 @@ fn check_mode(text: &TextFile, findings: &mut Findings) {
     }
 }
 
-fn check_selection(selected: Option<(u8, At)>, is_found: bool, keys: &[AuthKey], findings: &mut Findings) {
+fn tell_missing(selected: Option<(u8, At)>, keys: &[AuthKey], findings: &mut Findings) {
     match selected {
-        None if !findings.has_error() => {
+        None => {
             findings.error(At::FILE, "no `auth` line").expected("a line `auth N` above the key N that signs");
         }
-        Some((number, at)) if !is_found => {
+        Some((number, at)) => {
             let finding = findings
                 .error(at, format!("`auth {number}`"))
                 .expected(format!("a line `{number} METHOD KEY` below it"));
@@ -77,7 +84,6 @@ fn check_selection(selected: Option<(u8, At)>, is_found: bool, keys: &[AuthKey],
                 finding.hint(format!("the only key is number {}", key.number));
             }
         }
-        _ => {}
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn read_apiauth(draft: &mut Draft<'_>, words: &[Word]) {
             Some(("gid", names)) => look_for_names(draft, list, names, "group"),
             _ => {
                 let finding = draft.findings.error(list.at, list.quoted()).expected(EXPECTED);
-                finding.nearest(&list.text, ["uid=", "gid="]);
+                finding.nearest(list.text.split('=').next().unwrap_or_default(), ["uid", "gid"]);
             }
         }
     }

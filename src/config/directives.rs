@@ -51,9 +51,9 @@ pub(super) struct Directive {
 }
 
 impl Directive {
-    /// Whether scripts see it as `HA_<word>`: the option directives, not media and not whole lines.
+    /// Whether scripts see it as `HA_<word>`: the directives of one value, not nodes, media and whole lines (seen).
     pub(super) fn is_recorded(&self) -> bool {
-        !matches!(self.word, "bcast" | "udp" | "ping" | "ping6" | "env")
+        matches!(self.shape, One(_) | Once(_))
     }
 }
 

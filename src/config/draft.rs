@@ -1,6 +1,6 @@
 //! ha.cf while it is read: lines to directives to values, each with its place (spec/config.md sections 1 and 2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) type Given<T> = Option<(T, At)>;
 /// One medium that is built, as its line says.
 #[derive(Debug, Clone)]
 pub(super) enum DraftMedium {
-    Serial { device: PathBuf, baud: Option<u32>, is_rtscts: bool, at: At },
+    Serial { device: PathBuf, baud: u32, is_rtscts: bool, at: At },
     Ucast { interface: String, peer: Ipv4Addr, bind: Option<Ipv4Addr>, port: u16, at: At },
 }
 
@@ -37,6 +37,8 @@ pub(super) struct Draft<'a> {
     /// The directive whose line is being read.
     pub(super) here: (&'static str, At),
     seen: HashMap<&'static str, At>,
+    /// Directives that have a line, be it wrong.
+    pub(super) attempted: HashSet<&'static str>,
     /// Option directives as written, in order, the last value of each.
     pub(super) recorded: Vec<(&'static str, String)>,
     pub(super) environment: Vec<(String, String)>,
@@ -104,6 +106,7 @@ impl<'a> Draft<'a> {
             local: local.to_owned(),
             here: ("", At::FILE),
             seen: HashMap::new(),
+            attempted: HashSet::new(),
             recorded: Vec::new(),
             environment: Vec::new(),
             stop_retries: None,
@@ -212,9 +215,11 @@ impl<'a> Draft<'a> {
     }
 
     fn apply(&mut self, directive: &'static Directive, words: &[Word]) {
+        self.attempted.insert(directive.word);
         if !words.iter().all(|word| word.is_sound(&mut self.findings)) {
             return;
         }
+        let errors = self.findings.errors();
         let values: Vec<Word> = words.iter().flat_map(Word::split_commas).collect();
         match directive.shape {
             Shape::Line(read) => read(self, words),
@@ -232,7 +237,10 @@ impl<'a> Draft<'a> {
             Shape::One(read) => self.apply_single(directive, &values, read, Severity::Warning),
             Shape::Once(read) => self.apply_single(directive, &values, read, Severity::Error),
         }
-        self.tell_effect(directive, &values);
+        // Of a line that has to be mended anyway nothing more needs to be said, unless it asks for safety.
+        if self.findings.errors() == errors || matches!(directive.effect, Effect::Safety) {
+            self.tell_effect(directive, &values);
+        }
     }
 
     /// Applies each value in turn as Heartbeat does, so that the last one counts, and says so.

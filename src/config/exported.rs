@@ -1,13 +1,44 @@
 //! What scripts see of ha.cf as `HA_<directive>` (spec/resources.md 3.3).
 
+use super::Config;
 use super::draft::Draft;
 use super::sense::Timing;
-use super::{Config, Medium};
+
+/// What 3.0.6 exports for directives that are not given (seen).
+const DEFAULTS: [(&str, &str); 23] = [
+    ("hopfudge", "1"),
+    ("baud", "19200"),
+    ("udpport", "694"),
+    ("auto_failback", "legacy"),
+    ("msgfmt", "classic"),
+    ("cluster", "linux-ha"),
+    ("hbgenmethod", "file"),
+    ("uuidfrom", "file"),
+    ("autojoin", "none"),
+    ("realtime", "true"),
+    ("debug", "0"),
+    ("syslogmsgfmt", "true"),
+    ("log_badpack", "true"),
+    ("coredumps", "true"),
+    ("compression", "zlib"),
+    ("compression_threshold", "2"),
+    ("traditional_compression", "no"),
+    ("conn_logd_time", "60"),
+    ("memreserve", "6500"),
+    ("record_config_changes", "on"),
+    ("record_pengine_inputs", "on"),
+    ("enable_config_writes", "on"),
+    ("pacemaker", "false"),
+];
 
 /// Directives as written, then the default of each that is not, in the order of the specification.
 pub(super) fn directives(draft: &Draft<'_>, config: &Config, time: &Timing) -> Vec<(String, String)> {
+    let name = |word: &str| if word == "crm" { "pacemaker" } else { word }.to_owned();
     let mut list: Vec<(String, String)> =
-        draft.recorded.iter().map(|(word, text)| ((*word).to_owned(), text.clone())).collect();
+        draft.recorded.iter().map(|(word, text)| (name(word), text.clone())).collect();
+    if config.log.facility.is_some() && draft.logfile.is_none() && draft.debugfile.is_none() {
+        list.extend(["logfile", "debugfile"].map(|word| (word.to_owned(), "/dev/null".to_owned())));
+    }
     let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
     let defaults = [
         ("keepalive", milliseconds(time.keepalive)),
@@ -15,42 +46,13 @@ pub(super) fn directives(draft: &Draft<'_>, config: &Config, time: &Timing) -> V
         ("deadping", milliseconds(time.deadping)),
         ("warntime", milliseconds(time.warntime)),
         ("initdead", milliseconds(time.initdead)),
-        ("hopfudge", config.hopfudge.to_string()),
-        ("baud", baud(config).to_string()),
-        ("udpport", "694".to_owned()),
-        ("auto_failback", "legacy".to_owned()),
-        ("msgfmt", "classic".to_owned()),
-        ("cluster", "linux-ha".to_owned()),
-        ("hbgenmethod", "file".to_owned()),
-        ("uuidfrom", "file".to_owned()),
-        ("autojoin", "none".to_owned()),
-        ("realtime", "true".to_owned()),
-        ("debug", "0".to_owned()),
-        ("syslogmsgfmt", "true".to_owned()),
-        ("log_badpack", "true".to_owned()),
-        ("coredumps", "true".to_owned()),
-        ("compression", "zlib".to_owned()),
-        ("compression_threshold", "2".to_owned()),
-        ("traditional_compression", "no".to_owned()),
-        ("conn_logd_time", "60".to_owned()),
-        ("memreserve", "6500".to_owned()),
         ("max_rexmit_delay", config.max_rexmit_delay.as_millis().to_string()),
-        ("pacemaker", "false".to_owned()),
     ];
+    let defaults = defaults.into_iter().chain(DEFAULTS.map(|(word, text)| (word, text.to_owned())));
     for (word, text) in defaults {
-        let is_given = |known: &str| list.iter().any(|(name, _)| name == known);
-        let alias = if word == "pacemaker" { "crm" } else { word };
-        if !is_given(word) && !is_given(alias) {
+        if !list.iter().any(|(name, _)| name == word) {
             list.push((word.to_owned(), text));
         }
     }
     list
-}
-
-fn baud(config: &Config) -> u32 {
-    let speed = |medium: &Medium| match medium {
-        Medium::Serial { baud, .. } => Some(*baud),
-        Medium::Ucast { .. } => None,
-    };
-    config.media.iter().find_map(speed).unwrap_or(19200)
 }

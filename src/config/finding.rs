@@ -113,6 +113,7 @@ pub(super) struct Findings {
     list: Vec<Finding>,
     /// Where those go that are only counted.
     spare: Finding,
+    errors: usize,
     left_out: usize,
     errors_left_out: usize,
 }
@@ -127,15 +128,18 @@ impl Findings {
             expected: String::new(),
             hint: String::new(),
         };
-        Self { file: file.to_owned(), list: Vec::new(), spare, left_out: 0, errors_left_out: 0 }
+        Self { file: file.to_owned(), list: Vec::new(), spare, errors: 0, left_out: 0, errors_left_out: 0 }
     }
 
     /// Notes one; the caller may add to what is returned.
     pub(super) fn add(&mut self, severity: Severity, at: At, found: impl Into<String>) -> &mut Finding {
+        let is_error = usize::from(severity == Severity::Error);
+        self.errors += is_error;
         if self.list.len() == FINDINGS_MAX {
             self.left_out += 1;
-            self.errors_left_out += usize::from(severity == Severity::Error);
-            self.spare.hint.clear();
+            self.errors_left_out += is_error;
+            // A hint stands there already: nobody looks for the nearest word.
+            "-".clone_into(&mut self.spare.hint);
             return &mut self.spare;
         }
         self.list.push(Finding {
@@ -166,8 +170,13 @@ impl Findings {
         self.add(Severity::Note, at, found)
     }
 
+    /// How many errors so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     pub(super) fn has_error(&self) -> bool {
-        self.errors_left_out > 0 || self.list.iter().any(|finding| finding.severity == Severity::Error)
+        self.errors() > 0
     }
 
     /// All of them, in the order of the file.
@@ -207,6 +216,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let limit = (word.len() / 3).max(1);
     known
         .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= limit)
         .filter_map(|candidate| {
             let letters: Vec<char> = candidate.chars().take(QUOTE_MAX).map(|c| c.to_ascii_lowercase()).collect();
             let apart = distance(&word, &letters);

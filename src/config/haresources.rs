@@ -63,16 +63,16 @@ pub(super) fn read(text: &TextFile, directory: &Path, draft: &Draft<'_>, finding
 /// of the physical lines that are joined (spec/resources.md 2.2, rule 1).
 fn logical_lines(text: &[u8], findings: &mut Findings) -> Vec<Entry> {
     let mut entries = Vec::new();
+    tell_returns(text, findings);
     let lines: Vec<(u32, &[u8])> = token::lines(text, findings).collect();
-    let mut lines = lines.into_iter();
+    let mut lines = lines.into_iter().map(|(number, line)| (number, line.strip_suffix(b"\r").unwrap_or(line)));
     while let Some((number, line)) = lines.next() {
-        let line = without_return(number, line, findings);
         let mut piece = (number, cut_remark(number, line, findings));
         let mut pieces = Vec::new();
         while let [start @ .., b'\\'] = piece.1 {
             pieces.push((piece.0, start));
             match lines.next() {
-                Some((number, line)) => piece = (number, without_return(number, line, findings)),
+                Some(line) => piece = line,
                 None => {
                     let at = At { line: piece.0, column: token::column_of(piece.1, start.len()) };
                     findings
@@ -91,12 +91,16 @@ fn logical_lines(text: &[u8], findings: &mut Findings) -> Vec<Entry> {
     entries
 }
 
-fn without_return<'l>(number: u32, line: &'l [u8], findings: &mut Findings) -> &'l [u8] {
-    let Some(cut) = line.strip_suffix(b"\r") else { return line };
-    let at = At { line: number, column: token::column_of(line, cut.len()) };
+/// Says once that the lines end as in DOS.
+fn tell_returns(text: &[u8], findings: &mut Findings) {
+    let ends_in_return = |line: &&[u8]| line.ends_with(b"\r");
+    let Some((number, line)) = (1..).zip(text.split(|byte| *byte == b'\n')).find(|(_, line)| ends_in_return(line))
+    else {
+        return;
+    };
+    let at = At { line: number, column: token::column_of(line, line.len() - 1) };
     let hint = "it is ignored here; Heartbeat's scripts take it for a part of the last word";
-    findings.warning(at, "a carriage return").expected("Unix line ends").hint(hint);
-    cut
+    findings.warning(at, "a carriage return at the end of a line").expected("Unix line ends").hint(hint);
 }
 
 fn cut_remark<'l>(number: u32, line: &'l [u8], findings: &mut Findings) -> &'l [u8] {
@@ -230,14 +234,15 @@ fn check_owners(entries: &[Entry], draft: &Draft<'_>, findings: &mut Findings) {
         if owners.len() == 2 {
             let found =
                 format!("{}, a third node beside {} and {}", entry.node.quoted(), quote(&owners[0]), quote(&owners[1]));
-            findings.error(entry.node.at, found).expected("ownership moves between exactly two nodes");
+            findings.error(entry.node.at, found).expected("two: ownership moves between exactly two nodes");
             return;
         }
         owners.push(name);
     }
     if let ([owner], true) = (owners.as_slice(), draft.nodes.len() > 2) {
         let found = format!("only {}, while ha.cf has {} nodes", quote(owner), draft.nodes.len());
-        let finding = findings.error(entries[0].node.at, found).expected("ownership moves between exactly two nodes");
+        let finding =
+            findings.error(entries[0].node.at, found).expected("two: ownership moves between exactly two nodes");
         finding.hint("give the partner a line with a group of its own, so that it is known");
     }
 }
@@ -251,11 +256,13 @@ fn group(entry: &Entry) -> Group {
     }
 }
 
-/// Splits a word into script and arguments; a bare address is `IPaddr::address` (spec/resources.md 2.2).
+/// Splits a word into script and arguments; a bare address is `IPaddr::address` (spec/resources.md 2.2). Empty arguments
+/// vanish, as the shell of the original makes them (seen).
 fn resource(word: &str) -> Resource {
     let mut parts = word.split("::");
     let script = if is_address(word) { "IPaddr" } else { parts.next().unwrap_or_default() };
-    Resource { word: word.to_owned(), script: script.to_owned(), arguments: parts.map(str::to_owned).collect() }
+    let arguments = parts.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    Resource { word: word.to_owned(), script: script.to_owned(), arguments }
 }
 
 /// The shell pattern `[0-9]*.[0-9]*.[0-9]*.[0-9]*`.
@@ -269,6 +276,10 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
     if resource.script.is_empty() {
         findings.error(word.at, word.quoted()).expected("the name of a script before `::`");
         return;
+    }
+    if word.text.split("::").skip(1).any(str::is_empty) {
+        let found = format!("an empty argument in {}", word.quoted());
+        findings.warning(word.at, found).expected("text after each `::`").hint("it is left out, as in Heartbeat");
     }
     check_arguments(word, resource, findings);
     let places =

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::draft::{Draft, DraftMedium};
-use super::finding::At;
+use super::finding::{At, nearest};
 use super::machine::FileKind;
 use super::token::Word;
 use super::value;
@@ -12,6 +12,8 @@ use crate::core::limits::{LINK_NAME_MAX, LINKS_MAX};
 
 /// Speeds of the original, and the next one that is common.
 const BAUDS: [u32; 8] = [9600, 19200, 38400, 57600, 115_200, 230_400, 460_800, 921_600];
+/// Speed when neither `baud` nor the line says one.
+const DEFAULT_BAUD: u32 = 19200;
 /// Port when neither `udpport` nor the line says one.
 const DEFAULT_PORT: u16 = 694;
 
@@ -49,7 +51,6 @@ impl Draft<'_> {
             let known: Vec<String> = BAUDS.iter().map(ToString::to_string).collect();
             let finding = self.findings.error(word.at, word.quoted());
             finding.expected(format!("one of {}", known.join(" ")));
-            finding.nearest(&word.text, known.iter().map(String::as_str));
         }
         speed
     }
@@ -79,7 +80,7 @@ pub(super) fn read_udpport(draft: &mut Draft<'_>, word: &Word) -> bool {
 pub(super) fn read_baud(draft: &mut Draft<'_>, word: &Word) -> bool {
     let Some(speed) = draft.baud(word) else { return false };
     if draft.media.iter().any(|medium| matches!(medium, DraftMedium::Serial { .. })) {
-        let hint = "here it counts for all `serial` lines";
+        let hint = "lines above it keep the speed they had, as in Heartbeat";
         draft.findings.warning(draft.here.1, "`baud` below a `serial` line").expected("it above them").hint(hint);
     }
     draft.baud = Some((speed, word.at));
@@ -92,6 +93,9 @@ pub(super) fn read_serial(draft: &mut Draft<'_>, words: &[Word]) {
     read_serial_words(draft, words);
     draft.is_medium_refused |= draft.media.len() == before;
 }
+
+/// The options of `serial`.
+const OPTIONS: [&str; 2] = ["baud", "flow"];
 
 fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
     let mut devices = Vec::new();
@@ -115,9 +119,13 @@ fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
                 }
                 None => draft.findings.refuse(word.at, "`flow` without a kind", "`flow none|rtscts`"),
             },
-            _ => {
+            text => {
                 refuse_serial_word(draft, word);
                 is_refused = true;
+                // What follows a misspelt option is its value.
+                if nearest(text, OPTIONS).is_some() {
+                    words.next();
+                }
             }
         }
     }
@@ -136,7 +144,7 @@ fn refuse_serial_word(draft: &mut Draft<'_>, word: &Word) {
     if is_device_name {
         finding.hint(format!("did you mean `/dev/{}`?", word.text.trim_start_matches("dev/")));
     } else {
-        finding.nearest(&word.text, ["baud", "flow"]);
+        finding.nearest(&word.text, OPTIONS);
     }
 }
 
@@ -160,6 +168,7 @@ fn add_serial(draft: &mut Draft<'_>, word: &Word, baud: Option<u32>, is_rtscts: 
     if let Some(trouble) = trouble {
         draft.missing_here(word.at, format!("{}, which {trouble}", word.quoted())).expected("a serial device");
     }
+    let baud = baud.or(draft.baud.map(|(speed, _)| speed)).unwrap_or(DEFAULT_BAUD);
     draft.add_medium(word.at, DraftMedium::Serial { device, baud, is_rtscts, at: word.at });
 }
 
@@ -250,9 +259,12 @@ fn read_ucast_options(draft: &mut Draft<'_>, options: &[Word]) -> (Option<Ipv4Ad
                 Some(number) => port = draft.port(number).or(port),
                 None => draft.findings.refuse(word.at, "`port` without a number", "`port N`"),
             },
-            _ => {
+            text => {
                 let finding = draft.findings.error(word.at, word.quoted());
-                finding.expected("`bind ADDRESS`, `port N` or nothing more").nearest(&word.text, ["bind", "port"]);
+                finding.expected("`bind ADDRESS`, `port N` or nothing more").nearest(text, ["bind", "port"]);
+                if nearest(text, ["bind", "port"]).is_some() {
+                    words.next();
+                }
             }
         }
     }

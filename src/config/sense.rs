@@ -10,8 +10,6 @@ use super::value::spoken;
 use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
-/// Speed of serial lines without `baud`.
-const DEFAULT_BAUD: u32 = 19200;
 /// How often a failing stop is tried again (spec/resources.md 4.2).
 const DEFAULT_STOP_RETRIES: u32 = 10;
 /// `script_timeout` when it is not given.
@@ -93,6 +91,9 @@ fn check_media(draft: &mut Draft<'_>) {
 fn check_nodes(draft: &mut Draft<'_>) {
     let names: Vec<String> = draft.nodes.iter().map(|(name, _)| name.clone()).collect();
     if names.is_empty() {
+        if draft.attempted.contains("node") {
+            return;
+        }
         draft.findings.error(At::FILE, "no node").expected("a `node` line that names both nodes");
         return;
     }
@@ -150,7 +151,7 @@ fn check_timing(draft: &mut Draft<'_>) {
         let found = format!("a warntime of {} with a deadtime of {}", spoken(time.warntime), spoken(time.deadtime));
         let finding = draft.findings.warning(place(&[warntime]), found);
         finding.expected("less than the deadtime").hint("the peer is dead before it is late");
-    } else if time.warntime <= time.keepalive {
+    } else if time.warntime <= time.keepalive && warntime.is_some() {
         let found = format!("a warntime of {} with a keepalive of {beat}", spoken(time.warntime));
         let finding = draft.findings.warning(place(&[warntime, keepalive]), found);
         finding.expected("more than the keepalive").hint("every beat is late");
@@ -159,6 +160,7 @@ fn check_timing(draft: &mut Draft<'_>) {
 
 fn check_failback(draft: &mut Draft<'_>) {
     match draft.auto_failback {
+        None if draft.attempted.contains("auto_failback") => {}
         None => {
             let finding = draft.findings.warning(At::FILE, "no `auto_failback`");
             finding.expected("`auto_failback on` or `auto_failback off`").hint("as in Heartbeat it is then `legacy`");
@@ -173,16 +175,16 @@ fn check_failback(draft: &mut Draft<'_>) {
         let finding = draft.findings.warning(at, "`msgfmt netstring`").expected("`classic`");
         finding.hint("a Heartbeat with it loses a message at each takeover and then never ends it");
     }
-    let is_safety_asked = !draft.unbuilt_safety.is_empty();
-    if draft.takeover_policy.is_none() && !is_safety_asked {
+    if !draft.attempted.contains("takeover_policy") {
         let finding = draft.findings.note(At::FILE, "no `takeover_policy`");
         finding.hint("it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group");
     }
 }
 
 fn check_logging(draft: &mut Draft<'_>) {
-    let facility = draft.logfacility.as_ref().filter(|(name, _)| name != "none");
-    if draft.logfile.is_some() || draft.debugfile.is_some() || facility.is_some() {
+    let is_none = matches!(&draft.logfacility, Some((name, _)) if name == "none");
+    let has_place = |word| draft.attempted.contains(word) && !(word == "logfacility" && is_none);
+    if ["logfile", "debugfile", "logfacility"].into_iter().any(has_place) {
         return;
     }
     match draft.use_logd {
@@ -288,11 +290,8 @@ fn is_word(given: &Given<&'static str>, word: &str) -> bool {
 }
 
 fn media(draft: &Draft<'_>) -> Vec<Medium> {
-    let default_baud = value_or(&draft.baud, DEFAULT_BAUD);
     let medium = |medium: &DraftMedium| match medium.clone() {
-        DraftMedium::Serial { device, baud, is_rtscts, .. } => {
-            Medium::Serial { device, baud: baud.unwrap_or(default_baud), is_rtscts }
-        }
+        DraftMedium::Serial { device, baud, is_rtscts, .. } => Medium::Serial { device, baud, is_rtscts },
         DraftMedium::Ucast { interface, peer, bind, port, .. } => Medium::Ucast { interface, peer, bind, port },
     };
     draft.media.iter().map(medium).collect()
@@ -344,7 +343,7 @@ fn check_lines(draft: &mut Draft<'_>, config: &Config) {
             let finding = draft.findings.warning(at, found);
             finding
                 .expected(format!(
-                    "more than {}, the mean of nine beats of {beat} and a longer one",
+                    "more than {}, with a longer beat and an acknowledgement every tenth time",
                     spoken(line.average)
                 ))
                 .hint(format!("{}; the line is always busy and falls behind", line.arithmetic()));
