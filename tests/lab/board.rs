@@ -1,0 +1,299 @@
+//! One board: namespaces, a reaper as process 1, a configuration directory, a daemon.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{NULLBEAT, PATIENCE, in_netns, run, write_script};
+
+/// Process 1 of a board: reaps what loses its parent, like any init.
+const REAPER: &str = "hostname \"$0\"; ip link set lo up; echo up; while :; do sleep 1000 & wait $!; done";
+
+/// One board.
+pub struct Board {
+    pub name: String,
+    pub index: usize,
+    pub dir: PathBuf,
+    pub address: String,
+    pub serial: PathBuf,
+    /// The board's port at the switch.
+    pub switch_port: String,
+    netns: String,
+    lan: String,
+    observer: PathBuf,
+    init: Option<Child>,
+    daemons: Vec<Child>,
+}
+
+impl Board {
+    pub(super) fn new(
+        name: &str,
+        index: usize,
+        id: &str,
+        lab: &Path,
+        lan: &str,
+        serial: PathBuf,
+        observer: PathBuf,
+    ) -> Self {
+        let netns = format!("nb{index}{id}");
+        let dir = lab.join(name);
+        for folder in ["ha.d/resource.d", "ha.d/rc.d", "run", "state", "marks"] {
+            std::fs::create_dir_all(dir.join(folder)).expect("folder");
+        }
+        let switch_port = format!("port{index}");
+        let address = format!("192.168.231.{}", 131 + index);
+        let board = Self {
+            name: name.to_lowercase(),
+            index,
+            dir,
+            address,
+            serial,
+            switch_port,
+            netns,
+            lan: lan.to_owned(),
+            observer,
+            init: None,
+            daemons: Vec::new(),
+        };
+        board.add_traced_script("trace");
+        write_script(&board.reset_hook(), &format!("#!/bin/sh\necho \"$@\" >> {}/resets\n", board.dir.display()));
+        board
+    }
+
+    /// The configuration directory.
+    pub fn config_dir(&self) -> PathBuf {
+        self.dir.join("ha.d")
+    }
+
+    /// What a reset of the board runs instead.
+    pub fn reset_hook(&self) -> PathBuf {
+        self.dir.join("reset-hook")
+    }
+
+    /// How often this board would have been reset.
+    pub fn resets(&self) -> usize {
+        std::fs::read_to_string(self.dir.join("resets")).map_or(0, |text| text.lines().count())
+    }
+
+    /// Writes the three files.
+    pub fn configure(&self, ha_cf: &str, haresources: &str) {
+        let config = self.config_dir();
+        std::fs::write(config.join("ha.cf"), ha_cf).expect("ha.cf");
+        std::fs::write(config.join("haresources"), haresources).expect("haresources");
+        self.authkeys("auth 1\n1 sha1 a-key-for-the-lab\n");
+    }
+
+    /// Writes authkeys with its proper mode.
+    pub fn authkeys(&self, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.config_dir().join("authkeys");
+        std::fs::write(&path, text).expect("authkeys");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    }
+
+    /// A resource script `NAME::GROUP` that tells the observer and remembers with a mark whether it runs. Files in the
+    /// board's folder change it: `fail-start-GROUP`, `fail-stop-GROUP`, `hang-stop-GROUP`, `slow-GROUP` (seconds).
+    pub fn add_traced_script(&self, name: &str) {
+        let text = format!(
+            r#"#!/bin/sh
+group=$1; action=$2; dir={dir}
+tell() {{ echo "{node} $group $1" > {fifo}; }}
+[ -e $dir/slow-$group ] && sleep "$(cat $dir/slow-$group)"
+case $action in
+start) tell start-begin
+       if [ -e $dir/fail-start-$group ]; then tell start-failed; exit 1; fi
+       touch $dir/marks/$group; tell start-end;;
+stop)  [ -e $dir/marks/$group ] || exit 0
+       tell stop-begin
+       if [ -e $dir/hang-stop-$group ]; then trap '' TERM; while :; do sleep 1; done; fi
+       if [ -e $dir/fail-stop-$group ]; then tell stop-failed; exit 1; fi
+       rm -f $dir/marks/$group; tell stop-end;;
+status) if [ -e $dir/marks/$group ]; then echo running; else echo stopped; exit 3; fi;;
+esac
+exit 0
+"#,
+            dir = self.dir.display(),
+            node = self.name,
+            fifo = self.observer.display(),
+        );
+        write_script(&self.config_dir().join("resource.d").join(name), &text);
+    }
+
+    /// Power: namespaces, a network interface, no daemon.
+    pub fn power_on(&mut self) {
+        assert!(self.init.is_none(), "{} is on", self.name);
+        run("ip", &["netns", "add", &self.netns]);
+        in_netns(
+            &self.lan,
+            &["ip", "link", "add", &self.switch_port, "type", "veth", "peer", "name", "ens33", "netns", &self.netns],
+        );
+        in_netns(&self.lan, &["ip", "link", "set", &self.switch_port, "master", "br0", "up"]);
+        in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/24", self.address), "dev", "ens33"]);
+        in_netns(&self.netns, &["ip", "link", "set", "ens33", "up"]);
+        let mut init = Command::new("ip");
+        init.args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
+            .args(["--mount", "--uts", "--", "sh", "-c", REAPER, &self.name])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0);
+        let mut init = init.spawn().expect("a board");
+        let mut line = String::new();
+        let stdout = init.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("its first word");
+        assert_eq!(line.trim(), "up");
+        self.init = Some(init);
+    }
+
+    /// The pid, out here, of the board's process 1.
+    fn init_pid(&self) -> i32 {
+        let init = self.init.as_ref().unwrap_or_else(|| panic!("{} is off", self.name));
+        // `unshare --fork` stays as the parent of process 1.
+        let id = init.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("its children");
+        children.split_whitespace().next().expect("process 1").parse().expect("a pid")
+    }
+
+    /// A command on this board.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.init_pid().to_string(), "-p", "-m", "-n", "-u", "--"]).args(words);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command on this board to its end.
+    pub fn on_board(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("nsenter")
+    }
+
+    fn directories(&self) -> [String; 6] {
+        let dir = self.dir.display();
+        [
+            "--config-dir".to_owned(),
+            format!("{dir}/ha.d"),
+            "--run-dir".to_owned(),
+            format!("{dir}/run"),
+            "--state-dir".to_owned(),
+            format!("{dir}/state"),
+        ]
+    }
+
+    /// Starts the daemon; returns at once.
+    pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the daemon with more options.
+    pub fn start_with(&mut self, options: &[&str]) {
+        let directories = self.directories();
+        let words: Vec<&str> =
+            [NULLBEAT, "run"].into_iter().chain(directories.iter().map(String::as_str)).chain(options.iter().copied()).collect();
+        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
+        let daemon = self.command(&words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
+        self.daemons.push(daemon);
+    }
+
+    /// A verb of the command line on this board.
+    pub fn nullbeat(&self, words: &[&str]) -> Output {
+        let directories = self.directories();
+        let all: Vec<&str> = [NULLBEAT, words[0]]
+            .into_iter()
+            .chain(directories.iter().map(String::as_str))
+            .chain(words[1..].iter().copied())
+            .collect();
+        self.on_board(&all)
+    }
+
+    /// Stops the daemon with its verb; it must succeed.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let output = self.nullbeat(&["stop"]);
+        assert!(output.status.success(), "stop: {}", String::from_utf8_lossy(&output.stderr));
+        self.await_end();
+    }
+
+    /// Waits until every daemon started here has ended.
+    #[track_caller]
+    pub fn await_end(&mut self) {
+        let start = Instant::now();
+        for daemon in &mut self.daemons {
+            while daemon.try_wait().expect("a child").is_none() {
+                assert!(start.elapsed() < PATIENCE, "{} does not end", self.name);
+                std::thread::yield_now();
+            }
+        }
+        self.daemons.clear();
+    }
+
+    /// Exit code of the last daemon started, when it ends.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.daemons.last_mut().and_then(|daemon| daemon.wait().expect("a child").code())
+    }
+
+    /// Pids, out here, of this board's process of this role: `guardian`, `engine`, `logger`.
+    pub fn pids(&self, role: &str) -> Vec<i32> {
+        let wanted = match role {
+            "guardian" => "nullbeat",
+            "engine" => "nullbeat:engine",
+            "logger" => "nullbeat:logger",
+            other => panic!("no role {other}"),
+        };
+        let namespace = std::fs::read_link(format!("/proc/{}/ns/pid", self.init_pid())).expect("its namespace");
+        let mut pids = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let is_here = std::fs::read_link(entry.path().join("ns/pid")).is_ok_and(|ns| ns == namespace);
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            if is_here && name.trim_end() == wanted {
+                pids.push(pid);
+            }
+        }
+        pids
+    }
+
+    /// Sends a signal to this board's process of this role; it must be there.
+    #[track_caller]
+    pub fn signal(&self, role: &str, signal: Signal) {
+        let pids = self.pids(role);
+        assert!(!pids.is_empty(), "{} has no {role}", self.name);
+        for pid in pids {
+            kill(Pid::from_raw(pid), signal).expect("it is there");
+        }
+    }
+
+    /// Power loss: every process at once, then the interface and the mounts.
+    pub fn power_off(&mut self) {
+        let Some(mut init) = self.init.take() else { return };
+        let id = init.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = init.wait();
+        for daemon in &mut self.daemons {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        self.daemons.clear();
+        let _ = Command::new("ip").args(["netns", "exec", &self.lan, "ip", "link", "del", &self.switch_port]).output();
+        let _ = Command::new("ip").args(["netns", "del", &self.netns]).output();
+        for mark in std::fs::read_dir(self.dir.join("marks")).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(mark.path());
+        }
+    }
+
+    pub(super) fn remove(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.netns]).output();
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
+        format!("{}{}", read("stderr"), read("ha-debug"))
+    }
+}

@@ -1,0 +1,114 @@
+//! A null-modem cable: two pseudo terminals and a thread that carries bytes between their masters.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::openpty;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+
+/// The cable. Dropping it pulls both ends and removes the terminals.
+pub struct NullModem {
+    devices: [PathBuf; 2],
+    is_cut: [Arc<AtomicBool>; 2],
+    carried: Arc<AtomicU64>,
+    masters: [File; 2],
+    /// Kept open so that a master never sees a hang-up while a daemon restarts.
+    _slaves: [OwnedFd; 2],
+    is_over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl NullModem {
+    pub fn new() -> Self {
+        let ends = [(); 2].map(|()| openpty(None, None).expect("a pseudo terminal"));
+        let devices = ends.each_ref().map(|end| nix::unistd::ttyname(&end.slave).expect("its name"));
+        for end in &ends {
+            // Echo would send everything back before a daemon has set the line up.
+            let mut settings = tcgetattr(&end.slave).expect("terminal settings");
+            cfmakeraw(&mut settings);
+            tcsetattr(&end.slave, SetArg::TCSANOW, &settings).expect("raw");
+            fcntl(&end.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("nonblocking");
+        }
+        let [a, b] = ends;
+        let masters = [File::from(a.master), File::from(b.master)];
+        let copies = masters.each_ref().map(|master| master.try_clone().expect("a copy"));
+        let is_cut = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+        let is_over = Arc::new(AtomicBool::new(false));
+        let carried = Arc::new(AtomicU64::new(0));
+        let thread = {
+            let (is_cut, is_over, carried) = (is_cut.clone(), Arc::clone(&is_over), Arc::clone(&carried));
+            std::thread::spawn(move || pump(copies, &is_cut, &is_over, &carried))
+        };
+        Self { devices, is_cut, carried, masters, _slaves: [a.slave, b.slave], is_over, thread: Some(thread) }
+    }
+
+    /// The device of one end.
+    pub fn device(&self, end: usize) -> PathBuf {
+        self.devices[end].clone()
+    }
+
+    /// Pulls or plugs both directions.
+    pub fn cut(&self, is_cut: bool) {
+        self.cut_from(0, is_cut);
+        self.cut_from(1, is_cut);
+    }
+
+    /// Only what the board at this end sends.
+    pub fn cut_from(&self, end: usize, is_cut: bool) {
+        self.is_cut[end].store(is_cut, Ordering::SeqCst);
+    }
+
+    /// Bytes carried so far.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::SeqCst)
+    }
+
+    /// Puts bytes onto the line towards the board at this end.
+    pub fn inject(&self, end: usize, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match (&self.masters[end]).write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(_) => {
+                    let mut fds = [PollFd::new(self.masters[end].as_fd(), PollFlags::POLLOUT)];
+                    let ready = poll(&mut fds, PollTimeout::from(5_000u16)).expect("poll");
+                    assert!(ready > 0, "the board does not read its line");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for NullModem {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn pump(mut masters: [File; 2], is_cut: &[Arc<AtomicBool>; 2], is_over: &AtomicBool, carried: &AtomicU64) {
+    let mut buffer = [0u8; 4096];
+    while !is_over.load(Ordering::SeqCst) {
+        {
+            let mut fds = masters.each_ref().map(|master| PollFd::new(master.as_fd(), PollFlags::POLLIN));
+            let _ = poll(&mut fds, PollTimeout::try_from(Duration::from_millis(50)).expect("short"));
+        }
+        for from in 0..2 {
+            let Ok(count) = masters[from].read(&mut buffer) else { continue };
+            if !is_cut[from].load(Ordering::SeqCst) {
+                // A full line loses bytes, as a UART with its flow control off does.
+                let _ = masters[1 - from].write(&buffer[..count]);
+                carried.fetch_add(count as u64, Ordering::SeqCst);
+            }
+        }
+    }
+}

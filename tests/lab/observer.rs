@@ -1,0 +1,132 @@
+//! The outside observer: every script run tells it over a FIFO; it notes when, and never asks the daemons.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// One line of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub at: Instant,
+    pub node: String,
+    pub group: String,
+    /// `start-begin`, `start-end`, `start-failed`, `stop-begin`, `stop-end`, `stop-failed`, `status`, `off`.
+    pub what: String,
+}
+
+#[derive(Default)]
+struct Seen {
+    records: Vec<Record>,
+    /// By node and group: in use, running.
+    state: HashMap<(String, String), (bool, bool)>,
+    overlaps: Vec<(Instant, String)>,
+}
+
+/// The record of who used what when.
+pub struct Observer {
+    fifo: PathBuf,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+    began: Instant,
+}
+
+impl Observer {
+    pub fn new(dir: &Path) -> Self {
+        let fifo = dir.join("observer");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a fifo");
+        // Read and write: it never ends and no script waits for a reader.
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("its end");
+        let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
+        let shared = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for line in BufReader::new(file).lines().map_while(Result::ok) {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                if let (Some(node), Some(group), Some(what)) = (words.next(), words.next(), words.next()) {
+                    let record = Record { at: Instant::now(), node, group, what };
+                    shared.0.lock().expect("not poisoned").note(record);
+                    shared.1.notify_all();
+                }
+            }
+        });
+        Self { fifo, seen, began: Instant::now() }
+    }
+
+    /// Where scripts write `NODE GROUP WHAT`.
+    pub fn fifo(&self) -> PathBuf {
+        self.fifo.clone()
+    }
+
+    /// The board has lost its power: nothing runs there any more.
+    pub fn board_off(&self, node: &str) {
+        let mut seen = self.seen.0.lock().expect("not poisoned");
+        let groups: Vec<String> = seen.state.keys().filter(|key| key.0 == node).map(|key| key.1.clone()).collect();
+        for group in groups {
+            seen.note(Record { at: Instant::now(), node: node.to_owned(), group, what: "off".to_owned() });
+        }
+        self.seen.1.notify_all();
+    }
+
+    pub fn is_in_use(&self, node: &str, group: &str) -> bool {
+        self.state(node, group).0
+    }
+
+    pub fn is_running(&self, node: &str, group: &str) -> bool {
+        self.state(node, group).1
+    }
+
+    fn state(&self, node: &str, group: &str) -> (bool, bool) {
+        let seen = self.seen.0.lock().expect("not poisoned");
+        seen.state.get(&(node.to_owned(), group.to_owned())).copied().unwrap_or_default()
+    }
+
+    pub fn records(&self) -> Vec<Record> {
+        self.seen.0.lock().expect("not poisoned").records.clone()
+    }
+
+    /// How often this happened.
+    pub fn count(&self, node: &str, group: &str, what: &str) -> usize {
+        let is_it = |record: &&Record| record.node == node && record.group == group && record.what == what;
+        self.seen.0.lock().expect("not poisoned").records.iter().filter(is_it).count()
+    }
+
+    /// Moments at which a group came to be in use on two boards.
+    pub fn overlaps(&self) -> usize {
+        self.seen.0.lock().expect("not poisoned").overlaps.len()
+    }
+
+    /// Waits for the next record, at most so long.
+    pub fn wait_for_more(&self, time: Duration) {
+        let seen = self.seen.0.lock().expect("not poisoned");
+        drop(self.seen.1.wait_timeout(seen, time).expect("not poisoned"));
+    }
+
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for record in self.records() {
+            let ms = record.at.duration_since(self.began).as_millis();
+            let _ = writeln!(text, "{ms:>7} ms  {:<10} {:<10} {}", record.node, record.group, record.what);
+        }
+        text
+    }
+}
+
+impl Seen {
+    fn note(&mut self, record: Record) {
+        let key = (record.node.clone(), record.group.clone());
+        let state = self.state.entry(key).or_default();
+        *state = match record.what.as_str() {
+            "start-begin" => (true, state.1),
+            "start-end" => (true, true),
+            "start-failed" | "stop-end" | "off" => (false, false),
+            "stop-begin" | "stop-failed" => (true, false),
+            _ => *state,
+        };
+        let users = self.state.iter().filter(|(key, state)| key.1 == record.group && state.0).count();
+        if record.what == "start-begin" && users > 1 {
+            self.overlaps.push((record.at, record.group.clone()));
+        }
+        self.records.push(record);
+    }
+}
