@@ -14,14 +14,14 @@ use super::{NULLBEAT, PATIENCE, in_netns, run, write_script};
 const REAPER: &str = "hostname \"$0\"; ip link set lo up; echo up; while :; do sleep 1000 & wait $!; done";
 
 /// One board.
-pub struct Board {
-    pub name: String,
-    pub index: usize,
-    pub dir: PathBuf,
-    pub address: String,
-    pub serial: PathBuf,
+pub(crate) struct Board {
+    pub(crate) name: String,
+    pub(crate) index: usize,
+    pub(crate) dir: PathBuf,
+    pub(crate) address: String,
+    pub(crate) serial: PathBuf,
     /// The board's port at the switch.
-    pub switch_port: String,
+    pub(crate) switch_port: String,
     netns: String,
     lan: String,
     observer: PathBuf,
@@ -65,22 +65,22 @@ impl Board {
     }
 
     /// The configuration directory.
-    pub fn config_dir(&self) -> PathBuf {
+    pub(crate) fn config_dir(&self) -> PathBuf {
         self.dir.join("ha.d")
     }
 
     /// What a reset of the board runs instead.
-    pub fn reset_hook(&self) -> PathBuf {
+    pub(crate) fn reset_hook(&self) -> PathBuf {
         self.dir.join("reset-hook")
     }
 
     /// How often this board would have been reset.
-    pub fn resets(&self) -> usize {
+    pub(crate) fn resets(&self) -> usize {
         std::fs::read_to_string(self.dir.join("resets")).map_or(0, |text| text.lines().count())
     }
 
     /// Writes the three files.
-    pub fn configure(&self, ha_cf: &str, haresources: &str) {
+    pub(crate) fn configure(&self, ha_cf: &str, haresources: &str) {
         let config = self.config_dir();
         std::fs::write(config.join("ha.cf"), ha_cf).expect("ha.cf");
         std::fs::write(config.join("haresources"), haresources).expect("haresources");
@@ -88,7 +88,7 @@ impl Board {
     }
 
     /// Writes authkeys with its proper mode.
-    pub fn authkeys(&self, text: &str) {
+    pub(crate) fn authkeys(&self, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.config_dir().join("authkeys");
         std::fs::write(&path, text).expect("authkeys");
@@ -97,7 +97,7 @@ impl Board {
 
     /// A resource script `NAME::GROUP` that tells the observer and remembers with a mark whether it runs. Files in the
     /// board's folder change it: `fail-start-GROUP`, `fail-stop-GROUP`, `hang-stop-GROUP`, `slow-GROUP` (seconds).
-    pub fn add_traced_script(&self, name: &str) {
+    pub(crate) fn add_traced_script(&self, name: &str) {
         let text = format!(
             r#"#!/bin/sh
 group=$1; action=$2; dir={dir}
@@ -124,7 +124,7 @@ exit 0
     }
 
     /// Power: namespaces, a network interface, no daemon.
-    pub fn power_on(&mut self) {
+    pub(crate) fn power_on(&mut self) {
         assert!(self.init.is_none(), "{} is on", self.name);
         run("ip", &["netns", "add", &self.netns]);
         in_netns(
@@ -139,6 +139,7 @@ exit 0
             .args(["--mount", "--uts", "--", "sh", "-c", REAPER, &self.name])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .process_group(0);
         let mut init = init.spawn().expect("a board");
         let mut line = String::new();
@@ -158,7 +159,7 @@ exit 0
     }
 
     /// A command on this board.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.init_pid().to_string(), "-p", "-m", "-n", "-u", "--"]).args(words);
         command.stdin(Stdio::null());
@@ -166,7 +167,7 @@ exit 0
     }
 
     /// Runs a command on this board to its end.
-    pub fn on_board(&self, words: &[&str]) -> Output {
+    pub(crate) fn on_board(&self, words: &[&str]) -> Output {
         self.command(words).output().expect("nsenter")
     }
 
@@ -183,22 +184,26 @@ exit 0
     }
 
     /// Starts the daemon; returns at once.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_with(&[]);
     }
 
     /// Starts the daemon with more options.
-    pub fn start_with(&mut self, options: &[&str]) {
+    pub(crate) fn start_with(&mut self, options: &[&str]) {
         let directories = self.directories();
-        let words: Vec<&str> =
-            [NULLBEAT, "run"].into_iter().chain(directories.iter().map(String::as_str)).chain(options.iter().copied()).collect();
-        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
+        let words: Vec<&str> = [NULLBEAT, "run"]
+            .into_iter()
+            .chain(directories.iter().map(String::as_str))
+            .chain(options.iter().copied())
+            .collect();
+        let stderr =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
         let daemon = self.command(&words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
         self.daemons.push(daemon);
     }
 
     /// A verb of the command line on this board.
-    pub fn nullbeat(&self, words: &[&str]) -> Output {
+    pub(crate) fn nullbeat(&self, words: &[&str]) -> Output {
         let directories = self.directories();
         let all: Vec<&str> = [NULLBEAT, words[0]]
             .into_iter()
@@ -210,7 +215,7 @@ exit 0
 
     /// Stops the daemon with its verb; it must succeed.
     #[track_caller]
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let output = self.nullbeat(&["stop"]);
         assert!(output.status.success(), "stop: {}", String::from_utf8_lossy(&output.stderr));
         self.await_end();
@@ -218,7 +223,7 @@ exit 0
 
     /// Waits until every daemon started here has ended.
     #[track_caller]
-    pub fn await_end(&mut self) {
+    pub(crate) fn await_end(&mut self) {
         let start = Instant::now();
         for daemon in &mut self.daemons {
             while daemon.try_wait().expect("a child").is_none() {
@@ -231,12 +236,12 @@ exit 0
 
     /// Exit code of the last daemon started, when it ends.
     #[track_caller]
-    pub fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.daemons.last_mut().and_then(|daemon| daemon.wait().expect("a child").code())
     }
 
     /// Pids, out here, of this board's process of this role: `guardian`, `engine`, `logger`.
-    pub fn pids(&self, role: &str) -> Vec<i32> {
+    pub(crate) fn pids(&self, role: &str) -> Vec<i32> {
         let wanted = match role {
             "guardian" => "nullbeat",
             "engine" => "nullbeat:engine",
@@ -258,7 +263,7 @@ exit 0
 
     /// Sends a signal to this board's process of this role; it must be there.
     #[track_caller]
-    pub fn signal(&self, role: &str, signal: Signal) {
+    pub(crate) fn signal(&self, role: &str, signal: Signal) {
         let pids = self.pids(role);
         assert!(!pids.is_empty(), "{} has no {role}", self.name);
         for pid in pids {
@@ -267,7 +272,7 @@ exit 0
     }
 
     /// Power loss: every process at once, then the interface and the mounts.
-    pub fn power_off(&mut self) {
+    pub(crate) fn power_off(&mut self) {
         let Some(mut init) = self.init.take() else { return };
         let id = init.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
@@ -292,7 +297,7 @@ exit 0
     }
 
     /// Everything logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         format!("{}{}", read("stderr"), read("ha-debug"))
     }

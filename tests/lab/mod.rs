@@ -10,9 +10,9 @@ mod board;
 mod null_modem;
 mod observer;
 
-pub use board::Board;
-pub use null_modem::NullModem;
-pub use observer::{Observer, Record};
+pub(crate) use board::Board;
+pub(crate) use null_modem::NullModem;
+pub(crate) use observer::Observer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,23 +20,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything: machines are slow and noisy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test.
-pub const NULLBEAT: &str = env!("CARGO_BIN_EXE_nullbeat");
+pub(crate) const NULLBEAT: &str = env!("CARGO_BIN_EXE_nullbeat");
 
 /// Two boards, a cable, a network, an observer.
-pub struct Lab {
-    pub dir: PathBuf,
-    pub boards: Vec<Board>,
-    pub modem: NullModem,
-    pub observer: Observer,
+pub(crate) struct Lab {
+    pub(crate) dir: PathBuf,
+    pub(crate) boards: Vec<Board>,
+    pub(crate) modem: NullModem,
+    pub(crate) observer: Observer,
     lan: String,
 }
 
 impl Lab {
     /// A bench with two boards of these names and a client in a network 192.168.231.0/24; nothing runs yet.
-    pub fn new(names: [&str; 2]) -> Self {
+    pub(crate) fn new(names: [&str; 2]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("nullbeat-lab-{id}"));
@@ -57,7 +57,7 @@ impl Lab {
     }
 
     /// Both boards with the usual configuration: serial and ucast, keepalive 200 ms, deadtime 1 s, initdead 4 s.
-    pub fn usual(extra: &str, haresources: &str) -> Self {
+    pub(crate) fn usual(extra: &str, haresources: &str) -> Self {
         let lab = Self::new(["alpha", "beta"]);
         for board in &lab.boards {
             board.configure(&lab.usual_ha_cf(board, extra), haresources);
@@ -66,7 +66,7 @@ impl Lab {
     }
 
     /// ha.cf of the usual configuration.
-    pub fn usual_ha_cf(&self, board: &Board, extra: &str) -> String {
+    pub(crate) fn usual_ha_cf(&self, board: &Board, extra: &str) -> String {
         let peer = &self.boards[1 - board.index];
         format!(
             "logfile {dir}/ha-log\ndebugfile {dir}/ha-debug\nkeepalive 200ms\nwarntime 500ms\ndeadtime 1\ninitdead 4\n\
@@ -82,7 +82,7 @@ impl Lab {
     }
 
     /// Powers both boards and starts both daemons.
-    pub fn start_both(&mut self) {
+    pub(crate) fn start_both(&mut self) {
         for board in &mut self.boards {
             board.power_on();
             board.start();
@@ -90,30 +90,30 @@ impl Lab {
     }
 
     /// Runs a command on the client.
-    pub fn on_client(&self, words: &[&str]) -> std::process::Output {
+    pub(crate) fn on_client(&self, words: &[&str]) -> std::process::Output {
         let all: Vec<&str> = ["netns", "exec", &self.lan].into_iter().chain(words.iter().copied()).collect();
         Command::new("ip").args(all).output().expect("ip netns exec")
     }
 
     /// Plugs a board's Ethernet in or out, at the switch.
-    pub fn ethernet(&self, index: usize, is_plugged: bool) {
+    pub(crate) fn ethernet(&self, index: usize, is_plugged: bool) {
         let state = if is_plugged { "up" } else { "down" };
         in_netns(&self.lan, &["ip", "link", "set", &self.boards[index].switch_port, state]);
     }
 
     /// Boards that use the group now, as the observer saw it.
-    pub fn owners(&self, group: &str) -> Vec<usize> {
+    pub(crate) fn owners(&self, group: &str) -> Vec<usize> {
         (0..self.boards.len()).filter(|index| self.observer.is_in_use(&self.boards[*index].name, group)).collect()
     }
 
     /// Boards on which the group has been started completely and not begun to stop.
-    pub fn runners(&self, group: &str) -> Vec<usize> {
+    pub(crate) fn runners(&self, group: &str) -> Vec<usize> {
         (0..self.boards.len()).filter(|index| self.observer.is_running(&self.boards[*index].name, group)).collect()
     }
 
     /// Waits until `what` holds; looks again after each event that the observer sees, and every 5 ms.
     #[track_caller]
-    pub fn wait(&self, why: &str, what: impl Fn(&Self) -> bool) -> Duration {
+    pub(crate) fn wait(&self, why: &str, what: impl Fn(&Self) -> bool) -> Duration {
         let start = Instant::now();
         while !what(self) {
             if start.elapsed() >= PATIENCE {
@@ -127,7 +127,7 @@ impl Lab {
 
     /// Waits until just this board runs all these groups.
     #[track_caller]
-    pub fn wait_owner(&self, index: usize, groups: &[&str]) -> Duration {
+    pub(crate) fn wait_owner(&self, index: usize, groups: &[&str]) -> Duration {
         self.wait(&format!("{} owns {groups:?}", self.boards[index].name), |lab| {
             groups.iter().all(|group| lab.runners(group) == [index] && lab.owners(group) == [index])
         })
@@ -135,7 +135,7 @@ impl Lab {
 
     /// Asserts that nothing moves for a while: the set of owners stays as it is.
     #[track_caller]
-    pub fn assert_stays(&self, index: usize, groups: &[&str], time: Duration) {
+    pub(crate) fn assert_stays(&self, index: usize, groups: &[&str], time: Duration) {
         let start = Instant::now();
         while start.elapsed() < time {
             for group in groups {
@@ -149,7 +149,7 @@ impl Lab {
     }
 
     /// Prints what a failed test needs.
-    pub fn dump(&self) {
+    pub(crate) fn dump(&self) {
         eprintln!("{}", self.observer.describe());
         for board in &self.boards {
             eprintln!("---- {} ----\n{}", board.name, board.log());
@@ -170,7 +170,7 @@ impl Drop for Lab {
 
 /// Runs a command that must succeed.
 #[track_caller]
-pub fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(
         output.status.success(),
@@ -182,13 +182,13 @@ pub fn run(program: &str, arguments: &[&str]) {
 
 /// Runs a command that must succeed in a network namespace.
 #[track_caller]
-pub fn in_netns(netns: &str, words: &[&str]) {
+pub(crate) fn in_netns(netns: &str, words: &[&str]) {
     let all: Vec<&str> = ["netns", "exec", netns].into_iter().chain(words.iter().copied()).collect();
     run("ip", &all);
 }
 
 /// Writes an executable script.
-pub fn write_script(path: &Path, text: &str) {
+pub(crate) fn write_script(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(path.parent().expect("has a folder")).expect("folder");
     std::fs::write(path, text).expect("script");

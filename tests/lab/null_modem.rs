@@ -14,7 +14,7 @@ use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 /// The cable. Dropping it pulls both ends and removes the terminals.
-pub struct NullModem {
+pub(crate) struct NullModem {
     devices: [PathBuf; 2],
     is_cut: [Arc<AtomicBool>; 2],
     carried: Arc<AtomicU64>,
@@ -26,7 +26,7 @@ pub struct NullModem {
 }
 
 impl NullModem {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ends = [(); 2].map(|()| openpty(None, None).expect("a pseudo terminal"));
         let devices = ends.each_ref().map(|end| nix::unistd::ttyname(&end.slave).expect("its name"));
         for end in &ends {
@@ -50,28 +50,28 @@ impl NullModem {
     }
 
     /// The device of one end.
-    pub fn device(&self, end: usize) -> PathBuf {
+    pub(crate) fn device(&self, end: usize) -> PathBuf {
         self.devices[end].clone()
     }
 
     /// Pulls or plugs both directions.
-    pub fn cut(&self, is_cut: bool) {
+    pub(crate) fn cut(&self, is_cut: bool) {
         self.cut_from(0, is_cut);
         self.cut_from(1, is_cut);
     }
 
     /// Only what the board at this end sends.
-    pub fn cut_from(&self, end: usize, is_cut: bool) {
+    pub(crate) fn cut_from(&self, end: usize, is_cut: bool) {
         self.is_cut[end].store(is_cut, Ordering::SeqCst);
     }
 
     /// Bytes carried so far.
-    pub fn carried(&self) -> u64 {
+    pub(crate) fn carried(&self) -> u64 {
         self.carried.load(Ordering::SeqCst)
     }
 
     /// Puts bytes onto the line towards the board at this end.
-    pub fn inject(&self, end: usize, bytes: &[u8]) {
+    pub(crate) fn inject(&self, end: usize, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             match (&self.masters[end]).write(rest) {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    pub at: Instant,
-    pub node: String,
-    pub group: String,
+pub(crate) struct Record {
+    pub(crate) at: Instant,
+    pub(crate) node: String,
+    pub(crate) group: String,
     /// `start-begin`, `start-end`, `start-failed`, `stop-begin`, `stop-end`, `stop-failed`, `status`, `off`.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 #[derive(Default)]
@@ -26,14 +26,14 @@ struct Seen {
 }
 
 /// The record of who used what when.
-pub struct Observer {
+pub(crate) struct Observer {
     fifo: PathBuf,
     seen: Arc<(Mutex<Seen>, Condvar)>,
     began: Instant,
 }
 
 impl Observer {
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let fifo = dir.join("observer");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a fifo");
         // Read and write: it never ends and no script waits for a reader.
@@ -54,12 +54,12 @@ impl Observer {
     }
 
     /// Where scripts write `NODE GROUP WHAT`.
-    pub fn fifo(&self) -> PathBuf {
+    pub(crate) fn fifo(&self) -> PathBuf {
         self.fifo.clone()
     }
 
     /// The board has lost its power: nothing runs there any more.
-    pub fn board_off(&self, node: &str) {
+    pub(crate) fn board_off(&self, node: &str) {
         let mut seen = self.seen.0.lock().expect("not poisoned");
         let groups: Vec<String> = seen.state.keys().filter(|key| key.0 == node).map(|key| key.1.clone()).collect();
         for group in groups {
@@ -68,11 +68,11 @@ impl Observer {
         self.seen.1.notify_all();
     }
 
-    pub fn is_in_use(&self, node: &str, group: &str) -> bool {
+    pub(crate) fn is_in_use(&self, node: &str, group: &str) -> bool {
         self.state(node, group).0
     }
 
-    pub fn is_running(&self, node: &str, group: &str) -> bool {
+    pub(crate) fn is_running(&self, node: &str, group: &str) -> bool {
         self.state(node, group).1
     }
 
@@ -81,28 +81,28 @@ impl Observer {
         seen.state.get(&(node.to_owned(), group.to_owned())).copied().unwrap_or_default()
     }
 
-    pub fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         self.seen.0.lock().expect("not poisoned").records.clone()
     }
 
     /// How often this happened.
-    pub fn count(&self, node: &str, group: &str, what: &str) -> usize {
+    pub(crate) fn count(&self, node: &str, group: &str, what: &str) -> usize {
         let is_it = |record: &&Record| record.node == node && record.group == group && record.what == what;
         self.seen.0.lock().expect("not poisoned").records.iter().filter(is_it).count()
     }
 
     /// Moments at which a group came to be in use on two boards.
-    pub fn overlaps(&self) -> usize {
+    pub(crate) fn overlaps(&self) -> usize {
         self.seen.0.lock().expect("not poisoned").overlaps.len()
     }
 
     /// Waits for the next record, at most so long.
-    pub fn wait_for_more(&self, time: Duration) {
+    pub(crate) fn wait_for_more(&self, time: Duration) {
         let seen = self.seen.0.lock().expect("not poisoned");
         drop(self.seen.1.wait_timeout(seen, time).expect("not poisoned"));
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
         for record in self.records() {
             let ms = record.at.duration_since(self.began).as_millis();
