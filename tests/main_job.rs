@@ -49,3 +49,144 @@ fn owner_is_stopped_and_the_other_takes_over_at_once() {
     lab.wait_owner(1, &BOTH);
     assert_eq!(lab.observer.overlaps(), 0);
 }
+
+#[test]
+fn returning_node_waits_with_auto_failback_off() {
+    let mut lab = at_home("auto_failback off");
+    power_off(&mut lab, 0);
+    lab.wait_owner(1, &BOTH);
+    lab.boards[0].power_on();
+    lab.boards[0].start();
+    lab.wait("alpha is a member again", |lab| {
+        lab.boards[1].log().contains("Status update for node alpha: status active")
+    });
+    lab.assert_stays(1, &BOTH, Duration::from_secs(3));
+    let output = lab.boards[1].nullbeat(&["failback"]);
+    assert!(output.status.success(), "{output:?}");
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    assert_eq!(lab.observer.overlaps(), 0);
+}
+
+#[test]
+fn either_cable_alone_may_be_cut_and_nothing_moves() {
+    let lab = at_home("");
+    lab.modem.cut(true);
+    lab.wait("the serial link is dead on both", |lab| {
+        lab.boards.iter().enumerate().all(|(index, board)| {
+            let peer = &lab.boards[1 - index].name;
+            board.log().contains(&format!("Link {peer}:{} dead.", board.serial.display()))
+        })
+    });
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    lab.wait("status tells of the last link", |lab| {
+        status(lab, 0).contains("last link") || status(lab, 0).contains("LastLink")
+    });
+    lab.modem.cut(false);
+    lab.wait("the serial link is back", |lab| {
+        lab.boards[0].log().matches(&format!("Link beta:{} up.", lab.boards[0].serial.display())).count() >= 2
+    });
+    lab.ethernet(0, false);
+    lab.wait("the Ethernet link is dead", |lab| lab.boards[1].log().contains("Link alpha:ens33 dead."));
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(100));
+    lab.ethernet(0, true);
+    lab.wait("the Ethernet link is back", |lab| lab.boards[1].log().matches("Link alpha:ens33 up.").count() >= 2);
+    assert_eq!(lab.observer.overlaps(), 0);
+}
+
+fn status(lab: &Lab, index: usize) -> String {
+    String::from_utf8_lossy(&lab.boards[index].nullbeat(&["status"]).stdout).into_owned()
+}
+
+fn cables(lab: &Lab, are_plugged: bool) {
+    lab.modem.cut(!are_plugged);
+    lab.ethernet(0, are_plugged);
+}
+
+#[test]
+fn both_cables_cut_both_own_and_after_the_heal_the_fixed_loser_releases() {
+    let lab = at_home("");
+    cables(&lab, false);
+    lab.wait("both own everything", |lab| BOTH.iter().all(|group| lab.runners(group) == [0, 1]));
+    cables(&lab, true);
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    // Each group was stopped once, by its loser, and nobody else moved.
+    assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0);
+    assert_eq!(lab.observer.count("beta", "mail", "stop-begin"), 0);
+    assert!(lab.boards[0].log().contains("Cluster node beta returning after partition."));
+}
+
+#[test]
+fn started_apart_both_take_and_one_releases_when_the_cables_are_plugged_in() {
+    let mut lab = Lab::usual("", RESOURCES);
+    lab.modem.cut(true);
+    lab.start_both();
+    lab.ethernet(0, false);
+    lab.wait("both took everything after initdead", |lab| BOTH.iter().all(|group| lab.runners(group) == [0, 1]));
+    cables(&lab, true);
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+}
+
+#[test]
+fn started_apart_and_safe_neither_takes_until_an_operator_says_so() {
+    let mut lab = Lab::usual("takeover_policy safe", RESOURCES);
+    lab.modem.cut(true);
+    for board in &mut lab.boards {
+        board.power_on();
+    }
+    lab.ethernet(0, false);
+    for board in &mut lab.boards {
+        board.start();
+    }
+    lab.wait("both have given up waiting", |lab| {
+        lab.boards.iter().all(|board| board.log().contains("takeover_policy is safe"))
+    });
+    assert!(BOTH.iter().all(|group| lab.owners(group).is_empty()));
+    let output = lab.boards[0].nullbeat(&["takeover"]);
+    assert!(output.status.success(), "{output:?}");
+    lab.wait_owner(0, &BOTH);
+    cables(&lab, true);
+    lab.wait("beta has heard alpha", |lab| lab.boards[1].log().contains("Status update for node alpha"));
+    lab.wait("every group has one owner", |lab| BOTH.iter().all(|group| lab.runners(group).len() == 1));
+    assert_eq!(lab.observer.overlaps(), 0);
+}
+
+#[test]
+fn standby_and_takeover_move_the_groups_and_wait_for_the_outcome() {
+    let lab = at_home("");
+    let output = lab.boards[0].nullbeat(&["standby"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(lab.runners("web"), [1], "the verb returned after the move");
+    lab.assert_stays(1, &BOTH, Duration::from_secs(2));
+    let output = lab.boards[0].nullbeat(&["takeover", "local"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(lab.runners("web"), [0]);
+    lab.wait_owner(1, &["mail"]);
+    assert_eq!(lab.observer.overlaps(), 0);
+}
+
+#[test]
+fn failed_start_is_offered_to_the_peer_once() {
+    let mut lab = Lab::usual("", RESOURCES);
+    std::fs::write(lab.boards[0].dir.join("fail-start-web"), "").expect("a file");
+    lab.start_both();
+    lab.wait_owner(1, &BOTH);
+    lab.assert_stays(1, &BOTH, Duration::from_secs(3));
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+    assert_eq!(lab.observer.overlaps(), 0);
+}
+
+#[test]
+fn hanging_stop_resets_the_board_before_anybody_takes_over() {
+    let lab = at_home("script_timeout 2\nenv STOPRETRYMAX=1");
+    std::fs::write(lab.boards[0].dir.join("hang-stop-web"), "").expect("a file");
+    let output = lab.boards[0].nullbeat(&["standby", "local", "--timeout", "50"]);
+    assert!(!output.status.success(), "{output:?}");
+    lab.wait("the board would have been reset", |lab| lab.boards[0].resets() > 0);
+    assert_eq!(lab.runners("mail"), [1]);
+    assert_eq!(lab.owners("web"), [0], "not given away");
+    assert_eq!(lab.observer.overlaps(), 0);
+}
