@@ -27,7 +27,7 @@ fn power_off(lab: &mut Lab, index: usize) {
 fn both_start_and_each_runs_its_own() {
     let lab = at_home("");
     lab.assert_stays(0, &["web"], Duration::from_secs(2));
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn owner_loses_power_and_gets_its_group_back_on_return() {
     lab.boards[0].start();
     lab.wait_owner(0, &["web"]);
     lab.wait_owner(1, &["mail"]);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn owner_is_stopped_and_the_other_takes_over_at_once() {
     let mut lab = at_home("");
     lab.boards[0].stop();
     lab.wait_owner(1, &BOTH);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn returning_node_waits_with_auto_failback_off() {
     assert!(output.status.success(), "{output:?}");
     lab.wait_owner(0, &["web"]);
     lab.wait_owner(1, &["mail"]);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn either_cable_alone_may_be_cut_and_nothing_moves() {
         })
     });
     lab.assert_stays(0, &["web"], Duration::from_secs(2));
-    lab.wait("status tells of the last link", |lab| status(lab, 0).contains("last_link"));
+    lab.wait("status tells of the last link", |lab| status(lab, 0).contains("only one link to the partner is left"));
     lab.modem.cut(false);
     lab.wait("the serial link is back", |lab| {
         lab.boards[0].log().matches(&format!("Link beta:{} up.", lab.boards[0].serial.display())).count() >= 2
@@ -90,7 +90,7 @@ fn either_cable_alone_may_be_cut_and_nothing_moves() {
     lab.assert_stays(1, &["mail"], Duration::from_millis(100));
     lab.ethernet(0, true);
     lab.wait("the Ethernet link is back", |lab| lab.boards[1].log().matches("Link alpha:ens33 up.").count() >= 2);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 fn status(lab: &Lab, index: usize) -> String {
@@ -149,7 +149,7 @@ fn started_apart_and_safe_neither_takes_until_an_operator_says_so() {
     cables(&lab, true);
     lab.wait("beta has heard alpha", |lab| lab.boards[1].log().contains("Status update for node alpha"));
     lab.wait("every group has one owner", |lab| BOTH.iter().all(|group| lab.runners(group).len() == 1));
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn standby_and_takeover_move_the_groups_and_wait_for_the_outcome() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(lab.runners("web"), [0]);
     lab.wait_owner(1, &["mail"]);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn failed_start_is_offered_to_the_peer_once() {
     lab.wait_owner(1, &BOTH);
     lab.assert_stays(1, &BOTH, Duration::from_secs(3));
     assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }
 
 #[test]
@@ -186,5 +186,5 @@ fn hanging_stop_resets_the_board_before_anybody_takes_over() {
     lab.wait("the board would have been reset", |lab| lab.boards[0].resets() > 0);
     assert_eq!(lab.runners("mail"), [1]);
     assert_eq!(lab.owners("web"), [0], "not given away");
-    assert_eq!(lab.observer.overlaps(), 0);
+    lab.assert_exclusive();
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::daemon::report::{Line, Report};
 use crate::sys::time::local_time;
 
-use super::arguments::{Arguments, Flag, Misuse};
+use super::arguments::{Arguments, Flag, Misuse, PLACES};
 use super::table::{Cell, Tone, is_colourful, paint, spoken_ms, spoken_us, table};
 use super::{ask, exit, json, print_out};
 
@@ -92,7 +92,7 @@ impl View {
 
     fn show(&self, args: &[String]) -> Result<String, u8> {
         let misused = |misuse: Misuse| misuse.report(self.verb);
-        let flags = [Flag::Switch("--json"), Flag::Value("--timeout"), Flag::Value("--run-dir")];
+        let flags = [&PLACES[..], &[Flag::Switch("--json"), Flag::Value("--timeout")]].concat();
         let args = Arguments::parse(args, &flags).map_err(misused)?;
         args.at_most(0).map_err(misused)?;
         let limit = args.seconds("--timeout").map_err(misused)?.unwrap_or(ask::QUESTION_LIMIT);

@@ -148,6 +148,15 @@ impl Lab {
         }
     }
 
+    /// Asserts that no group was ever in use on two boards.
+    #[track_caller]
+    pub(crate) fn assert_exclusive(&self) {
+        if self.observer.overlaps() > 0 {
+            self.dump();
+            panic!("a group was in use on two boards");
+        }
+    }
+
     /// Prints what a failed test needs.
     pub(crate) fn dump(&self) {
         eprintln!("{}", self.observer.describe());

@@ -149,12 +149,22 @@ impl Ownership {
     fn watch_links(&mut self, cx: &mut Context<'_>) {
         let Some(partner) = cx.settings.partner else { return };
         let (is_alive, up) = (cx.comms.is_alive(partner), cx.comms.links_up(partner));
+        let is_judged = self.partner_stable_since.is_some_and(|since| cx.at.now.since(since) >= cx.settings.deadtime);
+        if is_alive && !is_judged {
+            // Right after a start or a heal the slower links have not had their chance.
+            return;
+        }
         self.raise(cx, Alarm::LastLink, is_alive && cx.settings.links.len() > 1 && up.len() == 1);
         let heard_there = cx.comms.peer(partner).extension.as_ref().filter(|extension| {
             // Without the same number of links nobody can tell which belongs to which.
             usize::from(extension.link_count) == cx.settings.links.len()
         });
-        let Some(extension) = heard_there.filter(|_| is_alive).copied() else { return };
+        let Some(extension) = heard_there.filter(|_| is_alive).copied() else {
+            for id in self.alarms.one_way.iter() {
+                self.raise(cx, Alarm::OneWayLink(id), false);
+            }
+            return;
+        };
         let dead_ms = u32::try_from(cx.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
         for (id, link) in (0..).map(LinkId).zip(extension.links.iter().take(cx.settings.links.len())) {
             let is_one_way = up.contains(id) && link.age_ms > dead_ms && extension.hears_partner;

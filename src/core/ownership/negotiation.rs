@@ -37,7 +37,6 @@ impl Ownership {
 
     /// Every node was heard or is dead.
     pub(super) fn comm_up(&mut self, cx: &mut Context<'_>) {
-        log::info!("Comm_now_up(): updating status to active");
         cx.comms.set_status(cx.settings, cx.at, NodeStatus::Active, cx.outbox);
         if matches!(self.phase, Phase::Leaving(_)) {
             return;
