@@ -201,6 +201,8 @@ struct PeerState {
     joined_at: Seq,
     /// When to ask (again) for what is missing.
     rexmit_at: Option<Instant>,
+    /// The lowest number asked for last, and how often in a row.
+    rexmit_asked: (Seq, u32),
 }
 
 impl PeerState {
@@ -228,6 +230,7 @@ impl PeerState {
             has_flow_control: true,
             joined_at: Seq(0),
             rexmit_at: None,
+            rexmit_asked: (Seq(0), 0),
         }
     }
 

@@ -13,7 +13,10 @@ use crate::core::time::{Duration, Instant, Stamp};
 /// A shorter `max_rexmit_delay` would ask without pause.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Requests that one tick sends, over all peers. A request names a run of neighbouring numbers.
-const REQUESTS_MAX: usize = 48;
+const REQUESTS_MAX: usize = 16;
+/// A number that does not come is asked for after twice the pause each time, this often: over a slow line whose queue
+/// is full an answer takes seconds, and asking meanwhile would only keep it full.
+const DOUBLINGS_MAX: u32 = 4;
 /// A copy sent again this much before the asker's next request is on its way already.
 const RESEND_SLACK: Duration = Duration::from_millis(10);
 
@@ -27,8 +30,8 @@ impl Comms {
         self.state_mut(node).rexmit_at.get_or_insert(now + delay);
     }
 
-    /// Asks every peer whose time has come for what it owes us, the lowest numbers first, and again each
-    /// `max_rexmit_delay`.
+    /// Asks every peer whose time has come for what it owes us, the lowest numbers first, and again after
+    /// `max_rexmit_delay`, then less and less often until something comes.
     pub(super) fn request_missing(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox) {
         let share = (REQUESTS_MAX / self.peers.len()).max(1);
         for node in self.others() {
@@ -40,11 +43,16 @@ impl Comms {
                 state.rexmit_at = None;
                 continue;
             }
-            state.rexmit_at = Some(at.now + pause(settings));
             if !matches!(state.peer.status, NodeStatus::Up | NodeStatus::Active) {
+                state.rexmit_at = Some(at.now + pause(settings));
                 continue;
             }
             let runs: heapless::Vec<_, REQUESTS_MAX> = state.tracker.missing_runs().take(share).collect();
+            let lowest = runs.first().map_or(Seq(0), |(first, _)| *first);
+            let (asked, times) = state.rexmit_asked;
+            let times = if asked == lowest { (times + 1).min(DOUBLINGS_MAX) } else { 0 };
+            state.rexmit_asked = (lowest, times);
+            state.rexmit_at = Some(at.now + pause(settings).saturating_mul(1 << times));
             for (first, last) in runs {
                 self.counters.rexmit_requested += last.0 - first.0 + 1;
                 self.send(settings, at, Some(node), Body::RexmitRequest { first, last }, outbox);

@@ -12,7 +12,7 @@ fn nak(number: u64) -> Body<'static> {
 }
 
 #[test]
-fn gap_is_asked_for_after_50_to_250_ms_then_every_250() {
+fn gap_is_asked_for_after_50_to_250_ms_then_after_250_then_less_and_less_often() {
     let mut bench = Bench::met();
     bench.run_to(100);
     bench.hear(100, ETH, beat(6));
@@ -29,13 +29,22 @@ fn gap_is_asked_for_after_50_to_250_ms_then_every_250() {
     assert_eq!(bench.said(), []);
     bench.run_to(first_at + 250);
     assert_eq!(bench.said(), [request(4, 5)]);
-    bench.hear(first_at + 251, ETH, message(4, Body::Starting));
-    bench.run_to(first_at + 500);
-    assert_eq!(bench.said(), [request(5, 5)], "only what is still missing");
-    bench.hear(first_at + 501, ETH, message(5, Body::Starting));
+    bench.run_to(first_at + 749);
+    assert_eq!(bench.said(), [], "a slow line may need the time");
     bench.run_to(first_at + 750);
+    assert_eq!(bench.said(), [request(4, 5)], "250 + 500");
+    bench.hear(first_at + 751, ETH, message(4, Body::Starting));
+    bench.hear(first_at + 752, ETH, beat(7));
+    bench.run_to(first_at + 1300);
+    bench.hear(first_at + 1300, ETH, beat(8));
+    bench.run_to(first_at + 1750);
+    assert_eq!(bench.said(), [request(5, 5)], "only what is still missing, 750 + 1000");
+    bench.run_to(first_at + 2000);
+    assert_eq!(bench.said(), [request(5, 5)], "news: the pause begins anew, 1750 + 250");
+    bench.hear(first_at + 2001, ETH, message(5, Body::Starting));
+    bench.run_to(first_at + 6000);
     assert_eq!(bench.said(), []);
-    assert_eq!(bench.comms.counters().rexmit_requested, 2 + 2 + 1);
+    assert_eq!(bench.comms.counters().rexmit_requested, 2 + 2 + 2 + 1 + 1);
 }
 
 #[test]
