@@ -251,10 +251,14 @@ impl Group {
     fn stop_done(&mut self, cx: &mut Context<'_>, outcome: JobOutcome) {
         let is_ignored = crate::core::planted::is_planted(crate::core::planted::Bug::IgnoreStopFailure);
         if outcome == JobOutcome::Done || is_ignored {
-            if self.is_releasing {
-                self.is_claimed = false;
-                self.is_releasing = false;
+            if !self.is_releasing && self.is_claimed {
+                // A start that could not be undone has been undone at last: it is a failed start like any other.
+                self.set(cx, GroupState::StartFailed, Cause::Script);
+                self.pause(cx.at.now);
+                return;
             }
+            self.is_claimed = false;
+            self.is_releasing = false;
             self.failures = 0;
             self.set(cx, GroupState::Stopped, Cause::Script);
         } else {

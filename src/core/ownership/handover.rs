@@ -7,7 +7,7 @@
 
 use super::permit::Permit;
 use super::{Context, Ownership, Phase};
-use crate::core::ids::{GroupSet, NodeId, RequestId, Seq};
+use crate::core::ids::{GroupId, GroupSet, NodeId, RequestId, Seq};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StandbyWord};
 use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::AutoFailback;
@@ -47,6 +47,8 @@ pub struct Giving {
     after_failure: bool,
     cause: Cause,
     request: Option<RequestId>,
+    /// Number of the partner's last word in this.
+    word_seq: Seq,
     until: Instant,
 }
 
@@ -58,6 +60,10 @@ pub struct Taking {
     after_failure: bool,
     /// The giver has announced that its release begins.
     is_confirmed: bool,
+    /// Number of the partner's last word in this.
+    word_seq: Seq,
+    /// Number of its `done`; zero: not said.
+    done_seq: Seq,
     until: Instant,
 }
 
@@ -142,6 +148,7 @@ impl Ownership {
             after_failure,
             cause,
             request,
+            word_seq: Seq(0),
             until,
         });
         self.wants_extension = true;
@@ -184,6 +191,7 @@ impl Ownership {
             .iter()
             .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy())
             .map(super::Group::id)
+            .filter(|id| !self.is_stuck_there(cx, *id))
             .collect();
         let has_phantom = self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty();
         if guests.is_empty() && !has_phantom {
@@ -193,6 +201,11 @@ impl Ownership {
             self.note_move(cx, Cause::Failback);
         }
         self.offer(cx, Holds::FOREIGN, guests, Cause::Failback, None);
+    }
+
+    /// Whether the partner claims the group too, or cannot stop it: a hand-over would only stop the half that works.
+    fn is_stuck_there(&self, cx: &Context<'_>, id: GroupId) -> bool {
+        self.partner_extension(cx).is_some() && self.partner_may_use(cx, id)
     }
 
     /// One message of the handshake.
@@ -206,19 +219,31 @@ impl Ownership {
         after_failure: bool,
     ) {
         let name = cx.node_name(from);
+        let is_stale = match self.handover {
+            Handover::Released(giving) => seq < giving.word_seq,
+            Handover::Agreed(taking) => seq < taking.word_seq,
+            Handover::None | Handover::Asked(_) | Handover::Releasing(_) | Handover::Acquiring(_) => false,
+        };
+        if is_stale && word == StandbyWord::Done {
+            log::debug!("Ignored standby message 'done' from {name}: it belongs to an earlier hand-over");
+            return;
+        }
         match (self.handover, word) {
-            (Handover::None, StandbyWord::Me) => self.heard_me(cx, set, only, after_failure),
+            (Handover::None, StandbyWord::Me) => self.heard_me(cx, seq, set, only, after_failure),
             (Handover::Asked(giving), StandbyWord::Me) if self.yields_to(cx, from) => {
                 // Both asked at once: the node that comes first in the order of names gives way.
                 self.end_request(cx, giving.request, Outcome::Refused(Refusal::PartnerInFlux));
                 self.handover = Handover::None;
-                self.heard_me(cx, set, only, after_failure);
+                self.heard_me(cx, seq, set, only, after_failure);
             }
             (_, StandbyWord::Me) => {
                 log::warn!("Standby in progress- new request from {name} ignored");
             }
-            (Handover::Asked(giving), StandbyWord::Other) => self.release_for(cx, giving),
-            (Handover::Agreed(taking), StandbyWord::Done) => self.acquire_from(cx, taking),
+            (Handover::Asked(giving), StandbyWord::Other) => self.release_for(cx, Giving { word_seq: seq, ..giving }),
+            (Handover::Agreed(taking), StandbyWord::Done) => {
+                self.handover = Handover::Agreed(Taking { done_seq: seq, ..taking });
+                self.handover_step(cx);
+            }
             (Handover::Released(giving), StandbyWord::Done) => {
                 // An extension that left before this word does not show what the partner has just taken.
                 self.outdated_seq = seq;
@@ -230,11 +255,60 @@ impl Ownership {
         }
     }
 
+    /// The giver has said `done`. That word may be old: lost and sent again, or kept in the queue of a slow line, while
+    /// the giver took us for dead and took everything back. A nullbeat's extension follows it and tells whether it still
+    /// stands.
+    fn taking_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
+        let Some(extension) = self.partner_extension(cx) else {
+            return self.acquire_from(cx, taking);
+        };
+        if self.extension_seq < taking.done_seq {
+            return;
+        }
+        let in_use = |id: &GroupId| extension.groups[usize::from(id.0)].is_in_use();
+        if !(extension.claims & taking.groups).is_empty() || taking.groups.iter().any(|id| in_use(&id)) {
+            log::warn!("{} has taken back what it had given: the hand-over is off", cx.partner_name());
+            self.handover = Handover::None;
+        } else if self.is_heard_fresh(cx) {
+            self.acquire_from(cx, taking);
+        }
+    }
+
+    /// The partner says, later than its last word in the hand-over, that nothing moves there any more: it has broken it
+    /// off (its stop failed), or has ended it and its last word was lost.
+    pub(super) fn partner_settled(&mut self, cx: &mut Context<'_>, seq: Seq) {
+        match self.handover {
+            Handover::Agreed(taking) if seq > taking.word_seq => {
+                log::warn!("{} has broken off the hand-over", cx.partner_name());
+                self.handover = Handover::None;
+            }
+            Handover::Released(giving) if giving.word_seq > Seq(0) && seq > giving.word_seq => {
+                self.outdated_seq = Seq(seq.0 - 1);
+                let taken = self.partner_extension(cx).map_or(GroupSet::EMPTY, |extension| extension.claims);
+                if (giving.groups & taken).is_empty() && !giving.held.is_empty() {
+                    log::warn!("{} has broken off the hand-over", cx.partner_name());
+                    self.handover_lost(cx);
+                    self.handover = Handover::None;
+                } else {
+                    self.given(cx, giving);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn yields_to(&self, cx: &Context<'_>, from: NodeId) -> bool {
         cx.local_name() < cx.node_name(from)
     }
 
-    fn heard_me(&mut self, cx: &mut Context<'_>, set: Holds, only: Option<GroupSet>, after_failure: bool) {
+    fn heard_me(
+        &mut self,
+        cx: &mut Context<'_>,
+        word_seq: Seq,
+        set: Holds,
+        only: Option<GroupSet>,
+        after_failure: bool,
+    ) {
         let name = cx.partner_name();
         log::info!("{name} wants to go standby [{}]", set.word());
         if self.phase != Phase::Stable || !self.has_guardian || self.is_held {
@@ -244,7 +318,7 @@ impl Ownership {
         let ours = self.groups_of(cx, set.swapped());
         let groups = only.map_or(ours, |only| only & ours);
         let until = cx.at.now + ANSWER_TIME;
-        let taking = Taking { set, groups, after_failure, is_confirmed: false, until };
+        let taking = Taking { set, groups, after_failure, is_confirmed: false, word_seq, done_seq: Seq(0), until };
         self.partner.is_stable = false;
         cx.send(None, Body::AskResources { set, word: StandbyWord::Other, only, after_failure });
         self.handover = Handover::Agreed(taking);
@@ -305,6 +379,7 @@ impl Ownership {
                 self.handover = Handover::None;
                 self.end_request(cx, giving.request, Outcome::Refused(Refusal::NoAnswer));
             }
+            Handover::Agreed(taking) if taking.done_seq > Seq(0) => self.taking_step(cx, taking),
             Handover::Releasing(giving) => self.releasing_step(cx, giving),
             Handover::Acquiring(taking) => self.acquiring_step(cx, taking),
             Handover::Asked(_) | Handover::Agreed(_) | Handover::Released(_) => {}
@@ -328,7 +403,8 @@ impl Ownership {
             self.handover = Handover::None;
             self.end_request(cx, giving.request, Outcome::Failed(Failure::Stop(id)));
             for id in giving.held.iter() {
-                if self.groups[usize::from(id.0)].state() == GroupState::Stopped {
+                let is_free = self.groups[usize::from(id.0)].state() == GroupState::Stopped;
+                if is_free && !self.partner_may_use(cx, id) {
                     self.acquire(cx, id, Permit::never_given_away(), Cause::Script);
                 }
             }

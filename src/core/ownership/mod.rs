@@ -218,7 +218,17 @@ impl Ownership {
             let certain = carried.filter(|carried| carried.is_certain);
             let group = &mut self.groups[index];
             match certain {
-                Some(carried) if carried.claims.contains(group.id()) => {
+                Some(carried)
+                    if !carried.states[index].is_in_use() && carried.states[index] != GroupState::StartFailed =>
+                {
+                    // Nothing runs, and whether it was coming or going nobody knows: the claim ends with its engine.
+                    group.is_inherited = false;
+                    group.set(cx, GroupState::Stopped, Cause::Startup);
+                }
+                // A job was under way, and it may have been a release: the partner is asked before anything is started.
+                Some(carried)
+                    if carried.claims.contains(group.id()) && carried.states[index] != GroupState::Unknown =>
+                {
                     group.adopt(cx, carried.states[index]);
                     self.claim_seq[index] = Seq(1);
                 }
@@ -255,6 +265,8 @@ impl Ownership {
                 self.partner_told(cx);
             }
             Happening::Overslept => {
+                // The partner has broken off what was under way between us.
+                self.cancel_handover(cx);
                 // Whoever holds something now may have been taken for dead (design.md rule 1c).
                 if self.groups.iter().any(Group::is_claimed) {
                     log::warn!("This node was not scheduled for longer than its dead time; it yields to other holders");

@@ -282,9 +282,18 @@ impl Ownership {
         let Some(extension) = self.partner_extension(cx) else { return };
         let is_stable = extension.is_stable;
         let is_current = extension.echo_generation == cx.identity.generation;
+        let extension_hears = extension.hears_partner;
+        let is_deaf = is_current && !extension_hears;
         if is_current {
             self.partner.is_stable = is_stable;
             self.partner.is_known = true;
+        }
+        if is_current && is_stable && extension_hears {
+            self.partner_settled(cx, self.extension_seq);
+        }
+        if is_deaf && !self.handover.is_none() {
+            log::info!("{} does not hear us: the hand-over is off", cx.partner_name());
+            self.cancel_handover(cx);
         }
     }
 
