@@ -94,7 +94,7 @@ fn replay(seed: u64, is_quiet: bool) -> u8 {
         log::set_max_level(log::LevelFilter::Debug);
     }
     let plan = Plan::generate(seed);
-    print_out(&format!("{plan:#?}\n"));
+    print_out(&plan.to_string());
     let report = run_seed(seed, if is_quiet { Trace::Off } else { Trace::Print });
     let broken: String = report.violations.iter().map(|violation| format!("BROKEN {violation}\n")).collect();
     let moves = report.moves;
@@ -124,7 +124,9 @@ impl log::Log for CoreLog {
 
     fn log(&self, record: &log::Record<'_>) {
         let (now, node) = trace::clock();
-        println!("{:>8}.{:03} node {node}   {} {}", now / 1000, now % 1000, record.level(), record.args());
+        let line =
+            format!("{:>8}.{:03} node {node}     {} {}\n", now / 1000, now % 1000, record.level(), record.args());
+        print_out(&line);
     }
 
     fn flush(&self) {}

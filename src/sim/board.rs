@@ -39,6 +39,8 @@ pub struct Engine {
     pub inbox: VecDeque<Arrived>,
     /// Not scheduled until then, true time.
     pub stalled_until: Option<u64>,
+    /// Since when.
+    pub stalled_since: u64,
     /// Names the timer that counts; older ones are void.
     pub timer: u64,
 }
@@ -94,6 +96,10 @@ pub struct Board {
     pub daemon: Daemon,
     /// Its engine.
     pub engine: Option<Engine>,
+    /// When the daemon ended by itself, true time.
+    pub left_at: u64,
+    /// An operator has stopped the daemon and means to start it again.
+    pub is_stopping: bool,
     /// When the engine began, true time.
     pub engine_since: u64,
     /// The guardian runs jobs.
@@ -131,6 +137,8 @@ impl Board {
             generation: 40,
             daemon: Daemon::Gone,
             engine: None,
+            left_at: 0,
+            is_stopping: false,
             engine_since: 0,
             has_guardian: false,
             is_death_unseen: None,

@@ -33,6 +33,7 @@ impl World {
         board.is_releasing = false;
         board.freeze = None;
         board.is_held = false;
+        board.is_stopping = false;
         board.start_failed = 0;
         board.scripts.lose_power();
         board.lease = Lease::empty(self.plan.groups.len());
@@ -42,7 +43,8 @@ impl World {
     }
 
     pub(super) fn boot(&mut self, node: usize, life: u32) {
-        if self.boards[node].life == life && self.boards[node].daemon == Daemon::Gone {
+        let board = &self.boards[node];
+        if board.life == life && board.is_powered && board.daemon == Daemon::Gone {
             self.start_daemon(node, None);
         }
     }
@@ -50,6 +52,7 @@ impl World {
     fn start_daemon(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
         let board = &mut self.boards[node];
         board.daemon = Daemon::Runs;
+        board.is_stopping = false;
         board.has_guardian = true;
         board.is_releasing = false;
         board.is_death_unseen = None;
@@ -67,6 +70,7 @@ impl World {
         let board = &mut self.boards[node];
         board.engine = None;
         board.daemon = Daemon::Left;
+        board.left_at = self.now;
         board.has_guardian = false;
         board.scripts.abandon();
         board.lease = Lease::empty(self.plan.groups.len());
@@ -76,10 +80,11 @@ impl World {
     /// The daemon is started again on a board that lived on. `is_clean`: nothing is left from before.
     pub(super) fn restart(&mut self, node: usize, life: u32, is_clean: bool) {
         let board = &self.boards[node];
-        if board.life != life || board.daemon == Daemon::Runs {
+        let is_up = board.daemon == Daemon::Runs;
+        if board.life != life || !board.is_powered || (is_up && !board.is_stopping) {
             return;
         }
-        if board.freeze.is_some() || board.is_releasing {
+        if is_up || board.freeze.is_some() || board.is_releasing {
             self.after(20 * MS, Happening::Restart { node, life, is_clean });
             return;
         }
@@ -210,6 +215,9 @@ impl World {
         let engine = board.engine_life;
         let Some(process) = &mut board.engine else { return };
         let until = self.now + lasts;
+        if process.stalled_until.is_none() {
+            process.stalled_since = self.now;
+        }
         process.stalled_until = Some(process.stalled_until.map_or(until, |before| before.max(until)));
         let stamp = board.lease.stamp;
         self.note(node, &format!("engine is not scheduled for {} ms", lasts / MS));
@@ -241,14 +249,14 @@ impl World {
 
     pub(super) fn end_stall(&mut self, node: usize, engine: u32) {
         let own = self.boards[node].own(self.now);
-        let stamp = self.boards[node].lease.stamp;
         let board = &mut self.boards[node];
         let Some(process) = &mut board.engine else { return };
         if board.engine_life != engine || process.stalled_until.is_none_or(|until| until > self.now) {
             return;
         }
         process.stalled_until = None;
-        self.oracle.woke(node, own, self.now - stamp);
+        let lasted = self.now - process.stalled_since;
+        self.oracle.woke(node, own, lasted);
         self.turn(node);
     }
 

@@ -49,6 +49,8 @@ impl World {
 
     fn operate(&mut self, node: usize, request: Request, back_after: u64) {
         let life = self.boards[node].life;
+        let is_there = self.boards[node].engine.is_some();
+        self.boards[node].is_stopping |= request == Request::Stop && is_there;
         self.ask(node, request);
         if request == Request::Stop {
             self.after(back_after, Happening::Restart { node, life, is_clean: true });

@@ -50,12 +50,14 @@ pub struct Seen<'a> {
     pub is_healthy: bool,
     /// It has power and a daemon that owns groups, or shall have.
     pub is_present: bool,
-    /// It left with all groups released.
-    pub has_left: bool,
+    /// It left with all groups released, at this time.
+    pub left_at: Option<u64>,
     /// When its engine began.
     pub since: u64,
     /// An operator holds it.
     pub is_held: bool,
+    /// An operator has told it to end.
+    pub is_stopping: bool,
     /// The truth about its groups.
     pub uses: &'a [Use],
     /// Groups whose start has failed since the last resume.
@@ -188,7 +190,8 @@ impl Oracle {
         let first_limit = if is_warm { self.plan.deadtime } else { self.plan.initdead };
         self.listeners[node] = Listener { since: own, first_limit, awake_since: own, ..self.listeners[node] };
         for heard in &mut self.heard[node] {
-            *heard = Heard { generation: heard.generation, seq: heard.seq, at: heard.at, ..Heard::default() };
+            // It knows no generation yet, and cannot tell an old message from a new one.
+            *heard = Heard { at: heard.at, ..Heard::default() };
         }
         self.pending.retain(|pending| pending.node != node);
     }
@@ -377,17 +380,26 @@ impl Oracle {
     }
 
     /// Whether somebody can be expected to run the group: nothing stands in the way; `safe` waits for a person when
-    /// the partner is gone without a word; so do a hold, and, until somebody resumes, a start that failed.
+    /// the partner is gone without a word to the engine that runs now; so do a hold, and, until somebody resumes, a start that failed.
     fn must_live(&self, view: &View<'_>, group: usize) -> bool {
         let [a, b] = view.nodes;
         let is_somebody_there = a.is_healthy || b.is_healthy;
-        let waits_for_proof =
-            self.plan.policy == TakeoverPolicy::Safe && !(a.is_healthy && b.is_healthy) && !(a.has_left || b.has_left);
-        let waits_for_person = !view.is_tidy
-            && view
-                .nodes
-                .iter()
-                .any(|node| node.is_held || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck);
+        // A goodbye is proof to the engine that was there and could hear it.
+        let has_proof = |node: usize, other: usize| {
+            let heard_at = self.heard[node][other].at;
+            view.nodes[other]
+                .left_at
+                .is_some_and(|left| left > view.nodes[node].since && left < heard_at + 5 * self.plan.keepalive / 2)
+        };
+        let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
+            && !(a.is_healthy && b.is_healthy)
+            && !(has_proof(0, 1) || has_proof(1, 0));
+        // A daemon that was told to end and cannot stop one group has not said goodbye: nothing of it may be taken.
+        let is_stuck_ending = |node: &Seen<'_>| node.is_stopping && node.uses.iter().any(|group| group.is_stuck);
+        let needs_person = |node: &Seen<'_>| {
+            node.is_held || is_stuck_ending(node) || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck
+        };
+        let waits_for_person = !view.is_tidy && view.nodes.iter().any(needs_person);
         is_somebody_there && !view.is_disturbed && !view.is_script_trouble && !waits_for_proof && !waits_for_person
     }
 
@@ -444,9 +456,10 @@ mod tests {
         let nodes = uses.map(|uses| Seen {
             is_healthy: true,
             is_present: true,
-            has_left: false,
+            left_at: None,
             since: 0,
             is_held: false,
+            is_stopping: false,
             uses,
             start_failed: 0,
         });

@@ -1,5 +1,7 @@
 //! What happens in one run: the cluster, its settings, the faults with their times. Drawn from a seed, or written by hand.
 
+use std::fmt;
+
 use super::fault::{Fault, KINDS, Noise, ScriptFault};
 use super::rng::Rng;
 use crate::core::Request;
@@ -296,6 +298,55 @@ impl Plan {
             _ => Request::Stop,
         };
         Fault::Operator { node, request, back_after: lasts }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |micros: u64| micros / MS;
+        writeln!(
+            f,
+            "seed {}: {} nodes, power at {:?} ms",
+            self.seed,
+            self.nodes,
+            self.power_on.iter().map(|at| ms(*at)).collect::<Vec<_>>()
+        )?;
+        writeln!(f, "  links {:?}, echo on {:?}", self.links, self.echo)?;
+        for (index, group) in self.groups.iter().enumerate() {
+            let (status, start, stop) = (ms(group.status), ms(group.start), ms(group.stop));
+            writeln!(
+                f,
+                "  group {index} at home on node {}, status {status} ms, start {start} ms, stop {stop} ms",
+                group.preferred
+            )?;
+        }
+        writeln!(
+            f,
+            "  keepalive {} ms, deadtime {} ms, initdead {} ms, boot {} ms, scripts' limit {} ms",
+            ms(self.keepalive),
+            ms(self.deadtime),
+            ms(self.initdead),
+            ms(self.boot),
+            ms(self.script_limit)
+        )?;
+        writeln!(
+            f,
+            "  auto_failback {:?} after {} ms, moves_per_hour {}, takeover_policy {:?}, split_brain_loser {:?}",
+            self.auto_failback,
+            ms(self.failback_delay),
+            self.moves_per_hour,
+            self.policy,
+            self.loser
+        )?;
+        writeln!(
+            f,
+            "  reset on stop failure {}, without extensions {}, through the encoder {}",
+            self.is_reset_on_stop_failure, self.is_stripped, self.is_wire
+        )?;
+        for (at, fault) in &self.faults {
+            writeln!(f, "  {:>8} ms {fault:?}", ms(*at))?;
+        }
+        writeln!(f, "  {:>8} ms calm, {} ms tidy, {} ms end", ms(self.calm_at), ms(self.tidy_at), ms(self.end))
     }
 }
 

@@ -56,6 +56,8 @@ struct Running {
     job: Job,
     phase: Phase,
     until: u64,
+    /// Something stood against its scripts when the job began.
+    is_hampered: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -158,9 +160,9 @@ impl Scripts {
         self.uses.fill(Use::default());
     }
 
-    /// Whether a script runs right now.
-    pub fn is_running(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.running.is_some())
+    /// Whether a job is under way that misbehaving scripts have delayed.
+    pub fn is_hampered(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.running.is_some_and(|running| running.is_hampered))
     }
 
     /// What a guardian that lived on knows of a group.
@@ -208,7 +210,8 @@ impl Scripts {
                 Some(job) => {
                     effects.push(Effect::Began(job));
                     let (phase, lasts) = self.begin(job);
-                    self.lanes[index].running = Some(Running { job, phase, until: now + lasts });
+                    let is_hampered = self.faults.iter().any(|(_, only, _)| only.is_none_or(|only| only == job.group));
+                    self.lanes[index].running = Some(Running { job, phase, until: now + lasts, is_hampered });
                     true
                 }
             },
@@ -234,7 +237,7 @@ impl Scripts {
 
     /// What follows when a phase is over; `None`: the job has ended.
     fn step(&mut self, running: Running, now: u64, effects: &mut Vec<Effect>) -> Option<Running> {
-        let Running { job, phase, .. } = running;
+        let Running { job, phase, is_hampered, .. } = running;
         let finish = |outcome, effects: &mut Vec<Effect>| {
             effects.push(Effect::Finished(job, outcome));
             None
@@ -248,7 +251,7 @@ impl Scripts {
                     effects.push(Effect::UseBegan(job.group));
                 }
                 let (fails, lasts) = self.draw_start(job.group);
-                Some(Running { phase: Phase::Start { fails }, until: now + lasts, job })
+                Some(Running { phase: Phase::Start { fails }, until: now + lasts, job, is_hampered })
             }
             Phase::Start { fails: false } => {
                 self.uses[job.group].is_complete = true;
@@ -257,7 +260,7 @@ impl Scripts {
             }
             Phase::Start { fails: true } => {
                 let (fails, lasts) = self.draw_stop(job.group);
-                Some(Running { phase: Phase::Undo { fails }, until: now + lasts, job })
+                Some(Running { phase: Phase::Undo { fails }, until: now + lasts, job, is_hampered })
             }
             Phase::Undo { fails: true } | Phase::Stop { fails: true } => {
                 self.uses[job.group].is_stuck = true;

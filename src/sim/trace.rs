@@ -1,6 +1,7 @@
 //! What a run writes down for people.
 
 use std::cell::Cell;
+use std::io::Write;
 
 /// Where the lines go.
 #[derive(Debug, Clone)]
@@ -40,7 +41,8 @@ impl Trace {
         let line = format!("{:>8}.{:03} {who:<6} [{letters}] {what}", now / 1000, now % 1000);
         match self {
             Self::Off => {}
-            Self::Print => println!("{line}"),
+            // A reader that went away (`| head`) is no failure.
+            Self::Print => drop(writeln!(std::io::stdout(), "{line}")),
             Self::Keep(lines) => lines.push(line),
         }
     }

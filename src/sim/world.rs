@@ -304,8 +304,13 @@ impl World {
         self.statuses[node].fill(None);
         let brain = self.makers[node](settings, identity, carried, stamp);
         let board = &mut self.boards[node];
-        board.engine =
-            Some(super::board::Engine { brain, inbox: VecDeque::new(), stalled_until: None, timer: self.planned });
+        board.engine = Some(super::board::Engine {
+            brain,
+            inbox: VecDeque::new(),
+            stalled_until: None,
+            stalled_since: 0,
+            timer: self.planned,
+        });
         for link in (0..self.plan.links.len()).map(link_id) {
             board.receive(Arrived::Device(link, self.net.is_open(node, link)));
         }
@@ -594,15 +599,17 @@ impl World {
             Seen {
                 is_healthy: board.is_healthy(),
                 is_present: board.is_powered && board.daemon == Daemon::Runs,
-                has_left: board.daemon == Daemon::Left,
+                left_at: (board.daemon == Daemon::Left).then_some(board.left_at),
                 since: board.engine_since,
                 is_held: board.is_held,
+                is_stopping: board.is_stopping,
                 uses: board.scripts.uses(),
                 start_failed: board.start_failed,
             }
         };
         let kinds = |index: &usize| self.plan.faults[*index].1;
-        let is_script_trouble = self.standing.iter().map(kinds).any(|fault| matches!(fault, Fault::Scripts { .. }));
+        let is_script_trouble = self.standing.iter().map(kinds).any(|fault| matches!(fault, Fault::Scripts { .. }))
+            || self.boards.iter().any(|board| board.scripts.is_hampered());
         let is_somebody_between = (0..2).any(|node| {
             let board = &self.boards[node];
             board.is_powered && board.daemon != Daemon::Left && !board.is_healthy()
