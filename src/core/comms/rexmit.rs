@@ -16,7 +16,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const REQUESTS_MAX: usize = 16;
 /// A number that does not come is asked for after twice the pause each time, this often: over a slow line whose queue
 /// is full an answer takes seconds, and asking meanwhile would only keep it full.
-const DOUBLINGS_MAX: u32 = 4;
+const DOUBLINGS_MAX: u32 = 3;
 /// A copy sent again this much before the asker's next request is on its way already.
 const RESEND_SLACK: Duration = Duration::from_millis(10);
 
