@@ -3,14 +3,45 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::daemon::control::client::{Answer, Client, NoAnswer};
 
 use super::exit;
 
 /// How long a question may take.
 pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(10);
+/// How long a daemon whose engine is being replaced is given to listen again.
+const REPLACEMENT_LIMIT: Duration = Duration::from_secs(5);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Connects. While the daemon's first process lives, nobody listening means that its engine is being replaced: that is
+/// waited for.
+///
+/// # Errors
+/// As [`Client::connect`].
+pub(super) fn connect(run_dir: &Path) -> Result<Client, NoAnswer> {
+    let deadline = Instant::now() + REPLACEMENT_LIMIT;
+    loop {
+        match Client::connect(run_dir) {
+            Err(NoAnswer::NotRunning(_)) if is_alive(run_dir) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+}
+
+/// The number in the pid file of a daemon; it is removed at an orderly end only.
+pub(super) fn pid_file(run_dir: &Path) -> Option<i32> {
+    std::fs::read_to_string(run_dir.join("pid")).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+fn is_alive(run_dir: &Path) -> bool {
+    let exists = |pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
+    pid_file(run_dir).is_some_and(exists)
+}
 
 /// Asks for a report. An engine that is being replaced cuts the connection; the next one is asked again.
 ///
@@ -20,7 +51,7 @@ pub(super) fn question(verb: &str, run_dir: &Path, request: &str, limit: Duratio
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match Client::connect(run_dir).and_then(|client| client.ask(request, Some(left))) {
+        match connect(run_dir).and_then(|client| client.ask(request, Some(left))) {
             Ok(answer) if answer.code == exit::OK => return Ok(answer.body),
             Ok(answer) => return Err(say(verb, &answer)),
             Err(NoAnswer::Cut) if Instant::now() < deadline => std::thread::sleep(PAUSE),

@@ -141,12 +141,8 @@ fn main(args: &[String]) -> u8 {
 
 /// The guardian of a running daemon.
 fn daemon_pid(paths: &Paths) -> Option<i32> {
-    let client = Client::connect(&paths.run).ok()?;
-    client.daemon_pid().or_else(|| pid_file(&paths.run))
-}
-
-fn pid_file(run_dir: &Path) -> Option<i32> {
-    fs::read_to_string(run_dir.join("pid")).ok()?.trim().parse().ok()
+    let client = ask::connect(&paths.run).ok()?;
+    client.daemon_pid().or_else(|| ask::pid_file(&paths.run))
 }
 
 /// `-s`.
@@ -162,7 +158,7 @@ fn status(paths: &Paths) -> u8 {
 }
 
 fn node_name(paths: &Paths) -> Option<String> {
-    let answer = Client::connect(&paths.run).ok()?.ask("status", Some(Duration::from_secs(2))).ok()?;
+    let answer = ask::connect(&paths.run).ok()?.ask("status", Some(Duration::from_secs(2))).ok()?;
     let report = Report::parse(&answer.body).ok()?;
     report.first("node")?.text("name").map(str::to_owned)
 }
@@ -193,7 +189,7 @@ fn stop(paths: &Paths) -> u8 {
 /// `-r`: checks the files first; a plain start when nothing runs.
 fn reload(paths: &Paths) -> u8 {
     let Some(pid) = daemon_pid(paths) else { return start(paths) };
-    let options = LoadOptions { node: node_name(paths), ..LoadOptions::new(Purpose::Check) };
+    let options = LoadOptions { node: node_name(paths), is_unfenced: true, ..LoadOptions::new(Purpose::Check) };
     let loaded = load(paths, &options);
     if loaded.config.is_none() {
         for finding in &loaded.findings {
@@ -203,7 +199,7 @@ fn reload(paths: &Paths) -> u8 {
         return exit::FAILURE;
     }
     log_line("info", &format!("Signalling heartbeat pid {pid} to reread config files"));
-    match Client::connect(&paths.run).and_then(|client| client.ask("reload", None)) {
+    match ask::connect(&paths.run).and_then(|client| client.ask("reload", None)) {
         // Answered only when it is refused.
         Err(NoAnswer::Cut) => exit::OK,
         Ok(answer) => {

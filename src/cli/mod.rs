@@ -18,6 +18,7 @@ mod table;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::daemon::log_pipe::Level;
 use crate::daemon::{release, run};
 
 /// One word that the program understands.
@@ -88,7 +89,24 @@ fn dispatch(called: &str, args: &[String]) -> u8 {
     if verb.name != "help" && rest.iter().any(|word| word == "--help" || word == "-h") {
         return help::main(std::slice::from_ref(&verb.name.to_string()));
     }
+    match verb.name {
+        // These have logs of their own.
+        "run" | "sim" => {}
+        "release" => log_to_stderr("info"),
+        _ => log_to_stderr("warn"),
+    }
     (verb.run)(rest)
+}
+
+/// Shows what the rooms below have to say; the environment variable `NULLBEAT_LOG` (such as `debug` or
+/// `nullbeat::config=debug`) asks for more or less than `filter`.
+fn log_to_stderr(filter: &str) {
+    use std::io::Write as _;
+    let environment = env_logger::Env::new().filter_or("NULLBEAT_LOG", filter);
+    let mut builder = env_logger::Builder::from_env(environment);
+    builder.format(|out, record| writeln!(out, "{}: {}", Level::of(record.metadata()).word(), record.args()));
+    // A logger that is in place already, in tests, stays.
+    let _ = builder.try_init();
 }
 
 fn version(_: &[String]) -> u8 {

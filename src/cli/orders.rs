@@ -156,7 +156,7 @@ fn plain(verb: &'static str, args: &[String]) -> u8 {
 
 /// Gives an order and waits for the outcome.
 pub(super) fn give(verb: &str, run_dir: &Path, request: &str, limit: Duration) -> u8 {
-    match Client::connect(run_dir).and_then(|client| client.ask(request, Some(limit))) {
+    match ask::connect(run_dir).and_then(|client| client.ask(request, Some(limit))) {
         Ok(answer) => ask::say(verb, &answer),
         Err(error) => ask::fail(verb, &error),
     }
@@ -173,7 +173,7 @@ pub(super) fn stop(args: &[String]) -> u8 {
 /// Stops the daemon of `run_dir` and waits until it is gone.
 pub(super) fn stop_daemon(verb: &str, run_dir: &Path, limit: Duration) -> u8 {
     let deadline = Instant::now() + limit;
-    let client = match Client::connect(run_dir) {
+    let client = match ask::connect(run_dir) {
         Ok(client) => client,
         Err(error) => return ask::fail(verb, &error),
     };
@@ -238,7 +238,8 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
         Ok(running) => running,
         Err(code) => return code,
     };
-    let options = LoadOptions { node: Some(running.node), ..LoadOptions::new(Purpose::Check) };
+    // Whether it may go without a fence is between the daemon and its command line.
+    let options = LoadOptions { node: Some(running.node), is_unfenced: true, ..LoadOptions::new(Purpose::Check) };
     let loaded = load(&paths, &options);
     for finding in loaded.findings.iter().filter(|finding| finding.severity != Severity::Note) {
         eprintln!("{finding}");
@@ -248,7 +249,7 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
         return exit::CONFIGURATION;
     }
     let request = if args.has("--binary") { "reload binary" } else { "reload" };
-    match Client::connect(&paths.run).and_then(|client| client.ask(request, Some(limit))) {
+    match ask::connect(&paths.run).and_then(|client| client.ask(request, Some(limit))) {
         Ok(answer) => ask::say("reload", &answer),
         // The engine that was asked has been replaced.
         Err(NoAnswer::Cut) => await_successor(&paths.run, running.generation),

@@ -134,7 +134,12 @@ impl PipeLog {
         let flags = fcntl(&pipe, FcntlArg::F_GETFL).map_or(OFlag::O_WRONLY, OFlag::from_bits_truncate);
         let _ = fcntl(&pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK));
         let sink = Sink { pipe, process: name, pid: std::process::id() };
-        *self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(sink);
+        let mut slot = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if slot.as_ref().is_some_and(|parent| parent.pid != sink.pid) {
+            // A fork copied the parent's count; the parent reports it itself.
+            self.dropped.store(0, Ordering::Relaxed);
+        }
+        *slot = Some(sink);
     }
 
     /// Lines that did not fit and have not been reported yet.

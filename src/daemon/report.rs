@@ -501,6 +501,28 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_explains_every_field() {
+        let text = include_str!("../../docs/status.md");
+        for section in SCHEMA {
+            let (_, part) =
+                text.split_once(&format!("\n## {}\n", section.name)).unwrap_or_else(|| panic!("{}", section.name));
+            let part = part.split("\n## ").next().unwrap();
+            for (name, _) in section.fields.iter().filter(|_| section.shape != Shape::Map) {
+                assert!(part.contains(&format!("`{name}`")), "{} lacks {name}", section.name);
+            }
+        }
+        with_report(Query::Status, |_, report| {
+            for counter in report.lines("counter") {
+                let name = counter.or_dash("name");
+                assert!(text.contains(&format!("`{name}`")), "{name}");
+            }
+        });
+        for reason in crate::wire::heartbeat::Reject::NAMES {
+            assert!(text.contains(&format!("`{reason}`")), "{reason}");
+        }
+    }
+
+    #[test]
     fn control_characters_cannot_forge_a_line() {
         let mut sheet = Sheet::new(100);
         Lines { sheet: &mut sheet }.begin("node").field("name", "a\tb=c\nnode").end();

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::cli::{exit, print_out};
-use crate::daemon::control::client::{Client, NoAnswer};
+use crate::cli::{ask, exit, print_out};
+use crate::daemon::control::client::NoAnswer;
 use crate::daemon::report::{Line, Report};
 use crate::sys::time::local_time;
 
@@ -90,7 +90,7 @@ pub(super) fn main(args: &[String]) -> u8 {
             Err(code) => return code,
         },
     };
-    let answer = match Client::connect(&paths.run).and_then(|client| client.ask("status", Some(LIMIT))) {
+    let answer = match ask::connect(&paths.run).and_then(|client| client.ask("status", Some(LIMIT))) {
         Ok(answer) if answer.code == exit::OK => answer.body,
         Ok(_) | Err(NoAnswer::TimedOut) => return code::TIMEOUT,
         Err(error) => return unreachable(&request, &error),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::cli::exit;
-use crate::daemon::control::client::{Client, NoAnswer};
+use crate::cli::{ask, exit};
+use crate::daemon::control::client::NoAnswer;
 
 use super::{moment, split_places};
 
@@ -52,7 +52,7 @@ fn give(tool: &str, args: &[String], request: impl Fn(&str) -> String) -> u8 {
         _ => return usage(tool, "too many arguments"),
     };
     let limit = (!is_waiting).then_some(REFUSAL_LIMIT);
-    let client = match Client::connect(&paths.run) {
+    let client = match ask::connect(&paths.run) {
         Ok(client) => client,
         Err(error) => return complain(tool, &error),
     };

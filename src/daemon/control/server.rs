@@ -6,7 +6,9 @@
 //!   feeding does not help;
 //! * an answer leaves in one non-blocking write and the connection is closed; what the kernel does not take at once is lost
 //!   for a client that does not read;
-//! * each turn answers at most one report; the others wait for the next turn.
+//! * each turn answers at most one report; the others wait for the next turn;
+//! * after [`CONNECTIONS_PER_SECOND`] connections the rest of the second is the engine's own: what comes then waits in
+//!   the kernel's queue.
 //!
 //! Nothing is allocated after [`ControlServer::new`].
 
@@ -33,9 +35,12 @@ pub const CONNECTIONS_MAX: usize = 8;
 pub const STRANGERS_MAX: usize = 4;
 /// How long a client may take over its request line.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(5);
+/// Connections taken in a second.
+pub const CONNECTIONS_PER_SECOND: u32 = 100;
 /// Request numbers of this server are below; callers that have requests of their own number them from here.
 pub const FOREIGN_REQUESTS: u32 = 1 << 31;
 
+const SECOND: Duration = Duration::from_secs(1);
 /// Bytes of the longest answer.
 const ANSWER_MAX: usize = 64 * 1024;
 /// Connections taken in one turn.
@@ -88,6 +93,10 @@ pub struct ControlServer {
     connections: [Option<Connection>; CONNECTIONS_MAX],
     requests: heapless::Deque<(RequestId, Command), CONNECTIONS_MAX>,
     serial: u32,
+    /// Beginning of the second in which connections are counted, and how many it has seen.
+    second: (Instant, u32),
+    /// The listener is not looked at until the second is over.
+    is_paused: bool,
     body: Sheet,
     answer: Sheet,
     counters: ControlCounters,
@@ -112,6 +121,8 @@ impl ControlServer {
             connections: [const { None }; CONNECTIONS_MAX],
             requests: heapless::Deque::new(),
             serial: 0,
+            second: (Instant::ZERO, 0),
+            is_paused: false,
             body: Sheet::new(ANSWER_MAX),
             answer: Sheet::new(ANSWER_MAX + 64),
             counters: ControlCounters::default(),
@@ -130,12 +141,16 @@ impl ControlServer {
             .flatten()
             .filter(|connection| connection.stage == Stage::Reading)
             .map(|connection| connection.since + IDLE_LIMIT)
+            .chain(self.is_paused.then(|| self.second.0 + SECOND))
             .min()
     }
 
     /// Takes what has arrived. `write_report` writes the answer to a query.
     pub fn turn(&mut self, now: Instant, write_report: &mut dyn FnMut(Query, &mut Sheet)) {
         self.drop_idle(now);
+        if self.is_paused && now >= self.second.0 + SECOND {
+            self.set_paused(false);
+        }
         let mut events = [EpollEvent::empty(); CONNECTIONS_MAX + 1];
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         for event in &events[..count] {
@@ -195,11 +210,25 @@ impl ControlServer {
     }
 
     fn accept(&mut self, now: Instant) {
+        if now >= self.second.0 + SECOND {
+            self.second = (now, 0);
+        }
         for _ in 0..ACCEPTS_PER_TURN {
+            if self.second.1 == CONNECTIONS_PER_SECOND {
+                return self.set_paused(true);
+            }
             let Ok((socket, _)) = self.listener.accept() else { return };
+            self.second.1 += 1;
             self.counters.accepted += 1;
             self.welcome(socket, now);
         }
+    }
+
+    fn set_paused(&mut self, is_paused: bool) {
+        let interest = if is_paused { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
+        // Cannot fail for a descriptor that is in the set; if it did, the listener would only be looked at too often.
+        let _ = self.epoll.modify(&self.listener, &mut EpollEvent::new(interest, LISTENER));
+        self.is_paused = is_paused;
     }
 
     fn welcome(&mut self, socket: UnixStream, now: Instant) {
@@ -492,6 +521,26 @@ mod tests {
         drop(clients);
         place.settle();
         assert_eq!(place.open(), 0);
+    }
+
+    #[test]
+    fn a_storm_of_questions_leaves_most_of_each_second_to_the_engine() {
+        let mut place = Place::new("storm");
+        let mut served = 0;
+        for _ in 0..CONNECTIONS_PER_SECOND + 20 {
+            let mut client = place.connect();
+            client.write_all(b"status\n").unwrap();
+            place.settle();
+            served += u32::from(answer(&mut client).is_some());
+        }
+        assert_eq!(served, CONNECTIONS_PER_SECOND);
+        assert_eq!(place.server.next_deadline(), Some(place.now + SECOND));
+        place.now = place.now + SECOND;
+        place.server.turn(place.now, &mut |_, _| {});
+        let mut client = place.connect();
+        client.write_all(b"status\n").unwrap();
+        place.settle();
+        assert!(answer(&mut client).is_some(), "a new second");
     }
 
     #[test]
