@@ -229,14 +229,21 @@ impl Runner {
         self.lanes.iter().all(Lane::is_idle)
     }
 
-    /// The script that runs for each busy lane: its group and process group, for the lease.
-    pub fn scripts(&self) -> impl Iterator<Item = (GroupId, Pid)> {
-        self.lanes.iter().filter_map(Lane::script)
+    /// Groups that are being started or stopped, or are waiting for it: what state they are in nobody knows.
+    pub fn busy(&self) -> GroupSet {
+        let moves = |job: &&Job| matches!(job.order, Order::Start | Order::Stop);
+        self.lanes.iter().flat_map(Lane::jobs).filter(moves).map(|job| self.number_of(job)).collect()
     }
 
-    /// Groups for which a job runs or waits.
-    pub fn busy(&self) -> GroupSet {
-        self.lanes.iter().flat_map(Lane::jobs).map(|job| job.number).collect()
+    /// The script that runs for each busy lane: its group and process group, for the lease.
+    pub fn scripts(&self) -> impl Iterator<Item = (GroupId, Pid)> {
+        self.lanes.iter().filter_map(|lane| lane.script().map(|(job, pid)| (self.number_of(job), pid)))
+    }
+
+    /// The group's number in the table as it is now; a group that is gone keeps its old one.
+    fn number_of(&self, job: &Job) -> GroupId {
+        let place = self.table.iter().position(|member| Rc::ptr_eq(member, &job.member));
+        place.and_then(|place| u8::try_from(place).ok()).map_or(job.number, GroupId)
     }
 
     /// Kills every script that runs, with its process group.
@@ -292,13 +299,14 @@ impl Runner {
     }
 
     fn note_end(&mut self, job: &Job, outcome: JobOutcome) {
+        let number = self.number_of(job);
         if outcome == JobOutcome::StopFailed {
-            self.stop_failures.insert(job.number);
+            self.stop_failures.insert(number);
         } else if matches!(job.order, Order::Stop | Order::Start) {
-            self.stop_failures.remove(job.number);
+            self.stop_failures.remove(number);
         }
         if job.order == Order::Stop && outcome == JobOutcome::Done {
-            self.unstopped.remove(job.number);
+            self.unstopped.remove(number);
         }
     }
 

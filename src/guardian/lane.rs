@@ -14,7 +14,7 @@ use super::lookup::{self, Dialect, Program};
 use super::ocf::{self, Monitor};
 use super::script::Ending;
 use super::status_text::says_running;
-use crate::core::ids::{GroupId, JobId};
+use crate::core::ids::JobId;
 use crate::core::{JobOutcome, Order};
 
 /// Jobs that wait in one lane. The engine has at most a few per group under way; one more is refused.
@@ -93,9 +93,9 @@ impl Lane {
         self.jobs.iter_mut()
     }
 
-    /// The script that runs: for which group, and its process group.
-    pub fn script(&self) -> Option<(GroupId, Pid)> {
-        Some((self.jobs.front()?.number, self.run()?.pid()))
+    /// The script that runs: for which job, and its process group.
+    pub fn script(&self) -> Option<(&Job, Pid)> {
+        Some((self.jobs.front()?, self.run()?.pid()))
     }
 
     /// Kills the script that runs.

@@ -400,6 +400,7 @@ fn one_node_one_lane_two_nodes_two_lanes() {
     await_file(&mut runner, &yard.root.join("b.on"));
     assert!(!yard.runs().iter().any(|run| run.starts_with("a ")));
     assert_eq!(runner.scripts().next().unwrap().0, G0);
+    assert_eq!(runner.busy(), GroupSet::first(2));
     fs::write(yard.root.join("go"), "").unwrap();
     assert_eq!(
         finish(&mut runner),
@@ -675,11 +676,10 @@ fn notify_programs_get_words_and_variables() {
     let mut config = yard.config(&[("beta", "a::1 b")]);
     config.notify = vec![program];
     let mut runner = yard.runner(&config);
-    let now = Instant::now();
-    runner.notify_group(now, G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
-    runner.notify_node(now, 1, b'a');
-    runner.notify_node(now, 1, b'd');
-    runner.notify_link(now, 1, LinkId(0), false);
+    runner.notify_group(Instant::now(), G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
+    runner.notify_node(Instant::now(), 1, b'a');
+    runner.notify_node(Instant::now(), 1, b'd');
+    runner.notify_link(Instant::now(), 1, LinkId(0), false);
     drive(&mut runner, Runner::has_notified);
     assert_eq!(
         yard.text("told").lines().collect::<Vec<_>>(),
@@ -702,10 +702,9 @@ fn packaged_rc_d_files_never_run_and_a_sites_ifstat_does() {
         yard.write(&format!("ha.d/rc.d/{name}"), &body);
     }
     let mut runner = yard.runner(&yard.config(&[("beta", "a")]));
-    let now = Instant::now();
-    runner.notify_node(now, 1, b'd');
-    runner.notify_group(now, G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
-    runner.notify_link(now, 1, LinkId(0), true);
+    runner.notify_node(Instant::now(), 1, b'd');
+    runner.notify_group(Instant::now(), G0, GroupState::Stopped, GroupState::Starting, Cause::Death);
+    runner.notify_link(Instant::now(), 1, LinkId(0), true);
     drive(&mut runner, Runner::has_notified);
     assert_eq!(yard.text("told"), "ifstat ifstat ifstat beta lo up active\n");
 }
@@ -719,11 +718,10 @@ fn notifications_are_bounded_and_do_not_delay_jobs() {
     config.notify = vec![yard.write("tell", &body)];
     yard.switch("a");
     let mut runner = yard.runner(&config);
-    let now = Instant::now();
     for _ in 0..150 {
-        runner.notify_node(now, 0, b'a');
+        runner.notify_node(Instant::now(), 0, b'a');
     }
-    runner.notify_node(now, 1, b'd');
+    runner.notify_node(Instant::now(), 1, b'd');
     // One runs, 128 wait.
     assert_eq!(runner.notifications_dropped(), 151 - 129);
     ask(&mut runner, 1, G0, Order::Start);
