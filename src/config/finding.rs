@@ -212,34 +212,57 @@ pub(super) fn quote(word: &str) -> String {
 
 /// The known word that differs least from `word`, if it differs little.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.chars().take(QUOTE_MAX).map(|c| c.to_ascii_lowercase()).collect();
-    let limit = (word.len() / 3).max(1);
+    let word = Letters::of(word);
+    let limit = (word.length / 3).max(1);
     known
         .into_iter()
-        .filter(|candidate| candidate.len().abs_diff(word.len()) <= limit)
         .filter_map(|candidate| {
-            let letters: Vec<char> = candidate.chars().take(QUOTE_MAX).map(|c| c.to_ascii_lowercase()).collect();
-            let apart = distance(&word, &letters);
-            (apart <= limit && apart < letters.len()).then_some((apart, candidate))
+            let letters = Letters::of(candidate);
+            let is_possible = letters.length.abs_diff(word.length) <= limit;
+            let apart = if is_possible { distance(&word, &letters) } else { usize::MAX };
+            (apart <= limit && apart < letters.length).then_some((apart, candidate))
         })
         .min_by_key(|(apart, _)| *apart)
         .map(|(_, candidate)| candidate)
 }
 
+/// The first letters of a word, in lower case.
+struct Letters {
+    letters: [char; QUOTE_MAX],
+    length: usize,
+}
+
+impl Letters {
+    fn of(word: &str) -> Self {
+        let mut letters = Self { letters: ['\0'; QUOTE_MAX], length: 0 };
+        for (slot, letter) in letters.letters.iter_mut().zip(word.chars()) {
+            *slot = letter.to_ascii_lowercase();
+            letters.length += 1;
+        }
+        letters
+    }
+
+    fn as_slice(&self) -> &[char] {
+        &self.letters[..self.length]
+    }
+}
+
 /// Letters to insert, remove, replace, or swap with their neighbour.
-fn distance(left: &[char], right: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=right.len()).collect();
+fn distance(left: &Letters, right: &Letters) -> usize {
+    let (left, right) = (left.as_slice(), right.as_slice());
+    // Rows of the table: two above, one above, this one.
+    let mut before = [0; QUOTE_MAX + 1];
+    let mut above: [usize; QUOTE_MAX + 1] = std::array::from_fn(|column| column);
     for (i, a) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
+        let mut row = [i + 1; QUOTE_MAX + 1];
         for (j, b) in right.iter().enumerate() {
             let mut best = (above[j + 1] + 1).min(row[j] + 1).min(above[j] + usize::from(a != b));
             if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
                 best = best.min(before[j - 1] + 1);
             }
-            row.push(best);
+            row[j + 1] = best;
         }
-        before = std::mem::replace(&mut above, row);
+        (before, above) = (above, row);
     }
     above[right.len()]
 }

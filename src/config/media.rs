@@ -32,7 +32,10 @@ impl Draft<'_> {
         let is_fine = word.text.len() <= LINK_NAME_MAX;
         if !is_fine {
             let found = format!("a name of {} bytes, {}", word.text.len(), word.quoted());
-            self.findings.error(word.at, found).expected(format!("at most {LINK_NAME_MAX} bytes"));
+            let finding = self.findings.error(word.at, found).expected(format!("at most {LINK_NAME_MAX} bytes"));
+            if word.text.starts_with('/') {
+                finding.hint("a symbolic link, made by a udev rule, gives the device a shorter path");
+            }
         }
         is_fine
     }

@@ -1,8 +1,10 @@
 //! Every kind of mistake in each file, with the words it is answered with; and the three files together.
 
 mod authkeys;
+mod clients;
 mod ha_cf;
 mod haresources;
+mod media;
 mod together;
 
 use std::net::Ipv4Addr;

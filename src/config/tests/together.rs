@@ -417,7 +417,8 @@ fn no_bytes_whatever_do_harm() {
     let paths = Paths { config: "/etc/ha.d".into(), run: "/run/x".into(), state: "/var/x".into() };
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let mut built = 0;
-    for round in 0..200_000 {
+    // Three files a round.
+    for round in 0..70_000 {
         let file = |noise: &mut Noise| TextFile { path: "/x".into(), bytes: noise.file(), mode: 0o600 };
         let purpose = if round % 2 == 0 { Purpose::Run } else { Purpose::Check };
         let mut draft = Draft::new(Path::new("ha.cf"), &machine, purpose, round % 3 == 0, "alpha");
@@ -445,7 +446,7 @@ fn no_bytes_whatever_do_harm() {
             assert!(finding.to_string().len() < 600, "{finding}");
         }
     }
-    assert!(built > 1000, "only {built} were read to the end");
+    assert!(built > 300, "only {built} were read to the end");
 }
 
 #[test]

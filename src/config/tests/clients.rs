@@ -1,0 +1,333 @@
+//! ha.cf: what is said to each kind of mistake in lines about logging, resources, clients and safety.
+
+use super::*;
+
+#[test]
+fn logging_is_answered() {
+    let table: &[(&[u8], &[&str])] = &[
+        (
+            b"logfacility locale0",
+            &["ha.cf:1:13: error: found `locale0`; expected a syslog facility or `none`; did you mean `local0`?"],
+        ),
+        (
+            b"logfile ha.log",
+            &[
+                "ha.cf:1:9: warning: found `ha.log`; expected a path that begins with `/`; it is looked for where the daemon was started",
+            ],
+        ),
+        (b"logfile", &["ha.cf:1:1: warning: found `logfile` without a value; expected a path; the line has no effect"]),
+        (b"use_logd maybe", &["ha.cf:1:10: error: found `maybe`; expected `on` or `off`"]),
+        (
+            b"use_logd on",
+            &[
+                "ha.cf:1:1: warning: found `use_logd`, which has no effect yet; messages go where logfile, debugfile and logfacility say",
+            ],
+        ),
+        (b"use_logd off", &[]),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn resources_and_clients_are_answered() {
+    let table: &[(&[u8], &[&str])] = &[
+        (b"auto_failback maybe", &["ha.cf:1:15: error: found `maybe`; expected `on`, `off` or `legacy`"]),
+        (
+            b"auto_failback legasy",
+            &["ha.cf:1:15: error: found `legasy`; expected `on`, `off` or `legacy`; did you mean `legacy`?"],
+        ),
+        (
+            b"auto_failback legacy",
+            &[
+                "ha.cf:1:15: warning: found `auto_failback legacy`, which is obsolete; expected `on` or `off`; between two nullbeats it is the same as `on`",
+            ],
+        ),
+        (
+            b"nice_failback on",
+            &[
+                "ha.cf:1:1: warning: found `nice_failback`, which is obsolete; expected `auto_failback on` or `auto_failback off`; as in Heartbeat its value is ignored and it counts as `auto_failback legacy`",
+            ],
+        ),
+        (
+            b"auto_failback on\nnice_failback off",
+            &[
+                "ha.cf:2:1: warning: found `nice_failback`, which is obsolete; expected `auto_failback on` or `auto_failback off`; as in Heartbeat its value is ignored and it counts as `auto_failback off`",
+            ],
+        ),
+        (b"nice_failback x", &["ha.cf:1:15: error: found `x`; expected `on` or `off`"]),
+        (
+            b"split_brain_loser gamma",
+            &["ha.cf:1:19: error: found `gamma`, which is no node; expected a node of the `node` lines"],
+        ),
+        (b"split_brain_loser Beta", &[]),
+        (
+            b"reset_with",
+            &[
+                "ha.cf:1:1: warning: found `reset_with` without a value; expected `reboot`, `sysrq` or `hook PATH`; the line has no effect",
+            ],
+        ),
+        (
+            b"reset_with rebot",
+            &["ha.cf:1:12: error: found `rebot`; expected `reboot`, `sysrq` or `hook PATH`; did you mean `reboot`?"],
+        ),
+        (
+            b"reset_with watchdog",
+            &["ha.cf:1:12: error: found `watchdog`, which is not built yet; expected `reboot`, `sysrq` or `hook PATH`"],
+        ),
+        (b"reset_with hook", &["ha.cf:1:12: error: found `hook` without a program; expected `hook PATH`"]),
+        (
+            b"reset_with hook bin/reset",
+            &["ha.cf:1:17: error: found `bin/reset`; expected the path of a program, beginning with `/`"],
+        ),
+        (
+            b"reset_with hook /none",
+            &[
+                "ha.cf:1:17: warning: found `/none`, which is no executable file here; expected the program that resets the board",
+            ],
+        ),
+        (b"reset_with hook /bin/reset now", &["ha.cf:1:28: error: found `now`; expected nothing more"]),
+        (b"reset_with reboot now", &["ha.cf:1:19: error: found `now`; expected nothing more"]),
+        (
+            b"reset_with reboot\nreset_with sysrq",
+            &[
+                "ha.cf:2:12: warning: found a further `reset_with`; expected one; this one counts, the one in line 1 does not",
+            ],
+        ),
+        (b"notify prog", &["ha.cf:1:8: error: found `prog`; expected the path of a program, beginning with `/`"]),
+        (
+            b"notify /none",
+            &[
+                "ha.cf:1:8: warning: found `/none`, which is no executable file here; expected a program; nobody is told of changes through it",
+            ],
+        ),
+        (b"user nobody9", &["ha.cf:1:6: warning: found `nobody9`, who is no user here; expected a user name"]),
+        (b"user root", &[]),
+        (b"env A=b", &[]),
+        (
+            b"env A",
+            &[
+                "ha.cf:1:5: warning: found `A`; expected NAME=VALUE; it has no effect; commas and blanks separate values here",
+            ],
+        ),
+        (
+            b"env =b",
+            &[
+                "ha.cf:1:5: warning: found `=b`; expected NAME=VALUE; it has no effect; commas and blanks separate values here",
+            ],
+        ),
+        (
+            b"env STOPRETRYMAX=many",
+            &[
+                "ha.cf:1:5: warning: found `STOPRETRYMAX=many`; expected STOPRETRYMAX=NUMBER; a failing stop is tried again 10 times",
+            ],
+        ),
+        (
+            b"respawn",
+            &[
+                "ha.cf:1:1: error: found `respawn` without a user and a program; expected `respawn USER /PATH ARGUMENTS`",
+            ],
+        ),
+        (
+            b"respawn root",
+            &["ha.cf:1:1: error: found `respawn` without a program; expected `respawn USER /PATH ARGUMENTS`"],
+        ),
+        (b"respawn root ipfail", &["ha.cf:1:14: error: found `ipfail`; expected the full path of a program"]),
+        (
+            b"respawn nobody9 /none",
+            &[
+                "ha.cf:1:1: warning: found `respawn`, which has no effect yet; the program is not started",
+                "ha.cf:1:9: warning: found `nobody9`, who is no user here; expected a user name",
+                "ha.cf:1:17: warning: found `/none`, which is no executable file here; expected a program",
+            ],
+        ),
+        (
+            b"respawn uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu /bin/x",
+            &["ha.cf:1:9: error: found a user name of 64 bytes; expected at most 63"],
+        ),
+        (
+            b"respawn root /bin/x -a # b",
+            &["ha.cf:1:1: warning: found `respawn`, which has no effect yet; the program is not started"],
+        ),
+        (
+            b"apiauth",
+            &["ha.cf:1:1: error: found `apiauth` without a client; expected `apiauth CLIENT [uid=USERS] [gid=GROUPS]`"],
+        ),
+        (
+            b"apiauth ping gid=haclient uid=root,1000",
+            &["ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard"],
+        ),
+        (
+            b"apiauth ping gid=nogroup9 uid=nobody9",
+            &[
+                "ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard",
+                "ha.cf:1:14: warning: found `nogroup9`, which is no group here; expected a group name",
+                "ha.cf:1:27: warning: found `nobody9`, which is no user here; expected a user name",
+            ],
+        ),
+        (
+            b"apiauth ping ui=root",
+            &[
+                "ha.cf:1:14: error: found `ui=root`; expected `apiauth CLIENT [uid=USERS] [gid=GROUPS]`; did you mean `uid`?",
+            ],
+        ),
+        (
+            b"apiauth ping uid=root\napiauth ping uid=root",
+            &[
+                "ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard",
+                "ha.cf:2:9: error: found a second `apiauth` for `ping`; expected one for each client",
+            ],
+        ),
+        (b"crm off", &[]),
+        (
+            b"crm on",
+            &[
+                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+            ],
+        ),
+        (
+            b"crm respwan",
+            &[
+                "ha.cf:1:5: error: found `respwan`; expected `on`, `off`, `respawn`, `minimal` or `manual`; did you mean `respawn`?",
+            ],
+        ),
+        (
+            b"crm on\npacemaker on",
+            &[
+                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+                "ha.cf:2:1: error: found `pacemaker` beside an earlier `crm` or `pacemaker`; expected only the one in line 1",
+            ],
+        ),
+        (
+            b"crm on off",
+            &[
+                "ha.cf:1:8: error: found a further value of `crm`, `off`; expected one value; the first one stands before it",
+            ],
+        ),
+        (
+            b"crm on\ncrm_daemon_dir /x",
+            &[
+                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+                "ha.cf:2:1: error: found `crm_daemon_dir` below `crm` or `pacemaker`; expected it above line 1",
+            ],
+        ),
+        (b"crmd_spawns_pengine x", &["ha.cf:1:21: error: found `x`; expected `on` or `off`"]),
+        (
+            b"stonith",
+            &[
+                "ha.cf:1:1: error: found `stonith` without a type; expected `stonith TYPE CONFIGFILE`",
+                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"stonith meatware",
+            &[
+                "ha.cf:1:1: error: found `stonith` without a configuration file; expected `stonith TYPE CONFIGFILE`",
+                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"stonith meatware /etc/ha.d/st.cfg",
+            &[
+                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"stonith_host",
+            &["ha.cf:1:1: error: found `stonith_host` without a host; expected `stonith_host HOST TYPE PARAMETERS`"],
+        ),
+        (
+            b"stonith_host beta meatware alpha",
+            &["ha.cf:1:1: note: found `stonith_host` for `beta`; it is not looked at on `alpha`"],
+        ),
+        (
+            b"stonith_host *",
+            &[
+                "ha.cf:1:1: warning: found `stonith_host`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+                "ha.cf:1:14: error: found `stonith_host` without a type; expected `stonith_host HOST TYPE PARAMETERS`",
+            ],
+        ),
+        (
+            b"stonith_host alpha meatware beta",
+            &[
+                "ha.cf:1:1: warning: found `stonith_host`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"watchdog /dev/watchdog",
+            &[
+                "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"watchdog /dev/watchdog /dev/watchdog1",
+            &[
+                "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+                "ha.cf:1:24: error: found a further value of `watchdog`, `/dev/watchdog1`; expected one value; the first one stands before it",
+            ],
+        ),
+        (
+            b"failfast root",
+            &[
+                "ha.cf:1:1: error: found `failfast` without a program; expected `failfast USER /PATH ARGUMENTS`",
+                "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"failfast root /bin/x",
+            &[
+                "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"fence gpio 1",
+            &[
+                "ha.cf:1:1: warning: found `fence`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"interlock gpio 2",
+            &[
+                "ha.cf:1:1: warning: found `interlock`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+        (
+            b"board apu2",
+            &[
+                "ha.cf:1:1: warning: found `board`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
+            ],
+        ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn safety_that_is_not_built_refuses_to_run_unless_waived() {
+    let directory = Directory::new();
+    directory.write(
+        "ha.cf",
+        complete(b"watchdog /dev/watchdog\nstonith_host * meatware beta\nstonith_host beta x\nboard apu2\nboard x"),
+    );
+    let machine = board();
+    let run = LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) };
+    let loaded = directory.load(&run);
+    assert!(loaded.config.is_none());
+    assert_eq!(
+        directory.messages(&loaded)[..3],
+        [
+            "ha.cf:1:1: error: found `watchdog`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
+            "ha.cf:2:1: error: found `stonith_host`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
+            "ha.cf:3:1: note: found `stonith_host` for `beta`; it is not looked at on `alpha`",
+        ]
+    );
+    for options in [
+        LoadOptions { is_unfenced: true, ..run.clone() },
+        LoadOptions { purpose: Purpose::Check, is_unfenced: true, ..run },
+    ] {
+        let loaded = directory.load(&options);
+        assert_eq!(
+            directory.messages(&loaded)[0],
+            "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
+        );
+        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "stonith_host", "board"]);
+    }
+}

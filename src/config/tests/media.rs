@@ -1,0 +1,382 @@
+//! ha.cf: what is said to each kind of mistake in media lines.
+
+use super::*;
+
+#[test]
+fn media_are_answered() {
+    let table: &[(&[u8], &[&str])] = &[
+        (b"udpport 0", &["ha.cf:1:9: error: found `0`; expected a whole number from 1 to 65535"]),
+        (b"udpport 65536", &["ha.cf:1:9: error: found `65536`; expected a whole number from 1 to 65535"]),
+        (b"udpport x", &["ha.cf:1:9: error: found `x`; expected a whole number from 1 to 65535"]),
+        (
+            b"baud 1200",
+            &["ha.cf:1:6: error: found `1200`; expected one of 9600 19200 38400 57600 115200 230400 460800 921600"],
+        ),
+        (
+            b"baud 9600 9600",
+            &[
+                "ha.cf:1:11: error: found a further value of `baud`, `9600`; expected one value; the first one stands before it",
+            ],
+        ),
+        (
+            b"baud 9600\nbaud 19200",
+            &[
+                "ha.cf:2:6: error: found a further value of `baud`, `19200`; expected one value; the first one stands in line 1",
+            ],
+        ),
+        (
+            b"serial ttyS0",
+            &[
+                "ha.cf:1:8: error: found `ttyS0`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `/dev/ttyS0`?",
+            ],
+        ),
+        (
+            b"serial dev/ttyS0",
+            &[
+                "ha.cf:1:8: error: found `dev/ttyS0`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `/dev/ttyS0`?",
+            ],
+        ),
+        (
+            b"serial /dev/ttyS0 /dev/ttyS0",
+            &["ha.cf:1:19: error: found serial device `/dev/ttyS0` a second time; expected each device once"],
+        ),
+        (
+            b"serial /dev/ttyS0\nbaud 9600",
+            &[
+                "ha.cf:2:1: warning: found `baud` below a `serial` line; expected it above them; lines above it keep the speed they had, as in Heartbeat",
+            ],
+        ),
+        (
+            b"serial",
+            &["ha.cf:1:1: warning: found `serial` without a value; expected device paths; the line has no effect"],
+        ),
+        (
+            b"serial baud 9600",
+            &["ha.cf:1:1: error: found `serial` without a device; expected the path of a serial device"],
+        ),
+        (b"serial /dev/ttyS0 baud", &["ha.cf:1:19: error: found `baud` without a speed; expected `baud N`"]),
+        (
+            b"serial /dev/ttyS0 baud 9601",
+            &["ha.cf:1:24: error: found `9601`; expected one of 9600 19200 38400 57600 115200 230400 460800 921600"],
+        ),
+        (
+            b"serial /dev/ttyS0 buad 9600",
+            &[
+                "ha.cf:1:19: error: found `buad`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `baud`?",
+            ],
+        ),
+        (b"serial /dev/ttyS0 flow", &["ha.cf:1:19: error: found `flow` without a kind; expected `flow none|rtscts`"]),
+        (
+            b"serial /dev/ttyS0 flow nine",
+            &["ha.cf:1:24: error: found `nine`; expected `none` or `rtscts`; did you mean `none`?"],
+        ),
+        (b"serial /dev/ttyS0,/dev/ttyS1 baud 115200 flow none", &[]),
+        (
+            b"serial /dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            &[
+                "ha.cf:1:8: error: found a name of 65 bytes, `/dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`; expected at most 63 bytes; a symbolic link, made by a udev rule, gives the device a shorter path",
+            ],
+        ),
+        (
+            b"serial /dev/ttyS9",
+            &["ha.cf:1:8: warning: found `/dev/ttyS9`, which does not exist here; expected a serial device"],
+        ),
+        (
+            b"serial /dev/null0",
+            &["ha.cf:1:8: warning: found `/dev/null0`, which is no character device; expected a serial device"],
+        ),
+        (
+            b"ucast",
+            &["ha.cf:1:1: error: found `ucast` without arguments; expected `ucast DEV HOST [bind ADDRESS] [port N]`"],
+        ),
+        (
+            b"ucast eth0",
+            &[
+                "ha.cf:1:1: error: found `ucast` without the peer's address; expected `ucast DEV HOST [bind ADDRESS] [port N]`",
+            ],
+        ),
+        (
+            b"ucast eth9 10.0.0.3",
+            &["ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface"],
+        ),
+        (
+            b"ucast eth0 10.0.0.256",
+            &["ha.cf:1:12: error: found `10.0.0.256`; expected an IPv4 address: four numbers from 0 to 255"],
+        ),
+        (
+            b"ucast eth0 fe80::1",
+            &["ha.cf:1:12: error: found `fe80::1`; expected an IPv4 address or a host name; IPv6 is for `ucast6`"],
+        ),
+        (
+            b"ucast eth0 nowhere.example",
+            &[
+                "ha.cf:1:12: warning: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name; an address does not depend on a name server",
+            ],
+        ),
+        (b"ucast eth0 peer.example bind 10.0.0.1 port 700", &[]),
+        (
+            b"ucast eth0 224.0.0.1",
+            &["ha.cf:1:12: error: found `224.0.0.1`, which is no address of one node; expected the peer's address"],
+        ),
+        (
+            b"ucast eth0 0.0.0.0",
+            &["ha.cf:1:12: error: found `0.0.0.0`, which is no address of one node; expected the peer's address"],
+        ),
+        (
+            b"ucast eth0 10.0.0.3 694",
+            &["ha.cf:1:21: error: found `694`; expected `bind ADDRESS`, `port N` or nothing more"],
+        ),
+        (
+            b"ucast eth0 10.0.0.3 prot 694",
+            &[
+                "ha.cf:1:21: error: found `prot`; expected `bind ADDRESS`, `port N` or nothing more; did you mean `port`?",
+            ],
+        ),
+        (b"ucast eth0 10.0.0.3 bind", &["ha.cf:1:21: error: found `bind` without an address; expected `bind ADDRESS`"]),
+        (b"ucast eth0 10.0.0.3 bind x", &["ha.cf:1:26: error: found `x`; expected an IPv4 address of this machine"]),
+        (b"ucast eth0 10.0.0.3 port", &["ha.cf:1:21: error: found `port` without a number; expected `port N`"]),
+        (b"ucast eth0 10.0.0.3 port 0", &["ha.cf:1:26: error: found `0`; expected a UDP port from 1 to 65535"]),
+        (b"ucast eth0 10.0.0.2", &[]),
+        (
+            b"ucast eth0 10.0.0.1",
+            &[
+                "ha.cf:1:12: note: found `10.0.0.1`, an address of this machine; this line is for the other node and opens no link here",
+            ],
+        ),
+        (
+            b"ucast eth0 10.0.0.3\nudpport 700",
+            &[
+                "ha.cf:2:1: warning: found `udpport` below a media line; expected it above them; media lines above it keep the port they had, as in Heartbeat",
+            ],
+        ),
+        (
+            b"ucast eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee 10.0.0.3",
+            &[
+                "ha.cf:1:7: warning: found `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`, which is no network interface here; expected a network interface",
+                "ha.cf:1:7: error: found a name of 64 bytes, `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`; expected at most 63 bytes",
+            ],
+        ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn media_without_effect_are_checked_and_named() {
+    let table: &[(&[u8], &[&str])] = &[
+        (b"bcast eth0", &["ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link"]),
+        (
+            b"bcast eth9",
+            &[
+                "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
+                "ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface",
+            ],
+        ),
+        (b"bcast", &["ha.cf:1:1: warning: found `bcast` without a value; expected interfaces; the line has no effect"]),
+        (
+            b"udp eth0",
+            &[
+                "ha.cf:1:1: warning: found `udp`, the old name of `bcast`; expected `bcast`",
+                "ha.cf:1:1: warning: found `udp`, which has no effect yet; the line opens no link",
+            ],
+        ),
+        (
+            b"mcast eth0 225.0.0.1 694 1 0",
+            &["ha.cf:1:1: warning: found `mcast`, which has no effect yet; the line opens no link"],
+        ),
+        (
+            b"mcast eth0 10.0.0.1 694 1 0",
+            &["ha.cf:1:12: error: found `10.0.0.1`; expected an address from 224.0.0.0 to 239.255.255.255"],
+        ),
+        (
+            b"mcast eth0 225.0.0.1 0 5 2",
+            &[
+                "ha.cf:1:22: error: found `0`; expected a UDP port from 1 to 65535",
+                "ha.cf:1:24: error: found `5`; expected a TTL from 0 to 4",
+                "ha.cf:1:26: error: found `2`; expected a loop flag from 0 to 1",
+            ],
+        ),
+        (
+            b"mcast eth0 225.0.0.1 694",
+            &["ha.cf:1:1: error: found `mcast` without TTL; expected `mcast DEV GROUP PORT TTL LOOP`"],
+        ),
+        (b"mcast", &["ha.cf:1:1: error: found `mcast` without DEV; expected `mcast DEV GROUP PORT TTL LOOP`"]),
+        (
+            b"mcast eth0 225.0.0.1 694 1 0 9",
+            &[
+                "ha.cf:1:1: warning: found `mcast`, which has no effect yet; the line opens no link",
+                "ha.cf:1:30: warning: found `9`; expected `mcast DEV GROUP PORT TTL LOOP`; it is ignored, as in Heartbeat",
+            ],
+        ),
+        (
+            b"ucast6 eth0",
+            &["ha.cf:1:1: error: found `ucast6` without the peer's address; expected `ucast6 DEV ADDRESS`"],
+        ),
+        (
+            b"ucast6 eth0 fe80::1%eth0",
+            &["ha.cf:1:1: warning: found `ucast6`, which has no effect yet; the line opens no link"],
+        ),
+        (
+            b"ucast6 eth0 fe80::1%eth1",
+            &["ha.cf:1:13: error: found scope `eth1` beside interface `eth0`; expected one and the same interface"],
+        ),
+        (b"ucast6 eth0 ff02::1", &["ha.cf:1:13: error: found `ff02::1`; expected the peer's IPv6 address"]),
+        (
+            b"mcast6 eth0 ff02::1 694 1 0",
+            &["ha.cf:1:1: warning: found `mcast6`, which has no effect yet; the line opens no link"],
+        ),
+        (
+            b"mcast6 eth0 ff03::1 694 1 0",
+            &["ha.cf:1:13: error: found `ff03::1`; expected an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8"],
+        ),
+        (
+            b"mcast6 eth0 ff02:: 694 5 2",
+            &[
+                "ha.cf:1:13: error: found `ff02::`; expected an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8",
+                "ha.cf:1:24: error: found `5`; expected a hop limit from 0 to 4",
+                "ha.cf:1:26: error: found `2`; expected a loop flag from 0 to 1",
+            ],
+        ),
+        (
+            b"ping 10.0.0.254",
+            &[
+                "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
+            ],
+        ),
+        (
+            b"ping nowhere.example",
+            &[
+                "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
+                "ha.cf:1:6: warning: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name",
+            ],
+        ),
+        (
+            b"ping6 2001:db8::1",
+            &[
+                "ha.cf:1:1: warning: found `ping6`, which has no effect yet; the host is not asked, and no takeover depends on it",
+            ],
+        ),
+        (b"ping6 router", &["ha.cf:1:7: error: found `router`; expected an IPv6 address in numbers"]),
+        (b"ping_group", &["ha.cf:1:1: error: found `ping_group` without a name; expected `ping_group NAME HOST…`"]),
+        (b"ping_group g", &["ha.cf:1:12: error: found a ping group without hosts; expected `ping_group NAME HOST…`"]),
+        (
+            b"ping_group g 10.0.0.254 nowhere.example",
+            &[
+                "ha.cf:1:1: warning: found `ping_group`, which has no effect yet; the hosts are not asked, and no takeover depends on them",
+                "ha.cf:1:25: warning: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name",
+            ],
+        ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn media_that_open_no_link_are_no_link() {
+    let text =
+        b"bcast eth0\nping 10.0.0.254\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy safe";
+    assert_eq!(
+        said(Purpose::Check, "ha.cf", text),
+        [
+            "ha.cf: error: found no link to the peer but what has no effect yet: `bcast` in line 1, `ping` in line 2; expected a `serial` or `ucast` line",
+            "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
+            "ha.cf:2:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
+        ]
+    );
+}
+
+#[test]
+fn what_depends_on_the_machine_is_an_error_of_run_where_it_is_one_for_heartbeat() {
+    let table: &[(&[u8], &[&str])] = &[
+        (
+            b"serial /dev/ttyS9",
+            &["ha.cf:1:8: error: found `/dev/ttyS9`, which does not exist here; expected a serial device"],
+        ),
+        (
+            b"ucast eth9 10.0.0.3",
+            &["ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface"],
+        ),
+        (
+            b"ucast eth0 nowhere.example",
+            &[
+                "ha.cf:1:12: error: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name; an address does not depend on a name server",
+            ],
+        ),
+        (
+            b"bcast eth9",
+            &[
+                "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
+                "ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface",
+            ],
+        ),
+        (b"user nobody9", &["ha.cf:1:6: error: found `nobody9`, who is no user here; expected a user name"]),
+        (
+            b"reset_with hook /none",
+            &[
+                "ha.cf:1:17: error: found `/none`, which is no executable file here; expected the program that resets the board",
+            ],
+        ),
+        (
+            b"notify /none",
+            &[
+                "ha.cf:1:8: warning: found `/none`, which is no executable file here; expected a program; nobody is told of changes through it",
+            ],
+        ),
+        (
+            b"node beta gamma alhpa",
+            &[
+                "ha.cf: error: found no `node` line for the local node `alpha`; expected `beta`, `gamma` or `alhpa`; did you mean `alhpa`?",
+                "haresources:1:1: error: found `alpha`, which is no node; expected a node of ha.cf; did you mean `alhpa`?",
+                "haresources:1:1: error: found only `alpha`, while ha.cf has 3 nodes; expected two: ownership moves between exactly two nodes; give the partner a line with a group of its own, so that it is known",
+            ],
+        ),
+        (
+            b"ucast eth0 10.0.0.1",
+            &[
+                "ha.cf: error: found no link to the peer; expected a `serial` or `ucast` line",
+                "ha.cf:1:12: note: found `10.0.0.1`, an address of this machine; this line is for the other node and opens no link here",
+            ],
+        ),
+        (
+            b"ucast eth0 10.0.0.1\nucast eth0 10.0.0.2",
+            &[
+                "ha.cf:1:12: note: found `10.0.0.1`, an address of this machine; this line is for the other node and opens no link here",
+            ],
+        ),
+        (
+            b"ucast lo 127.0.0.1 bind 127.0.0.2 port 700",
+            &["ha.cf:1:7: warning: found `lo`, which is no network interface here; expected a network interface"],
+        ),
+    ];
+    expect(Purpose::Run, "ha.cf", table);
+}
+
+#[test]
+fn serial_lines_that_cannot_carry_the_beats_are_told_with_the_arithmetic() {
+    let table: &[(&[u8], &[&str])] = &[
+        (
+            b"serial /dev/ttyS0 baud 9600\nkeepalive 200ms\ndeadtime 5",
+            &[
+                "ha.cf:1:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 221 ms: 212 bytes of 10 bits each at 9600 bits a second take 221 ms; raise keepalive or baud",
+            ],
+        ),
+        (
+            b"serial /dev/ttyS0 baud 9600\nkeepalive 240ms\ndeadtime 5",
+            &[
+                "ha.cf:1:8: warning: found a keepalive of 240 ms at 9600 baud; expected more than 251 ms, with a longer beat and an acknowledgement every tenth time; 212 bytes of 10 bits each at 9600 bits a second take 221 ms; the line is always busy and falls behind",
+            ],
+        ),
+        (
+            b"serial /dev/ttyS0\nkeepalive 200ms\ndeadtime 500ms\ninitdead 12",
+            &[
+                "ha.cf:1:8: warning: found a deadtime of 500 ms at 19200 baud; expected at least 552 ms: twice the keepalive of 200 ms and the 152 ms that a long beat takes",
+            ],
+        ),
+        (b"serial /dev/ttyS0 baud 115200\nkeepalive 200ms\ndeadtime 500ms\ninitdead 12", &[]),
+        (
+            b"baud 115200\nserial /dev/ttyS0\nserial /dev/ttyS1 baud 9600\nkeepalive 200ms\ndeadtime 5",
+            &[
+                "ha.cf:3:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 221 ms: 212 bytes of 10 bits each at 9600 bits a second take 221 ms; raise keepalive or baud",
+            ],
+        ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
