@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use nix::sys::stat::{Mode, umask};
@@ -15,7 +14,7 @@ use super::guarding::{Guarding, LogProcess, Start, block_signals};
 use super::identity::IdentityStore;
 use super::release::end_leftovers;
 use super::reset::ResetPath;
-use super::run_directory::{LockError, RunDirectory};
+use super::run_directory::{Inheritance, LockError, RunDirectory};
 use super::watch::Limits;
 use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
@@ -24,8 +23,8 @@ use crate::core::settings::Carried;
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::sys::{memory, scheduler};
 
-/// Option by which a guardian that executes a new program hands it the lock; not for people.
-pub const INHERIT_LOCK: &str = "--inherit-lock";
+/// Option by which a guardian that executes a new program hands it what it holds; not for people.
+pub const INHERIT: &str = "--inherit";
 
 /// What `nullbeat help run` says.
 pub const HELP: &str = "\
@@ -57,7 +56,7 @@ pub struct RunOptions {
     pub program: PathBuf,
     /// The command line for a new program: its name, `run` and the options.
     pub arguments: Vec<String>,
-    inherited_lock: Option<RawFd>,
+    inheritance: Option<Inheritance>,
 }
 
 impl RunOptions {
@@ -69,13 +68,13 @@ impl RunOptions {
         let known = [
             &PLACES[..],
             &[Flag::Value("--node"), Flag::Switch("--unfenced"), Flag::Switch("--foreground")],
-            &[Flag::Value(INHERIT_LOCK)],
+            &[Flag::Value(INHERIT)],
         ]
         .concat();
         let parsed = Arguments::parse(args, &known)?;
         parsed.at_most(0)?;
-        let inherited_lock = parsed.value(INHERIT_LOCK).map(str::parse).transpose();
-        let is_inheriting = |word: &&String| word.starts_with(INHERIT_LOCK);
+        let inheritance = parsed.value(INHERIT).map(str::parse).transpose();
+        let is_inheriting = |word: &&String| word.starts_with(INHERIT);
         let own = args.iter().filter(|word| !is_inheriting(word)).cloned();
         Ok(Self {
             paths: parsed.paths(),
@@ -84,7 +83,7 @@ impl RunOptions {
             is_foreground: parsed.has("--foreground"),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
             arguments: ["nullbeat".to_owned(), "run".to_owned()].into_iter().chain(own).collect(),
-            inherited_lock: inherited_lock.map_err(|_| Misuse(format!("`{INHERIT_LOCK}` expects a number")))?,
+            inheritance: inheritance.map_err(|_| Misuse(format!("`{INHERIT}` expects numbers")))?,
         })
     }
 
@@ -110,8 +109,8 @@ pub fn main(args: &[String]) -> u8 {
     };
     umask(Mode::from_bits_truncate(0o022));
     let Some(config) = load(&options) else { return exit::CONFIGURATION };
-    let locked = match options.inherited_lock {
-        Some(lock) => RunDirectory::inherit(&options.paths.run, lock),
+    let locked = match options.inheritance {
+        Some(left) => RunDirectory::inherit(&options.paths.run, left),
         None => RunDirectory::lock(&options.paths.run),
     };
     let directory = match locked {
@@ -232,15 +231,15 @@ mod tests {
 
     #[test]
     fn run_options_survive_an_exec_without_the_old_lock() {
-        let options = parse("--run-dir /r --inherit-lock=7 --node Alpha --unfenced").unwrap();
-        assert_eq!(options.inherited_lock, Some(7));
+        let options = parse("--run-dir /r --inherit=7,9 --node Alpha --unfenced").unwrap();
+        assert_eq!(options.inheritance, Some("7,9".parse().unwrap()));
         assert_eq!(options.arguments, ["nullbeat", "run", "--run-dir", "/r", "--node", "Alpha", "--unfenced"]);
         assert_eq!(options.check_arguments(), ["--config-dir=/etc/ha.d", "--node=Alpha"]);
     }
 
     #[test]
     fn run_options_that_make_no_sense_are_refused() {
-        assert!(parse("--inherit-lock=x").is_err());
+        assert!(parse("--inherit=x").is_err());
         assert!(parse("alpha").is_err());
         assert!(parse("--nod alpha").is_err());
     }

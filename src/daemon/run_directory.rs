@@ -1,11 +1,14 @@
 //! The run directory of one node: the lock that makes its daemon the only one, the pid file, the control socket.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::num::ParseIntError;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
@@ -38,11 +41,35 @@ impl From<io::Error> for LockError {
     }
 }
 
+/// Descriptors that a program leaves open for the one it executes, on the command line as `LOCK` or `LOCK,CONTROL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inheritance {
+    lock: RawFd,
+    control: Option<RawFd>,
+}
+
+impl fmt::Display for Inheritance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.lock)?;
+        self.control.map_or(Ok(()), |control| write!(f, ",{control}"))
+    }
+}
+
+impl FromStr for Inheritance {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (lock, control) = text.split_once(',').map_or((text, None), |(lock, control)| (lock, Some(control)));
+        Ok(Self { lock: lock.parse()?, control: control.map(str::parse).transpose()? })
+    }
+}
+
 /// The locked run directory. The lock goes with the process: children close it.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     lock: Flock<File>,
+    control: Option<OwnedFd>,
 }
 
 impl RunDirectory {
@@ -56,37 +83,50 @@ impl RunDirectory {
         Self::take(path, file)
     }
 
-    /// Takes the lock over that this process held before it executed a new program ([`RunDirectory::bequeath`]).
+    /// Takes over what this process held before it executed a new program ([`RunDirectory::bequeath`]).
     ///
     /// # Errors
     /// As [`RunDirectory::lock`].
-    pub fn inherit(path: &Path, lock: RawFd) -> Result<Self, LockError> {
-        let file = File::from(inherited_descriptor(lock)?);
-        fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(io::Error::from)?;
-        Self::take(path, file)
+    pub fn inherit(path: &Path, left: Inheritance) -> Result<Self, LockError> {
+        let take_over = |number| -> io::Result<OwnedFd> {
+            let descriptor = inherited_descriptor(number)?;
+            fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            Ok(descriptor)
+        };
+        let mut directory = Self::take(path, File::from(take_over(left.lock)?))?;
+        directory.control = left.control.map(take_over).transpose()?;
+        Ok(directory)
     }
 
     fn take(path: &Path, file: File) -> Result<Self, LockError> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), lock }),
+            Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None }),
             Err((_, Errno::EWOULDBLOCK)) => Err(LockError::Held(running_pid(path))),
             Err((_, error)) => Err(LockError::Io(error.into())),
         }
     }
 
-    /// Leaves the lock open for the program that this process is about to execute, and gives its number.
+    /// Leaves lock and control socket open for the program that this process is about to execute.
     ///
     /// # Errors
     /// What fcntl(2) says.
-    pub fn bequeath(&self) -> io::Result<RawFd> {
-        fcntl(self.lock.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-        Ok(self.lock.as_raw_fd())
+    pub fn bequeath(&self) -> io::Result<Inheritance> {
+        self.set_close_on_exec(FdFlag::empty())?;
+        Ok(Inheritance { lock: self.lock.as_raw_fd(), control: self.control.as_ref().map(AsRawFd::as_raw_fd) })
     }
 
-    /// The execution failed: the lock is closed on exec again.
+    /// The execution failed: both are closed on exec again.
     pub fn keep(&self) {
-        // Cannot fail for an open descriptor.
-        let _ = fcntl(self.lock.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        // Cannot fail for open descriptors.
+        let _ = self.set_close_on_exec(FdFlag::FD_CLOEXEC);
+    }
+
+    fn set_close_on_exec(&self, flag: FdFlag) -> io::Result<()> {
+        fcntl(self.lock.as_fd(), FcntlArg::F_SETFD(flag))?;
+        if let Some(control) = &self.control {
+            fcntl(control, FcntlArg::F_SETFD(flag))?;
+        }
+        Ok(())
     }
 
     /// The directory.
@@ -104,13 +144,16 @@ impl RunDirectory {
         writeln!(file, "{:>10}", std::process::id())
     }
 
-    /// A fresh listening control socket, in place of any old one: for root, and readable for the group `haclient` when
-    /// there is one.
+    /// The listening control socket: for root, and readable for the group `haclient` when there is one. It stays open
+    /// here while engines come and go, so that who connects in between waits for the next one.
     ///
     /// # Errors
     /// What binding says.
-    pub fn open_control(&self) -> io::Result<OwnedFd> {
+    pub fn open_control(&mut self) -> io::Result<OwnedFd> {
         let path = self.path.join(CONTROL);
+        if let Some(listener) = self.control.as_ref().filter(|_| path.exists()) {
+            return listener.try_clone();
+        }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -123,7 +166,12 @@ impl RunDirectory {
             chown(&path, None, Some(group.gid))?;
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
-        Ok(listener.into())
+        self.control.insert(listener.into()).try_clone()
+    }
+
+    /// No engine is going to listen soon: who connects is refused, not kept waiting.
+    pub fn close_control(&mut self) {
+        self.control = None;
     }
 
     /// Removes what is only there while a daemon runs: after an orderly end nothing is held, and nobody needs a lease.
@@ -171,47 +219,69 @@ mod tests {
         RunDirectory::lock(&path).unwrap();
     }
 
+    fn is_closed_on_exec(descriptor: impl AsFd) -> bool {
+        FdFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFD).unwrap()).contains(FdFlag::FD_CLOEXEC)
+    }
+
     #[test]
-    fn run_directory_lock_outlives_an_exec() {
+    fn run_directory_outlives_an_exec() {
         let scratch = Scratch::new();
-        let first = RunDirectory::lock(&scratch.0).unwrap();
-        let number = first.bequeath().unwrap();
-        assert!(
-            !FdFlag::from_bits_retain(fcntl(first.lock.as_fd(), FcntlArg::F_GETFD).unwrap())
-                .contains(FdFlag::FD_CLOEXEC)
-        );
+        let mut first = RunDirectory::lock(&scratch.0).unwrap();
+        drop(first.open_control().unwrap());
+        first.bequeath().unwrap();
+        assert!(!is_closed_on_exec(&*first.lock) && !is_closed_on_exec(first.control.as_ref().unwrap()));
         first.keep();
-        assert!(
-            FdFlag::from_bits_retain(fcntl(first.lock.as_fd(), FcntlArg::F_GETFD).unwrap())
-                .contains(FdFlag::FD_CLOEXEC)
-        );
-        // What exec leaves over: the same open file under the same number, and no owner in the new program.
-        let copy = nix::unistd::dup(first.lock.as_fd()).unwrap();
-        let copy = std::os::fd::IntoRawFd::into_raw_fd(copy);
-        assert!(number >= 3 && copy != number);
-        let second = RunDirectory::inherit(&scratch.0, copy).unwrap();
+        assert!(is_closed_on_exec(&*first.lock) && is_closed_on_exec(first.control.as_ref().unwrap()));
+
+        // What exec leaves over: the same open files, and no owner in the new program.
+        let copy = |descriptor| std::os::fd::IntoRawFd::into_raw_fd(nix::unistd::dup(descriptor).unwrap());
+        let lock = copy(first.lock.as_fd());
+        let control = copy(first.control.as_ref().unwrap().as_fd());
+        let line = Inheritance { lock, control: Some(control) }.to_string();
+        let mut second = RunDirectory::inherit(&scratch.0, line.parse().unwrap()).unwrap();
         assert!(matches!(RunDirectory::lock(&scratch.0), Err(LockError::Held(_))));
+        assert!(is_closed_on_exec(&*second.lock));
+        first.close_control();
+        drop(second.open_control().unwrap());
+        std::os::unix::net::UnixStream::connect(scratch.0.join(CONTROL)).unwrap();
+        // Its end would unlock the file for both.
         std::mem::forget(first);
-        drop(second);
     }
 
     #[test]
     fn run_directory_inherits_nothing_from_a_closed_number() {
         let scratch = Scratch::new();
-        assert!(matches!(RunDirectory::inherit(&scratch.0, 1_000_000), Err(LockError::Io(_))));
+        let left = Inheritance { lock: 1_000_000, control: None };
+        assert!(matches!(RunDirectory::inherit(&scratch.0, left), Err(LockError::Io(_))));
+        assert!("7,x".parse::<Inheritance>().is_err());
+        assert_eq!("7".parse(), Ok(Inheritance { lock: 7, control: None }));
     }
 
     #[test]
-    fn run_directory_control_socket_replaces_an_old_one() {
+    fn run_directory_control_socket_replaces_that_of_a_killed_daemon() {
+        use std::os::unix::net::UnixStream;
         let scratch = Scratch::new();
-        let directory = RunDirectory::lock(&scratch.0).unwrap();
-        let old = directory.open_control().unwrap();
-        let _new = directory.open_control().unwrap();
-        let mode = fs::metadata(scratch.0.join(CONTROL)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o660);
-        std::os::unix::net::UnixStream::connect(scratch.0.join(CONTROL)).unwrap();
-        drop(old);
+        let path = scratch.0.join(CONTROL);
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(UnixStream::connect(&path).is_err());
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        drop(directory.open_control().unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        UnixStream::connect(&path).expect("waits for the next engine");
+        directory.close_control();
+        assert!(UnixStream::connect(&path).is_err());
+        directory.open_control().unwrap();
         directory.clear();
-        assert!(!scratch.0.join(CONTROL).exists());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn run_directory_control_socket_that_was_removed_is_made_again() {
+        let scratch = Scratch::new();
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        let _first = directory.open_control().unwrap();
+        fs::remove_file(scratch.0.join(CONTROL)).unwrap();
+        let _second = directory.open_control().unwrap();
+        std::os::unix::net::UnixStream::connect(scratch.0.join(CONTROL)).unwrap();
     }
 }

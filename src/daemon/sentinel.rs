@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::guardian::lease::{self, Lease};
 use crate::sys::process::{Child, fork_child};
 
-/// How long a killed process is waited for.
+/// How long a killed or dying process is waited for.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
 
 /// What is to be done.
@@ -165,10 +165,11 @@ impl Aside for Sentinel<'_> {
         if self.rescue.is_some() {
             return false;
         }
-        let is_somebody_left =
-            [self.lease.guardian(), self.lease.engine()].into_iter().flatten().any(|key| key.open().is_some());
+        // A dying process closes its descriptors before it counts as ended.
+        let mut processes = [self.lease.guardian(), self.lease.engine()].into_iter().flatten();
+        let is_somebody_left = !processes.all(|process| process.ends_within(KILL_LIMIT));
         if is_somebody_left || self.lease.in_use().is_empty() {
-            // A reload, a new logger, or an orderly end.
+            // A reload, a new program, or an orderly end.
             return false;
         }
         self.begin_rescue();

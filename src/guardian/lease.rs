@@ -103,6 +103,11 @@ impl ProcessKey {
         (is_same && !has_ended(&process, Duration::ZERO)).then_some(process)
     }
 
+    /// Whether it is gone, or gone within `limit`.
+    pub fn ends_within(self, limit: Duration) -> bool {
+        self.open().is_none_or(|process| has_ended(&process, limit))
+    }
+
     /// Ends it, if it lives, and waits until it has ended, for at most `limit`. Returns whether it is gone.
     pub fn kill(self, limit: Duration) -> bool {
         let Some(process) = self.open() else { return true };

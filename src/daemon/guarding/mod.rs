@@ -328,6 +328,7 @@ impl Guarding {
                 self.lease.set_group(group, GroupState::Stopping);
             }
         }
+        self.directory.close_control();
         self.runner.stop_all(Instant::now(), groups);
         self.stage = Stage::Releasing { stop_by, then };
         self.watch_release(now, stop_by, then);

@@ -24,7 +24,7 @@ use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::core::{JobOutcome, Order};
 use crate::daemon::reset::ResetPath;
-use crate::daemon::run::INHERIT_LOCK;
+use crate::daemon::run::INHERIT;
 use crate::daemon::watch::{Limits, Watch, nanos};
 use crate::guardian::lease::{self, group_digest};
 use crate::guardian::protocol::ToEngine;
@@ -286,8 +286,8 @@ impl Guarding {
     }
 
     fn try_execute(&self) -> io::Result<Infallible> {
-        let lock = self.directory.bequeath()?;
-        let words = self.options.arguments.iter().cloned().chain([format!("{INHERIT_LOCK}={lock}")]);
+        let left = self.directory.bequeath()?;
+        let words = self.options.arguments.iter().cloned().chain([format!("{INHERIT}={left}")]);
         let arguments = words.map(CString::new).collect::<Result<Vec<_>, _>>()?;
         let program = CString::new(self.options.program.as_os_str().as_bytes())?;
         // Not std's exec: that would unblock our signals, and a SIGTERM would end the new program before it listens.

@@ -1,0 +1,456 @@
+//! Every process of a real daemon killed and stopped, alone and together: the service stays where it is, or is gone
+//! from this board before a peer may start it (design.md section 3).
+
+mod node;
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
+use node::{DEADTIME, Node, PATIENCE, eventually};
+use nullbeat::guardian::lease;
+
+const ONE: &str = "alpha svc::a\n";
+
+/// Time since the engine's last stamp: the peer counts at least from there.
+fn silence(node: &Node) -> Duration {
+    Duration::from_nanos(lease::now().saturating_sub(node.lease().engine_stamp()))
+}
+
+#[test]
+fn start_runs_the_group_and_stop_releases_everything() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let processes = [node.engine(), node.guardian(), node.logger()];
+    assert_eq!(node.text("run/pid").trim().parse::<i32>().unwrap(), node.lease().guardian().unwrap().pid.as_raw());
+    Node::signal(node.guardian(), SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+    for process in processes {
+        assert!(Node::is_gone(process));
+    }
+    for name in ["run/lease", "run/pid", "run/control"] {
+        assert!(!node.root.join(name).exists(), "{name} is left over");
+    }
+    assert!(node.text("log").contains("Heartbeat shutdown complete."), "the last line is written");
+}
+
+#[test]
+fn second_daemon_in_the_same_place_is_refused() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    assert_eq!(node.verb(&["run", "--node", "alpha"]), 75);
+    assert_eq!(node.verb(&["release", "--node", "alpha"]), 75);
+    assert!(node.is_running("a"));
+}
+
+#[test]
+fn engine_killed_is_replaced_and_nothing_moves() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, old) = (node.engine(), node.generation());
+    let asked = node.text("calls");
+    Node::signal(engine, SIGKILL);
+    node.hear_new_generation(old);
+    assert!(silence(&node) < DEADTIME / 2);
+    assert_ne!(node.engine(), engine);
+    eventually("the new engine has settled", || node.verb(&["status"]) == 0);
+    assert_eq!(node.text("calls"), asked, "no script was asked anything");
+}
+
+#[test]
+fn engine_stopped_is_killed_and_replaced() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, old) = (node.engine(), node.generation());
+    Node::signal(engine, SIGSTOP);
+    node.hear_new_generation(old);
+    assert!(Node::is_gone(engine), "it will never thaw and beat again");
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn engine_that_keeps_dying_gives_its_groups_up_in_time() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    for _ in 0..3 {
+        let (engine, old) = (node.engine(), node.generation());
+        Node::signal(engine, SIGKILL);
+        node.hear_new_generation(old);
+    }
+    assert!(node.is_running("a"));
+    Node::signal(node.engine(), SIGKILL);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert!(silence(&node) < DEADTIME);
+    assert!(!node.root.join("was-reset").exists());
+    eventually("somebody is told", || node.text("log").contains("EMERG: Engines keep failing"));
+    Node::signal(node.guardian(), SIGTERM);
+    assert_eq!(node.exit_code(), Some(0), "nothing is left to do");
+}
+
+#[test]
+fn engine_that_keeps_dying_with_a_hanging_stop_resets_the_board_in_time() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    node.touch("hang-stop");
+    for _ in 0..3 {
+        let old = node.generation();
+        Node::signal(node.engine(), SIGKILL);
+        node.hear_new_generation(old);
+    }
+    Node::signal(node.engine(), SIGKILL);
+    eventually("the board is reset", || !node.text("was-reset").is_empty());
+    assert!(silence(&node) < DEADTIME);
+    assert_eq!(node.text("was-reset"), "not-stopped\n");
+    node.remove("hang-stop");
+}
+
+#[test]
+fn stop_that_fails_resets_the_board() {
+    let mut node = Node::new(ONE, "env STOPRETRYMAX=1");
+    node.run_until_running("a");
+    node.touch("fail-stop");
+    let engine = node.engine();
+    assert_eq!(node.calls(), ["start a"]);
+    Node::signal(node.guardian(), SIGTERM);
+    eventually("the board is reset", || node.text("was-reset") == "stop-failed\n");
+    assert!(Node::is_gone(engine), "no beat after the decision");
+    let log = node.text("log");
+    assert!(log.contains("CRIT: Resource STOP failure. Reboot required!"), "{log}");
+    assert!(log.contains("CRIT: Killing heartbeat ungracefully!"), "{log}");
+}
+
+#[test]
+fn guardian_killed_the_engine_goes_on_and_a_new_guardian_takes_over() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, old) = (node.engine(), node.generation());
+    Node::signal(node.guardian(), SIGKILL);
+    let start = Instant::now();
+    while start.elapsed() < DEADTIME * 2 {
+        node.heard();
+        eventually("the engine beats on", || node.heard() == Some(old));
+    }
+    assert!(!Node::is_gone(engine));
+    node.run();
+    node.hear_new_generation(old);
+    eventually("the old engine is gone", || Node::is_gone(engine));
+    eventually("settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    assert_eq!(node.calls(), ["start a"]);
+    Node::signal(node.guardian(), SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+}
+
+#[test]
+fn guardian_stopped_and_thawed_changes_nothing() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(guardian, SIGSTOP);
+    let start = Instant::now();
+    while start.elapsed() < DEADTIME * 2 {
+        eventually("the engine beats on", || node.heard().is_some());
+    }
+    Node::signal(guardian, SIGCONT);
+    eventually("the guardian stamps again", || lease::now() - node.lease().guardian_stamp() < 1_000_000_000);
+    assert_eq!(node.engine(), engine, "a late guardian does not judge");
+    assert_eq!(node.calls(), ["start a"]);
+    Node::signal(guardian, SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+}
+
+#[test]
+fn logger_killed_another_one_writes() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let logger = node.logger();
+    Node::signal(logger, SIGKILL);
+    eventually("a new logger", || node.has_other_logger(logger));
+    eventually("it writes", || node.text("log").contains("The logger process has ended."));
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn logger_stopped_holds_nobody_up() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (logger, engine, old) = (node.logger(), node.engine(), node.generation());
+    Node::signal(logger, SIGSTOP);
+    Node::signal(engine, SIGKILL);
+    node.hear_new_generation(old);
+    assert!(silence(&node) < DEADTIME / 2);
+    Node::signal(logger, SIGCONT);
+    eventually("what was said meanwhile", || node.text("log").contains("was killed by SIGKILL"));
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn engine_and_logger_killed_nothing_moves() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let old = node.generation();
+    let (engine, logger) = (node.engine(), node.logger());
+    Node::signal(logger, SIGKILL);
+    Node::signal(engine, SIGKILL);
+    node.hear_new_generation(old);
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn guardian_and_logger_killed_a_new_guardian_takes_over() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let old = node.generation();
+    let (guardian, logger) = (node.guardian(), node.logger());
+    Node::signal(guardian, SIGKILL);
+    Node::signal(logger, SIGKILL);
+    node.heard();
+    eventually("the engine beats on", || node.heard() == Some(old));
+    node.run();
+    node.hear_new_generation(old);
+    eventually("settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn engine_and_guardian_killed_the_sentinel_stops_the_groups_in_time() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(guardian, SIGKILL);
+    Node::signal(engine, SIGKILL);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert!(silence(&node) < DEADTIME);
+    eventually("it is logged", || node.text("log").contains("Engine and guardian are gone or silent"));
+    assert!(!node.root.join("was-reset").exists());
+    node.run_until_running("a");
+    assert_eq!(node.calls(), ["start a", "stop a", "start a"]);
+}
+
+#[test]
+fn engine_and_guardian_stopped_the_sentinel_stops_the_groups_in_time() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(guardian, SIGSTOP);
+    Node::signal(engine, SIGSTOP);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert!(silence(&node) < DEADTIME);
+    assert!(Node::is_gone(engine) && Node::is_gone(guardian), "neither will ever thaw");
+}
+
+#[test]
+fn engine_stopped_and_guardian_killed_the_sentinel_stops_the_groups_in_time() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(engine, SIGSTOP);
+    Node::signal(guardian, SIGKILL);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert!(silence(&node) < DEADTIME);
+    assert!(Node::is_gone(engine));
+}
+
+#[test]
+fn sentinel_resets_the_board_when_a_stop_hangs() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    node.touch("hang-stop");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(guardian, SIGKILL);
+    Node::signal(engine, SIGKILL);
+    eventually("the board is reset", || node.text("was-reset") == "not-stopped\n");
+    assert!(silence(&node) < DEADTIME);
+    node.remove("hang-stop");
+}
+
+fn kill_all(node: &Node) {
+    // All are stopped first, so that none of them sees another one die.
+    let all = [node.logger(), node.guardian(), node.engine()];
+    for process in all {
+        Node::signal(process, SIGSTOP);
+    }
+    for process in all {
+        Node::signal(process, SIGKILL);
+    }
+    eventually("all are gone", || all.into_iter().all(Node::is_gone));
+}
+
+#[test]
+fn all_killed_and_restarted_at_once_nothing_moves() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let old = node.generation();
+    kill_all(&node);
+    node.run();
+    node.hear_new_generation(old);
+    eventually("settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    assert_eq!(node.calls(), ["start a"]);
+    assert!(node.is_running("a"));
+}
+
+#[test]
+fn all_killed_and_restarted_after_the_dead_time_the_group_is_adopted() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    kill_all(&node);
+    eventually("the dead time", || silence(&node) > DEADTIME * 2);
+    assert!(node.is_running("a"), "nobody was left to stop it");
+    node.run_until_running("a");
+    eventually("settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    assert!(node.is_running("a"));
+    let starts = node.calls().iter().filter(|call| *call == "start a").count();
+    let stops = node.calls().iter().filter(|call| *call == "stop a").count();
+    assert_eq!(starts, stops + 1, "either adopted or stopped before it is started again: {:?}", node.calls());
+}
+
+#[test]
+fn all_killed_release_stops_what_is_left() {
+    let mut node = Node::new("alpha svc::a\nalpha svc::b\n", "");
+    node.run_until_running("b");
+    kill_all(&node);
+    assert!(node.is_running("a") && node.is_running("b"));
+    assert_eq!(node.verb(&["release", "--node", "alpha"]), 0);
+    assert!(!node.is_running("a") && !node.is_running("b"));
+    assert_eq!(node.verb(&["release", "--node", "alpha"]), 0, "nothing is left to do");
+    assert_eq!(node.calls().len(), 4);
+}
+
+#[test]
+fn guardian_killed_release_ends_the_engine_first() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(guardian, SIGKILL);
+    eventually("the guardian is gone", || Node::is_gone(guardian));
+    assert_eq!(node.verb(&["release", "--node", "alpha"]), 0);
+    assert!(Node::is_gone(engine));
+    assert!(!node.is_running("a"));
+}
+
+#[test]
+fn script_of_a_killed_guardian_is_ended_by_the_next_one() {
+    let mut node = Node::new(ONE, "");
+    node.touch("hang-start");
+    node.run();
+    eventually("the start hangs", || node.calls() == ["start a"]);
+    let guardian = node.guardian();
+    Node::signal(guardian, SIGKILL);
+    eventually("the guardian is gone", || Node::is_gone(guardian));
+    node.run();
+    eventually("started again", || node.calls().len() > 1);
+    node.remove("hang-start");
+    eventually("it runs", || node.is_running("a") && node.has_lease_settled());
+    assert!(node.text("log").contains("a script of an earlier guardian is still at work"));
+}
+
+#[test]
+fn reload_without_a_change_touches_nothing() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (guardian, old, asked) = (node.guardian(), node.generation(), node.text("calls"));
+    Node::signal(guardian, SIGHUP);
+    node.hear_new_generation(old);
+    eventually("settled", || node.verb(&["status"]) == 0);
+    assert_eq!(node.guardian(), guardian);
+    assert_eq!(node.text("calls"), asked);
+}
+
+#[test]
+fn reload_moves_only_what_changed() {
+    let mut node = Node::new("alpha svc::a\nalpha svc::b\n", "");
+    node.run_until_running("b");
+    let old = node.generation();
+    node.write_resources("alpha svc::c\nalpha svc::a\n");
+    Node::signal(node.guardian(), SIGHUP);
+    node.hear_new_generation(old);
+    eventually("the new group runs", || node.is_running("c"));
+    assert!(node.is_running("a") && !node.is_running("b"));
+    assert_eq!(node.calls(), ["start a", "start b", "stop b", "start c"]);
+}
+
+#[test]
+fn reload_with_an_error_changes_nothing() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let engine = node.engine();
+    node.write_config("keepalivee 1");
+    assert_eq!(node.verb(&["reload"]), 78);
+    assert_eq!(node.engine(), engine);
+    node.write_config("");
+    let old = node.generation();
+    assert_eq!(node.verb(&["reload"]), 0);
+    assert!(node.generation() > old);
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn reload_of_the_program_moves_nothing() {
+    let mut node = Node::new(ONE, "");
+    let program = node.root.join("nullbeat");
+    fs::copy(Node::program(), &program).unwrap();
+    node.run_program(&program, &[]);
+    eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
+    let (guardian, engine, old, asked) = (node.guardian(), node.engine(), node.generation(), node.text("calls"));
+    // A package's way to replace a program: another file under the same name.
+    fs::copy(Node::program(), node.root.join("new")).unwrap();
+    fs::rename(node.root.join("new"), &program).unwrap();
+    assert_eq!(node.verb(&["reload", "--binary"]), 0);
+    assert!(node.generation() > old);
+    assert_eq!(node.guardian(), guardian, "the same process");
+    assert!(Node::is_gone(engine));
+    let running = fs::read_link(format!("/proc/{guardian}/exe")).unwrap();
+    assert_eq!(running, program, "not the deleted one");
+    eventually("settled", || node.verb(&["status"]) == 0);
+    assert_eq!(node.text("calls"), asked);
+    assert!(silence(&node) < DEADTIME / 2);
+    Node::signal(guardian, SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+}
+
+#[test]
+fn reload_of_a_program_that_does_not_work_changes_nothing() {
+    let mut node = Node::new(ONE, "");
+    let program = node.root.join("nullbeat");
+    fs::copy(Node::program(), &program).unwrap();
+    node.run_program(&program, &[]);
+    eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
+    let engine = node.engine();
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(node.verb(&["reload", "--binary"]), 1);
+    fs::remove_file(&program).unwrap();
+    assert_eq!(node.verb(&["reload", "--binary"]), 1);
+    assert_eq!(node.engine(), engine);
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+#[test]
+fn service_manager_is_told() {
+    let mut node = Node::new(ONE, "");
+    let path = node.root.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    node.run_program(Node::program(), &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let heard = |wanted: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let len = socket.recv(&mut buffer).unwrap();
+            if String::from_utf8_lossy(&buffer[..len]).contains(wanted) {
+                return;
+            }
+        }
+    };
+    heard("READY=1");
+    eventually("the lease", || node.lease().guardian().is_some());
+    Node::signal(node.guardian(), SIGHUP);
+    heard("RELOADING=1");
+    heard("READY=1");
+    Node::signal(node.guardian(), SIGTERM);
+    heard("STOPPING=1");
+    assert_eq!(node.exit_code(), Some(0));
+}
