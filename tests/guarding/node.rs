@@ -14,9 +14,9 @@ use nix::unistd::{Pid, Uid, mkdtemp};
 use nullbeat::guardian::lease::{Lease, ProcessKey};
 
 /// No event in these tests takes this long, on any machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// As configured below.
-pub const DEADTIME: Duration = Duration::from_secs(2);
+pub(crate) const DEADTIME: Duration = Duration::from_secs(2);
 
 /// The script behind every resource: writes down what it is asked, keeps its state in a file, misbehaves on demand.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -40,7 +40,7 @@ echo "$1" >> was-reset
 "#;
 
 /// Waits for something to become true; `what` names it when it does not.
-pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) -> Duration {
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !is_true() {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
@@ -50,8 +50,8 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) -> Duration {
 }
 
 /// The node `alpha`; its peer is a socket of this test.
-pub struct Node {
-    pub root: PathBuf,
+pub(crate) struct Node {
+    pub(crate) root: PathBuf,
     namespace: Child,
     init: Pid,
     daemon: Option<Child>,
@@ -61,7 +61,7 @@ pub struct Node {
 
 impl Node {
     /// Writes the files and starts nothing. `groups` is haresources, `more` is added to ha.cf.
-    pub fn new(groups: &str, more: &str) -> Self {
+    pub(crate) fn new(groups: &str, more: &str) -> Self {
         static PORTS: AtomicU16 = AtomicU16::new(0);
         let port =
             20_000 + u16::try_from(std::process::id() % 400).unwrap() * 100 + PORTS.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl Node {
         node
     }
 
-    pub fn write_config(&self, more: &str) {
+    pub(crate) fn write_config(&self, more: &str) {
         let (port, root) = (self.port, self.root.display());
         let text = format!(
             "node alpha beta\nkeepalive 200ms\nwarntime 1\ndeadtime 2\ninitdead 2\nudpport {port}\n\
@@ -91,12 +91,12 @@ impl Node {
         fs::write(self.root.join("ha.d/ha.cf"), text).unwrap();
     }
 
-    pub fn write_resources(&self, groups: &str) {
+    pub(crate) fn write_resources(&self, groups: &str) {
         fs::write(self.root.join("ha.d/haresources"), groups).unwrap();
     }
 
     /// `nullbeat VERB` inside the namespace, with this node's directories.
-    pub fn command(&self, program: &Path, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(self.init.to_string()).args(["--pid", "--mount"]);
         if !Uid::effective().is_root() {
@@ -117,16 +117,16 @@ impl Node {
         command
     }
 
-    pub fn program() -> &'static Path {
+    pub(crate) fn program() -> &'static Path {
         Path::new(env!("CARGO_BIN_EXE_nullbeat"))
     }
 
     /// Starts the daemon.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.run_program(Self::program(), &[]);
     }
 
-    pub fn run_program(&mut self, program: &Path, environment: &[(&str, &str)]) {
+    pub(crate) fn run_program(&mut self, program: &Path, environment: &[(&str, &str)]) {
         let mut command = self.command(program, &["run", "--node", "alpha"]);
         let errors = fs::File::options().append(true).create(true).open(self.root.join("stderr")).unwrap();
         command.stdout(Stdio::null()).stderr(errors).envs(environment.iter().copied());
@@ -135,14 +135,14 @@ impl Node {
     }
 
     /// Starts the daemon and waits until `group`'s service runs.
-    pub fn run_until_running(&mut self, group: &str) {
+    pub(crate) fn run_until_running(&mut self, group: &str) {
         self.run();
         eventually("the group runs", || self.is_running(group));
         eventually("the start is over", || self.has_lease_settled());
     }
 
     /// No group is on its way, and an engine beats.
-    pub fn has_lease_settled(&self) -> bool {
+    pub(crate) fn has_lease_settled(&self) -> bool {
         use nullbeat::core::ids::GroupSet;
         use nullbeat::core::message::GroupState;
         let lease = self.lease();
@@ -152,13 +152,13 @@ impl Node {
     }
 
     /// Runs another verb to its end and gives its exit code.
-    pub fn verb(&self, words: &[&str]) -> i32 {
+    pub(crate) fn verb(&self, words: &[&str]) -> i32 {
         let status = self.command(Self::program(), words).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         status.code().unwrap()
     }
 
     /// Waits for the end of the daemon's first process.
-    pub fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let daemon = self.daemon.as_mut().unwrap();
         // nsenter stops together with what it started, and does not thaw by itself.
         Self::signal(Pid::from_raw(i32::try_from(daemon.id()).unwrap()), Signal::SIGCONT);
@@ -170,7 +170,7 @@ impl Node {
         status.unwrap().code()
     }
 
-    pub fn lease(&self) -> Lease {
+    pub(crate) fn lease(&self) -> Lease {
         Lease::open_or_create(&self.root.join("run")).unwrap()
     }
 
@@ -179,20 +179,20 @@ impl Node {
         self.find(key.pid).unwrap_or_else(|| panic!("no process {} in the namespace", key.pid))
     }
 
-    pub fn engine(&self) -> Pid {
+    pub(crate) fn engine(&self) -> Pid {
         self.outside(self.lease().engine())
     }
 
-    pub fn guardian(&self) -> Pid {
+    pub(crate) fn guardian(&self) -> Pid {
         self.outside(self.lease().guardian())
     }
 
-    pub fn logger(&self) -> Pid {
+    pub(crate) fn logger(&self) -> Pid {
         self.outside(self.lease().logger())
     }
 
     /// Whether the lease names a living logger other than `old`.
-    pub fn has_other_logger(&self, old: Pid) -> bool {
+    pub(crate) fn has_other_logger(&self, old: Pid) -> bool {
         let key = self.lease().logger();
         key.and_then(|key| self.find(key.pid)).is_some_and(|pid| pid != old && !Self::is_gone(pid))
     }
@@ -209,43 +209,43 @@ impl Node {
     }
 
     /// Whether a process (by its number outside) is gone, collected or not.
-    pub fn is_gone(pid: Pid) -> bool {
+    pub(crate) fn is_gone(pid: Pid) -> bool {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains(['Z', 'X']))
     }
 
-    pub fn signal(pid: Pid, signal: Signal) {
+    pub(crate) fn signal(pid: Pid, signal: Signal) {
         kill(pid, signal).unwrap();
     }
 
-    pub fn touch(&self, name: &str) {
+    pub(crate) fn touch(&self, name: &str) {
         fs::write(self.root.join(name), "").unwrap();
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         fs::remove_file(self.root.join(name)).unwrap();
     }
 
-    pub fn is_running(&self, group: &str) -> bool {
+    pub(crate) fn is_running(&self, group: &str) -> bool {
         self.root.join(format!("running.{group}")).exists()
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.root.join(name)).unwrap_or_default()
     }
 
     /// What the scripts were asked so far, `status` left out: `start a`, `stop a`, …
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         let text = self.text("calls");
         text.lines().filter(|line| !line.starts_with("status")).map(str::to_owned).collect()
     }
 
-    pub fn generation(&self) -> u32 {
+    pub(crate) fn generation(&self) -> u32 {
         self.lease().generation().0
     }
 
     /// Generation of the newest beat that has arrived at the peer since the last call; `None`: no beat.
-    pub fn heard(&self) -> Option<u32> {
+    pub(crate) fn heard(&self) -> Option<u32> {
         let mut newest = None;
         let mut buffer = [0; 4096];
         while let Ok(len) = self.peer.recv(&mut buffer) {
@@ -260,7 +260,7 @@ impl Node {
     }
 
     /// Waits until the peer hears an engine of another generation than `old`, and gives its generation.
-    pub fn hear_new_generation(&self, old: u32) -> u32 {
+    pub(crate) fn hear_new_generation(&self, old: u32) -> u32 {
         let mut new = 0;
         eventually("a beat of a new generation", || {
             new = self.heard().unwrap_or(0);

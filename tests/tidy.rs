@@ -1,0 +1,124 @@
+//! House rules that no linter knows (style.md, design.md section 4).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a directory of the package, with their paths from its root.
+fn files(directory: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut left = vec![root().join(directory)];
+    while let Some(path) = left.pop() {
+        for entry in fs::read_dir(&path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{directory} is empty");
+    found
+}
+
+/// Lines of code with their numbers: no comments, nothing from `#[cfg(test)]` on, which is the end of a file here.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let code = lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    code.map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
+}
+
+/// Whether `word` stands in `line` as a word of its own.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].chars().next_back().is_some_and(is_part)
+            && !line[at + word.len()..].chars().next().is_some_and(is_part)
+    })
+}
+
+/// Whether the file holds tests only.
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+}
+
+/// Every place in `directory` where the rule is broken, tests left out.
+fn offences(directory: &str, is_offence: impl Fn(&Path, &str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let is_source = |path: &Path| path.extension().is_some_and(|kind| kind == "rs") && !is_test(path);
+    for (path, text) in files(directory).iter().filter(|(path, _)| is_source(path)) {
+        for (number, line) in code(text) {
+            if is_offence(path, line) {
+                found.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn none(offences: &[String], rule: &str) {
+    assert!(offences.is_empty(), "{rule}:\n{}", offences.join("\n"));
+}
+
+#[test]
+fn words_are_found_as_words() {
+    assert!(has_word("let x = unsafe { y };", "unsafe"));
+    assert!(!has_word("#![expect(unsafe_code)]", "unsafe"));
+    assert_eq!(code("a // b\n//c\n#[cfg(test)]\nd").collect::<Vec<_>>(), [(1, "a "), (2, "")]);
+}
+
+#[test]
+fn unsafe_lives_in_one_room() {
+    let found = offences("src", |path, line| has_word(line, "unsafe") && !path.starts_with("src/sys"));
+    none(&found, "`unsafe` outside src/sys");
+}
+
+#[test]
+fn the_board_is_reset_in_one_place() {
+    let found = offences("src", |path, line| {
+        path != Path::new("src/daemon/reset.rs")
+            && ["reboot(", "reboot::", "RB_", "sysrq-trigger"].iter().any(|word| line.contains(word))
+    });
+    none(&found, "a reset outside src/daemon/reset.rs");
+}
+
+#[test]
+fn the_core_knows_no_world() {
+    let crates = ["std", "alloc", "nix", "serialport", "env_logger", "base64", "crc", "hmac", "md5", "sha1"];
+    let found = offences("src/core", |_, line| {
+        let is_foreign = crates.iter().any(|name| has_word(line, name) && line.contains(&format!("{name}::")));
+        is_foreign || (line.contains("crate::") && !line.contains("crate::core"))
+    });
+    none(&found, "src/core uses more than core, heapless and log");
+}
+
+#[test]
+fn the_daemon_has_no_threads() {
+    for room in ["src/daemon", "src/guardian", "src/links", "src/sys"] {
+        let found = offences(room, |_, line| line.contains("thread::spawn") || line.contains("use std::thread"));
+        none(&found, "a thread");
+    }
+}
+
+#[test]
+fn nobody_below_the_daemon_uses_it() {
+    for room in ["src/core", "src/wire", "src/config", "src/links", "src/guardian", "src/sys"] {
+        let found = offences(room, |_, line| line.contains("crate::daemon"));
+        none(&found, "a lower room uses the daemon's");
+    }
+}
+
+#[test]
+fn no_test_can_reset_this_machine() {
+    let own = Path::new("tests/tidy.rs");
+    for (path, text) in files("tests").iter().filter(|(path, _)| path != own) {
+        let starts_daemons = text.contains("CARGO_BIN_EXE_nullbeat") || text.contains("nullbeat run");
+        if starts_daemons && text.contains("deadtime") {
+            assert!(text.contains("reset_with hook"), "{} starts daemons without `reset_with hook`", path.display());
+        }
+    }
+}
