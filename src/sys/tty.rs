@@ -41,6 +41,7 @@ mod ioctl {
     nix::ioctl_read_bad!(tiocoutq, libc::TIOCOUTQ, libc::c_int);
     nix::ioctl_read_bad!(tiocgserial, libc::TIOCGSERIAL, super::SerialStruct);
     nix::ioctl_write_ptr_bad!(tiocsserial, libc::TIOCSSERIAL, super::SerialStruct);
+    nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 }
 
 /// Takes the descriptor out of an open port.
@@ -68,6 +69,17 @@ pub fn output_queued(terminal: impl AsFd) -> io::Result<usize> {
     // SAFETY: the kernel writes one int into the variable that we lend it.
     unsafe { ioctl::tiocoutq(terminal.as_fd().as_raw_fd(), &raw mut count) }?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Rows and columns of a terminal; `None` when it does not know.
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn window_size(terminal: impl AsFd) -> io::Result<Option<(u16, u16)>> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel fills in the structure that we lend it.
+    unsafe { ioctl::tiocgwinsz(terminal.as_fd().as_raw_fd(), &raw mut size) }?;
+    Ok((size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col)))
 }
 
 /// Tells a UART's driver two things, where it has such switches: to hand received bytes up at once

@@ -23,6 +23,20 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// Takes everything apart that came before the end of the connection.
+    ///
+    /// # Errors
+    /// [`NoAnswer::Cut`] when it is not whole, [`NoAnswer::Garbled`] when it is no answer.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoAnswer> {
+        let text = std::str::from_utf8(bytes).map_err(|_| NoAnswer::Garbled)?;
+        let Some((code, rest)) = text.split_once('\n') else { return Err(NoAnswer::Cut) };
+        let code = code.strip_prefix("code ").and_then(|code| code.parse().ok()).ok_or(NoAnswer::Garbled)?;
+        let body = rest.strip_suffix("end\n").filter(|body| body.is_empty() || body.ends_with('\n'));
+        body.map(|body| Self { code, body: body.to_string() }).ok_or(NoAnswer::Cut)
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
@@ -121,16 +135,8 @@ impl Client {
                 .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
                 .map_or(NoAnswer::Cut, NoAnswer::Io));
         }
-        parse(&bytes)
+        Answer::parse(&bytes)
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Answer, NoAnswer> {
-    let text = std::str::from_utf8(bytes).map_err(|_| NoAnswer::Garbled)?;
-    let Some((code, rest)) = text.split_once('\n') else { return Err(NoAnswer::Cut) };
-    let code = code.strip_prefix("code ").and_then(|code| code.parse().ok()).ok_or(NoAnswer::Garbled)?;
-    let body = rest.strip_suffix("end\n").filter(|body| body.is_empty() || body.ends_with('\n'));
-    body.map(|body| Answer { code, body: body.to_string() }).ok_or(NoAnswer::Cut)
 }
 
 #[cfg(test)]
@@ -139,7 +145,7 @@ mod tests {
 
     #[test]
     fn answers_are_whole_or_none() {
-        let parsed = |text: &str| parse(text.as_bytes());
+        let parsed = |text: &str| Answer::parse(text.as_bytes());
         assert_eq!(parsed("code 0\nend\n").unwrap(), Answer { code: 0, body: String::new() });
         assert_eq!(parsed("code 75\nwhy\nend\n").unwrap(), Answer { code: 75, body: "why\n".into() });
         for cut in ["code 0", "code 0\n", "code 0\nbody\n", "code 0\nbody end\n"] {
