@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::stage::Stage;
@@ -134,14 +134,18 @@ impl Board {
         Some(status)
     }
 
-    /// Processes of the node that have outlived the first one.
-    pub(super) fn count_left(&mut self) -> usize {
-        let count = self.session.map_or(0, |session| processes_of(session).len());
-        if count == 0 {
-            // From now on its number may be somebody else's.
-            self.session = None;
-        }
-        count
+    /// Whether no process of the node has outlived the first one. Those that have ended are collected.
+    pub(super) fn is_gone(&self) -> bool {
+        let left = self.session.map_or_else(Vec::new, processes_of);
+        // Orphans are our children now (PR_SET_CHILD_SUBREAPER).
+        let is_collected =
+            |pid: &Pid| matches!(waitpid(*pid, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some());
+        self.guardian.is_none() && left.iter().all(is_collected)
+    }
+
+    /// Nothing of the node is left: from now on its session's number may be somebody else's.
+    pub(super) const fn forget(&mut self) {
+        self.session = None;
     }
 
     /// Cuts the power: all processes of the node are stopped in one go, then killed, and what a board forgets without

@@ -9,6 +9,8 @@ use crate::cli::table::is_colourful;
 /// Columns inside a box, and between the boxes.
 const BOX: usize = 20;
 const GAP: usize = 32;
+/// Columns of an explanation.
+const WHY: usize = 72;
 
 /// Signs and colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,8 +239,23 @@ fn steps(steps: &[Step], style: Style) -> Vec<String> {
             None => {
                 let sign = style.paint(Colour::Wait, style.sign("▶", ">"));
                 lines.push(format!("{sign}{number:>3}  {}", style.paint(Colour::Strong, &step.title)));
-                lines.push(format!("      {}", step.why));
+                lines.extend(wrap(&step.why, WHY).into_iter().map(|line| format!("      {line}")));
             }
+        }
+    }
+    lines
+}
+
+/// Lines of at most `width` columns, broken between words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
         }
     }
     lines
@@ -314,5 +331,10 @@ mod tests {
         }
         let lines = draw(&scene, ASCII, 24);
         assert!(lines[lines.len() - 2].contains("step 29") && lines[3].contains("NO POWER"), "{lines:#?}");
+    }
+    #[test]
+    fn explanation_is_broken_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("everything", 3), ["everything"]);
     }
 }

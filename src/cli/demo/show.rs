@@ -11,7 +11,7 @@ use super::world::{Outcome, Trouble, World};
 use Side::{Alpha, Beta};
 
 /// How long a result stays before the next step begins; only where somebody watches.
-const RESULT: Duration = Duration::from_millis(900);
+const RESULT: Duration = Duration::from_millis(800);
 /// How long a state in the middle of a step stays.
 const GLANCE: Duration = Duration::from_millis(600);
 
@@ -31,7 +31,7 @@ pub(super) fn perform(world: &mut World) -> Outcome {
 }
 
 fn start(world: &mut World) -> Outcome {
-    world.begin_step("switch both boards on", "the service belongs to alpha, and starts there once both agree");
+    world.begin_step("switch both boards on", "the service belongs to alpha, and starts there once both agree")?;
     let on = world.power_on(Alpha)?;
     world.power_on(Beta)?;
     world.wait_for(&format!("{SERVICE} starts on alpha"), |world| world.observer().owns(Alpha))?;
@@ -43,7 +43,7 @@ fn start(world: &mut World) -> Outcome {
 }
 
 fn pull_one(world: &mut World, route: Route) -> Outcome {
-    world.begin_step(&format!("pull the {route}, plug it in again"), "the other way still works: nothing may move");
+    world.begin_step(&format!("pull the {route}, plug it in again"), "the other way still works: nothing may move")?;
     let moves = world.observer().events().len();
     let pulled = world.set_cut(route, true);
     await_link(world, route, false)?;
@@ -52,6 +52,9 @@ fn pull_one(world: &mut World, route: Route) -> Outcome {
     let plugged = world.set_cut(route, false);
     await_link(world, route, true)?;
     let returned = plugged.elapsed().as_millis();
+    world.wait_for("no alarm stands", |world| {
+        Side::BOTH.iter().all(|side| world.reading(*side).is_some_and(|reading| reading.alarms.is_empty()))
+    })?;
     rest(world, Some(Alpha))?;
     if world.observer().events().len() != moves {
         return Err(Trouble::Failed(format!("{SERVICE} moved although only the {route} was pulled; {world}")));
@@ -61,7 +64,7 @@ fn pull_one(world: &mut World, route: Route) -> Outcome {
 }
 
 fn hand_over(world: &mut World) -> Outcome {
-    world.begin_step("nullbeat standby, on alpha", "alpha stops the service, beta starts it, nobody dies");
+    world.begin_step("nullbeat standby, on alpha", "alpha stops the service, beta starts it, nobody dies")?;
     let given = world.order(Alpha, "standby all")?;
     let pause = moved(world, Alpha, Beta)?;
     let took = since(given, world.observer().last(Beta, Change::Started));
@@ -69,7 +72,7 @@ fn hand_over(world: &mut World) -> Outcome {
 }
 
 fn send_home(world: &mut World) -> Outcome {
-    world.begin_step("nullbeat failback, on beta", "the service goes back to where it belongs");
+    world.begin_step("nullbeat failback, on beta", "the service goes back to where it belongs")?;
     let given = world.order(Beta, "failback")?;
     let pause = moved(world, Beta, Alpha)?;
     let took = since(given, world.observer().last(Alpha, Change::Started));
@@ -77,7 +80,7 @@ fn send_home(world: &mut World) -> Outcome {
 }
 
 fn cut_power(world: &mut World) -> Outcome {
-    world.begin_step("cut the power of alpha, the owner", "no goodbye: beta has to find out by the silence");
+    world.begin_step("cut the power of alpha, the owner", "no goodbye: beta has to find out by the silence")?;
     // The last sign of life is taken before the cut: what was in the sockets then still arrives.
     let cut = world.power_off(Alpha);
     world.wait_for(&format!("{SERVICE} starts on beta"), |world| world.observer().owns(Beta))?;
@@ -91,7 +94,7 @@ fn cut_power(world: &mut World) -> Outcome {
 }
 
 fn bring_back(world: &mut World) -> Outcome {
-    world.begin_step("switch alpha on again", "auto_failback on: the service comes home, and beta stops it first");
+    world.begin_step("switch alpha on again", "auto_failback on: the service comes home, and beta stops it first")?;
     let on = world.power_on(Alpha)?;
     let pause = moved(world, Beta, Alpha)?;
     let took = since(on, world.observer().last(Alpha, Change::Started));
@@ -102,8 +105,8 @@ fn bring_back(world: &mut World) -> Outcome {
 }
 
 fn pull_both(world: &mut World) -> Outcome {
-    let why = "no fence, `takeover_policy available`: this configuration permits two owners now";
-    world.begin_step("pull both, the serial cable and the network", why);
+    let why = "with no fence and `takeover_policy available` this configuration permits two owners now";
+    world.begin_step("pull both, the serial cable and the network", why)?;
     world.announce_two(true);
     let cut = world.set_cut(Route::Serial, true);
     world.set_cut(Route::Network, true);
@@ -111,7 +114,7 @@ fn pull_both(world: &mut World) -> Outcome {
     let took = since(cut, world.observer().last(Beta, Change::Started));
     world.note(Instant::now(), "observer", "two owners, as announced");
     rest_all(world, &[Alpha, Beta])?;
-    world.finish_step(&format!("both cut: beta runs {SERVICE} too after {took} ms; a fence would have prevented it"));
+    world.finish_step(&format!("both cut: beta runs {SERVICE} too after {took} ms; a fence would prevent that"));
     world.linger(RESULT)
 }
 
@@ -119,7 +122,7 @@ fn heal(world: &mut World) -> Outcome {
     world.begin_step(
         "plug both in again",
         "two owners meet: beta, where the service does not belong, gives way at once",
-    );
+    )?;
     let plugged = world.set_cut(Route::Serial, false);
     world.set_cut(Route::Network, false);
     world.wait_for(&format!("{SERVICE} stops on beta"), |world| !world.observer().owns(Beta))?;
@@ -134,7 +137,10 @@ fn heal(world: &mut World) -> Outcome {
 }
 
 fn stop_owner(world: &mut World) -> Outcome {
-    world.begin_step("nullbeat stop, on alpha, the owner", "it says goodbye, so that beta need not wait for a silence");
+    world.begin_step(
+        "nullbeat stop, on alpha, the owner",
+        "it says goodbye, so that beta need not wait for a silence",
+    )?;
     let given = world.order(Alpha, "stop")?;
     let pause = moved(world, Alpha, Beta)?;
     let took = since(given, world.observer().last(Beta, Change::Started));
@@ -147,7 +153,7 @@ fn stop_owner(world: &mut World) -> Outcome {
 }
 
 fn stop_last(world: &mut World) -> Outcome {
-    world.begin_step("nullbeat stop, on beta", "nobody is left: the service ends, and every process with it");
+    world.begin_step("nullbeat stop, on beta", "nobody is left: the service ends, and every process with it")?;
     let given = world.order(Beta, "stop")?;
     world.wait_for(&format!("{SERVICE} stops on beta"), |world| !world.observer().owns(Beta))?;
     let gone = since(given, Some(world.await_end(Beta)?));

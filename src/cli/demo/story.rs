@@ -87,7 +87,11 @@ impl Story {
 
     /// The last word after a success.
     pub(super) fn verdict(&self) -> String {
-        format!("{} steps, each ended with exactly one owner, but the two that were announced\n", self.steps.len())
+        let count = self.steps.len();
+        format!(
+            "{count} steps done: exactly one owner after each, but two, as announced,\n\
+             while every way was cut, and none after the last stop\n"
+        )
     }
 }
 

@@ -32,6 +32,8 @@ const LOOK: Duration = Duration::from_millis(40);
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// Between two pictures, unless something happens.
 const FRAME: Duration = Duration::from_millis(100);
+/// How long a person gets to read what is going to happen.
+const ANNOUNCEMENT: Duration = Duration::from_millis(600);
 /// An order that was refused for now is given again.
 const ORDER_PAUSE: Duration = Duration::from_millis(100);
 
@@ -165,9 +167,10 @@ impl World {
     }
 
     /// The next step of the show.
-    pub(super) fn begin_step(&mut self, title: &str, why: &str) {
+    pub(super) fn begin_step(&mut self, title: &str, why: &str) -> Outcome {
         let text = self.story.begin(title, why);
         self.output.say(&text);
+        self.linger(ANNOUNCEMENT)
     }
 
     /// The step is over.
@@ -258,15 +261,13 @@ impl World {
     /// Waits for a node that was told to stop, all of whose processes must be gone then. Returns when it was.
     pub(super) fn await_end(&mut self, side: Side) -> Outcome<Instant> {
         self.wait_for(&format!("all of {side} ends"), |world| world.ended[side.index()].is_some())?;
-        let now = Instant::now();
         let status = self.ended[side.index()].take();
         if !matches!(status, Some(WaitStatus::Exited(_, 0))) {
             return Err(Trouble::Failed(format!("{side} was told to stop and ended with {status:?}")));
         }
-        let left = self.boards[side.index()].count_left();
-        if left > 0 {
-            return Err(Trouble::Failed(format!("{side} has stopped and left {left} processes behind")));
-        }
+        self.wait_for(&format!("no process of {side} is left"), |world| world.boards[side.index()].is_gone())?;
+        self.boards[side.index()].forget();
+        let now = Instant::now();
         self.note(now, side, "all processes gone");
         Ok(now)
     }
