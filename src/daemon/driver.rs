@@ -2,8 +2,8 @@
 //!
 //! One turn, in this order: what has arrived on the links, the guardian's records, operators' requests, then the tick if
 //! it is due. The core takes a tick as "nothing else has come until now", so a turn that was late looks at the links
-//! once more before it (design.md rule 4). A quiet turn allocates nothing; a beat of our own costs three system calls
-//! on one link (wait, send, set the timer) and one on each further link, a message received costs two (wait, receive).
+//! once more before it (design.md rule 4). A quiet turn allocates nothing; a beat of our own costs two system calls
+//! on one link (wait, send) and one on each further link, a message received costs two (wait, receive).
 //!
 //! | file | holds |
 //! |---|---|

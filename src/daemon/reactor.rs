@@ -1,4 +1,4 @@
-//! Waits for descriptors and for one deadline: epoll and a timerfd. Knows no protocol.
+//! Waits for descriptors and for one deadline: epoll, and nothing else. Knows no protocol.
 //!
 //! Everything is level-triggered: what a turn leaves unread wakes the next one.
 
@@ -6,11 +6,11 @@ use std::io;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
+use super::clock;
 use crate::core::time::{Duration, Instant};
+use crate::sys::epoll::{wait_millis, wait_precisely};
 
 /// Descriptors that one wake-up can report; more are reported by the next one.
 const EVENTS_MAX: usize = 32;
@@ -18,9 +18,6 @@ const EVENTS_MAX: usize = 32;
 /// What a descriptor is to its owner; returned with each event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token(pub u32);
-
-/// The reactor's own.
-const TIMER: u64 = u64::MAX;
 
 /// One descriptor that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,25 +34,20 @@ pub struct Ready {
 #[derive(Debug)]
 pub struct Reactor {
     epoll: Epoll,
-    timer: TimerFd,
-    /// What the timer is set to; `None` when it is off.
-    armed: Option<Instant>,
-    /// The timer has rung and says so until it is set again.
-    is_ringing: bool,
+    /// The kernel can wait more precisely than to the millisecond.
+    is_precise: bool,
     events: [EpollEvent; EVENTS_MAX],
     count: usize,
 }
 
 impl Reactor {
-    /// A reactor that waits for nothing yet. Instants are microseconds of CLOCK_BOOTTIME.
+    /// A reactor that waits for nothing yet. Instants are those of [`clock::stamp`].
     ///
     /// # Errors
-    /// What epoll_create1(2) and timerfd_create(2) say.
+    /// What epoll_create1(2) says.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
-        Ok(Self { epoll, timer, armed: None, is_ringing: false, events: [EpollEvent::empty(); EVENTS_MAX], count: 0 })
+        Ok(Self { epoll, is_precise: true, events: [EpollEvent::empty(); EVENTS_MAX], count: 0 })
     }
 
     /// Watches a descriptor for reading.
@@ -87,14 +79,15 @@ impl Reactor {
         Ok(())
     }
 
-    /// Sleeps until a descriptor is ready or `deadline` has come, whichever is first. It may wake up earlier: the timer
-    /// is only set again when it would ring too late, which saves a system call for each deadline that moves away.
+    /// Sleeps until a descriptor is ready or `deadline` has come, whichever is first. It may wake up for nothing. On a
+    /// kernel before 5.11 a deadline is met up to a millisecond late.
     ///
     /// # Errors
-    /// What epoll_wait(2) and timerfd_settime(2) say. A signal is no error.
+    /// What epoll_wait(2) says. A signal is no error.
     pub fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.arm(deadline)?;
-        self.poll(EpollTimeout::NONE)
+        // Rounded up: the caller looks at a clock that counts microseconds, and waking early would spin.
+        let limit = deadline.map(|at| at.since(clock::stamp().now) + Duration::from_micros(1));
+        self.poll(limit)
     }
 
     /// Looks which descriptors are ready, without sleeping.
@@ -102,56 +95,43 @@ impl Reactor {
     /// # Errors
     /// What epoll_wait(2) says.
     pub fn look(&mut self) -> io::Result<()> {
-        self.poll(EpollTimeout::ZERO)
+        self.poll(Some(Duration::ZERO))
     }
 
     /// What the last [`Reactor::wait`] or [`Reactor::look`] has found.
     pub fn ready(&self) -> impl Iterator<Item = Ready> + use<> {
         let (events, count) = (self.events, self.count);
-        (0..count).filter_map(move |index| {
+        (0..count).map(move |index| {
             let event = events[index];
             let flags = event.events();
             let ends = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR | EpollFlags::EPOLLRDHUP;
-            u32::try_from(event.data()).ok().map(|token| Ready {
-                token: Token(token),
+            Ready {
+                // It was made from 32 bits.
+                token: Token(u32::try_from(event.data()).unwrap_or(u32::MAX)),
                 is_readable: flags.intersects(ends),
                 is_writable: flags.contains(EpollFlags::EPOLLOUT),
-            })
+            }
         })
     }
 
-    fn poll(&mut self, timeout: EpollTimeout) -> io::Result<()> {
+    fn poll(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.count = 0;
-        match self.epoll.wait(&mut self.events, timeout) {
-            Ok(count) => self.count = count,
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+        if self.is_precise {
+            match wait_precisely(&self.epoll, &mut self.events, limit) {
+                Err(error) if error.raw_os_error() == Some(Errno::ENOSYS as i32) => self.is_precise = false,
+                result => return self.found(result),
+            }
         }
-        if self.events[..self.count].iter().any(|event| event.data() == TIMER) {
-            self.is_ringing = true;
-        }
-        Ok(())
+        let result = wait_millis(&self.epoll, &mut self.events, limit);
+        self.found(result)
     }
 
-    fn arm(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        let rings_in_time = match (self.armed, deadline) {
-            (Some(armed), Some(deadline)) => armed <= deadline,
-            (_, None) => true,
-            (None, Some(_)) => false,
-        };
-        if rings_in_time && !self.is_ringing {
-            return Ok(());
+    fn found(&mut self, result: io::Result<usize>) -> io::Result<()> {
+        match result {
+            Ok(count) => self.count = count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        match deadline {
-            Some(at) => {
-                // Zero would switch the timer off.
-                let moment = Duration::from_micros(at.as_micros().max(1));
-                self.timer.set(Expiration::OneShot(TimeSpec::from(moment)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
-            }
-            None => self.timer.unset()?,
-        }
-        self.armed = deadline;
-        self.is_ringing = false;
         Ok(())
     }
 }
@@ -161,10 +141,9 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
-    use crate::guardian::lease;
 
     fn now() -> Instant {
-        Instant::from_micros(lease::now() / 1000)
+        clock::stamp().now
     }
 
     #[test]
@@ -173,40 +152,29 @@ mod tests {
         let deadline = now() + Duration::from_millis(20);
         while now() < deadline {
             reactor.wait(Some(deadline)).unwrap();
-            assert_eq!(reactor.ready().count(), 0, "the timer is nobody's token");
+            assert_eq!(reactor.ready().count(), 0);
         }
     }
 
     #[test]
-    fn reactor_earlier_deadline_replaces_later_one() {
+    fn reactor_on_an_older_kernel_wakes_in_time_as_well() {
         let mut reactor = Reactor::new().unwrap();
+        reactor.is_precise = false;
         let start = now();
-        reactor.arm(Some(start + Duration::from_secs(3600))).unwrap();
-        let deadline = start + Duration::from_millis(5);
-        reactor.wait(Some(deadline)).unwrap();
-        assert!(now() >= deadline && now() < start + Duration::from_secs(600));
+        for deadline in [start, start + Duration::from_millis(5), Instant::ZERO] {
+            while now() < deadline {
+                reactor.wait(Some(deadline)).unwrap();
+            }
+        }
+        assert!(now() < start + Duration::from_secs(600));
     }
 
     #[test]
-    fn reactor_deadline_that_has_passed_wakes_at_once_each_time() {
+    fn reactor_deadline_that_has_passed_wakes_at_once() {
         let mut reactor = Reactor::new().unwrap();
         for past in [Instant::ZERO, now(), Instant::ZERO] {
             reactor.wait(Some(past)).unwrap();
         }
-    }
-
-    #[test]
-    fn reactor_moved_away_deadline_costs_no_call_and_is_kept() {
-        let mut reactor = Reactor::new().unwrap();
-        let first = now() + Duration::from_millis(5);
-        let second = first + Duration::from_millis(5);
-        reactor.arm(Some(first)).unwrap();
-        reactor.arm(Some(second)).unwrap();
-        assert_eq!(reactor.armed, Some(first));
-        while now() < second {
-            reactor.wait(Some(second)).unwrap();
-        }
-        assert_eq!(reactor.armed, Some(second));
     }
 
     #[test]

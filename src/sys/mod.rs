@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "this is the room for it")]
 
 pub mod descriptors;
+pub mod epoll;
 pub mod holders;
 pub mod mapping;
 pub mod memory;
