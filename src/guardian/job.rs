@@ -362,3 +362,85 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::sample;
+
+    fn job(order: Order) -> Job {
+        let config = sample::config(Path::new("/nonexistent"), &[("alpha", "a b")]);
+        Job::new(Instant::now(), None, GroupId(0), Member::new(&config.groups[0]), order)
+    }
+
+    const RULES: StopRules = StopRules { retries: 2, pause: Duration::from_secs(1), on_failure: OnStopFailure::Hold };
+
+    #[test]
+    fn script_stuck_in_the_kernel_is_a_failure_without_further_tries() {
+        let now = Instant::now();
+        let mut stop = job(Order::Stop);
+        assert_eq!(stop.begin(), Step::Run(1, Action::Stop));
+        let stuck = Verdict::Ended(Ending::Unkillable);
+        assert_eq!(stop.advance(now, stuck, &RULES), Step::Run(0, Action::Stop));
+        let done = Verdict::Ended(Ending::Code(0));
+        assert_eq!(stop.advance(now, done, &RULES), Step::End(JobOutcome::StopFailed));
+        assert_eq!(stop.failed_at(), 1);
+
+        let mut start = job(Order::Start);
+        assert_eq!(start.begin(), Step::Run(0, Action::Status));
+        assert_eq!(start.advance(now, stuck, &RULES), Step::Run(1, Action::Stop));
+        assert_eq!(start.advance(now, done, &RULES), Step::Run(0, Action::Stop));
+        assert_eq!(start.advance(now, stuck, &RULES), Step::End(JobOutcome::StopFailed));
+    }
+
+    #[test]
+    fn tries_are_a_pause_apart_and_counted() {
+        let now = Instant::now();
+        let mut stop = job(Order::Stop);
+        stop.begin();
+        let failed = Verdict::Ended(Ending::Code(1));
+        for _ in 0..2 {
+            assert_eq!(stop.advance(now, failed, &RULES), Step::Pause);
+            assert_eq!(stop.paused_until(), Some(now + Duration::from_secs(1)));
+            assert_eq!(stop.resume(), Step::Run(1, Action::Stop));
+        }
+        assert_eq!(stop.advance(now, failed, &RULES), Step::Run(1, Action::Status));
+    }
+
+    #[test]
+    fn zero_retries_means_for_ever() {
+        let now = Instant::now();
+        let rules = StopRules { retries: 0, ..RULES };
+        let mut stop = job(Order::Stop);
+        stop.begin();
+        for _ in 0..1000 {
+            assert_eq!(stop.advance(now, Verdict::Ended(Ending::Code(1)), &rules), Step::Pause);
+            stop.resume();
+        }
+    }
+
+    #[test]
+    fn recalled_start_begins_no_further_resource() {
+        let now = Instant::now();
+        let mut start = job(Order::Start);
+        start.begin();
+        start.recall();
+        assert_eq!(start.advance(now, Verdict::NotRunning, &RULES), Step::Run(0, Action::Start));
+        assert_eq!(start.advance(now, Verdict::Ended(Ending::Code(0)), &RULES), Step::Run(1, Action::Stop));
+    }
+
+    #[test]
+    fn agent_that_cannot_tell_is_started_but_not_believed_stopped() {
+        let now = Instant::now();
+        let mut start = job(Order::Start);
+        start.begin();
+        assert_eq!(start.advance(now, Verdict::Unclear, &RULES), Step::Run(0, Action::Start));
+        let mut stop = job(Order::Stop);
+        stop.begin();
+        assert_eq!(stop.advance(now, Verdict::Ended(Ending::OverTime), &RULES), Step::Run(1, Action::Status));
+        assert_eq!(stop.advance(now, Verdict::Unclear, &RULES), Step::Run(0, Action::Stop));
+        assert_eq!(stop.failed_at(), 1);
+    }
+}

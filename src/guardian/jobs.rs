@@ -174,7 +174,7 @@ impl Runner {
         if order == Order::Stop {
             self.announcer.withdraw(&member);
             for job in lane.cancel(|job| job.order == Order::Start && Rc::ptr_eq(&job.member, &member)) {
-                self.reports.extend(done(now, &job, JobOutcome::Cancelled));
+                self.reports.extend(done(&job, JobOutcome::Cancelled));
             }
         }
         if lane.push(Job::new(now, id, number, member, order)).is_err() {
@@ -209,9 +209,18 @@ impl Runner {
         }
         self.unstopped = groups;
         for group in groups.iter() {
-            self.enqueue(now, None, group, Order::Stop);
+            if !self.is_being_stopped(group) {
+                self.enqueue(now, None, group, Order::Stop);
+            }
         }
         self.turn(now);
+    }
+
+    /// Whether a stop runs or waits; no start can be waiting behind it.
+    fn is_being_stopped(&self, group: GroupId) -> bool {
+        let Some(member) = self.table.get(usize::from(group.0)) else { return false };
+        let is_stop = |job: &Job| job.order == Order::Stop && Rc::ptr_eq(&job.member, member);
+        self.lanes.iter().flat_map(Lane::jobs).any(is_stop)
     }
 
     /// Of the groups given to [`stop_all`](Self::stop_all), those that have not been stopped (yet).
@@ -285,7 +294,7 @@ impl Runner {
                 if matches!(job.order, Order::Start | Order::Announce) && outcome == JobOutcome::Done {
                     self.announcer.announce(now, &self.launcher.places, &job.member);
                 }
-                self.reports.extend(done(now, &job, outcome));
+                self.reports.extend(done(&job, outcome));
             }
             LaneReport::Step { id, at, took } if self.reports.len() < STEPS_MAX => {
                 self.reports.push_back(ToEngine::JobStep {
@@ -316,12 +325,12 @@ impl Runner {
     }
 }
 
-fn done(now: Instant, job: &Job, outcome: JobOutcome) -> Option<ToEngine> {
+fn done(job: &Job, outcome: JobOutcome) -> Option<ToEngine> {
     Some(ToEngine::JobDone {
         job: job.id?,
         outcome,
         resource: job.failed_at(),
-        ms: u32::try_from((now - job.requested).as_millis()).unwrap_or(u32::MAX),
+        ms: u32::try_from(job.requested.elapsed().as_millis()).unwrap_or(u32::MAX),
     })
 }
 

@@ -125,7 +125,7 @@ impl Lane {
                     let Some(ended) = launcher.check(now, &mut current.run) else { return };
                     let verdict = judge(current, &ended, &job.member, launcher.limit());
                     if let Some(id) = job.id.filter(|_| is_step(current.action, verdict, job.order)) {
-                        report.push(LaneReport::Step { id, at: current.at, took: now - current.since });
+                        report.push(LaneReport::Step { id, at: current.at, took: current.since.elapsed() });
                     }
                     job.advance(now, verdict, rules)
                 }
@@ -134,6 +134,10 @@ impl Lane {
                 None => return,
             };
             self.perform(now, step, launcher, rules, report);
+            if self.current.is_some() {
+                // Even if it has ended already: whoever drives us has other things to see to as well.
+                return;
+            }
         }
     }
 
@@ -149,7 +153,8 @@ impl Lane {
         let Some(job) = self.jobs.front_mut() else { return };
         let before = self.current.take();
         while let Step::Run(at, action) = step {
-            let since = before.as_ref().filter(|before| before.at == at).map_or(now, |before| before.since);
+            let since =
+                before.as_ref().filter(|before| before.at == at).map_or_else(Instant::now, |before| before.since);
             match start(now, job, at, action, launcher) {
                 Ok((run, program)) => {
                     self.current = Some(Current { run: Some(run), at, action, program, since });

@@ -328,3 +328,85 @@ pub(super) fn printable(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    struct Room(PathBuf);
+
+    impl Room {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("nullbeat-output-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Room {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn status_text_is_bounded_and_the_file_cut_back() {
+        let room = Room::new("status");
+        let now = Instant::now();
+        let mut outputs = Outputs::open(&room.0, now).unwrap();
+        let (mut output, mut theirs) = outputs.create("a", true).unwrap();
+        theirs.write_all(&vec![b'x'; 3 * STATUS_BYTES_MAX]).unwrap();
+        output.look();
+        theirs.write_all(&vec![b'y'; 3 * STATUS_BYTES_MAX]).unwrap();
+        output.look();
+        assert_eq!(output.length(), 0);
+        drop(theirs);
+        assert_eq!(outputs.finish(now, output), vec![b'x'; STATUS_BYTES_MAX]);
+    }
+
+    #[test]
+    fn log_gets_no_more_than_the_budget_and_the_rest_is_counted() {
+        let room = Room::new("budget");
+        let mut outputs = Outputs::open(&room.0, Instant::now()).unwrap();
+        let (mut output, mut theirs) = outputs.create("a", false).unwrap();
+        for _ in 0..1000 {
+            theirs.write_all(b"123456789\n").unwrap();
+        }
+        output.look();
+        assert_eq!(output.budget.lines, 0);
+        // 400 lines of a thousand; the line ends of those that were read are not text.
+        let unread = output.skipped;
+        assert!((590 * 9..=6000).contains(&unread), "{unread}");
+        // One endless line is cut, not kept.
+        output.budget = RUN_BUDGET;
+        let begun = output.partial.len();
+        theirs.write_all(&vec![b'x'; 10_000]).unwrap();
+        output.look();
+        assert_eq!(output.partial.len(), LINE_BYTES_MAX);
+        assert_eq!(output.skipped, unread + (10_000 + begun - LINE_BYTES_MAX) as u64);
+    }
+
+    #[test]
+    fn file_is_kept_as_long_as_somebody_holds_it() {
+        let room = Room::new("held");
+        let now = Instant::now();
+        let mut outputs = Outputs::open(&room.0, now).unwrap();
+        let (output, theirs) = outputs.create("a/b", false).unwrap();
+        let path = output.path.clone();
+        outputs.finish(now, output);
+        assert!(path.exists());
+        outputs.turn(now + SLOW);
+        assert!(path.exists());
+        drop(theirs);
+        outputs.turn(now + 2 * SLOW);
+        assert!(!path.exists());
+        assert_eq!(outputs.next_deadline(), None);
+    }
+
+    #[test]
+    fn control_characters_do_no_harm() {
+        assert_eq!(printable(b"a\tb\x1b[31mc\r\xff"), "a b\\u{1b}[31mc\\r\u{fffd}");
+    }
+}

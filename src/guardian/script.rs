@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -68,7 +68,7 @@ impl Script {
     /// When [`check`](Self::check) wants to be called even if the pidfd is quiet.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Running => Some(self.started + self.limit),
+            Phase::Running => self.started.checked_add(self.limit),
             Phase::Asked { kill_at } => Some(kill_at),
             Phase::Killed { give_up_at } => Some(give_up_at),
             Phase::GivenUp => None,
@@ -113,12 +113,15 @@ impl Script {
         self.signal(Signal::SIGKILL);
     }
 
-    /// The group may be empty already: nothing to do about that.
+    /// To the group, and to its leader, who may have gone over to another group. Both may be gone already: nothing to
+    /// do about that.
     fn signal(&self, signal: Signal) {
-        if let Err(error) = killpg(self.pid, signal)
-            && error != Errno::ESRCH
-        {
-            log::warn!("cannot send {signal} to process group {}: {error}", self.pid);
+        for result in [killpg(self.pid, signal), kill(self.pid, signal)] {
+            if let Err(error) = result
+                && error != Errno::ESRCH
+            {
+                log::warn!("cannot send {signal} to process {}: {error}", self.pid);
+            }
         }
     }
 

@@ -456,6 +456,37 @@ fn stop_all_recalls_a_start_and_reports_to_nobody() {
 }
 
 #[test]
+fn stop_under_way_is_not_done_twice_by_stop_all() {
+    let yard = Yard::new();
+    yard.script("slow", "test $A = stop && { : >$W/began; while test ! -e $W/go; do sleep 0.01; done; }; exit 0");
+    yard.switch("a");
+    let mut runner = yard.runner(&yard.config(&[("alpha", "slow"), ("alpha", "a")]));
+    ask(&mut runner, 1, G0, Order::Stop);
+    ask(&mut runner, 2, G1, Order::Stop);
+    await_file(&mut runner, &yard.root.join("began"));
+    runner.stop_all(Instant::now(), GroupSet::first(2));
+    fs::write(yard.root.join("go"), "").unwrap();
+    assert_eq!(finish(&mut runner), []);
+    assert!(runner.unstopped().is_empty());
+    assert_eq!(yard.runs(), ["slow stop", "a stop"]);
+}
+
+#[test]
+fn script_that_leaves_its_process_group_is_killed_all_the_same() {
+    let yard = Yard::new();
+    // The leader joins the group of a child of its own.
+    let perl = "perl -e 'my $c = fork; if (!$c) { setpgrp(0, 0); sleep 1000 } select(undef, undef, undef, 0.1); \
+                setpgrp(0, $c); open F, \">$ARGV[0]\"; close F; sleep 1000' $W/left";
+    yard.script("a", &format!("test $A = start || exit 0\nexec {perl}\n"));
+    let mut config = yard.config(&[("alpha", "a")]);
+    config.script_timeout = Duration::from_secs(2);
+    let mut runner = yard.runner(&config);
+    ask(&mut runner, 1, G0, Order::Start);
+    await_file(&mut runner, &yard.root.join("left"));
+    assert_eq!(finish(&mut runner), [(1, JobOutcome::Failed, 0)]);
+}
+
+#[test]
 fn forgotten_engine_gets_no_report_of_old_jobs() {
     let yard = Yard::new();
     yard.script("slow", "test $A = start && { : >$W/began; while test ! -e $W/go; do sleep 0.01; done; }; exit 0");
