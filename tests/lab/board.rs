@@ -202,6 +202,19 @@ exit 0
         self.daemons.push(daemon);
     }
 
+    /// Starts the daemon with no option at all: every directory at its default place.
+    pub(crate) fn start_plain(&mut self) {
+        let stderr =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
+        let daemon = self.command(&[NULLBEAT, "run"]).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
+        self.daemons.push(daemon);
+    }
+
+    /// Whether it has power.
+    pub(crate) fn is_on(&self) -> bool {
+        self.init.is_some()
+    }
+
     /// A verb of the command line on this board.
     pub(crate) fn nullbeat(&self, words: &[&str]) -> Output {
         let directories = self.directories();
@@ -299,6 +312,6 @@ exit 0
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
-        format!("{}{}", read("stderr"), read("ha-debug"))
+        format!("{}{}{}", read("stderr"), read("ha-debug"), read("log/ha-debug"))
     }
 }

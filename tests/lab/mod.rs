@@ -89,6 +89,11 @@ impl Lab {
         }
     }
 
+    /// The client's network namespace.
+    pub(crate) fn lan(&self) -> &str {
+        &self.lan
+    }
+
     /// Runs a command on the client.
     pub(crate) fn on_client(&self, words: &[&str]) -> std::process::Output {
         let all: Vec<&str> = ["netns", "exec", &self.lan].into_iter().chain(words.iter().copied()).collect();

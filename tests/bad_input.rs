@@ -1,0 +1,186 @@
+//! Bad input from outside, on real daemons: whatever arrives, nothing moves, nothing grows, everything is counted.
+
+mod lab;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lab::Lab;
+use nullbeat::core::ids::{Generation, NodeId, Seq, Uuid};
+use nullbeat::core::message::{Body, NodeStatus, Packet};
+use nullbeat::core::settings::Identity;
+use nullbeat::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
+
+const RESOURCES: &str = "alpha trace::web\nbeta trace::mail\n";
+const KEY: &[u8] = b"a-key-for-the-lab";
+
+fn at_home(extra: &str) -> Lab {
+    let mut lab = Lab::usual(extra, RESOURCES);
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab
+}
+
+/// A well-formed status of a node of this name, signed with this key.
+fn status_of(name: &str, key: &[u8], generation: u32, seq: u64) -> Vec<u8> {
+    let mut keys = Keys::new(1);
+    keys.add(1, Method::Sha1, key).expect("a key");
+    let names = [name.try_into().expect("short"), "alpha".try_into().expect("short")];
+    let codec = Codec::new(Setup {
+        keys,
+        nodes: &names,
+        local: NodeId(0),
+        identity: Identity { uuid: Uuid([9; 16]), generation: Generation(generation) },
+        group_keys: &[],
+        hopfudge: 1,
+        is_netstring: false,
+    })
+    .expect("a codec");
+    let body =
+        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(1000), has_protocol: true, extension: None };
+    let packet = Packet { to: None, seq: Some(Seq(seq)), ts: 1_700_000_000, body, about: None, group: None };
+    let mut out = vec![0; ENCODED_MAX];
+    let len = codec.encode_datagram(&packet, &mut out).expect("it fits");
+    out.truncate(len);
+    out
+}
+
+/// Sends a datagram from the client to a board's port.
+fn send(lab: &Lab, index: usize, bytes: &[u8]) {
+    let target = format!("cat > /dev/udp/{}/694", lab.boards[index].address);
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", lab.lan(), "bash", "-c", &target])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("bash");
+    child.stdin.take().expect("piped").write_all(bytes).expect("written");
+    assert!(child.wait().expect("bash").success());
+}
+
+fn links_json(lab: &Lab, index: usize) -> String {
+    String::from_utf8_lossy(&lab.boards[index].nullbeat(&["links", "--json"]).stdout).into_owned()
+}
+
+#[track_caller]
+fn wait_counted(lab: &Lab, index: usize, reason: &str) {
+    lab.wait(&format!("`{reason}` is counted"), |lab| {
+        let words: String = links_json(lab, index).to_lowercase();
+        words.contains(&reason.to_lowercase())
+    });
+}
+
+/// Resident memory of a board's engine, KiB.
+fn resident(lab: &Lab, index: usize) -> u64 {
+    let pid = lab.boards[index].pids("engine")[0];
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+#[test]
+fn damaged_foreign_and_forged_packets_are_counted_and_change_nothing() {
+    let lab = at_home("");
+    let before = resident(&lab, 0);
+    let good = status_of("beta", KEY, 2_000_000_000, 1);
+    for cut in [0, 1, 3, 10, good.len() / 2, good.len() - 1] {
+        send(&lab, 0, &good[..cut]);
+    }
+    let mut garbled = good.clone();
+    garbled[good.len() / 2] ^= 0x20;
+    send(&lab, 0, &garbled);
+    send(&lab, 0, &vec![b'#'; 60_000]);
+    send(&lab, 0, b"###\n5:abcde,%%%\n10:1 25b6e592,");
+    send(&lab, 0, &good[..good.windows(4).position(|window| window == b"%%%\n").expect("an end") + 4]);
+    send(&lab, 0, &status_of("beta", b"another key", 2_000_000_000, 2));
+    send(&lab, 0, &status_of("gamma", KEY, 2_000_000_000, 1));
+    // Of a generation long gone: a replay.
+    send(&lab, 0, &status_of("beta", KEY, 5, 1));
+    lab.wait("the replay is noticed", |lab| lab.boards[0].log().contains("attempted replay attack"));
+    lab.wait("the stranger is noticed", |lab| lab.boards[0].log().contains("bad node [gamma] in message"));
+    wait_counted(&lab, 0, "digest");
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(10));
+    lab.assert_exclusive();
+    assert!(resident(&lab, 0) <= before + 64, "the engine grew from {before} to {} KiB", resident(&lab, 0));
+}
+
+#[test]
+fn serial_line_full_of_noise_moves_nothing_and_beats_get_through() {
+    let lab = at_home("");
+    let banner =
+        b"\r\n\r\nDebian GNU/Linux 12 alpha ttyS0\r\n\r\nalpha login: AT&F\rATZ\rATE0V1\rRING\r\n>>>\nt=half\n\0\0\0";
+    let mut noise = Vec::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..2_000 {
+        noise.extend_from_slice(banner);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend(state.to_le_bytes());
+    }
+    for piece in noise.chunks(700) {
+        lab.modem.inject(0, piece);
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    // The line is usable afterwards: with the Ethernet cable out it carries the beats alone.
+    lab.ethernet(0, false);
+    lab.wait("Ethernet is dead", |lab| lab.boards[0].log().contains("Link beta:ens33 dead."));
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    assert!(!lab.boards[0].log().contains("node beta: is dead"));
+    lab.assert_exclusive();
+}
+
+#[test]
+fn peer_with_another_key_is_not_heard_and_said_to_be_unauthenticated() {
+    let mut lab = Lab::usual("", RESOURCES);
+    lab.boards[1].authkeys("auth 1\n1 sha1 quite-another-key\n");
+    lab.start_both();
+    lab.wait("both took everything after initdead", |lab| lab.runners("web") == [0, 1]);
+    wait_counted(&lab, 0, "digest");
+    assert!(lab.boards[0].log().contains("failed authentication"), "{}", lab.boards[0].log());
+}
+
+#[test]
+fn peer_with_other_haresources_raises_an_alarm_on_both() {
+    let mut lab = Lab::usual("", RESOURCES);
+    std::fs::write(lab.boards[1].config_dir().join("haresources"), "alpha trace::web\nbeta trace::mail trace::more\n")
+        .expect("haresources");
+    lab.start_both();
+    for index in [0, 1] {
+        lab.wait("the alarm stands", |lab| {
+            String::from_utf8_lossy(&lab.boards[index].nullbeat(&["status"]).stdout)
+                .contains("the two haresources files differ")
+        });
+    }
+}
+
+#[test]
+fn script_that_is_missing_or_not_executable_fails_its_group_and_nothing_else() {
+    let mut lab = Lab::usual("", "alpha trace::web\nalpha nothere::x\nbeta trace::mail\n");
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.wait("the missing script is named", |lab| {
+        lab.boards[0].log().contains("Cannot locate resource script nothere")
+    });
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+}
+
+#[test]
+fn garbage_on_the_control_socket_disturbs_nobody() {
+    let lab = at_home("");
+    let socket = lab.boards[0].dir.join("run/control");
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        let Ok(mut client) = std::os::unix::net::UnixStream::connect(&socket) else { continue };
+        let _ = client.set_write_timeout(Some(Duration::from_secs(5)));
+        let _ = client.write_all(&vec![b'A' + number; 70_000]);
+        clients.push(client);
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    drop(clients);
+    lab.wait("it answers again", |lab| lab.boards[0].nullbeat(&["status"]).status.success());
+    assert!(!lab.boards[1].log().contains("node alpha: is dead"));
+}
