@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use lab::{Lab, write_script};
 
-const HA_CF: &str = include_str!("data/tutorial/ha.cf");
-const HARESOURCES: &str = include_str!("data/tutorial/haresources");
-const AUTHKEYS: &str = include_str!("data/tutorial/authkeys");
+const HA_CF: &str = include_str!("tutorial/ha.cf");
+const HARESOURCES: &str = include_str!("tutorial/haresources");
+const AUTHKEYS: &str = include_str!("tutorial/authkeys");
 
 /// Directories that a board sees as its own, at the places where the tutorial has them.
 const OWN: [(&str, &str); 6] = [
@@ -160,7 +160,7 @@ fn tutorial_runs_as_it_stands_through_start_stop_kill_and_return() {
     tutorial.power_on(0);
     tutorial.wait_served_by(0, long);
 
-    // An Ethernet cable alone cut and healed would leave both owning; here the client sees the page all the while.
+    // The client sees the page all the while that the standby reads its files again.
     let is_over = Arc::new(AtomicBool::new(false));
     let watch = Arc::clone(&is_over);
     let misses = std::thread::scope(|scope| {
@@ -172,11 +172,11 @@ fn tutorial_runs_as_it_stands_through_start_stop_kill_and_return() {
             }
             misses
         });
-        let output = tutorial.lab.boards[0].on_board(&[lab::NULLBEAT, "status"]);
-        assert!(output.status.success(), "{output:?}");
-        let output = tutorial.lab.boards[1].on_board(&[lab::NULLBEAT, "reload"]);
-        assert!(output.status.success(), "{output:?}");
+        let status = tutorial.lab.boards[0].on_board(&[lab::NULLBEAT, "status"]);
+        let reload = tutorial.lab.boards[1].on_board(&[lab::NULLBEAT, "reload"]);
         is_over.store(true, Ordering::SeqCst);
+        assert!(status.status.success(), "{status:?}");
+        assert!(reload.status.success(), "{reload:?}");
         client.join().expect("the client")
     });
     assert_eq!(misses, 0, "a reload of the standby is not seen from outside");

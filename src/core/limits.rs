@@ -7,7 +7,7 @@ pub const NODE_NAME_MAX: usize = 99;
 /// Links, that is media lines of ha.cf. More are refused by the configuration check.
 pub const LINKS_MAX: usize = 16;
 /// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.
-pub const LINK_NAME_MAX: usize = 63;
+pub const LINK_NAME_MAX: usize = 99;
 /// Groups in haresources, both nodes together. More are refused by the configuration check.
 pub const GROUPS_MAX: usize = 64;
 /// Sequenced messages kept for retransmission (spec/wire.md 8.4: 500). The oldest is overwritten; a peer that asks for

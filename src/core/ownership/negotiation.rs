@@ -113,7 +113,8 @@ impl Ownership {
         self.partner_stable_since = None;
         match self.phase {
             Phase::Waiting => {
-                log::error!("Received 'starting' message in state 0");
+                // The partner is ahead of us; it answers our own `starting` with all that matters.
+                log::debug!("Received 'starting' message in state 0");
                 return;
             }
             Phase::Starting => self.phase = Phase::Settling { take_at: cx.at.now + SETTLING },
@@ -138,7 +139,7 @@ impl Ownership {
         info: ResourceInfo,
     ) {
         if matches!(self.phase, Phase::Waiting) {
-            log::error!("resource message received in state 0");
+            log::debug!("resource message received in state 0");
             return;
         }
         if seq < self.partner.resource_seq {
