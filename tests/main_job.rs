@@ -188,3 +188,17 @@ fn hanging_stop_resets_the_board_before_anybody_takes_over() {
     assert_eq!(lab.owners("web"), [0], "not given away");
     lab.assert_exclusive();
 }
+
+#[test]
+fn link_that_works_one_way_is_named() {
+    let lab = at_home("");
+    // What alpha sends on the serial line is lost; what beta sends arrives.
+    lab.modem.cut_from(0, true);
+    lab.wait("alpha says that it is not heard on the serial line", |lab| {
+        status(lab, 0).contains("the partner does not hear us on this link")
+    });
+    lab.assert_stays(0, &["web"], Duration::from_secs(1));
+    lab.modem.cut_from(0, false);
+    lab.wait("the alarm is over", |lab| !status(lab, 0).contains("the partner does not hear us on this link"));
+    lab.assert_exclusive();
+}

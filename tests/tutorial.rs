@@ -181,3 +181,46 @@ fn tutorial_runs_as_it_stands_through_start_stop_kill_and_return() {
     });
     assert_eq!(misses, 0, "a reload of the standby is not seen from outside");
 }
+
+/// Both boards answer for the address while every cable between them is out; after the heal one of them lets go, and
+/// the client, which had learnt the wrong board's hardware address, reaches the other one at once.
+#[test]
+fn page_is_back_within_seconds_of_a_heal() {
+    let mut tutorial = Tutorial::new();
+    for (index, board) in tutorial.lab.boards.iter().enumerate() {
+        let quick = tutorial.lab.usual_ha_cf(board, "takeover_policy available");
+        board.configure(&quick.replace("serial", "#serial"), HARESOURCES);
+        assert_eq!(board.index, index);
+    }
+    tutorial.power_on(0);
+    tutorial.power_on(1);
+    tutorial.wait_served_by(0, lab::PATIENCE);
+    // The boards lose each other; the client still reaches both.
+    for board in &tutorial.lab.boards {
+        block(board, "add");
+    }
+    let start = Instant::now();
+    while !(tutorial.holds_address(0) && tutorial.holds_address(1)) {
+        assert!(start.elapsed() < lab::PATIENCE, "the second board does not take over");
+        std::thread::yield_now();
+    }
+    for board in &tutorial.lab.boards {
+        block(board, "flush");
+    }
+    let took = tutorial.wait_served_by(0, lab::PATIENCE);
+    eprintln!("the page came from one board again after {took:?}");
+    assert!(tutorial.fetches());
+}
+
+/// Cuts a board's heartbeats, and nothing else.
+fn block(board: &lab::Board, verb: &str) {
+    let script = match verb {
+        "add" => {
+            "nft add table ip lab && nft 'add chain ip lab in { type filter hook input priority 0; }' && \
+             nft add rule ip lab in udp dport 694 drop"
+        }
+        _ => "nft delete table ip lab",
+    };
+    let output = board.on_board(&["sh", "-c", script]);
+    assert!(output.status.success(), "{output:?}");
+}

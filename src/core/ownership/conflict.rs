@@ -66,8 +66,9 @@ impl Ownership {
             let is_confirmed = is_there && is_heard && extension.echo_seq >= self.claim_seq[index];
             if is_confirmed || (is_there && is_deaf) {
                 self.meet(cx, id, extension, is_deaf);
-            } else if !is_there {
-                self.raise(cx, Alarm::SplitBrain(id), false);
+            } else if !is_there && self.raise(cx, Alarm::SplitBrain(id), false) {
+                // The other board has let go: neighbours may still send to it what is ours.
+                self.groups[index].announce(cx);
             }
         }
         if both.is_empty() && self.is_yielding && is_heard {
