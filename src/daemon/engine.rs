@@ -27,7 +27,7 @@ use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Token};
 
 /// Exit code when everything was released and said.
-const FINISHED: i32 = 0;
+pub const FINISHED: i32 = 0;
 /// Exit code when a new engine shall take over.
 const FAILED: i32 = 1;
 /// As `ps` shows it: at most 15 bytes.

@@ -19,11 +19,14 @@ use super::reset::{Reason, ResetPath};
 use super::run_directory::{LockError, RunDirectory};
 use super::watch::Limits;
 use crate::config::Config;
-use crate::guardian::lease::{self, Lease};
+use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::sys::process::{Child, fork_child};
 
 /// How long a killed or dying process is waited for.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
+
+/// Who shall not come back while the groups are stopped.
+type Victims = [Option<ProcessKey>; 2];
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,10 @@ impl<'a> Sentinel<'a> {
         })
     }
 
+    fn processes(&self) -> Victims {
+        [self.lease.guardian(), self.lease.engine()]
+    }
+
     fn last_stamp(&self) -> u64 {
         self.lease.engine_stamp().max(self.lease.guardian_stamp())
     }
@@ -89,28 +96,28 @@ impl<'a> Sentinel<'a> {
     }
 
     /// Forks the process that stops the groups; its lines go into the log pipe like everybody's.
-    fn begin_rescue(&mut self) {
+    fn begin_rescue(&mut self, victims: Victims) {
         let logs = reopen_for_writing(self.pipe);
         let child = fork_child(|| {
             if let Ok(logs) = logs {
                 log_pipe::install(logs, "sentinel", &self.config.log);
             }
-            i32::from(!self.save())
+            i32::from(!self.save(victims))
         });
         match child {
             Ok(child) => self.rescue = Some(child),
             // Nothing can be logged; the groups matter more.
             Err(_) => {
-                self.save();
+                self.save(victims);
             }
         }
     }
 
     /// Stops the groups or resets the board. Returns whether nothing is left running here.
-    fn save(&mut self) -> bool {
+    fn save(&mut self, victims: Victims) -> bool {
         log::error!(target: "EMERG", "Engine and guardian are gone or silent: giving up all HA resources.");
         let stop_by = self.limits.stop_by(self.lease.engine_stamp());
-        for process in [self.lease.engine(), self.lease.guardian()].into_iter().flatten() {
+        for process in victims.into_iter().flatten() {
             process.kill(KILL_LIMIT);
         }
         let _directory = match RunDirectory::lock(&self.config.paths.run) {
@@ -155,8 +162,10 @@ impl Aside for Sentinel<'_> {
 
     fn check(&mut self, _now: Instant) {
         let now = lease::now();
+        // Read before the stamps are judged: a guardian that starts at this moment stamps before it writes its name.
+        let victims = self.processes();
         match self.judge(now) {
-            Verdict::Orphaned => self.begin_rescue(),
+            Verdict::Orphaned => self.begin_rescue(victims),
             Verdict::Quiet | Verdict::LookAgain => {}
         }
     }
@@ -166,13 +175,13 @@ impl Aside for Sentinel<'_> {
             return false;
         }
         // A dying process closes its descriptors before it counts as ended.
-        let mut processes = [self.lease.guardian(), self.lease.engine()].into_iter().flatten();
-        let is_somebody_left = !processes.all(|process| process.ends_within(KILL_LIMIT));
+        let processes = self.processes();
+        let is_somebody_left = !processes.into_iter().flatten().all(|process| process.ends_within(KILL_LIMIT));
         if is_somebody_left || self.lease.in_use().is_empty() {
             // A reload, a new program, or an orderly end.
             return false;
         }
-        self.begin_rescue();
+        self.begin_rescue(processes);
         self.rescue.is_some()
     }
 }

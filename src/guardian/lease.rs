@@ -67,6 +67,9 @@ const GROUPS_OF_TABLE: usize = 8;
 const GROUP_WORDS: usize = 3;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
 
+/// In the place of a state's letter: nobody has looked in this boot.
+const UNSEEN: u64 = 0;
+
 const WORDS: usize = HEAD_WORDS + 2 * TABLE_WORDS;
 const _: () = assert!(WORDS * 8 <= 4096, "one page");
 
@@ -247,10 +250,13 @@ impl Lease {
         Generation(u32::try_from(self.load(GENERATION_AT)).unwrap_or(u32::MAX))
     }
 
-    /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims, without
-    /// with [`GroupState::Unknown`] and none. Only while no engine runs.
+    /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
+    /// nothing is claimed, and the groups are [`GroupState::Unknown`] in the sense that nobody has looked in this boot
+    /// yet: such a group is not [in use](Lease::in_use). Only while no engine runs.
     pub fn set_table(&self, config: &Config, carried: Option<&Carried>) {
         let in_force = self.load(TABLE_AT);
+        // Of the table that is still in force.
+        let is_unseen = |group: &Group| self.find(group_digest(group)).is_none_or(|old| self.state_word(old) == UNSEEN);
         let next = if in_force == 1 { 2 } else { 1 };
         let table = HEAD_WORDS + (usize::from(next == 2)) * TABLE_WORDS;
         self.store(table + DIGEST_OF_TABLE, table_digest(config));
@@ -260,9 +266,12 @@ impl Lease {
         self.store(table + HELD_OF_TABLE, u64::from(carried.is_some_and(|carried| carried.is_held)));
         for (index, group) in config.groups.iter().take(count).enumerate() {
             let at = table + GROUPS_OF_TABLE + index * GROUP_WORDS;
-            let state = carried.map_or(GroupState::Unknown, |carried| carried.states[index]);
+            let letter = match carried.map_or(GroupState::Unknown, |carried| carried.states[index]) {
+                GroupState::Unknown if is_unseen(group) => UNSEEN,
+                state => u64::from(state.letter()),
+            };
             self.store(at, group_digest(group));
-            self.store(at + 1, u64::from(state.letter()));
+            self.store(at + 1, letter);
             self.store(at + 2, 0);
         }
         self.store(TABLE_AT, next);
@@ -321,9 +330,13 @@ impl Lease {
         self.store(self.group_at(group) + 1, u64::from(state.letter()));
     }
 
+    fn state_word(&self, group: GroupId) -> u64 {
+        self.load(self.group_at(group) + 1)
+    }
+
     /// The last [`Lease::set_group`].
     pub fn group(&self, group: GroupId) -> GroupState {
-        let letter = u8::try_from(self.load(self.group_at(group) + 1)).unwrap_or(0);
+        let letter = u8::try_from(self.state_word(group)).unwrap_or(0);
         GroupState::from_letter(letter).unwrap_or(GroupState::Unknown)
     }
 
@@ -347,8 +360,9 @@ impl Lease {
 
     /// Groups of the table in force that are claimed or whose state says that part of them may be in use here.
     pub fn in_use(&self) -> GroupSet {
+        let is_seen_in_use = |group| self.state_word(group) != UNSEEN && self.group(group).is_in_use();
         let all = GroupSet::first(self.group_count());
-        all.iter().filter(|&group| self.claims().contains(group) || self.group(group).is_in_use()).collect()
+        all.iter().filter(|&group| self.claims().contains(group) || is_seen_in_use(group)).collect()
     }
 
     /// What the last engine of this boot held, in terms of `config`'s groups: a group is the same when its node and
@@ -462,7 +476,7 @@ mod tests {
         let config = sample::config(&scratch.0, &[("alpha", "a"), ("beta", "b")]);
         let lease = scratch.lease();
         lease.set_table(&config, None);
-        assert_eq!(lease.in_use(), GroupSet::first(2), "nobody has looked yet");
+        assert_eq!(lease.in_use(), GroupSet::EMPTY, "nobody has looked yet, nobody has started anything");
         lease.stamp_engine(11);
         lease.stamp_guardian(12);
         lease.set_deadtime(Duration::from_millis(1500));
@@ -503,6 +517,26 @@ mod tests {
         lease.set_group(A, GroupState::Starting);
         lease.set_group(B, GroupState::Stopping);
         assert_eq!(lease.carried(&config).unwrap().states[..2], [GroupState::Unknown; 2]);
+    }
+
+    #[test]
+    fn lease_group_that_nobody_has_looked_at_is_carried_as_such() {
+        let scratch = Scratch::new();
+        let config = sample::config(&scratch.0, &[("alpha", "a"), ("alpha", "b"), ("alpha", "c")]);
+        let lease = scratch.lease();
+        lease.set_table(&config, None);
+        lease.set_group(B, GroupState::Starting);
+        lease.set_claims(GroupSet::only(GroupId(2)));
+        for _ in 0..3 {
+            let carried = lease.carried(&config).unwrap();
+            assert_eq!(carried.states[..3], [GroupState::Unknown; 3]);
+            lease.set_table(&config, Some(&carried));
+            assert_eq!(
+                lease.in_use(),
+                GroupSet::only(B) | GroupSet::only(GroupId(2)),
+                "b was on its way, c is claimed"
+            );
+        }
     }
 
     #[test]

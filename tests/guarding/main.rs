@@ -103,7 +103,24 @@ fn engine_that_keeps_dying_with_a_hanging_stop_resets_the_board_in_time() {
     eventually("the board is reset", || !node.text("was-reset").is_empty());
     assert!(silence(&node) < DEADTIME);
     assert_eq!(node.text("was-reset"), "not-stopped\n");
+    // This reset did nothing. What can be stopped after all is stopped, and the node comes back.
     node.remove("hang-stop");
+    eventually("the group is stopped", || !node.is_running("a"));
+    eventually("it is logged", || node.text("log").contains("Everything is stopped after all."));
+}
+
+#[test]
+fn engine_that_keeps_dying_before_it_has_started_anything_has_nothing_stopped() {
+    let mut node = Node::new(ONE, "initdead 60");
+    node.run();
+    let mut old = 0;
+    for _ in 0..4 {
+        old = node.hear_new_generation(old);
+        Node::signal(node.engine(), SIGKILL);
+    }
+    eventually("it is given up", || node.text("log").contains("EMERG: Engines keep failing"));
+    assert_eq!(node.calls(), Vec::<String>::new());
+    assert!(!node.root.join("was-reset").exists());
 }
 
 #[test]
@@ -254,6 +271,27 @@ fn engine_stopped_and_guardian_killed_the_sentinel_stops_the_groups_in_time() {
 }
 
 #[test]
+fn whole_board_frozen_and_thawed_is_nobodys_fault() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let all = [node.engine(), node.guardian(), node.logger()];
+    for process in all {
+        Node::signal(process, SIGSTOP);
+    }
+    eventually("well over the dead time", || silence(&node) > DEADTIME * 2);
+    node.heard();
+    for process in all {
+        Node::signal(process, SIGCONT);
+    }
+    eventually("the engine beats again", || node.heard().is_some());
+    // What the engine makes of having overslept is its own affair; it must end with the service running here, for
+    // there is no peer.
+    eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
+    assert_eq!([node.engine(), node.guardian(), node.logger()], all, "nobody was killed");
+    assert!(!node.root.join("was-reset").exists());
+}
+
+#[test]
 fn sentinel_resets_the_board_when_a_stop_hangs() {
     let mut node = Node::new(ONE, "");
     node.run_until_running("a");
@@ -369,6 +407,18 @@ fn reload_moves_only_what_changed() {
     eventually("the new group runs", || node.is_running("c"));
     assert!(node.is_running("a") && !node.is_running("b"));
     assert_eq!(node.calls(), ["start a", "start b", "stop b", "start c"]);
+}
+
+#[test]
+fn reload_starts_a_changed_group_again() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let old = node.generation();
+    node.write_resources("alpha svc::a svc::b\n");
+    assert_eq!(node.verb(&["reload"]), 0);
+    assert!(node.generation() > old);
+    eventually("it runs again", || node.is_running("b") && node.has_lease_settled());
+    assert_eq!(node.calls(), ["start a", "stop a", "start a", "start b"]);
 }
 
 #[test]

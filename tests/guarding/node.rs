@@ -264,7 +264,7 @@ impl Node {
         let mut new = 0;
         eventually("a beat of a new generation", || {
             new = self.heard().unwrap_or(0);
-            new > old
+            new > old && self.generation() == new && self.lease().engine().is_some()
         });
         new
     }

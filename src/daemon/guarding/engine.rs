@@ -130,14 +130,19 @@ impl Guarding {
             Ok(Some(status)) => status,
             Ok(None) | Err(_) => return,
         };
-        if !matches!(self.stage, Stage::Leaving { .. }) {
-            let pid = engine.child.pid;
-            log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
-        }
+        let pid = engine.child.pid;
         self.forget_engine();
-        if !matches!(self.stage, Stage::Leaving { .. }) {
-            self.engine_lost(now);
+        let is_finished = matches!(status, WaitStatus::Exited(_, engine::FINISHED));
+        if matches!(self.stage, Stage::Leaving { .. }) {
+            return;
         }
+        if is_finished {
+            // Its `Exit` did not fit into the channel.
+            self.stage = Stage::Leaving { until: now };
+            return;
+        }
+        log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
+        self.engine_lost(now);
     }
 
     fn forget_engine(&mut self) {
@@ -214,6 +219,7 @@ impl Guarding {
             }
         }
         log::error!(target: "EMERG", "Engines keep failing: this node gives no service. Next try in {} s.", RETRY_PAUSE.as_secs());
+        self.service.status("engines keep failing: no service");
         self.stage = Stage::Pausing { until: now.saturating_add(nanos(RETRY_PAUSE)) };
     }
 }

@@ -19,7 +19,7 @@ mod requests;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -55,13 +55,13 @@ const REFILL: Token = Token(5);
 const CHECK: Token = Token(6);
 
 /// Between two tries of an engine that keeps failing.
-const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_secs(20);
+const RETRY_PAUSE: Duration = Duration::from_secs(20);
 /// Between two tries of a reset that did not happen.
-const RESET_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+const RESET_PAUSE: Duration = Duration::from_secs(10);
 /// What an engine that has said `Exit` may take to end.
-const LEAVE_LIMIT: std::time::Duration = std::time::Duration::from_millis(200);
+const LEAVE_LIMIT: Duration = Duration::from_millis(200);
 /// What a new engine that holds nothing may take to its first beat, at least.
-const START_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// What follows when all groups are stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -303,7 +303,7 @@ impl Guarding {
             Stage::Checking(_) => self.watch_engine(now),
             Stage::Releasing { stop_by, then } => self.watch_release(now, *stop_by, *then),
             Stage::Pausing { until } if now >= *until => self.try_again(now),
-            Stage::Resetting { reason, again_at } if now >= *again_at => self.reset_board(now, *reason),
+            Stage::Resetting { reason, again_at } => self.watch_reset(now, *reason, *again_at),
             Stage::Leaving { until } => {
                 let is_over_time = now >= *until;
                 if is_over_time {
@@ -313,7 +313,7 @@ impl Guarding {
                     self.stage = Stage::Over(0);
                 }
             }
-            Stage::Pausing { .. } | Stage::Resetting { .. } | Stage::Over(_) => {}
+            Stage::Pausing { .. } | Stage::Over(_) => {}
         }
     }
 
@@ -324,6 +324,7 @@ impl Guarding {
         let stop_by = self.watch.limits().stop_by(last);
         if !groups.is_empty() {
             log::error!(target: "CRIT", "No engine: giving up all HA resources.");
+            self.service.status("no engine: giving up all resources");
             for group in groups.iter() {
                 self.lease.set_group(group, GroupState::Stopping);
             }
@@ -335,23 +336,40 @@ impl Guarding {
     }
 
     fn watch_release(&mut self, now: u64, stop_by: u64, then: Then) {
+        if self.is_all_stopped() {
+            match then {
+                Then::Respawn => self.try_again(now),
+                Then::Exit(code) => self.stage = Stage::Over(code),
+            }
+        } else if now >= stop_by {
+            let count = self.runner.unstopped().len();
+            log::error!(target: "EMERG", "{count} resource groups could not be stopped in time");
+            self.reset_board(now, Reason::NotStopped);
+        }
+    }
+
+    /// Notes in the lease what has been stopped; whether that is everything.
+    fn is_all_stopped(&self) -> bool {
         let left = self.runner.unstopped();
         let stopped = self.lease.in_use() - left;
         for group in stopped.iter() {
             self.lease.set_group(group, GroupState::Stopped);
         }
         self.lease.set_claims(self.lease.claims() & left);
-        if left.is_empty() {
-            if !stopped.is_empty() {
-                log::info!("All HA resources relinquished.");
-            }
-            match then {
-                Then::Respawn => self.try_again(now),
-                Then::Exit(code) => self.stage = Stage::Over(code),
-            }
-        } else if now >= stop_by {
-            log::error!(target: "EMERG", "{} resource groups could not be stopped in time", left.len());
-            self.reset_board(now, Reason::NotStopped);
+        if left.is_empty() && !stopped.is_empty() {
+            log::info!("All HA resources relinquished.");
+        }
+        left.is_empty()
+    }
+
+    /// The reset was asked for and has not happened (yet): it is asked for again now and then, and so are the stops.
+    fn watch_reset(&mut self, now: u64, reason: Reason, again_at: u64) {
+        if self.is_all_stopped() {
+            log::warn!("Everything is stopped after all.");
+            self.try_again(now);
+        } else if now >= again_at {
+            self.runner.stop_all(Instant::now(), self.runner.unstopped());
+            self.reset_board(now, reason);
         }
     }
 
@@ -359,6 +377,11 @@ impl Guarding {
     fn reset_board(&mut self, now: u64, reason: Reason) {
         self.kill_engine();
         log::error!(target: "EMERG", "Resetting this board ({}).", reason.word());
+        self.service.status("resetting this board");
+        if !matches!(self.stage, Stage::Releasing { .. } | Stage::Resetting { .. }) {
+            // Whatever the reset does, this board must not keep them.
+            self.runner.stop_all(Instant::now(), self.lease.in_use());
+        }
         self.stage = Stage::Resetting { reason, again_at: now.saturating_add(nanos(RESET_PAUSE)) };
         let Some(reset) = &mut self.reset else { return };
         let result = reset.rearm().and_then(|()| reset.reset(reason));
