@@ -3,7 +3,7 @@
 //! Two programs read this file in the original, and the shell reads each word again and again. Here it is read once,
 //! words are what they say, and where that visibly differs a finding tells.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::draft::Draft;
 use super::finding::{At, Findings, quote};
@@ -17,8 +17,8 @@ use crate::wire::heartbeat::GROUP_KEYS_MAX;
 const SHELL_CHARACTERS: &[char] = &['$', '`', ';', '&', '|', '<', '>', '(', ')', '*', '?', '[', ']', '"', '\'', '\\'];
 /// Where the original looks for a script after the configuration directory.
 const INIT_DIRECTORY: &str = "/etc/init.d";
-/// Where OCF agents live, below any provider.
-const OCF_DIRECTORY: &str = "/usr/lib/ocf/resource.d/heartbeat";
+/// Where OCF agents live, in a directory for each provider.
+const OCF_DIRECTORY: &str = "/usr/lib/ocf/resource.d";
 
 /// One logical line: the groups keep their places for findings.
 struct Entry {
@@ -282,15 +282,17 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
         findings.warning(word.at, found).expected("text after each `::`").hint("it is left out, as in Heartbeat");
     }
     check_arguments(word, resource, findings);
+    if let Some(agent) = agent(resource) {
+        if machine.file(&agent) != FileKind::Executable {
+            let found = format!("OCF agent {}, which does not exist here", quote(&agent.display().to_string()));
+            findings.warning(word.at, found).hint("the group cannot be started here");
+        }
+        return;
+    }
     let places =
         [directory.join("resource.d").join(&resource.script), Path::new(INIT_DIRECTORY).join(&resource.script)];
     let kinds = places.each_ref().map(|place| machine.file(place));
-    let is_agent = resource.script == "OCF"
-        && resource
-            .arguments
-            .first()
-            .is_some_and(|agent| machine.file(&Path::new(OCF_DIRECTORY).join(agent)) == FileKind::Executable);
-    if is_agent || kinds.contains(&FileKind::Executable) {
+    if kinds.contains(&FileKind::Executable) {
         return;
     }
     let script = quote(&resource.script);
@@ -305,6 +307,16 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
             findings.warning(word.at, found).expected(expected).hint("the group cannot be started here");
         }
     }
+}
+
+/// The file behind `OCF::TYPE::INSTANCE` (Heartbeat's own provider is looked at) and `ocf:PROVIDER:TYPE::…`.
+fn agent(resource: &Resource) -> Option<PathBuf> {
+    let root = Path::new(OCF_DIRECTORY);
+    if resource.script == "OCF" {
+        return Some(root.join("heartbeat").join(resource.arguments.first()?));
+    }
+    let (provider, kind) = resource.script.strip_prefix("ocf:")?.split_once(':')?;
+    Some(root.join(provider).join(kind))
 }
 
 /// Arguments that are known to be wrong for the scripts that everybody uses.
@@ -326,6 +338,11 @@ fn check_arguments(word: &Word, resource: &Resource, findings: &mut Findings) {
         }
         ("OCF", arguments) if arguments.len() != 2 => {
             findings.warning(word.at, word.quoted()).expected("`OCF::TYPE::INSTANCE`");
+        }
+        (script, _) if script.starts_with("ocf:") && script.split(':').filter(|part| !part.is_empty()).count() != 3 => {
+            findings
+                .warning(word.at, word.quoted())
+                .expected("`ocf:PROVIDER:TYPE`, then `::name=value` as often as needed");
         }
         _ => {}
     }

@@ -87,6 +87,7 @@ fn board() -> FakeMachine {
         ("/none".into(), FileKind::Missing),
         ("/etc/init.d/plain".into(), FileKind::Missing),
         ("/etc/init.d/missing".into(), FileKind::Missing),
+        ("/usr/lib/ocf/resource.d/own/Dummy".into(), FileKind::Missing),
     ]);
     machine
 }

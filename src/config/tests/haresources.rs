@@ -160,6 +160,13 @@ fn lines_and_words_are_answered() {
         ),
         (b"alpha OCF::Dummy", &["haresources:1:7: warning: found `OCF::Dummy`; expected `OCF::TYPE::INSTANCE`"]),
         (b"alpha OCF::Dummy::d1", &[]),
+        (b"alpha ocf:heartbeat:Dummy::state=x", &[]),
+        (
+            b"alpha ocf:own:Dummy",
+            &[
+                "haresources:1:7: warning: found OCF agent `/usr/lib/ocf/resource.d/own/Dummy`, which does not exist here; the group cannot be started here",
+            ],
+        ),
         (
             b"alpha plain",
             &[
