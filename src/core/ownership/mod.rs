@@ -414,7 +414,15 @@ impl Ownership {
             Some(_) => self.is_heard_fresh(cx) && self.extension_seq > self.outdated_seq,
             None => self.partner.is_known,
         };
-        (is_preferred && is_current && !self.partner_may_use(cx, id)).then(Permit::unclaimed_by_partner)
+        if self.partner_may_use(cx, id) {
+            return None;
+        }
+        // A Heartbeat takes nothing of a side that we announce: what of it does not run here would run nowhere.
+        let (ours, is_heartbeat) = (self.wire_holds(), self.partner_extension(cx).is_none());
+        if is_heartbeat && is_current && if is_preferred { ours.local } else { ours.foreign } {
+            return Some(Permit::never_given_away());
+        }
+        (is_preferred && is_current).then(Permit::unclaimed_by_partner)
     }
 
     /// Sides without groups follow the same rules; there is nothing to start.
