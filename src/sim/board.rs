@@ -12,6 +12,7 @@ use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::core::time::{Instant, Stamp};
 use crate::core::{JobOutcome, Request};
+use crate::wire::heartbeat::Codec;
 
 /// Messages per board that wait in the kernel for an engine that is not scheduled.
 const BUFFERED_MAX: usize = 200;
@@ -35,6 +36,8 @@ pub enum Arrived {
 pub struct Engine {
     /// What it runs.
     pub brain: Box<dyn Brain>,
+    /// Its encoder, when the run uses the real one.
+    pub codec: Option<Box<Codec>>,
     /// What it has not read yet.
     pub inbox: VecDeque<Arrived>,
     /// Not scheduled until then, true time.

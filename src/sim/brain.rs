@@ -5,6 +5,7 @@ use crate::core::message::{Body, Message, Packet};
 use crate::core::settings::{Carried, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Action, Input, Node};
+use crate::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
 
 /// The core's contract (see [`crate::core`]) as a seam, so that another behaviour can sit on a board, such as a model
 /// of Heartbeat or a liar for the oracle's own tests.
@@ -39,6 +40,32 @@ impl Brain for Node {
     }
 }
 
+/// A node's encoder and decoder, signing with SHA-1.
+pub fn codec(settings: &Settings, identity: Identity, names: &Names) -> Codec {
+    let mut keys = Keys::new(1);
+    keys.add(1, Method::Sha1, b"a key for the simulator").expect("a good key");
+    let group_keys: Vec<&str> = names.keys.iter().map(String::as_str).collect();
+    let setup = Setup {
+        keys,
+        nodes: &settings.nodes,
+        local: settings.local,
+        identity,
+        group_keys: &group_keys,
+        hopfudge: 1,
+        is_netstring: false,
+    };
+    Codec::new(setup).expect("a good cluster")
+}
+
+/// What `codec` makes of a packet, as a datagram and for a serial line.
+pub fn encode(codec: &Codec, packet: &Packet) -> Option<[Vec<u8>; 2]> {
+    let mut out = [0; ENCODED_MAX];
+    let len = codec.encode_datagram(packet, &mut out)?;
+    let datagram = out[..len].to_vec();
+    let len = codec.encode_serial(packet, &mut out)?;
+    Some([datagram, out[..len].to_vec()])
+}
+
 /// Text that messages carry and packets do not.
 #[derive(Debug, Clone)]
 pub struct Names {
@@ -70,8 +97,8 @@ pub struct Letter {
     pub uuid: Uuid,
     /// What it said.
     pub packet: Packet,
-    /// The same in bytes, when the run uses the real encoder.
-    pub bytes: Option<Vec<u8>>,
+    /// The same in bytes, as a datagram and for a serial line, when the run uses the real encoder.
+    pub bytes: Option<[Vec<u8>; 2]>,
 }
 
 impl Letter {
@@ -114,12 +141,12 @@ impl Letter {
     }
 
     /// About how many bytes it has on a line: with the digests of spec/wire.md.
-    pub fn size(&self) -> usize {
+    pub fn size(&self, is_serial: bool) -> usize {
         let typical = match self.packet.body {
             Body::Status { extension: Some(_), .. } => 400,
             Body::Status { .. } => 190,
             _ => 230,
         };
-        self.bytes.as_ref().map_or(typical, Vec::len)
+        self.bytes.as_ref().map_or(typical, |forms| forms[usize::from(is_serial)].len())
     }
 }

@@ -1,0 +1,324 @@
+//! Scenarios of two nodes in virtual time, written like timetables, and the seeds that once broke a rule.
+//!
+//! The cluster of all of them: keepalive 200 ms, deadtime 1 s, initdead 4 s, boot 0.5 s, a UDP path and a serial line,
+//! one group at home on node 0 (`ALPHA`), scripts of at most 50 ms.
+
+use nullbeat::core::ids::LinkSet;
+use nullbeat::core::message::{Holds, NodeStatus};
+use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
+use nullbeat::core::{Outcome, Request};
+use nullbeat::sim::fault::{Fault, ScriptFault};
+use nullbeat::sim::{Plan, Trace, World, run_seed};
+
+const ALPHA: usize = 0;
+const BETA: usize = 1;
+const MS: u64 = 1_000;
+const S: u64 = 1_000_000;
+const UDP: LinkSet = LinkSet(1);
+const BOTH: LinkSet = LinkSet(3);
+/// Longer than any scenario.
+const FOR_EVER: u64 = 3_600 * S;
+
+struct Timetable {
+    world: World,
+}
+
+impl Timetable {
+    fn new(change: impl FnOnce(&mut Plan)) -> Self {
+        let mut plan = Plan::quiet();
+        change(&mut plan);
+        Self { world: World::new(plan, Trace::Keep(Vec::new())) }
+    }
+
+    /// The two have met and the group runs at home: 0.5 s boot, some beats, 50 ms scripts.
+    fn settled(change: impl FnOnce(&mut Plan)) -> Self {
+        let mut table = Self::new(change);
+        table.at(2_000).expect(&[ALPHA]);
+        table
+    }
+
+    fn at(&mut self, ms: u64) -> &mut Self {
+        self.world.run_until(ms * MS);
+        self
+    }
+
+    fn inflict(&mut self, fault: Fault) -> &mut Self {
+        self.world.inflict_now(fault);
+        self
+    }
+
+    fn operator(&mut self, node: usize, request: Request) -> &mut Self {
+        self.inflict(Fault::Operator { node, request, back_after: FOR_EVER })
+    }
+
+    /// The group is in use on exactly these boards, and no rule is broken.
+    fn expect(&mut self, boards: &[usize]) -> &mut Self {
+        assert_eq!(self.world.users(0), boards, "{}", self.story());
+        assert!(self.world.violations().is_empty(), "{:?}\n{}", self.world.violations(), self.story());
+        self
+    }
+
+    fn expect_running(&mut self, node: usize) -> &mut Self {
+        self.expect(&[node]);
+        assert!(self.world.runs(0, node), "{}", self.story());
+        self
+    }
+
+    fn story(&self) -> String {
+        format!("at {} ms\n{}", self.world.now() / MS, self.world.trace().lines().join("\n"))
+    }
+}
+
+fn power_loss(node: usize, off_for: u64) -> Fault {
+    Fault::PowerLoss { node, off_for }
+}
+
+fn cut(links: LinkSet, lasts: u64) -> Fault {
+    Fault::Cut { links, from: None, lasts }
+}
+
+#[test]
+fn start_of_both_runs_the_group_at_home_without_waiting_for_initdead() {
+    let mut table = Timetable::new(|_| {});
+    table.at(499).expect(&[]);
+    table.at(1_500).expect_running(ALPHA);
+    table.at(20_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 0);
+}
+
+#[test]
+fn start_of_one_takes_everything_after_initdead() {
+    let mut table = Timetable::new(|plan| plan.power_on = vec![FOR_EVER, 0]);
+    // 500 boot + 4000 initdead
+    table.at(4_400).expect(&[]);
+    table.at(5_000).expect_running(BETA);
+}
+
+#[test]
+fn stop_of_the_owner_hands_over_without_waiting_for_deadtime() {
+    let mut table = Timetable::settled(|_| {});
+    table.operator(ALPHA, Request::Stop);
+    // 50 stop, 60 status and start, some milliseconds on the way
+    table.at(2_400).expect_running(BETA);
+    assert_eq!(table.world.outcomes(), [(ALPHA, Outcome::Done)]);
+}
+
+#[test]
+fn power_loss_of_the_owner_moves_the_group_after_deadtime() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    // the last beat may have been 200 ms ago: dead between 2800 and 3000
+    table.at(2_790).expect(&[]);
+    table.at(3_100).expect_running(BETA);
+    assert_eq!(table.world.status(BETA, ALPHA), Some(NodeStatus::Dead));
+}
+
+#[test]
+fn return_with_auto_failback_brings_the_group_home() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(power_loss(ALPHA, 2 * S));
+    table.at(4_000).expect_running(BETA);
+    // power 4000, boot 4500, then a hand-over
+    table.at(6_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 2);
+}
+
+#[test]
+fn return_without_auto_failback_leaves_the_group() {
+    let mut table = Timetable::settled(|plan| plan.auto_failback = AutoFailback::Off);
+    table.inflict(power_loss(ALPHA, 2 * S));
+    table.at(4_000).expect_running(BETA);
+    table.at(30_000).expect_running(BETA);
+    assert_eq!(table.world.moves(), 1);
+}
+
+#[test]
+fn standby_and_takeover_move_the_group_and_answer() {
+    let mut table = Timetable::settled(|_| {});
+    table.operator(ALPHA, Request::Standby(Holds::ALL));
+    table.at(3_000).expect_running(BETA);
+    table.operator(ALPHA, Request::Takeover(Holds::ALL));
+    table.at(4_000).expect_running(ALPHA);
+    assert_eq!(table.world.outcomes(), [(ALPHA, Outcome::Done), (ALPHA, Outcome::Done)]);
+}
+
+#[test]
+fn one_link_cut_moves_nothing() {
+    for link in [1, 2] {
+        let mut table = Timetable::settled(|_| {});
+        table.inflict(cut(LinkSet(link), 10 * S));
+        table.at(5_000).expect_running(ALPHA);
+        table.at(20_000).expect_running(ALPHA);
+        assert_eq!(table.world.moves(), 0);
+    }
+}
+
+#[test]
+fn both_links_cut_and_healed_available_ends_with_one_owner() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(cut(BOTH, 5 * S));
+    table.at(3_500).expect(&[ALPHA, BETA]);
+    // healed at 7000: the loser, who is not at home, lets go at once
+    table.at(8_000).expect_running(ALPHA);
+    table.at(30_000).expect_running(ALPHA);
+}
+
+#[test]
+fn both_links_cut_and_healed_safe_never_has_two_owners() {
+    let mut table = Timetable::settled(|plan| plan.policy = TakeoverPolicy::Safe);
+    table.inflict(cut(BOTH, 5 * S));
+    for ms in (2_000..12_000).step_by(100) {
+        table.at(ms).expect_running(ALPHA);
+    }
+}
+
+#[test]
+fn safe_takes_over_on_an_operators_word() {
+    let mut table = Timetable::settled(|plan| plan.policy = TakeoverPolicy::Safe);
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    table.at(6_000).expect(&[]);
+    table.operator(BETA, Request::Takeover(Holds::ALL));
+    table.at(6_500).expect_running(BETA);
+    assert_eq!(table.world.outcomes(), [(BETA, Outcome::Done)]);
+}
+
+#[test]
+fn start_failure_is_offered_to_the_partner() {
+    let mut table = Timetable::new(|_| {});
+    table.inflict(Fault::Scripts { node: ALPHA, group: None, kind: ScriptFault::StartFails, lasts: FOR_EVER });
+    table.at(3_000).expect_running(BETA);
+    table.at(20_000).expect_running(BETA);
+}
+
+#[test]
+fn stop_failure_keeps_the_group_where_it_may_be_in_use() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::Scripts { node: ALPHA, group: None, kind: ScriptFault::StopFails, lasts: FOR_EVER });
+    table.operator(ALPHA, Request::Standby(Holds::ALL));
+    for ms in (2_000..20_000).step_by(500) {
+        table.at(ms).expect(&[ALPHA]);
+    }
+    assert!(matches!(table.world.outcomes()[..], [(ALPHA, Outcome::Failed(_))]));
+}
+
+#[test]
+fn frozen_owner_lets_go_when_it_thaws() {
+    for is_clock_running in [false, true] {
+        let mut table = Timetable::settled(|_| {});
+        table.inflict(Fault::Freeze { node: ALPHA, lasts: 3 * S, is_clock_running, keeps_arrivals: false });
+        table.at(3_500).expect(&[ALPHA, BETA]);
+        // thaws at 5000
+        table.at(6_500);
+        assert_eq!(table.world.users(0).len(), 1, "{}", table.story());
+        assert!(table.world.violations().is_empty(), "{:?}", table.world.violations());
+    }
+}
+
+#[test]
+fn late_node_does_not_judge() {
+    let mut table = Timetable::settled(|_| {});
+    // Whatever came meanwhile is lost: the partner seems silent for twice its dead time.
+    let freeze = Fault::Freeze { node: BETA, lasts: 2 * S, is_clock_running: true, keeps_arrivals: false };
+    table.inflict(freeze);
+    table.at(10_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 0);
+    assert_eq!(table.world.status(BETA, ALPHA), Some(NodeStatus::Active));
+}
+
+#[test]
+fn one_way_loss_ends_with_one_owner() {
+    for from in [ALPHA, BETA] {
+        let mut table = Timetable::settled(|_| {});
+        table.inflict(Fault::Cut { links: BOTH, from: Some(from), lasts: FOR_EVER });
+        table.at(10_000);
+        assert_eq!(table.world.users(0).len(), 1, "{}", table.story());
+        assert!(table.world.violations().is_empty(), "{:?}", table.world.violations());
+    }
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::Cut { links: UDP, from: Some(ALPHA), lasts: FOR_EVER });
+    table.at(10_000).expect_running(ALPHA);
+}
+
+#[test]
+fn engine_respawn_keeps_the_role() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::EngineCrash { node: ALPHA, respawn_after: 30 * MS });
+    for ms in (2_000..10_000).step_by(100) {
+        table.at(ms).expect_running(ALPHA);
+    }
+    assert_eq!(table.world.status(BETA, ALPHA), Some(NodeStatus::Active));
+}
+
+#[test]
+fn engine_that_cannot_be_respawned_in_time_leaves_nothing_behind() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::EngineCrash { node: ALPHA, respawn_after: 5 * S });
+    table.at(2_500).expect(&[]);
+    table.at(3_500).expect_running(BETA);
+    table.at(15_000).expect_running(ALPHA);
+}
+
+#[test]
+fn daemon_killed_and_started_again_in_time_adopts_its_services() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::KillAll { node: ALPHA, back_after: 300 * MS, has_stop_action: false });
+    for ms in (2_000..10_000).step_by(100) {
+        table.at(ms).expect_running(ALPHA);
+    }
+}
+
+fn clean(seed: u64) {
+    let report = run_seed(seed, Trace::Off);
+    assert!(report.violations.is_empty(), "seed {seed}: {}", report.violations[0]);
+}
+
+#[test]
+fn seed_done_of_a_hand_over_sent_again_after_the_giver_took_everything_back() {
+    clean(462);
+    clean(4759);
+}
+
+#[test]
+fn seed_giver_whose_stop_failed_tells_the_taker() {
+    clean(402);
+    clean(914);
+}
+
+#[test]
+fn seed_start_that_could_not_be_undone_is_started_again_later() {
+    clean(423);
+}
+
+#[test]
+fn seed_respawned_engine_does_not_start_what_was_being_stopped() {
+    clean(1987);
+    clean(5289);
+    clean(5388);
+}
+
+#[test]
+fn seed_hand_over_broken_off_leaves_alone_what_the_partner_uses() {
+    clean(4582);
+    clean(5148);
+}
+
+#[test]
+fn seed_slow_line_recovers_from_a_full_queue() {
+    clean(285);
+    clean(2355);
+}
+
+#[test]
+fn seed_left_over_group_of_a_side_is_taken() {
+    clean(5265);
+    clean(7849);
+}
+
+#[test]
+fn same_seed_same_run() {
+    let runs = [(); 2].map(|()| {
+        let report = run_seed(11, Trace::Off);
+        (report.moves, report.sent, report.virtual_time)
+    });
+    assert_eq!(runs[0], runs[1]);
+}
