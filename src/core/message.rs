@@ -255,7 +255,6 @@ pub struct Extension {
 
 /// The typed part of a message. `'a` borrows from the received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "fixed size on purpose: messages live in the retransmission ring")]
 pub enum Body<'a> {
     /// `status`, the heartbeat.
     Status {
