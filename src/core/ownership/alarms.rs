@@ -87,6 +87,12 @@ impl Alarms {
     }
 }
 
+/// Messages that one of the nodes asked for in vain.
+fn lost_for_good(cx: &Context<'_>) -> u64 {
+    let counters = cx.comms.counters();
+    counters.irretrievable + counters.rexmit_refused
+}
+
 const fn plain_bit(alarm: Alarm) -> u16 {
     match alarm {
         Alarm::LastLink => 1,
@@ -102,6 +108,26 @@ const fn plain_bit(alarm: Alarm) -> u16 {
     }
 }
 
+impl core::fmt::Display for Alarm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::LastLink => write!(f, "only one link to the partner is left"),
+            Self::OneWayLink(link) => write!(f, "the partner does not hear us on link {}", link.0),
+            Self::ConfigDiffers => write!(f, "the two ha.cf files differ where they must not"),
+            Self::ResourcesDiffer => write!(f, "the two haresources files differ"),
+            Self::SplitBrain(group) => write!(f, "both nodes held group {} when they met", group.0),
+            Self::StartFailed(group) => write!(f, "group {} could not be started", group.0),
+            Self::StopFailed(group) => write!(f, "group {} could not be stopped and may be running", group.0),
+            Self::Unfenced => write!(f, "we own without knowing that the partner is off"),
+            Self::NeedsOperator => write!(f, "groups are down until somebody vouches for the partner being off"),
+            Self::MovesLatched => write!(f, "too many moves in an hour: none by itself until `nullbeat resume`"),
+            Self::Held => write!(f, "an operator holds decisions"),
+            Self::NoGuardian => write!(f, "scripts cannot be run: the guardian does not answer"),
+            Self::MessagesLost => write!(f, "messages between the nodes were lost for good"),
+        }
+    }
+}
+
 impl Ownership {
     /// Raises or clears an alarm; returns whether that changed anything.
     pub(super) fn raise(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) -> bool {
@@ -110,9 +136,9 @@ impl Ownership {
         }
         self.alarms.set(alarm, is_raised);
         if is_raised {
-            log::warn!("alarm: {alarm:?}");
+            log::warn!("alarm: {alarm}");
         } else {
-            log::info!("alarm over: {alarm:?}");
+            log::info!("alarm over: {alarm}");
         }
         cx.act(Action::Event(Event::Alarm { alarm, is_raised }));
         true
@@ -135,6 +161,18 @@ impl Ownership {
             && !self.partner.is_vouched_off
             && self.groups.iter().any(|group| !group.is_claimed() && group.state() != GroupState::Unknown);
         self.raise(cx, Alarm::NeedsOperator, needs_operator);
+        let is_unfenced = cx.settings.takeover_policy == TakeoverPolicy::Available
+            && self.partner_status(cx) == Some(NodeStatus::Dead)
+            && !self.partner.has_left
+            && !self.partner.is_vouched_off
+            && self.groups.iter().any(super::Group::is_claimed);
+        self.raise(cx, Alarm::Unfenced, is_unfenced);
+        self.raise(cx, Alarm::MessagesLost, lost_for_good(cx) > self.lost_before);
+    }
+
+    /// From now on only further losses count.
+    pub(super) fn forget_losses(&mut self, cx: &Context<'_>) {
+        self.lost_before = lost_for_good(cx);
     }
 
     fn watch_files(&mut self, cx: &mut Context<'_>) {
@@ -165,9 +203,14 @@ impl Ownership {
             }
             return;
         };
+        // What the partner tells of a link may be as old as its last telling, ten beats ago, before the link came up.
+        let patience = cx.settings.deadtime + cx.settings.keepalive.saturating_mul(11);
         let dead_ms = u32::try_from(cx.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
         for (id, link) in (0..).map(LinkId).zip(extension.links.iter().take(cx.settings.links.len())) {
-            let is_one_way = up.contains(id) && link.age_ms > dead_ms && extension.hears_partner;
+            let is_said = up.contains(id) && link.age_ms > dead_ms && extension.hears_partner;
+            let since = &mut self.one_way_since[usize::from(id.0)];
+            *since = is_said.then(|| since.unwrap_or(cx.at.now));
+            let is_one_way = since.is_some_and(|since| cx.at.now.since(since) >= patience);
             self.raise(cx, Alarm::OneWayLink(id), is_one_way);
         }
     }

@@ -28,7 +28,7 @@ pub use view::LastMove;
 
 use super::comms::{Comms, Happening, Outbox};
 use super::ids::{GroupId, GroupSet, JobId, NodeId, Seq};
-use super::limits::{GROUPS_MAX, REQUESTS_MAX};
+use super::limits::{GROUPS_MAX, LINKS_MAX, REQUESTS_MAX};
 use super::message::{Body, Extension, GroupState, Holds, NodeStatus};
 use super::settings::{Carried, Identity, Settings, TakeoverPolicy};
 use super::time::{Duration, Instant, Stamp};
@@ -172,6 +172,10 @@ pub struct Ownership {
     /// When the partner became stable, for `failback_delay`.
     partner_stable_since: Option<Instant>,
     last_move: Option<LastMove>,
+    /// Messages lost for good up to the last `resume`, or to the partner's last start.
+    lost_before: u64,
+    /// Since when the partner has said that it does not hear us on a link on which we hear it.
+    one_way_since: [Option<Instant>; LINKS_MAX],
     /// Sequence number of the message that brought the partner's extension.
     extension_seq: Seq,
     /// Nothing that the partner said up to here tells what it does with groups that we have handed over.
@@ -207,6 +211,8 @@ impl Ownership {
             wants_extension: true,
             partner_stable_since: None,
             last_move: None,
+            lost_before: 0,
+            one_way_since: [None; LINKS_MAX],
             extension_seq: Seq(0),
             outdated_seq: Seq(0),
         }
@@ -381,9 +387,6 @@ impl Ownership {
 
     fn acquire(&mut self, cx: &mut Context<'_>, id: GroupId, permit: Permit, cause: Cause) {
         let index = usize::from(id.0);
-        if permit.is_unfenced() && self.partner_may_use(cx, id) {
-            self.raise(cx, Alarm::Unfenced, true);
-        }
         let is_foreign = cx.settings.groups[index].preferred != cx.settings.local;
         self.note_move(cx, cause);
         let group = &mut self.groups[index];

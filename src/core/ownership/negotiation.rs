@@ -247,6 +247,7 @@ impl Ownership {
     pub(super) fn partner_restarted(&mut self, cx: &mut Context<'_>, was_dead: bool) {
         let holds = if was_dead { Holds::NONE } else { self.partner_holds() };
         self.partner = Partner { holds, ..Partner::UNKNOWN };
+        self.forget_losses(cx);
         (self.extension_seq, self.outdated_seq) = (Seq(0), Seq(0));
         self.partner_stable_since = None;
         self.conflict.clear();
@@ -255,11 +256,6 @@ impl Ownership {
     }
 
     pub(super) fn partner_returned(&mut self, cx: &mut Context<'_>) {
-        log::error!(target: "CRIT", "Cluster node {} returning after partition.", cx.partner_name());
-        log::info!("For information on cluster partitions, See URL: http://linux-ha.org/wiki/Split_Brain");
-        log::warn!("Deadtime value may be too small.");
-        log::info!("See FAQ for information on tuning deadtime.");
-        log::info!("URL: http://linux-ha.org/wiki/FAQ#Heavy_Load");
         let has_left = self.partner.has_left;
         self.partner =
             Partner { has_left, holds: self.partner.holds, is_known: self.partner.is_known, ..Partner::UNKNOWN };
@@ -268,7 +264,6 @@ impl Ownership {
 
     fn partner_is_back(&mut self, cx: &mut Context<'_>) {
         self.wants_extension = true;
-        self.raise(cx, Alarm::Unfenced, false);
         self.raise(cx, Alarm::NeedsOperator, false);
         for index in 0..self.groups.len() {
             // Neighbours may have learnt the other board's hardware address while both were apart.

@@ -48,11 +48,6 @@ impl Permit {
         Self(Proof::Available)
     }
 
-    /// Whether the partner may still be using the group for all that we know.
-    pub(super) const fn is_unfenced(&self) -> bool {
-        matches!(self.0, Proof::Available)
-    }
-
     /// Uses it up.
     pub(super) fn spend(self) {
         log::trace!("permit spent: {:?}", self.0);

@@ -35,7 +35,11 @@ impl Ownership {
                 reply(cx, id, outcome);
             }
             Request::Resume => {
-                let outcome = if self.is_held || self.has_grudge() { Outcome::Done } else { Outcome::Nothing };
+                let outcome = if self.is_held || self.has_grudge() || self.alarms.contains(Alarm::MessagesLost) {
+                    Outcome::Done
+                } else {
+                    Outcome::Nothing
+                };
                 self.hold(cx, false);
                 self.resume(cx);
                 reply(cx, id, outcome);
@@ -68,6 +72,7 @@ impl Ownership {
     /// An operator has repaired something: pauses and the latch begin anew.
     fn resume(&mut self, cx: &mut Context<'_>) {
         self.moves.forget();
+        self.forget_losses(cx);
         self.raise(cx, Alarm::MovesLatched, false);
         for group in &mut self.groups {
             group.forgive();
