@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::unistd::Pid;
 
 use super::log_pipe;
 use super::logger::Aside;
@@ -46,6 +47,8 @@ pub struct Sentinel<'a> {
     lease: Lease,
     limits: Limits,
     reset: ResetPath,
+    /// This process.
+    own: Option<ProcessKey>,
     /// The logger's end of the log pipe.
     pipe: i32,
     /// When it meant to look again, by the lease's clock.
@@ -66,6 +69,7 @@ impl<'a> Sentinel<'a> {
             lease: Lease::open_or_create(&config.paths.run)?,
             limits,
             reset: ResetPath::prepare(&config.reset_with)?,
+            own: ProcessKey::of(Pid::this()).ok(),
             pipe: pipe.as_raw_fd(),
             planned: Cell::new(lease::now().saturating_add(limits.silent_after())),
             has_been_late: false,
@@ -171,14 +175,13 @@ impl Aside for Sentinel<'_> {
     }
 
     fn writers_gone(&mut self) -> bool {
-        if self.rescue.is_some() {
+        let is_dismissed = self.own.is_some() && self.lease.dismissed_logger() == self.own;
+        if is_dismissed || self.rescue.is_some() || self.lease.in_use().is_empty() {
             return false;
         }
         // A dying process closes its descriptors before it counts as ended.
         let processes = self.processes();
-        let is_somebody_left = !processes.into_iter().flatten().all(|process| process.ends_within(KILL_LIMIT));
-        if is_somebody_left || self.lease.in_use().is_empty() {
-            // A reload, a new program, or an orderly end.
+        if !processes.into_iter().flatten().all(|process| process.ends_within(KILL_LIMIT)) {
             return false;
         }
         self.begin_rescue(processes);
@@ -191,4 +194,101 @@ fn reopen_for_writing(reader: i32) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{reader}");
     let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
     Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::sample;
+    use crate::core::ids::GroupSet;
+
+    const MS: u64 = 1_000_000;
+
+    /// keepalive 200 ms, deadtime 1 s: silent after 500 ms, a tick is 125 ms.
+    struct Place(PathBuf, Config);
+
+    impl Place {
+        fn new() -> Self {
+            let root = nix::unistd::mkdtemp(&std::env::temp_dir().join("nullbeat-sentinel-XXXXXX")).unwrap();
+            fs::create_dir(root.join("run")).unwrap();
+            fs::write(root.join("reset"), "#!/bin/sh\n").unwrap();
+            fs::set_permissions(root.join("reset"), fs::Permissions::from_mode(0o755)).unwrap();
+            let config = sample::config(&root, &[("alpha", "a")]);
+            Self(root, config)
+        }
+
+        /// A sentinel in whose lease the group is claimed and both stamps are at 1 s.
+        fn sentinel(&self) -> Sentinel<'_> {
+            let null = fs::File::open("/dev/null").unwrap();
+            let sentinel = Sentinel::new(&self.1, null.as_fd()).unwrap();
+            sentinel.lease.set_table(&self.1, None);
+            sentinel.lease.set_claims(GroupSet::first(1));
+            sentinel.lease.stamp_engine(1000 * MS);
+            sentinel.lease.stamp_guardian(1000 * MS);
+            sentinel.planned.set(1500 * MS);
+            sentinel
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn sentinel_one_fresh_stamp_is_enough() {
+        let place = Place::new();
+        let mut sentinel = place.sentinel();
+        assert_eq!(sentinel.judge(1499 * MS), Verdict::Quiet);
+        sentinel.lease.stamp_guardian(1400 * MS);
+        assert_eq!(sentinel.judge(1500 * MS), Verdict::Quiet, "the guardian looks after a silent engine");
+        sentinel.lease.stamp_engine(1800 * MS);
+        sentinel.planned.set(2000 * MS);
+        assert_eq!(sentinel.judge(2000 * MS), Verdict::Quiet, "the engine goes on without a guardian");
+    }
+
+    #[test]
+    fn sentinel_both_silent_is_an_orphan() {
+        let place = Place::new();
+        assert_eq!(place.sentinel().judge(1500 * MS), Verdict::Orphaned);
+    }
+
+    #[test]
+    fn sentinel_both_silent_with_nothing_in_use_is_quiet() {
+        let place = Place::new();
+        let mut sentinel = place.sentinel();
+        sentinel.lease.set_claims(GroupSet::EMPTY);
+        assert_eq!(sentinel.judge(1500 * MS), Verdict::Quiet);
+    }
+
+    #[test]
+    fn sentinel_late_itself_looks_again_once() {
+        let place = Place::new();
+        let mut sentinel = place.sentinel();
+        assert_eq!(sentinel.judge(9000 * MS), Verdict::LookAgain);
+        sentinel.next_check().unwrap();
+        sentinel.planned.set(9125 * MS);
+        assert_eq!(sentinel.judge(9125 * MS), Verdict::Orphaned);
+        let mut sentinel = place.sentinel();
+        assert_eq!(sentinel.judge(9000 * MS), Verdict::LookAgain);
+        assert_eq!(sentinel.judge(9900 * MS), Verdict::Orphaned, "late again: no second grace");
+    }
+
+    #[test]
+    fn sentinel_end_of_the_pipe_with_living_processes_is_no_death() {
+        let place = Place::new();
+        let mut sentinel = place.sentinel();
+        sentinel.lease.set_guardian(sentinel.own);
+        assert!(!sentinel.writers_gone());
+        sentinel.lease.set_guardian(None);
+        sentinel.lease.set_logger(sentinel.own);
+        sentinel.lease.dismiss_logger();
+        assert!(!sentinel.writers_gone(), "dismissed");
+    }
 }

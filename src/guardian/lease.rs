@@ -45,7 +45,7 @@ use crate::sys::process::{process_start, signal_process};
 pub const FILE_NAME: &str = "lease";
 
 /// Name and version of the layout; another version's page is emptied.
-const MAGIC: u64 = u64::from_be_bytes(*b"nblease1");
+const MAGIC: u64 = u64::from_be_bytes(*b"nblease2");
 
 const MAGIC_AT: usize = 0;
 const BOOT_AT: usize = 1;
@@ -54,9 +54,10 @@ const GUARDIAN_STAMP_AT: usize = 3;
 const ENGINE_AT: usize = 4;
 const GUARDIAN_AT: usize = 6;
 const LOGGER_AT: usize = 8;
-const DEADTIME_AT: usize = 10;
-const GENERATION_AT: usize = 11;
-const TABLE_AT: usize = 12;
+const DISMISSED_AT: usize = 10;
+const DEADTIME_AT: usize = 12;
+const GENERATION_AT: usize = 13;
+const TABLE_AT: usize = 14;
 const HEAD_WORDS: usize = 24;
 
 const DIGEST_OF_TABLE: usize = 0;
@@ -228,6 +229,17 @@ impl Lease {
     /// The logger's process, which may be gone.
     pub fn logger(&self) -> Option<ProcessKey> {
         self.process(LOGGER_AT)
+    }
+
+    /// The logger is about to see the end of its pipe, and nobody has died: a reload, or the end.
+    pub fn dismiss_logger(&self) {
+        self.set_process(DISMISSED_AT, self.logger());
+        self.set_logger(None);
+    }
+
+    /// The logger that was last dismissed.
+    pub fn dismissed_logger(&self) -> Option<ProcessKey> {
+        self.process(DISMISSED_AT)
     }
 
     /// The dead time that the engine announces to its peer: nobody takes over before this long after its last stamp.
@@ -590,6 +602,10 @@ mod tests {
         assert!(other.open().is_none(), "same number, another process");
         lease.set_engine(None);
         assert_eq!(lease.engine(), None);
+        lease.set_logger(Some(own));
+        assert_eq!(lease.dismissed_logger(), None);
+        lease.dismiss_logger();
+        assert_eq!((lease.logger(), lease.dismissed_logger()), (None, Some(own)));
     }
 
     #[test]

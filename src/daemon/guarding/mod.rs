@@ -429,6 +429,7 @@ impl Guarding {
         if self.lease.in_use().is_empty() {
             self.directory.clear();
         }
+        self.lease.dismiss_logger();
         self.logs.end(&self.config);
     }
 }

@@ -198,6 +198,7 @@ impl Guarding {
     }
 
     fn replace_logger(&mut self) {
+        self.lease.dismiss_logger();
         if let Err(error) = self.logs.restart(&self.config, &self.reactor, LOGGER) {
             log::error!("No logger can be started: {error}");
         }
@@ -267,6 +268,7 @@ impl Guarding {
         if let Some(reset) = self.reset.take() {
             reset.disarm();
         }
+        self.lease.dismiss_logger();
         self.logs.end(&self.config);
         let error = self.execute();
         // Still here: the old program goes on, with a new pipe to a new logger.
