@@ -116,7 +116,7 @@ fn script_without_interpreter_line_is_run_by_the_shell() {
 fn script_that_leaves_its_process_group_is_killed_all_the_same() {
     let yard = Yard::new();
     // The leader joins the group of a child of its own.
-    let perl = "perl -e 'my $c = fork; if (!$c) { setpgrp(0, 0); sleep 1000 } select(undef, undef, undef, 0.1); \
+    let perl = "perl -e 'my $c = fork; if (!$c) { setpgrp(0, 0); sleep 5; exit } select(undef, undef, undef, 0.1); \
                 setpgrp(0, $c); open F, \">$ARGV[0]\"; close F; sleep 1000' $W/left";
     yard.script("a", &format!("test $A = start || exit 0\nexec {perl}\n"));
     let mut config = yard.config(&[("alpha", "a")]);
