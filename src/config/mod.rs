@@ -1,6 +1,6 @@
 //! Text to values: ha.cf, haresources, authkeys. Reads files, touches nothing else.
 //!
-//! [`load`] reads all three, says everything that is wrong or doubtful at once, and gives a [`Config`] when nothing is
+//! [`load()`] reads all three, says everything that is wrong or doubtful at once, and gives a [`Config`] when nothing is
 //! wrong. `nullbeat check` and the daemon's start both call it, so that they cannot disagree.
 //!
 //! ```text

@@ -4,7 +4,7 @@
 //! | rule | of design.md section 2 | here |
 //! |---|---|---|
 //! | exclusive | "A group is never in use on two boards, unless every path between them is cut *and* the operator has chosen availability over safety" | [`Oracle::use_began`] |
-//! | healed | "When two holders meet again: … releases" | [`Oracle::check`]: an overlap ends within [`Bounds::heal`] once either hears the other |
+//! | healed | "When two holders meet again: … releases" | [`Oracle::check`]: an overlap ends within `Bounds::heal` once either hears the other |
 //! | live | "When faults stop, each group is running on exactly one healthy board within deadtime plus its scripts' time" | [`Oracle::check`] |
 //! | judge | "A late node does not judge": nobody is called dead who was not silent for his dead time to an awake listener | [`Oracle::declared_dead`] |
 //! | answered | each request has exactly one answer, in bounded time | [`Oracle::replied`], [`Oracle::check`] |

@@ -14,7 +14,7 @@ const RETRY_LAST: Duration = Duration::from_secs(640);
 
 /// What a node knows of one group of its own.
 ///
-/// The *claim* is the right to run the group; it is granted by a [`Permit`] and given up only when nothing of the group
+/// The *claim* is the right to run the group; it is granted by a `Permit` and given up only when nothing of the group
 /// can be in use here any more (spec/resources.md section 22, weaknesses 1 and 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {

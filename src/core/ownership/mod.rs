@@ -1,7 +1,7 @@
 //! Ownership: which groups run here, who may take what, and when.
 //!
 //! State is kept per group; the two bits that Heartbeat's wire knows (`local`, `foreign`) are derived from it. Messages
-//! and job ends only change *facts* (what the partner holds, what runs here). After each input [`Ownership::reconcile`]
+//! and job ends only change *facts* (what the partner holds, what runs here). After each input `Ownership::reconcile`
 //! looks at the facts and does what they call for, so that no decision depends on the order in which news arrived.
 //!
 //! ```text
@@ -97,7 +97,7 @@ pub enum Phase {
     },
     /// Decisions are taken as facts change.
     Stable,
-    /// Going down, see [`leaving`].
+    /// Going down, see `leaving`.
     Leaving(leaving::Leaving),
 }
 

@@ -38,7 +38,7 @@ pub struct LogProcess {
 }
 
 impl LogProcess {
-    /// A new pipe, installed as this process's log. Lines wait in it until [`LogProcess::start`].
+    /// A new pipe, installed as this process's log. Lines wait in it until `LogProcess::start`.
     ///
     /// # Errors
     /// What pipe2(2) says.
