@@ -1,5 +1,5 @@
 //! The documents are true: examples pass the real check, verbs, directives and tests that they name exist, and none is
-//! left out.
+//! left out. No daemon is started, so the examples go without `reset_with hook`.
 
 use std::collections::BTreeSet;
 use std::fs;
