@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{fstat, major};
 use nix::sys::termios::{
     BaudRate, ControlFlags, FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
-    cfsetspeed, tcflush, tcgetattr, tcsetattr,
+    tcflush, tcgetattr, tcsetattr,
 };
 use nix::unistd::{read, write};
 
@@ -55,7 +55,7 @@ fn open_locked(device: &Path, baud: u32, is_rtscts: bool) -> io::Result<OwnedFd>
     let mut settings = tcgetattr(&terminal)?;
     apply(&mut settings, is_rtscts);
     if let Some(speed) = speed_of(baud) {
-        cfsetspeed(&mut settings, speed)?;
+        set_speed(&mut settings, speed);
     }
     tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
     tcflush(&terminal, FlushArg::TCIOFLUSH)?;
@@ -81,6 +81,13 @@ fn errno_of(error: &serialport::Error) -> Errno {
 /// Major numbers 136–143 are the slave ends of pseudo-terminals on Linux.
 fn is_pseudo(terminal: &OwnedFd) -> io::Result<bool> {
     Ok((136..=143).contains(&major(fstat(terminal)?.st_rdev)))
+}
+
+/// cfsetspeed(3), done by hand: the `libc` crate asks for it under a versioned name, which a static program cannot have.
+/// On Linux the kernel takes the speed from these bits alone.
+fn set_speed(settings: &mut Termios, speed: BaudRate) {
+    settings.control_flags.remove(ControlFlags::CBAUD);
+    settings.control_flags.insert(ControlFlags::from_bits_retain(speed as u32));
 }
 
 /// The speeds that ha.cf knows. `serialport` sets them as numbers, which not every driver gives back.
