@@ -1,8 +1,10 @@
 //! What the configuration check asks about the machine it runs on.
 
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+
+use super::names;
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +61,7 @@ impl Machine for ThisMachine {
     }
 
     fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
-        (host, 0).to_socket_addrs().ok()?.find_map(|address| match address.ip() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
+        names::address_of(host)
     }
 
     fn file(&self, path: &Path) -> FileKind {
@@ -79,11 +78,11 @@ impl Machine for ThisMachine {
     }
 
     fn has_user(&self, name: &str) -> bool {
-        matches!(nix::unistd::User::from_name(name), Ok(Some(_)))
+        names::user(name).is_some()
     }
 
     fn has_group(&self, name: &str) -> bool {
-        matches!(nix::unistd::Group::from_name(name), Ok(Some(_)))
+        names::group(name).is_some()
     }
 }
 

@@ -21,6 +21,7 @@ mod line_time;
 mod load;
 mod machine;
 mod media;
+pub mod names;
 mod sense;
 mod settings;
 mod token;

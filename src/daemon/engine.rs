@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
-use crate::config::{AuthMethod, Config, Group};
+use crate::config::{AuthMethod, Config, Group, names};
 use crate::core::Node;
 use crate::core::settings::{Carried, Identity};
 use crate::guardian::channel::{Channel, Incoming};
@@ -133,20 +133,20 @@ fn enter_real_time(rtprio: Option<i32>) {
 }
 
 /// The user to become, looked up while that may take time.
-fn successor(config: &Config) -> io::Result<Option<User>> {
+fn successor(config: &Config) -> io::Result<Option<names::User>> {
     let Some(name) = &config.user else { return Ok(None) };
     let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("user {name} does not exist"));
-    User::from_name(name)?.map_or_else(|| Err(unknown()), |user| Ok(Some(user)))
+    names::user(name).map_or_else(|| Err(unknown()), |user| Ok(Some(user)))
 }
 
-fn become_user(user: &User) -> io::Result<()> {
+fn become_user(user: &names::User) -> io::Result<()> {
     if !Uid::effective().is_root() {
         log::warn!("Only root can become user {}: going on as we are", user.name);
         return Ok(());
     }
     setgroups(&[])?;
-    setgid(user.gid)?;
-    setuid(user.uid)?;
+    setgid(Gid::from_raw(user.gid))?;
+    setuid(Uid::from_raw(user.uid))?;
     Ok(())
 }
 

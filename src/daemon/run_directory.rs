@@ -12,8 +12,9 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
-use nix::unistd::{Group, Uid, chown};
+use nix::unistd::{Gid, Uid, chown};
 
+use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
 
@@ -161,9 +162,9 @@ impl RunDirectory {
         let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
         if Uid::effective().is_root()
-            && let Ok(Some(group)) = Group::from_name(READERS)
+            && let Some(group) = names::group(READERS)
         {
-            chown(&path, None, Some(group.gid))?;
+            chown(&path, None, Some(Gid::from_raw(group)))?;
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
         self.control.insert(listener.into()).try_clone()

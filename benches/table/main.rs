@@ -1,0 +1,150 @@
+//! `cargo bench --bench table`: nullbeat beside the packages it replaces, on the same boards, in the same run. Prints
+//! the table and writes `docs/performance.md`. Needs root and Linux; nothing that it does leaves its own namespaces.
+//!
+//! A board is a network, PID, mount and UTS namespace (`board`), two cables join them (`lab`), and an observer outside
+//! listens on the cables (`tap`). The resource script writes down when it was called (`marker`). No time is asserted.
+
+mod board;
+mod contender;
+mod cycle;
+mod document;
+mod lab;
+mod machine;
+mod sample;
+mod steady;
+mod stress;
+mod tap;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use contender::Contender;
+use document::Results;
+use steady::Rest;
+
+const RUNS: usize = 5;
+const HELP: &str = "\
+cargo bench --bench table [-- OPTIONS]
+
+  --only NAME      nullbeat, heartbeat or keepalived alone; docs/performance.md is left as it is
+  --program PATH   measure this file instead of building one
+  --runs N         instead of 5
+  --long MINUTES   search for the shortest keepalive as well, so many minutes for each case
+  --stress-only    only that search; docs/performance.md is left as it is
+";
+
+struct Options {
+    only: Option<String>,
+    program: Option<PathBuf>,
+    runs: usize,
+    long: Option<u64>,
+    is_stress_only: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((word, rest)) if word == board::WORD => board::process_one(rest),
+        Some((word, rest)) if word == stress::CABLE_WORD => stress::carry(rest),
+        Some((word, _)) if word == stress::LOAD_WORD => stress::load(),
+        _ => parse(&arguments).and_then(|options| options.map_or_else(help, |options| table(&options))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("table: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> io::Result<()> {
+    print!("{HELP}");
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
+    let mut options = Options { only: None, program: None, runs: RUNS, long: None, is_stress_only: false };
+    let mut words = arguments.iter();
+    let misuse = |word: &str| io::Error::other(format!("what is `{word}`? See --help"));
+    let number =
+        |word: Option<&String>| word.and_then(|word| word.parse().ok()).ok_or_else(|| misuse("a missing number"));
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // What `cargo bench` adds.
+            "--bench" => {}
+            "--only" => options.only = words.next().cloned(),
+            "--program" => options.program = words.next().map(PathBuf::from),
+            "--runs" => options.runs = number(words.next())?,
+            "--long" => options.long = Some(number(words.next())? as u64),
+            "--stress-only" => options.is_stress_only = true,
+            "--help" => return Ok(None),
+            other => return Err(misuse(other)),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn table(options: &Options) -> io::Result<()> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err(io::Error::other("boards are made of namespaces: this needs root"));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let begin = Instant::now();
+    let machine = machine::words();
+    say(begin, "building");
+    let marker = machine::build_marker(root)?;
+    let nullbeat = options.program.clone().map_or_else(|| machine::build(root), Ok)?;
+    let mut results = Results { machine, runs: options.runs, ..Results::default() };
+    results.binary = std::fs::metadata(&nullbeat)?.len();
+    if !options.is_stress_only {
+        contest(options, begin, &nullbeat, &marker, &mut results)?;
+    }
+    if let Some(minutes) = options.long {
+        say(begin, "stress");
+        results.stress = stress::measure(&nullbeat, &marker, Duration::from_secs(60 * minutes))?;
+    }
+    results.took = begin.elapsed();
+    let text = results.render();
+    println!("{text}");
+    if options.only.is_none() && !options.is_stress_only {
+        std::fs::create_dir_all(root.join("docs"))?;
+        std::fs::write(root.join("docs/performance.md"), text)?;
+    }
+    Ok(())
+}
+
+fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, results: &mut Results) -> io::Result<()> {
+    results.limit = machine::fork_and_exec(marker)?;
+    // At rest from here to the end: what a long time does to its memory.
+    let rest = Rest::begin("r", Contender::Nullbeat, nullbeat, marker, 1)?;
+    let rested = Instant::now();
+    let early = rest.memory()?;
+    let contenders = [Contender::Nullbeat, Contender::Heartbeat, Contender::Keepalived(200), Contender::Keepalived(10)];
+    for contender in contenders {
+        let name = document::name(contender);
+        if options.only.as_ref().is_some_and(|only| !name.starts_with(only.as_str())) {
+            continue;
+        }
+        if !contender.is_installed() {
+            return Err(io::Error::other(format!("{name} is not installed; apt-get install heartbeat keepalived")));
+        }
+        say(begin, &format!("{name}: power cuts, returns, stops"));
+        results.times.push((contender, cycle::measure(contender, nullbeat, marker, options.runs)?));
+        if contender != Contender::Keepalived(10) {
+            say(begin, &format!("{name}: at rest"));
+            results.costs.push((contender, steady::measure(contender, nullbeat, marker, options.runs)?));
+        }
+    }
+    for name in ["heartbeat", "keepalived"] {
+        results.packages.push(machine::package(name)?);
+    }
+    results.memory_later = Some((early, rest.memory()?, rested.elapsed()));
+    Ok(())
+}
+
+fn say(begin: Instant, what: &str) {
+    eprintln!("{:4} s  {what}", begin.elapsed().as_secs());
+}

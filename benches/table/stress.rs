@@ -1,0 +1,246 @@
+//! The shortest times that a busy machine can keep: four busy loops and a memory churner beside two beating boards.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use nix::pty::openpty;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::ttyname;
+
+use super::board::{Board, now};
+use super::contender::{Contender, Timing, cables};
+use super::lab::{Lab, NAMES};
+use super::tap::Tap;
+
+/// The word by which this program knows that it is a null-modem cable.
+pub(crate) const CABLE_WORD: &str = "--cable";
+/// And that it is the load.
+pub(crate) const LOAD_WORD: &str = "--load";
+
+const BUSY_LOOPS: usize = 4;
+const CHURNED_BYTES: usize = 64 << 20;
+/// Bytes that a line of 115200 baud carries in a second: eight bits, start and stop.
+const BYTES_PER_SECOND: u32 = 11_520;
+/// Bytes handed over at once: a FIFO's worth.
+const PORTION: usize = 16;
+/// Upper ends of the classes of lateness, in milliseconds.
+const CLASSES: [f64; 8] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, f64::INFINITY];
+
+/// What one case showed.
+pub(crate) struct Case {
+    name: String,
+    time: Duration,
+    deaths: usize,
+    /// Of each beat of alpha: how much later it left than a keepalive after the one before, in milliseconds.
+    lateness: Vec<f64>,
+}
+
+/// The line that names a serial link, once the cable has told its ends.
+fn serial(node: usize, _: usize) -> String {
+    let end = fs::read_to_string(cable_file(NAMES[node])).unwrap_or_default();
+    format!("baud 115200\nserial {}\n", end.trim())
+}
+
+fn cable_file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("bench-cable-{}-{name}", std::process::id()))
+}
+
+/// All cases, each for `time`.
+pub(crate) fn measure(nullbeat: &Path, marker: &Path, time: Duration) -> io::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (is_serial, keepalive_ms, deadtime_ms) in [(false, 20, 100), (false, 10, 50), (true, 50, 250), (true, 40, 200)]
+    {
+        for is_realtime in [true, false] {
+            let links = if is_serial { serial } else { cables(1).links };
+            let timing = Timing { keepalive_ms, deadtime_ms, is_realtime, links, cables: 1 };
+            cases.push(run(nullbeat, marker, &timing, is_serial, time)?);
+        }
+    }
+    Ok(cases)
+}
+
+fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: Duration) -> io::Result<Case> {
+    let contender = Contender::Nullbeat;
+    let _cable = is_serial.then(Cable::lay).transpose()?;
+    let lab = Lab::build("x")?;
+    contender.prepare(&lab, marker, timing)?;
+    let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
+    for board in &mut boards {
+        board.start(&contender.command(nullbeat))?;
+    }
+    boards[0].await_mark(&contender.complete(0))?;
+    boards[1].await_mark(&contender.complete(1))?;
+    sleep(Duration::from_secs(2));
+    let tap = Tap::open(&lab.namespace(0), contender.is_beat())?;
+    let (from, early) = (now(), deaths(&lab));
+    {
+        let _load = Helper::start(&[LOAD_WORD])?;
+        sleep(time);
+    }
+    let deaths = deaths(&lab) - early;
+    let beats: Vec<u64> = if is_serial {
+        let text = fs::read_to_string(cable_file("beats"))?;
+        text.lines().filter_map(|line| line.parse().ok()).filter(|at| *at >= from).collect()
+    } else {
+        tap.beats().iter().filter(|seen| seen.node == 0).map(|seen| seen.at).collect()
+    };
+    let keepalive = timing.keepalive_ms as f64;
+    let lateness = beats.windows(2).map(|pair| ((pair[1] - pair[0]) as f64 / 1e6 - keepalive).max(0.0)).collect();
+    let name = format!(
+        "{}, keepalive {} ms, dead time {} ms, real-time class {}",
+        if is_serial { "serial line paced at 115200 baud" } else { "UDP" },
+        timing.keepalive_ms,
+        timing.deadtime_ms,
+        if timing.is_realtime { "on" } else { "off" },
+    );
+    Ok(Case { name, time, deaths, lateness })
+}
+
+/// How often a board has said that the other one is dead.
+fn deaths(lab: &Lab) -> usize {
+    let count = |node| {
+        let log = fs::read_to_string(lab.board_directory(node).join("ha.d/log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains(": is dead")).count()
+    };
+    (0..NAMES.len()).map(count).sum()
+}
+
+impl Case {
+    /// Head line of the table that [`Case::describe`] writes lines of.
+    pub(crate) fn head() -> String {
+        let mut head = "| case | time | false deaths | beats |".to_string();
+        let mut rule = "|---|---|---|---|".to_string();
+        let mut from = 0.0;
+        for class in CLASSES {
+            let _ = if class.is_finite() { write!(head, " {from}–{class} ms |") } else { write!(head, " more |") };
+            rule.push_str("---|");
+            from = class;
+        }
+        format!("{head} latest |\n{rule}---|\n")
+    }
+
+    pub(crate) fn describe(&self, text: &mut String) {
+        let Self { name, time, deaths, lateness } = self;
+        let _ = write!(text, "| {name} | {} s | {deaths} | {} |", time.as_secs(), lateness.len() + 1);
+        let mut from = -1.0;
+        for class in CLASSES {
+            let _ = write!(text, " {} |", lateness.iter().filter(|late| **late > from && **late <= class).count());
+            from = class;
+        }
+        let _ = writeln!(text, " {:.1} ms |", lateness.iter().copied().fold(0.0, f64::max));
+    }
+}
+
+/// This program in another role; killed when dropped.
+struct Helper(Child);
+
+impl Helper {
+    fn start(words: &[&str]) -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        Ok(Self(Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Busy loops and the churner, until killed.
+pub(crate) fn load() -> io::Result<()> {
+    for _ in 0..BUSY_LOOPS {
+        thread::spawn(|| {
+            loop {
+                black_box(0);
+            }
+        });
+    }
+    loop {
+        let mut memory = vec![0_u8; CHURNED_BYTES];
+        memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        black_box(&memory);
+    }
+}
+
+/// The cable's process and what it left.
+struct Cable(#[expect(dead_code, reason = "killed when dropped")] Helper);
+
+impl Cable {
+    /// A cable does not wait for a processor: it runs above everything else.
+    fn lay() -> io::Result<Self> {
+        let files = [NAMES[0], NAMES[1], "beats"].map(cable_file);
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        let program = std::env::current_exe()?;
+        let child = Command::new("chrt")
+            .args(["--fifo", "60"])
+            .arg(program)
+            .arg(CABLE_WORD)
+            .args(&files)
+            .stdin(Stdio::null())
+            .spawn()?;
+        let cable = Self(Helper(child));
+        let start = Instant::now();
+        while !files[2].exists() {
+            if start.elapsed() > Duration::from_secs(10) {
+                return Err(io::Error::other("no pseudo-terminals"));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(cable)
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        for name in [NAMES[0], NAMES[1], "beats"] {
+            let _ = fs::remove_file(cable_file(name));
+        }
+    }
+}
+
+/// A null-modem cable of 115200 baud between two pseudo-terminals whose names go into two files; into the third go the
+/// moments at which a status left alpha.
+pub(crate) fn carry(files: &[String]) -> io::Result<()> {
+    let [alpha, beta, beats] = files else { return Err(io::Error::other("--cable ALPHA BETA BEATS")) };
+    let (left, right) = (openpty(None, None)?, openpty(None, None)?);
+    // The slaves stay open here, so that a daemon's absence is silence and no hang-up.
+    for (slave, file) in [(&left.slave, alpha), (&right.slave, beta)] {
+        let mut settings = tcgetattr(slave)?;
+        cfmakeraw(&mut settings);
+        tcsetattr(slave, SetArg::TCSANOW, &settings)?;
+        fs::write(file, ttyname(slave.as_fd())?.display().to_string())?;
+    }
+    let beats = File::create(beats)?;
+    let (from_right, to_left) = (right.master.try_clone()?, left.master.try_clone()?);
+    thread::spawn(move || direction(from_right, to_left, None));
+    direction(left.master, right.master, Some(beats))
+}
+
+fn direction(from: OwnedFd, to: OwnedFd, mut beats: Option<File>) -> io::Result<()> {
+    let (mut from, mut to) = (File::from(from), File::from(to));
+    let mut buffer = [0; 4096];
+    let mut free_at = Instant::now();
+    loop {
+        let count = from.read(&mut buffer)?;
+        if let Some(beats) = &mut beats
+            && buffer[..count].windows(8).any(|bytes| bytes == b"t=status")
+        {
+            writeln!(beats, "{}", now())?;
+        }
+        for portion in buffer[..count].chunks(PORTION) {
+            let bytes = u32::try_from(portion.len()).map_err(io::Error::other)?;
+            free_at = free_at.max(Instant::now()) + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
+            sleep(free_at.saturating_duration_since(Instant::now()));
+            to.write_all(portion)?;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the names of hosts, users and groups mean on this machine: its own files first, then getent(1).
+//!
+//! The C library's own functions load further libraries at run time, which a static program cannot do reliably and pays
+//! for with a quarter of a megabyte; getent(1) asks whatever the machine is set up to ask.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// As in the files.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
+/// The first IPv4 address of a host name. May ask the network.
+pub fn address_of(host: &str) -> Option<Ipv4Addr> {
+    host.parse().ok().or_else(|| look_up("/etc/hosts", "ahostsv4", host, |text| host_in(text, host)))
+}
+
+/// The user of this name.
+pub fn user(name: &str) -> Option<User> {
+    look_up("/etc/passwd", "passwd", name, |text| user_in(text, name))
+}
+
+/// The number of the group of this name.
+pub fn group(name: &str) -> Option<u32> {
+    look_up("/etc/group", "group", name, |text| fields_of(text, name)?.nth(1)?.parse().ok())
+}
+
+fn look_up<T>(file: &str, database: &str, name: &str, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fs::read_to_string(file).ok().and_then(|text| find(&text)).or_else(|| find(&ask(database, name)?))
+}
+
+/// What getent(1) says; nothing where a machine does not have it.
+fn ask(database: &str, name: &str) -> Option<String> {
+    if name.is_empty() || name.starts_with('-') {
+        return None;
+    }
+    let output =
+        Command::new("getent").args([database, name]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// hosts(5); getent(1) prints the kind of socket between address and name.
+fn host_in(text: &str, host: &str) -> Option<Ipv4Addr> {
+    text.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_ascii_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|name| name.eq_ignore_ascii_case(host) || name == "STREAM").then_some(address)
+    })
+}
+
+/// passwd(5).
+fn user_in(text: &str, name: &str) -> Option<User> {
+    let mut fields = fields_of(text, name)?.skip(1);
+    let uid = fields.next()?.parse().ok()?;
+    let gid = fields.next()?.parse().ok()?;
+    Some(User { name: name.to_string(), uid, gid })
+}
+
+/// The fields behind `name`.
+fn fields_of<'t>(text: &'t str, name: &str) -> Option<impl Iterator<Item = &'t str> + use<'t>> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then_some(fields)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost peer6\n10.0.0.2\tpeer.example Peer # the other board\n";
+
+    #[test]
+    fn host_is_found_by_each_of_its_names_and_not_in_remarks() {
+        let address = Some(Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(host_in(HOSTS, "peer.example"), address);
+        assert_eq!(host_in(HOSTS, "peer"), address);
+        assert_eq!(host_in(HOSTS, "board"), None);
+        assert_eq!(host_in(HOSTS, "peer6"), None, "no IPv4 address");
+    }
+
+    #[test]
+    fn host_in_what_getent_says_is_the_first_address() {
+        let text = "10.0.0.7        STREAM canonical.example\n10.0.0.7        DGRAM\n10.0.0.8        STREAM\n";
+        assert_eq!(host_in(text, "alias.example"), Some(Ipv4Addr::new(10, 0, 0, 7)));
+    }
+
+    #[test]
+    fn address_needs_no_name_service() {
+        assert_eq!(address_of("192.0.2.1"), Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(address_of("localhost"), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(address_of("no-such-host.invalid"), None);
+        assert_eq!(address_of("--help"), None);
+    }
+
+    #[test]
+    fn users_and_groups_are_found_by_their_whole_name() {
+        assert_eq!(user("root"), Some(User { name: "root".into(), uid: 0, gid: 0 }));
+        assert_eq!(group("root"), Some(0));
+        assert_eq!(user("roo"), None);
+        assert_eq!(group("no-such-group"), None);
+        assert_eq!(user_in("x:*:y:z\n", "x"), None);
+    }
+}
