@@ -101,6 +101,8 @@ impl Contender {
             fs::create_dir_all(directory.join("state"))?;
             if self == Self::Heartbeat {
                 copy_tree(Path::new("/etc/ha.d"), &files)?;
+                // Of another run, should one have ended badly.
+                let _ = fs::remove_file(files.join("marks"));
             }
             fs::create_dir_all(files.join("resource.d"))?;
             fs::copy(marker, files.join("resource.d/n"))?;

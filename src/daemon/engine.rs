@@ -91,6 +91,9 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
 ///
 /// # Errors
 /// What epoll and the like say; a configuration that cannot be encoded.
+// Not inlined: a quarter of a megabyte of values on their way into boxes would stand in the frame of the engine's whole
+// life, and be locked there.
+#[inline(never)]
 pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>> {
     let codec = codec(config, context.identity)?;
     let start = clock::stamp();

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::io;
 
+use nix::libc;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
@@ -22,8 +23,40 @@ pub fn lock() -> io::Result<()> {
     let is_unlimited = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();
     let later = if is_unlimited { MlockAllFlags::MCL_FUTURE } else { MlockAllFlags::empty() };
     mlockall(MlockAllFlags::MCL_CURRENT | later)?;
+    give_back_stack();
     Ok(())
 }
+
+/// Unlocks and frees the stack below what [`touch_stack`] has touched: starting needs half a megabyte of it that is
+/// never needed again. Where that cannot be done it stays.
+fn give_back_stack() {
+    let Some(bottom) = stack_bottom() else { return };
+    let here = (&raw const bottom).addr();
+    let top = here.saturating_sub(STACK_RESERVE + PAGE) & !(PAGE - 1);
+    if bottom >= top || here - bottom > STACK_MAX {
+        return;
+    }
+    let start = std::ptr::without_provenance_mut(bottom);
+    // SAFETY: the range lies within this thread's stack, more than STACK_RESERVE below the frame of this function, so
+    // that nothing alive is in it; what is used of it later begins as zeroes, as a stack that grows does.
+    unsafe {
+        if libc::munlock(start, top - bottom) == 0 {
+            libc::madvise(start, top - bottom, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// The lowest address that the main thread's stack has grown to.
+fn stack_bottom() -> Option<usize> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("[stack]"))?;
+    usize::from_str_radix(line.split('-').next()?, 16).ok()
+}
+
+/// Steps of addresses here: with larger pages the kernel refuses some ranges, and the stack stays as it is.
+const PAGE: usize = 4096;
+/// A stack below this address is not the one this thread runs on (tests run on threads of their own).
+const STACK_MAX: usize = 64 << 20;
 
 #[inline(never)]
 fn touch_stack() {
@@ -32,4 +65,43 @@ fn touch_stack() {
         *byte = 1;
     }
     black_box(&reserve);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::fork_child;
+
+    #[inline(never)]
+    fn use_much_stack() {
+        let mut large = [0u8; 1 << 20];
+        for byte in large.iter_mut().step_by(1024) {
+            *byte = 1;
+        }
+        black_box(&large);
+    }
+
+    /// Pages of stack in memory, of the thread whose stack has a name.
+    fn resident_stack_kb() -> Option<usize> {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+        let mut of_stack = smaps.lines().skip_while(|line| !line.ends_with("[stack]"));
+        let line = of_stack.find(|line| line.starts_with("Rss:"))?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    #[test]
+    fn stack_needed_only_for_the_start_is_given_back_and_can_be_used_again() {
+        // A test has a thread's stack, which has no name; a forked child keeps it, so that nothing may happen to it.
+        let child = fork_child(|| {
+            use_much_stack();
+            give_back_stack();
+            use_much_stack();
+            i32::from(resident_stack_kb().is_none())
+        })
+        .unwrap();
+        let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&child.pidfd), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE).unwrap();
+        let status = child.try_wait().unwrap().unwrap();
+        assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child.pid, 0));
+    }
 }
