@@ -3,8 +3,8 @@
 //! Faults by the thousand are the simulator's business; here each rule of design.md section 2 and each hand-over of
 //! spec/resources.md sections 9 to 13 has one small story that says what happens when.
 
-use nullbeat::core::ids::{Generation, GroupId, JobId, LinkId, NodeId, RequestId, Uuid};
-use nullbeat::core::message::{GroupState, Holds, Message, Packet};
+use nullbeat::core::ids::{Generation, GroupId, JobId, LinkId, NodeId, RequestId, Seq, Uuid};
+use nullbeat::core::message::{Body, GroupState, Holds, Message, NodeStatus, Packet, ResourceInfo};
 use nullbeat::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
 use nullbeat::core::time::{Duration, Instant, Stamp};
 use nullbeat::core::{Action, Alarm, Input, JobOutcome, Node, Order, Outcome, Refusal, Request};
@@ -47,6 +47,10 @@ struct Table {
     jobs: Vec<(u64, usize, JobId, GroupId, Order)>,
     mail: Vec<(usize, LinkId, Packet)>,
     cut: [[bool; 2]; 2],
+    /// Neither says what only nullbeats understand: each takes the other for a Heartbeat.
+    is_plain: bool,
+    /// How often each has said goodbye.
+    goodbyes: [u32; 2],
     fails: [[bool; 3]; 2],
     stuck: [[bool; 3]; 2],
     replies: Vec<(usize, Outcome)>,
@@ -67,6 +71,8 @@ impl Table {
             jobs: Vec::new(),
             mail: Vec::new(),
             cut: [[false; 2]; 2],
+            is_plain: false,
+            goodbyes: [0; 2],
             fails: [[false; 3]; 2],
             stuck: [[false; 3]; 2],
             replies: Vec::new(),
@@ -109,6 +115,7 @@ impl Table {
         for action in actions {
             match action {
                 Action::Transmit { links, packet } => {
+                    self.goodbyes[node] += u32::from(packet.body == Body::ShutDone);
                     self.mail.extend(links.iter().map(|link| (node, link, packet)));
                 }
                 Action::Run { job, group, order } => self.jobs.push((self.now + 10, node, job, group, order)),
@@ -128,6 +135,12 @@ impl Table {
             if self.cut[from][usize::from(link.0)] {
                 continue;
             }
+            let mut body = packet.body;
+            if let Body::Status { extension, .. } = &mut body
+                && self.is_plain
+            {
+                *extension = None;
+            }
             let message = Message {
                 src: NAMES[from],
                 src_uuid: Some(Uuid([if from == 0 { 1 } else { 2 }; 16])),
@@ -136,7 +149,7 @@ impl Table {
                 seq: packet.seq,
                 generation: Generation(self.generation[from]),
                 ts: packet.ts,
-                body: packet.body,
+                body,
             };
             self.give(to, Input::Received { link, message: &message });
         }
@@ -199,6 +212,21 @@ impl Table {
             self.run(1);
         }
         self.now - start
+    }
+
+    /// A message from a node whose daemon does not run here.
+    fn say(&mut self, from: usize, seq: u64, body: Body<'_>) {
+        let message = Message {
+            src: NAMES[from],
+            src_uuid: Some(Uuid([if from == 0 { 1 } else { 2 }; 16])),
+            dest: None,
+            dest_uuid: None,
+            seq: Some(Seq(seq)),
+            generation: Generation(self.generation[from]),
+            ts: self.stamp().wall,
+            body,
+        };
+        self.give(1 - from, Input::Received { link: LinkId(0), message: &message });
     }
 
     fn request(&mut self, node: usize, request: Request) {
@@ -272,6 +300,21 @@ fn owner_is_stopped_the_other_takes_over_at_once() {
     assert!(took <= 40, "{took} ms");
     table.until(100, |table| table.owners() == [vec![1], vec![1], vec![1]]);
     assert_eq!((table.overlaps, &table.replies[..]), (0, &[(0, Outcome::Done)][..]));
+}
+
+#[test]
+fn goodbye_is_said_once_to_a_heartbeat_which_takes_over_for_each() {
+    let mut table = Table::new(|_| {});
+    table.is_plain = true;
+    table.boot(0);
+    table.boot(1);
+    let took = table.until(12_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert!(took >= 10_000, "{took} ms: no Heartbeat would be ready sooner");
+    table.run(500);
+    table.request(0, Request::Stop);
+    table.until(200, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.until(1_000, |table| table.exited[0]);
+    assert_eq!((table.overlaps, table.goodbyes), (0, [1, 0]));
 }
 
 #[test]
@@ -366,6 +409,29 @@ fn both_links_cut_and_healed_the_fixed_loser_of_each_group_releases() {
     assert!(took <= 300, "{took} ms");
     table.run(3_000);
     assert_eq!(table.owners(), [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn heartbeat_that_is_back_after_a_partition_gets_nothing_before_it_has_dropped_everything() {
+    let mut table = Table::new(|_| {});
+    table.is_plain = true;
+    table.boot(0);
+    table.boot(1);
+    table.until(12_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    table.run(500);
+    table.power_off(1);
+    table.until(2_000, |table| table.running[0] == [true; 3]);
+    let status =
+        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(1_000), has_protocol: true, extension: None };
+    table.say(1, 1_000, status);
+    // Its takeover of our groups has just ended there.
+    let info = ResourceInfo::MachDown;
+    table.say(1, 1_001, Body::Resource { holds: Holds::FOREIGN, is_full: false, is_stable: None, info });
+    for seq in 1_002..1_012 {
+        table.run(200);
+        table.say(1, seq, status);
+        assert_eq!((table.core(0).ownership().handover().name(), table.running[0]), ("none", [true; 3]));
+    }
 }
 
 #[test]

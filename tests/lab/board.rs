@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{NULLBEAT, PATIENCE, in_netns, run, write_script};
+use super::{NULLBEAT, PATIENCE, heartbeat, in_netns, run, write_script};
 
 /// Process 1 of a board: reaps what loses its parent, like any init.
 const REAPER: &str = "hostname \"$0\"; ip link set lo up; echo up; while :; do sleep 1000 & wait $!; done";
@@ -22,6 +22,8 @@ pub(crate) struct Board {
     pub(crate) serial: PathBuf,
     /// The board's port at the switch.
     pub(crate) switch_port: String,
+    /// Heartbeat's program, on a board that runs it instead of nullbeat.
+    pub(super) heartbeat: Option<PathBuf>,
     netns: String,
     lan: String,
     observer: PathBuf,
@@ -53,6 +55,7 @@ impl Board {
             address,
             serial,
             switch_port,
+            heartbeat: None,
             netns,
             lan: lan.to_owned(),
             observer,
@@ -134,9 +137,11 @@ exit 0
         in_netns(&self.lan, &["ip", "link", "set", &self.switch_port, "master", "br0", "up"]);
         in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/24", self.address), "dev", "ens33"]);
         in_netns(&self.netns, &["ip", "link", "set", "ens33", "up"]);
+        let mounts = if self.heartbeat.is_some() { heartbeat::MOUNTS } else { "" };
         let mut init = Command::new("ip");
         init.args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
-            .args(["--mount", "--uts", "--", "sh", "-c", REAPER, &self.name])
+            .args(["--mount", "--uts", "--", "sh", "-c", &format!("{mounts}{REAPER}"), &self.name])
+            .arg(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -190,12 +195,12 @@ exit 0
 
     /// Starts the daemon with more options.
     pub(crate) fn start_with(&mut self, options: &[&str]) {
-        let directories = self.directories();
-        let words: Vec<&str> = [NULLBEAT, "run"]
-            .into_iter()
-            .chain(directories.iter().map(String::as_str))
-            .chain(options.iter().copied())
-            .collect();
+        let mut words = match &self.heartbeat {
+            Some(program) => vec![program.display().to_string(), "-f".to_owned()],
+            None => [NULLBEAT, "run"].map(str::to_owned).into_iter().chain(self.directories()).collect(),
+        };
+        words.extend(options.iter().map(|option| (*option).to_owned()));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let stderr =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
         let daemon = self.command(&words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
@@ -229,7 +234,10 @@ exit 0
     /// Stops the daemon with its verb; it must succeed.
     #[track_caller]
     pub(crate) fn stop(&mut self) {
-        let output = self.nullbeat(&["stop"]);
+        let output = match &self.heartbeat {
+            Some(program) => self.on_board(&[&program.to_string_lossy(), "-k"]),
+            None => self.nullbeat(&["stop"]),
+        };
         assert!(output.status.success(), "stop: {}", String::from_utf8_lossy(&output.stderr));
         self.await_end();
     }
@@ -312,6 +320,8 @@ exit 0
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
-        format!("{}{}{}", read("stderr"), read("ha-debug"), read("log/ha-debug"))
+        // Heartbeat in the foreground says everything twice.
+        let stderr = if self.heartbeat.is_some() { String::new() } else { read("stderr") };
+        format!("{stderr}{}{}", read("ha-debug"), read("log/ha-debug"))
     }
 }

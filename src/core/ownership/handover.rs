@@ -193,7 +193,8 @@ impl Ownership {
             .map(super::Group::id)
             .filter(|id| !self.is_stuck_there(cx, *id))
             .collect();
-        let has_phantom = self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty();
+        let has_phantom =
+            self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
         if guests.is_empty() && !has_phantom {
             return;
         }
@@ -204,8 +205,9 @@ impl Ownership {
     }
 
     /// Whether the partner claims the group too, or cannot stop it: a hand-over would only stop the half that works.
+    /// (A Heartbeat that is back after a partition calls itself stable for the two seconds before it drops everything.)
     fn is_stuck_there(&self, cx: &Context<'_>, id: GroupId) -> bool {
-        self.partner_extension(cx).is_some() && self.partner_may_use(cx, id)
+        self.partner_may_use(cx, id)
     }
 
     /// One message of the handshake.

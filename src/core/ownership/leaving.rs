@@ -10,7 +10,8 @@ use crate::core::{Action, Cause};
 const FAREWELL_HEARTBEAT: Duration = Duration::from_millis(600);
 /// A nullbeat tells at once that it has heard `shutdone`; a deaf one is not waited for longer than this.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
-/// How often `shutdone` is said again meanwhile.
+/// How often `shutdone` is said again meanwhile to a nullbeat. A Heartbeat would take over anew for each, and start groups
+/// for seconds after we are back; it asks for what it has missed.
 const FAREWELL_REPEAT: Duration = Duration::from_millis(50);
 
 /// How far the shutdown has come.
@@ -83,15 +84,15 @@ impl Ownership {
         }
         let is_nullbeat = self.partner_extension(cx).is_some();
         let is_alive = self.is_partner_alive(cx) && !self.partner.has_left;
-        let wait = match (is_alive, is_nullbeat) {
-            (false, _) => Duration::ZERO,
-            (true, true) => FAREWELL_MAX,
-            (true, false) => FAREWELL_HEARTBEAT,
+        let (repeat, wait) = match (is_alive, is_nullbeat) {
+            (false, _) => (Duration::ZERO, Duration::ZERO),
+            (true, true) => (FAREWELL_REPEAT, FAREWELL_MAX),
+            (true, false) => (FAREWELL_HEARTBEAT, FAREWELL_HEARTBEAT),
         };
         let now = cx.at.now;
-        self.phase = Phase::Leaving(Leaving::Saying { seq, again_at: now + FAREWELL_REPEAT, until: now + wait });
+        self.phase = Phase::Leaving(Leaving::Saying { seq, again_at: now + repeat, until: now + wait });
         self.wants_extension = true;
-        self.saying(cx, seq, now + FAREWELL_REPEAT, now + wait);
+        self.saying(cx, seq, now + repeat, now + wait);
     }
 
     fn saying(&mut self, cx: &mut Context<'_>, seq: Seq, again_at: Instant, until: Instant) {

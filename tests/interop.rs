@@ -1,0 +1,176 @@
+//! The main job with the packaged Heartbeat 3.0.6 as the other node: alpha runs nullbeat, beta runs Heartbeat.
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::Lab;
+
+const RESOURCES: &str = "alpha trace::web\nbeta trace::mail\n";
+const BOTH: [&str; 2] = ["web", "mail"];
+const NULLBEAT: usize = 0;
+const HEARTBEAT: usize = 1;
+
+fn at_home() -> Lab {
+    let mut lab = Lab::mixed(RESOURCES);
+    lab.start_both();
+    wait_home(&lab);
+    lab
+}
+
+#[track_caller]
+fn wait_home(lab: &Lab) {
+    lab.wait_owner(NULLBEAT, &["web"]);
+    lab.wait_owner(HEARTBEAT, &["mail"]);
+}
+
+fn power_off(lab: &mut Lab, index: usize) {
+    lab.boards[index].power_off();
+    let name = lab.boards[index].name.clone();
+    lab.observer.board_off(&name);
+}
+
+fn power_on(lab: &mut Lab, index: usize) {
+    lab.boards[index].power_on();
+    lab.boards[index].start();
+}
+
+/// Lines of Heartbeat's log that complain of something.
+fn complaints(lab: &Lab) -> Vec<String> {
+    let log = lab.boards[HEARTBEAT].log();
+    let is_complaint =
+        |line: &&str| ["ERROR", "CRIT", "lost packet", "Late heartbeat"].iter().any(|word| line.contains(word));
+    // What the machine that the tests run on does not allow.
+    let is_known = |line: &&str| line.contains("Cannot lock ourselves into memory");
+    log.lines().filter(is_complaint).filter(|line| !is_known(line)).map(str::to_owned).collect()
+}
+
+/// Whether the board of this index has logged `first` and not yet `second` at that time, or never.
+#[track_caller]
+fn assert_logged_before(lab: &Lab, index: usize, first: &str, second: &str) {
+    let log = lab.boards[index].log();
+    let at = log.find(first).unwrap_or_else(|| panic!("{first} is missing in\n{log}"));
+    assert!(log.find(second).is_none_or(|other| at < other), "{second} came first in\n{log}");
+}
+
+#[test]
+fn both_start_and_heartbeat_finds_nothing_to_complain_about() {
+    let lab = at_home();
+    for board in &lab.boards {
+        let peer = &lab.boards[1 - board.index].name;
+        for link in ["ens33", &board.serial.to_string_lossy()] {
+            let line = format!("Link {peer}:{link} up.");
+            lab.wait(&line, |lab| lab.boards[board.index].log().contains(&line));
+        }
+    }
+    lab.assert_stays(NULLBEAT, &["web"], Duration::from_secs(5));
+    lab.assert_stays(HEARTBEAT, &["mail"], Duration::from_millis(100));
+    assert_eq!(complaints(&lab), Vec::<String>::new());
+    lab.assert_exclusive();
+}
+
+#[test]
+fn heartbeat_loses_power_and_gets_its_group_back_on_return() {
+    let mut lab = at_home();
+    power_off(&mut lab, HEARTBEAT);
+    lab.wait_owner(NULLBEAT, &BOTH);
+    power_on(&mut lab, HEARTBEAT);
+    wait_home(&lab);
+    lab.assert_exclusive();
+}
+
+#[test]
+fn nullbeat_loses_power_and_gets_its_group_back_on_return() {
+    let mut lab = at_home();
+    power_off(&mut lab, NULLBEAT);
+    lab.wait_owner(HEARTBEAT, &BOTH);
+    power_on(&mut lab, NULLBEAT);
+    wait_home(&lab);
+    lab.assert_exclusive();
+}
+
+#[test]
+fn clean_stop_of_either_makes_the_other_take_over_at_once() {
+    let mut lab = at_home();
+    lab.boards[NULLBEAT].stop();
+    lab.wait_owner(HEARTBEAT, &BOTH);
+    assert_logged_before(&lab, HEARTBEAT, "Received shutdown notice from 'alpha'.", "node alpha: is dead");
+    lab.boards[NULLBEAT].start();
+    wait_home(&lab);
+    lab.boards[HEARTBEAT].stop();
+    lab.wait_owner(NULLBEAT, &BOTH);
+    assert_logged_before(&lab, NULLBEAT, "Received shutdown notice from 'beta'.", "node beta: is dead");
+    lab.boards[HEARTBEAT].start();
+    wait_home(&lab);
+    lab.assert_exclusive();
+}
+
+#[test]
+fn groups_move_by_the_tools_of_either_and_stay_there() {
+    let lab = at_home();
+    // Exit code 75 says that the last move has not ended on both sides yet.
+    let verb = |words: &[&str]| {
+        lab.wait("nullbeat does as it is told", |lab| {
+            let output = lab.boards[NULLBEAT].nullbeat(words);
+            assert!([Some(0), Some(75)].contains(&output.status.code()), "{words:?}: {output:?}");
+            output.status.success()
+        });
+    };
+    let tool = |name: &str, words: &[&str]| {
+        lab.wait("Heartbeat is ready for a request", is_settled);
+        let output = lab.boards[HEARTBEAT].heartbeat_tool(name, words);
+        assert!(output.status.success(), "{name} {words:?}: {output:?}");
+    };
+    verb(&["standby"]);
+    assert_eq!(lab.runners("web"), [HEARTBEAT], "the verb returned after the move");
+    lab.assert_stays(HEARTBEAT, &BOTH, Duration::from_secs(3));
+    tool("hb_standby", &["foreign"]);
+    wait_home(&lab);
+    tool("hb_standby", &["all"]);
+    lab.wait_owner(NULLBEAT, &BOTH);
+    lab.assert_stays(NULLBEAT, &BOTH, Duration::from_secs(3));
+    tool("hb_takeover", &["local"]);
+    wait_home(&lab);
+    verb(&["takeover"]);
+    lab.wait_owner(NULLBEAT, &BOTH);
+    tool("hb_takeover", &["all"]);
+    lab.wait_owner(HEARTBEAT, &BOTH);
+    verb(&["takeover", "local"]);
+    wait_home(&lab);
+    lab.assert_exclusive();
+}
+
+/// Whether nothing moves on Heartbeat's side; it ignores requests while something does.
+fn is_settled(lab: &Lab) -> bool {
+    let output = lab.boards[HEARTBEAT].on_board(&["cl_status", "rscstatus"]);
+    let word = String::from_utf8_lossy(&output.stdout);
+    output.status.success() && ["none", "local", "foreign", "all"].contains(&word.trim())
+}
+
+/// Asserts that this has not happened to the group on nullbeat's board.
+#[track_caller]
+fn assert_never(lab: &Lab, group: &str, what: &str) {
+    if lab.observer.count("alpha", group, what) > 0 {
+        lab.dump();
+        panic!("alpha: {what} of {group}");
+    }
+}
+
+#[test]
+fn after_a_partition_heartbeat_drops_everything_and_nullbeat_keeps_its_own() {
+    let lab = at_home();
+    lab.modem.cut(true);
+    lab.ethernet(NULLBEAT, false);
+    lab.wait("both own everything", |lab| BOTH.iter().all(|group| lab.runners(group) == [NULLBEAT, HEARTBEAT]));
+    lab.ethernet(NULLBEAT, true);
+    lab.modem.cut(false);
+    lab.wait("Heartbeat drops everything", |lab| BOTH.iter().all(|group| lab.runners(group) == [NULLBEAT]));
+    assert_never(&lab, "mail", "stop-begin");
+    lab.wait("Heartbeat restarts itself", |lab| {
+        lab.boards[HEARTBEAT].log().contains("Performing heartbeat restart exec.")
+    });
+    wait_home(&lab);
+    assert_never(&lab, "web", "stop-begin");
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+    assert_eq!(lab.boards[NULLBEAT].log().matches("Local status now set to: 'up'").count(), 1, "nor restarts itself");
+}
