@@ -72,9 +72,9 @@ fn media_are_answered() {
         ),
         (b"serial /dev/ttyS0,/dev/ttyS1 baud 115200 flow none", &[]),
         (
-            b"serial /dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            b"serial /dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
             &[
-                "ha.cf:1:8: error: found a name of 65 bytes, `/dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`; expected at most 63 bytes; a symbolic link, made by a udev rule, gives the device a shorter path",
+                "ha.cf:1:8: error: found a name of 100 bytes, `/dev/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…`; expected at most 99 bytes; a symbolic link, made by a udev rule, gives the device a shorter path",
             ],
         ),
         (
@@ -150,10 +150,10 @@ fn media_are_answered() {
             ],
         ),
         (
-            b"ucast eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee 10.0.0.3",
+            b"ucast eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee 10.0.0.3",
             &[
                 "ha.cf:1:7: warning: found `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`, which is no network interface here; expected a network interface",
-                "ha.cf:1:7: error: found a name of 64 bytes, `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`; expected at most 63 bytes",
+                "ha.cf:1:7: error: found a name of 100 bytes, `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`; expected at most 99 bytes",
             ],
         ),
     ];
