@@ -15,7 +15,7 @@ const TAIL: &str = "
 options of most verbs:
   --config-dir DIR   ha.cf, haresources, authkeys   (/etc/ha.d)
   --run-dir DIR      sockets, pid file, lease       (/run/nullbeat)
-  --state-dir DIR    generation, uuid, history      (/var/lib/nullbeat)
+  --state-dir DIR    generation, uuid               (/var/lib/nullbeat)
 
 exit codes: 0 ok, 1 failure, 64 usage, 69 daemon not running, 75 try again, 77 not permitted, 78 configuration
 ";

@@ -52,7 +52,7 @@ pub struct Paths {
     pub config: PathBuf,
     /// Sockets, pid file, lease: default `/run/nullbeat`.
     pub run: PathBuf,
-    /// Generation, uuid, history: default `/var/lib/nullbeat`; with the default, generation and uuid are those in
+    /// Generation, uuid: default `/var/lib/nullbeat`; with the default, generation and uuid are those in
     /// `/var/lib/heartbeat`, so that a migrated node keeps its identity.
     pub state: PathBuf,
 }
