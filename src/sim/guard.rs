@@ -256,8 +256,13 @@ impl World {
         }
         process.stalled_until = None;
         let lasted = self.now - process.stalled_since;
-        self.oracle.woke(node, own, lasted);
+        self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.turn(node);
+    }
+
+    /// By how much the next beat of a node is late: it is due one keepalive after the last at the latest.
+    fn overdue(&self, node: usize) -> u64 {
+        self.now.saturating_sub(self.boards[node].lease.stamp + self.plan.keepalive)
     }
 
     /// Nothing on the board is scheduled for a while.
@@ -279,7 +284,7 @@ impl World {
         }
         let lasted = board.thaw(self.now);
         let own = board.own(self.now);
-        self.oracle.woke(node, own, lasted);
+        self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.oracle.disturbed(self.now);
         self.note(node, "board thaws");
         // Who runs first is the scheduler's choice.

@@ -145,7 +145,7 @@ impl Oracle {
         let groups = plan.groups.len();
         let beats = 12 * plan.keepalive;
         let bounds = Bounds {
-            heal: plan.deadtime + beats + 2 * plan.scripts() + S,
+            heal: plan.deadtime + beats + 2 * plan.scripts() + plan.courtesy() + S,
             live: plan.settling() - plan.initdead,
             // Ten seconds for the handshake's answer, then the scripts of both nodes, behind those of a request before.
             request: 20 * S + 4 * plan.scripts() + 2 * plan.settling(),
@@ -201,9 +201,10 @@ impl Oracle {
         self.pending.retain(|pending| pending.node != node);
     }
 
-    /// A node was not scheduled for `lasted` of its own clock, until now.
-    pub fn woke(&mut self, node: usize, own: u64, lasted: u64) {
-        if lasted > self.plan.keepalive / 2 {
+    /// A node is scheduled again; its beat is overdue by this much of its own clock. Somebody who has slept through
+    /// nothing that he had meant to do cannot know that he slept, and has missed nothing: what arrived meanwhile waits.
+    pub fn woke(&mut self, node: usize, own: u64, overdue: u64) {
+        if overdue > self.plan.keepalive / 2 {
             self.listeners[node].awake_since = own;
         }
     }

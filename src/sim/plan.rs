@@ -155,8 +155,13 @@ impl Plan {
     /// started waits for `initdead`, a death takes `deadtime`, then all scripts may have to run, and what a node says
     /// only with every tenth beat may have to be heard. Towards a Heartbeat come the ten seconds of resources.md 9.2.
     pub fn settling(&self) -> u64 {
-        let courtesy = if self.is_stripped { 12 * S } else { 0 };
-        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + courtesy + S
+        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + self.courtesy() + S
+    }
+
+    /// How much longer a node waits when it takes the other for a Heartbeat: ten seconds for its start (resources.md
+    /// 9.2), as long for it to drop what both hold after a partition (resources.md 13).
+    pub fn courtesy(&self) -> u64 {
+        if self.is_stripped { 12 * S } else { 0 }
     }
 
     fn draw_cluster(&mut self, rng: &mut Rng) {

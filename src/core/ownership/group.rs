@@ -26,6 +26,8 @@ pub struct Group {
     since: Instant,
     cause: Cause,
     failures: u8,
+    /// Its stop has failed, and none has succeeded since.
+    is_stuck: bool,
     retry_at: Option<Instant>,
     /// The failed start has been offered to the partner.
     pub(super) was_offered: bool,
@@ -48,6 +50,7 @@ impl Group {
             since: now,
             cause: Cause::Startup,
             failures: 0,
+            is_stuck: false,
             retry_at: None,
             was_offered: false,
             is_refugee: false,
@@ -99,6 +102,11 @@ impl Group {
     /// Whether it is claimed and not on its way out: what the two bits of the wire tell.
     pub(super) const fn is_announced(&self) -> bool {
         self.is_claimed && !self.is_releasing
+    }
+
+    /// Whether its stop has failed, and none has succeeded since.
+    pub(super) const fn is_stuck(&self) -> bool {
+        self.is_stuck
     }
 
     /// Whether anything of it may be in use here, or soon will be.
@@ -278,6 +286,11 @@ impl Group {
         if old == new {
             return;
         }
+        self.is_stuck = match new {
+            GroupState::StopFailed => true,
+            GroupState::Stopping => self.is_stuck,
+            _ => false,
+        };
         log::debug!("group {}: {} -> {} ({cause:?})", self.id.0, old.name(), new.name());
         self.state = new;
         self.since = cx.at.now;

@@ -64,6 +64,8 @@ pub struct Taking {
     word_seq: Seq,
     /// Number of its `done`; zero: not said.
     done_seq: Seq,
+    /// The first of our numbers that left after its `done` had come.
+    proof_seq: Seq,
     until: Instant,
 }
 
@@ -189,7 +191,8 @@ impl Ownership {
         let guests: GroupSet = self
             .groups
             .iter()
-            .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy())
+            // What could not be stopped goes home by itself when a later stop succeeds.
+            .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy() && !group.is_stuck())
             .map(super::Group::id)
             .filter(|id| !self.is_stuck_there(cx, *id))
             .collect();
@@ -238,12 +241,20 @@ impl Ownership {
                 self.handover = Handover::None;
                 self.heard_me(cx, seq, set, only, after_failure);
             }
+            (Handover::Agreed(taking), StandbyWord::Me) if seq > taking.word_seq => {
+                // It asks only when none is under way there.
+                log::warn!("{name} has broken off the hand-over and asks anew");
+                self.handover = Handover::None;
+                self.heard_me(cx, seq, set, only, after_failure);
+            }
             (_, StandbyWord::Me) => {
                 log::warn!("Standby in progress- new request from {name} ignored");
             }
             (Handover::Asked(giving), StandbyWord::Other) => self.release_for(cx, Giving { word_seq: seq, ..giving }),
             (Handover::Agreed(taking), StandbyWord::Done) => {
-                self.handover = Handover::Agreed(Taking { done_seq: seq, ..taking });
+                let proof_seq = Seq(cx.comms.own_seq().0 + 1);
+                self.handover = Handover::Agreed(Taking { done_seq: seq, proof_seq, ..taking });
+                self.wants_extension = true;
                 self.handover_step(cx);
             }
             (Handover::Released(giving), StandbyWord::Done) => {
@@ -258,8 +269,9 @@ impl Ownership {
     }
 
     /// The giver has said `done`. That word may be old: lost and sent again, or kept in the queue of a slow line, while
-    /// the giver took us for dead and took everything back. A nullbeat's extension follows it and tells whether it still
-    /// stands.
+    /// the giver took us for dead and took everything back. A nullbeat's extension tells whether it still stands, if it
+    /// was said in answer to what we said after `done` had come. Our clock alone is no witness of that: it may have stood
+    /// still together with the board.
     fn taking_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
         let Some(extension) = self.partner_extension(cx) else {
             return self.acquire_from(cx, taking);
@@ -271,8 +283,30 @@ impl Ownership {
         if !(extension.claims & taking.groups).is_empty() || taking.groups.iter().any(|id| in_use(&id)) {
             log::warn!("{} has taken back what it had given: the hand-over is off", cx.partner_name());
             self.handover = Handover::None;
-        } else if self.is_heard_fresh(cx) {
+        } else if self.is_heard_fresh(cx) && extension.echo_seq >= taking.proof_seq {
             self.acquire_from(cx, taking);
+        }
+    }
+
+    /// The taker waits for our answer before it starts anything: see `taking_step`.
+    pub(super) fn answer_taker(&mut self, claims: GroupSet) {
+        if let Handover::Released(giving) = self.handover
+            && (giving.groups & claims).is_empty()
+        {
+            self.wants_extension = true;
+        }
+    }
+
+    /// A giver without extension announces that nothing moves there, after it had announced its release and without
+    /// having said `done`: a stop has failed.
+    pub(super) fn giver_is_stable(&mut self, cx: &Context<'_>, seq: Seq) {
+        if let Handover::Agreed(taking) = self.handover
+            && taking.is_confirmed
+            && taking.done_seq == Seq(0)
+            && seq > taking.word_seq
+        {
+            log::warn!("{} has broken off the hand-over", cx.partner_name());
+            self.handover = Handover::None;
         }
     }
 
@@ -320,7 +354,16 @@ impl Ownership {
         let ours = self.groups_of(cx, set.swapped());
         let groups = only.map_or(ours, |only| only & ours);
         let until = cx.at.now + ANSWER_TIME;
-        let taking = Taking { set, groups, after_failure, is_confirmed: false, word_seq, done_seq: Seq(0), until };
+        let taking = Taking {
+            set,
+            groups,
+            after_failure,
+            is_confirmed: false,
+            word_seq,
+            done_seq: Seq(0),
+            proof_seq: Seq(0),
+            until,
+        };
         self.partner.is_stable = false;
         cx.send(None, Body::AskResources { set, word: StandbyWord::Other, only, after_failure });
         self.handover = Handover::Agreed(taking);

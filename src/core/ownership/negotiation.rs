@@ -147,6 +147,9 @@ impl Ownership {
             return;
         }
         self.partner.resource_seq = seq;
+        if is_stable == Some(true) && info == ResourceInfo::None {
+            self.giver_is_stable(cx, seq);
+        }
         let before = self.partner.holds;
         self.partner.holds = if is_full || holds == Holds::NONE { holds } else { before.union(holds) };
         match info {
@@ -279,6 +282,7 @@ impl Ownership {
         let is_stable = extension.is_stable;
         let is_current = extension.echo_generation == cx.identity.generation;
         let extension_hears = extension.hears_partner;
+        let claims = extension.claims;
         let is_deaf = is_current && !extension_hears;
         if is_current {
             self.partner.is_stable = is_stable;
@@ -291,6 +295,7 @@ impl Ownership {
             log::info!("{} does not hear us: the hand-over is off", cx.partner_name());
             self.cancel_handover(cx);
         }
+        self.answer_taker(claims);
     }
 
     /// Keeps the moment from which the partner has been stable.
@@ -335,7 +340,9 @@ impl Ownership {
     /// The two bits of the wire.
     pub(super) fn wire_holds(&self) -> Holds {
         self.wire_side.iter().zip(&self.groups).fold(self.phantom_where_empty(), |holds, (is_local, group)| {
-            if !group.is_announced() {
+            // Outside of a hand-over the wire has no word for a stop that failed: the side is still held.
+            let is_held = group.is_announced() || (self.handover.is_none() && group.is_stuck());
+            if !is_held {
                 holds
             } else if *is_local {
                 holds.union(Holds::LOCAL)
