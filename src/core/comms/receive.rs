@@ -48,8 +48,10 @@ impl Comms {
         self.learn_uuid(settings, at.now, node, message);
         let arrival = self.track(settings, at.now, node, seq, message);
         self.count_for_link(settings, at.now, (node, link), (seq, arrival), outbox);
-        // The first status of a new run may have been overtaken by other messages of it; it counts all the same.
-        if !arrival.is_accepted() && rebirth == Rebirth::None {
+        // The first statuses of a new run may have been overtaken by other messages of it, at which tracking began: they
+        // count all the same, as signs of life.
+        let is_news = said.as_ref().is_some_and(|said| said.seq > self.state(node).status_seq);
+        if !arrival.is_accepted() && rebirth == Rebirth::None && !is_news {
             return None;
         }
         self.acknowledge(settings, at, node, outbox);
