@@ -445,11 +445,15 @@ impl Ownership {
         }
     }
 
-    /// Starts again what failed, when its pause is over and nobody else is to try first.
+    /// Starts again what failed, or stops again what did not stop, when the pause is over. Nothing is started that the
+    /// partner claims too: first one of the two lets go.
     fn retry_failed(&mut self, cx: &mut Context<'_>) {
-        for group in &mut self.groups {
-            if group.retry_at().is_some_and(|at| at <= cx.at.now) {
-                group.retry(cx, Cause::StartFailure);
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            let is_due = group.retry_at().is_some_and(|at| at <= cx.at.now);
+            let is_start = !group.is_stuck();
+            if is_due && !(is_start && self.is_partner_alive(cx) && self.partner_may_use(cx, group.id())) {
+                self.groups[index].retry(cx, Cause::StartFailure);
             }
         }
     }
