@@ -2,7 +2,7 @@
 
 use super::{Context, Group, Ownership};
 use crate::core::ids::{GroupId, GroupSet};
-use crate::core::message::Extension;
+use crate::core::message::{Extension, GroupState};
 use crate::core::settings::SplitBrainLoser;
 use crate::core::time::{Duration, Instant};
 use crate::core::{Alarm, Cause};
@@ -50,7 +50,11 @@ impl Ownership {
     /// Between nullbeats: per group.
     fn resolve_claims(&mut self, cx: &mut Context<'_>, extension: &Extension) {
         self.conflict.bits_since = None;
-        let ours: GroupSet = self.groups.iter().filter(|group| group.is_announced()).map(Group::id).collect();
+        // What an earlier daemon left running waits for a partner that hears us; a deaf one that claims it too keeps it.
+        let is_left = |group: &Group| group.is_inherited && group.state() == GroupState::Unknown && !group.is_busy();
+        let left: GroupSet = self.groups.iter().filter(|group| is_left(group)).map(Group::id).collect();
+        let is_ours = |group: &&Group| group.is_announced() || left.contains(group.id());
+        let ours: GroupSet = self.groups.iter().filter(is_ours).map(Group::id).collect();
         let both = ours & extension.claims;
         let is_heard = extension.hears_partner && extension.echo_generation == cx.identity.generation;
         if both.is_empty() || is_heard {
@@ -63,7 +67,8 @@ impl Ownership {
             let index = usize::from(id.0);
             let is_there = both.contains(id);
             // The partner said it after having heard of our claim: it is no echo of a hand-over that has just ended.
-            let is_confirmed = is_there && is_heard && extension.echo_seq >= self.claim_seq[index];
+            let is_confirmed =
+                is_there && is_heard && !left.contains(id) && extension.echo_seq >= self.claim_seq[index];
             if is_confirmed || (is_there && is_deaf) {
                 self.meet(cx, id, extension, is_deaf);
             } else if !is_there && self.raise(cx, Alarm::SplitBrain(id), false) {
@@ -92,7 +97,9 @@ impl Ownership {
         };
         if matches!(verdict, Verdict::Release) {
             log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
-            self.groups[usize::from(id.0)].release(cx, Cause::SplitBrain);
+            let group = &mut self.groups[usize::from(id.0)];
+            group.is_inherited = false;
+            group.release(cx, Cause::SplitBrain);
             self.wants_extension = true;
         }
     }
