@@ -315,6 +315,34 @@ fn seed_left_over_group_of_a_side_is_taken() {
 }
 
 #[test]
+fn seed_giver_whose_stop_failed_and_whose_words_are_a_heartbeats_tells_the_taker() {
+    clean(11956);
+    clean(19547);
+}
+
+#[test]
+fn seed_board_whose_clock_stood_still_asks_before_it_believes_a_done() {
+    clean(16200);
+    clean(16777);
+    clean(20704);
+}
+
+#[test]
+fn seed_status_overtaken_by_the_first_message_of_a_run_is_a_sign_of_life() {
+    clean(10345);
+}
+
+#[test]
+fn seed_failed_start_waits_while_the_partner_lets_go() {
+    clean(22254);
+}
+
+#[test]
+fn seed_left_over_group_is_stopped_for_a_partner_that_is_deaf() {
+    clean(27756);
+}
+
+#[test]
 fn same_seed_same_run() {
     let runs = [(); 2].map(|()| {
         let report = run_seed(11, Trace::Off);
