@@ -3,9 +3,12 @@
 //! Faults by the thousand are the simulator's business; here each rule of design.md section 2 and each hand-over of
 //! spec/resources.md sections 9 to 13 has one small story that says what happens when.
 
-use nullbeat::core::ids::{Generation, GroupId, JobId, LinkId, NodeId, RequestId, Seq, Uuid};
+use nullbeat::core::ids::{Generation, GroupId, GroupSet, JobId, LinkId, NodeId, RequestId, Seq, Uuid};
+use nullbeat::core::limits::GROUPS_MAX;
 use nullbeat::core::message::{Body, GroupState, Holds, Message, NodeStatus, Packet, ResourceInfo};
-use nullbeat::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
+use nullbeat::core::settings::{
+    AutoFailback, Carried, CarriedPartner, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy,
+};
 use nullbeat::core::time::{Duration, Instant, Stamp};
 use nullbeat::core::{Action, Alarm, Input, JobOutcome, Node, Order, Outcome, Refusal, Request};
 
@@ -39,7 +42,7 @@ fn settings(local: u8) -> Settings {
 /// Two boards on a table.
 struct Table {
     now: u64,
-    nodes: [Option<Node>; 2],
+    nodes: [Option<Box<Node>>; 2],
     settings: [Settings; 2],
     generation: [u32; 2],
     /// Which groups run on which board, whoever started them.
@@ -92,7 +95,7 @@ impl Table {
         self.generation[node] += 1;
         let uuid = [if node == 0 { 1 } else { 2 }; 16];
         let identity = Identity { uuid: Uuid(uuid), generation: Generation(self.generation[node]) };
-        self.nodes[node] = Some(Node::new(self.settings[node].clone(), identity, None, self.stamp()));
+        self.nodes[node] = Some(Box::new(Node::new(self.settings[node].clone(), identity, None, self.stamp())));
         self.exited[node] = false;
         self.give(node, Input::Tick);
     }
@@ -528,7 +531,7 @@ fn hold_freezes_takeovers_until_resume() {
 
 #[test]
 fn moves_latch_after_so_many_an_hour() {
-    let mut table = Table::at_home(|settings| settings.moves_per_hour = 2);
+    let mut table = Table::at_home(|settings| settings.moves_per_hour = 4);
     for _ in 0..2 {
         table.power_off(0);
         table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
@@ -585,4 +588,112 @@ fn crossing_standby_requests_end_both_with_an_answer() {
     for owners in table.owners() {
         assert_eq!(owners.len(), 1);
     }
+}
+
+#[test]
+fn leftover_that_would_not_stop_is_stopped_again_after_the_repair() {
+    let mut table = Table::new(|_| {});
+    table.running[0][2] = true;
+    table.stuck[0][2] = true;
+    table.boot(0);
+    table.boot(1);
+    table.run(5_000);
+    assert_eq!(table.state(0, 2), GroupState::StopFailed);
+    table.stuck[0][2] = false;
+    table.until(700_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    table.request(0, Request::Stop);
+    table.until(3_000, |table| table.exited[0]);
+}
+
+#[test]
+fn unanswered_offers_are_no_moves_and_are_not_repeated_at_once() {
+    let mut table = Table::at_home(|settings| settings.moves_per_hour = 4);
+    table.power_off(0);
+    table.until(5_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    table.request(0, Request::Hold);
+    table.run(200_000);
+    assert_eq!(table.owners(), [vec![1], vec![1], vec![1]]);
+    table.request(0, Request::Resume);
+    table.until(70_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert_eq!(table.overlaps, 0);
+}
+
+#[test]
+fn losers_that_contradict_give_way_to_the_rule_that_both_know() {
+    let mut table = Table::new(|_| {});
+    table.settings[0].split_brain_loser = SplitBrainLoser::Node(NodeId(1));
+    table.settings[1].split_brain_loser = SplitBrainLoser::Node(NodeId(0));
+    table.settings[1].config_digest = 2;
+    table.cut_all(true);
+    table.boot(0);
+    table.boot(1);
+    table.run(8_000);
+    table.cut_all(false);
+    table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert!(table.core(0).ownership().alarms().contains(Alarm::ConfigDiffers));
+}
+
+#[test]
+fn holders_with_other_haresources_part_at_once_too() {
+    let mut table = Table::new(|_| {});
+    table.settings[1].resources_digest = 2;
+    table.boot(0);
+    table.boot(1);
+    table.until(30_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    table.cut_all(true);
+    table.until(5_000, |table| table.owners() == [vec![0, 1], vec![0, 1], vec![0, 1]]);
+    table.cut_all(false);
+    table.until(2_000, |table| table.owners().iter().all(|owners| owners.len() == 1));
+}
+
+#[test]
+fn takeover_without_a_guardian_is_refused_and_stop_never_for_want_of_room() {
+    let mut table = Table::at_home(|settings| settings.takeover_policy = TakeoverPolicy::Safe);
+    table.give(1, Input::Guardian { is_present: false });
+    table.power_off(0);
+    table.run(5_000);
+    table.request(1, Request::Takeover(Holds::ALL));
+    assert_eq!(table.replies, [(1, Outcome::Refused(Refusal::NoGuardian))]);
+    table.give(1, Input::Guardian { is_present: true });
+    for _ in 0..12 {
+        table.request(1, Request::Stop);
+    }
+    table.until(3_000, |table| table.exited[1]);
+    assert_eq!(table.replies.len(), 13, "each is answered once");
+}
+
+#[test]
+fn takeover_of_one_side_from_a_dead_partner_takes_that_side() {
+    let mut table = Table::at_home(|settings| settings.takeover_policy = TakeoverPolicy::Safe);
+    table.request(0, Request::Takeover(Holds::ALL));
+    table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![0]]);
+    table.power_off(0);
+    table.run(5_000);
+    table.request(1, Request::Takeover(Holds::LOCAL));
+    table.run(5_000);
+    assert_eq!(table.owners(), [vec![], vec![], vec![1]]);
+}
+
+#[test]
+fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
+    let mut table = Table::at_home(|settings| settings.initdead = Duration::from_secs(60));
+    table.power_off(0);
+    table.generation[1] += 1;
+    let identity = Identity { uuid: Uuid([2; 16]), generation: Generation(table.generation[1]) };
+    let mut states = [GroupState::Stopped; GROUPS_MAX];
+    states[2] = GroupState::Running;
+    let carried = Carried {
+        claims: GroupSet::only(GroupId(2)),
+        states,
+        is_certain: true,
+        is_held: false,
+        to_restart: GroupSet::EMPTY,
+        partner: Some(CarriedPartner::default()),
+    };
+    table.nodes[1] = Some(Box::new(Node::new(table.settings[1].clone(), identity, Some(carried), table.stamp())));
+    table.give(1, Input::Tick);
+    let took = table.until(100_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    assert!(took <= 1_300, "{took} ms");
+    assert_eq!(table.overlaps, 0);
 }

@@ -32,7 +32,11 @@ pub struct Node {
 impl Node {
     /// A node that has just started. It says nothing until the first [`Node::handle`].
     pub fn new(settings: Settings, identity: Identity, carried: Option<Carried>, at: Stamp) -> Self {
-        let comms = Comms::new(&settings, identity, at);
+        let mut comms = Comms::new(&settings, identity, at);
+        let known = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
+        if let (Some(partner), Some(known)) = (settings.partner, known) {
+            comms.carry(&settings, partner, known);
+        }
         let ownership = Ownership::new(&settings, carried.as_ref(), at);
         Self {
             settings,

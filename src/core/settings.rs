@@ -91,6 +91,15 @@ pub struct Identity {
     pub generation: Generation,
 }
 
+/// What an earlier engine of the same boot knew of the partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CarriedPartner {
+    /// It counted as dead.
+    pub is_dead: bool,
+    /// It had said goodbye.
+    pub has_left: bool,
+}
+
 /// What an earlier engine of the same boot was holding (design.md section 3): from the guardian's memory when only the
 /// engine was replaced, from the run directory when everything was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,4 +112,8 @@ pub struct Carried {
     pub is_certain: bool,
     /// The operator's hold was on.
     pub is_held: bool,
+    /// Groups that a reload has stopped because their words changed, to be started again at once.
+    pub to_restart: GroupSet,
+    /// What it knew of the partner, once it had heard it or counted it dead.
+    pub partner: Option<CarriedPartner>,
 }

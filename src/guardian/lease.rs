@@ -385,6 +385,8 @@ impl Lease {
             return None;
         }
         let mut carried = Carried {
+            to_restart: GroupSet::EMPTY,
+            partner: None,
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,

@@ -233,7 +233,14 @@ impl Board {
         for (group, state) in states.iter_mut().enumerate().take(self.lease.states.len()) {
             *state = if is_certain { self.scripts.known_state(group) } else { self.lease.states[group] };
         }
-        Carried { claims: self.lease.claims, states, is_certain, is_held: self.lease.is_held }
+        Carried {
+            claims: self.lease.claims,
+            states,
+            is_certain,
+            is_held: self.lease.is_held,
+            to_restart: GroupSet::EMPTY,
+            partner: None,
+        }
     }
 }
 

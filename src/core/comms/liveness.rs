@@ -36,7 +36,11 @@ impl Comms {
     /// Silence after which `node` is dead.
     pub(super) fn deadtime_of(&self, node: NodeId) -> Duration {
         let announced = self.peer(node).deadtime;
-        if self.is_up { announced } else { announced.max(self.initdead) }
+        match self.state(node).first_wait {
+            _ if self.is_up => announced,
+            Some(wait) => wait,
+            None => announced.max(self.initdead),
+        }
     }
 
     /// When `node` dies if nothing comes; `None` when it is dead.

@@ -43,7 +43,7 @@ use super::Action;
 use super::ids::{Generation, LinkId, LinkSet, NodeId, Seq, Uuid};
 use super::limits::{ACTIONS_MAX, LINKS_MAX, NODES_MAX};
 use super::message::{Extension, NodeStatus};
-use super::settings::{Identity, Settings};
+use super::settings::{CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 
 use complaints::Complaints;
@@ -197,6 +197,8 @@ struct PeerState {
     is_heard: bool,
     /// Its statuses carry `protocol` (spec/wire.md 8.5).
     has_flow_control: bool,
+    /// How long its first status is waited for, when that is not `initdead`.
+    first_wait: Option<Duration>,
     /// Our highest number when it joined: it cannot be expected to acknowledge what came before.
     joined_at: Seq,
     /// When to ask (again) for what is missing.
@@ -228,6 +230,7 @@ impl PeerState {
             spoken: NodeStatus::Init,
             is_heard: false,
             has_flow_control: true,
+            first_wait: None,
             joined_at: Seq(0),
             rexmit_at: None,
             rexmit_asked: (Seq(0), 0),
@@ -308,6 +311,13 @@ impl Comms {
             initdead: settings.initdead,
             is_up: false,
         }
+    }
+
+    /// Takes over what an earlier engine of this boot knew of a node: it is not waited for as at a cold start, but as
+    /// long as a living one is; one that was dead already gets two keepalives to prove the contrary.
+    pub fn carry(&mut self, settings: &Settings, node: NodeId, known: CarriedPartner) {
+        let wait = if known.is_dead { settings.keepalive.saturating_mul(2) } else { settings.deadtime };
+        self.state_mut(node).first_wait = Some(wait);
     }
 
     /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the

@@ -11,7 +11,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Moves remembered; `moves_per_hour` counts no further.
 const MOVES_KEPT: usize = 32;
 
-/// When groups moved lately without a death or an operator behind it.
+/// When groups moved lately without an operator's word.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     at: heapless::Deque<Instant, MOVES_KEPT>,
@@ -144,9 +144,9 @@ impl Ownership {
         true
     }
 
-    /// Counts a move that neither a death nor an operator has caused.
+    /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back.
     pub(super) fn note_move(&mut self, cx: &Context<'_>, cause: Cause) {
-        if matches!(cause, Cause::Failback | Cause::StartFailure) {
+        if matches!(cause, Cause::Failback | Cause::StartFailure | Cause::Death | Cause::Goodbye) {
             self.moves.note(cx.at.now);
         }
     }
@@ -158,13 +158,16 @@ impl Ownership {
         let needs_operator = cx.settings.takeover_policy == TakeoverPolicy::Safe
             && self.partner_status(cx) == Some(NodeStatus::Dead)
             && !self.partner.has_left
-            && !self.partner.is_vouched_off
-            && self.groups.iter().any(|group| !group.is_claimed() && group.state() != GroupState::Unknown);
+            && self.groups.iter().any(|group| {
+                !group.is_claimed()
+                    && !self.partner.vouched.contains(group.id())
+                    && group.state() != GroupState::Unknown
+            });
         self.raise(cx, Alarm::NeedsOperator, needs_operator);
         let is_unfenced = cx.settings.takeover_policy == TakeoverPolicy::Available
             && self.partner_status(cx) == Some(NodeStatus::Dead)
             && !self.partner.has_left
-            && !self.partner.is_vouched_off
+            && self.partner.vouched.is_empty()
             && self.groups.iter().any(super::Group::is_claimed);
         self.raise(cx, Alarm::Unfenced, is_unfenced);
         self.raise(cx, Alarm::MessagesLost, lost_for_good(cx) > self.lost_before);

@@ -90,7 +90,7 @@ impl Ownership {
             Verdict::Release
         } else if self.is_yielding != extension.is_yielding {
             if self.is_yielding { Verdict::Release } else { Verdict::Keep }
-        } else if self.is_fixed_loser(cx, id) {
+        } else if self.is_fixed_loser(cx, id, extension) {
             Verdict::Release
         } else {
             Verdict::Keep
@@ -104,14 +104,17 @@ impl Ownership {
         }
     }
 
-    fn is_fixed_loser(&self, cx: &Context<'_>, id: GroupId) -> bool {
+    fn is_fixed_loser(&self, cx: &Context<'_>, id: GroupId, extension: &Extension) -> bool {
         match cx.settings.split_brain_loser {
+            // Files that differ may name different losers, or each the other: the default is the same for both.
+            _ if extension.config_digest != cx.settings.config_digest => !self.is_preferred(cx, id),
             SplitBrainLoser::NotPreferred => !self.is_preferred(cx, id),
             SplitBrainLoser::Node(node) => node == cx.settings.local,
         }
     }
 
-    /// Towards a Heartbeat: it drops everything by itself when it had lost us too.
+    /// Towards a Heartbeat: it drops everything by itself when it had lost us too (rule 1a). Towards a nullbeat that
+    /// reads another haresources: by side, the fixed loser at once.
     fn resolve_bits(&mut self, cx: &mut Context<'_>) {
         self.conflict.deaf_since = None;
         let theirs = self.partner.holds.swapped();
@@ -119,8 +122,10 @@ impl Ownership {
         let is_meeting = self.handover.is_none()
             && self.partner.is_known
             && ((ours.local && theirs.local) || (ours.foreign && theirs.foreign));
+        let nullbeat = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).extension);
         if !is_meeting {
             self.conflict.bits_since = None;
+            self.is_yielding &= !self.partner.is_known;
             return;
         }
         if self.conflict.bits_since.is_none() {
@@ -128,14 +133,16 @@ impl Ownership {
             let whose = if ours.local && theirs.local { "our" } else { "foreign" };
             log::error!("Both machines own {whose} resources!");
         }
-        let is_over = self.bits_deadline().is_some_and(|at| at <= cx.at.now);
+        let patience = if nullbeat.is_some() { cx.settings.keepalive * 2 } else { HEARTBEAT_DROP_TIME };
+        let is_over = self.conflict.bits_since.is_some_and(|since| cx.at.now >= since + patience);
         for index in 0..self.groups.len() {
             let id = self.groups[index].id();
             if !self.groups[index].is_announced() || !self.is_in(cx, theirs, id) {
                 continue;
             }
             self.raise(cx, Alarm::SplitBrain(id), true);
-            if is_over || self.is_yielding {
+            let is_loser = nullbeat.is_none_or(|extension| self.is_fixed_loser(cx, id, &extension));
+            if is_over && is_loser {
                 log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
                 self.groups[index].release(cx, Cause::SplitBrain);
             }
@@ -146,11 +153,12 @@ impl Ownership {
         self.conflict.deaf_since.map(|since| since + cx.settings.keepalive.saturating_mul(3).max(DEAF_TIME_MIN))
     }
 
-    fn bits_deadline(&self) -> Option<Instant> {
-        self.conflict.bits_since.map(|since| since + HEARTBEAT_DROP_TIME)
-    }
-
     pub(super) fn conflict_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
-        [self.deaf_deadline(cx), self.bits_deadline()].into_iter().flatten().min()
+        let bits = self.conflict.bits_since.map(|since| since + cx.settings.keepalive * 2);
+        let is_past = |at: &Instant| *at <= cx.at.now;
+        let bits = bits
+            .filter(|at| !is_past(at))
+            .or_else(|| self.conflict.bits_since.map(|since| since + HEARTBEAT_DROP_TIME).filter(|at| !is_past(at)));
+        self.deaf_deadline(cx).into_iter().chain(bits).min()
     }
 }

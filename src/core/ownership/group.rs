@@ -191,11 +191,12 @@ impl Group {
     /// Starts again what failed, or stops again what did not stop, when the pause is over.
     pub(super) fn retry(&mut self, cx: &mut Context<'_>, cause: Cause) {
         self.retry_at = None;
-        if self.job.is_some() || !self.is_claimed {
+        if self.job.is_some() {
             return;
         }
         match self.state {
-            GroupState::StartFailed | GroupState::Stopped if !self.is_releasing => self.start(cx, cause),
+            GroupState::StartFailed | GroupState::Stopped if self.is_announced() => self.start(cx, cause),
+            // Claimed or not: it may be in use here and must not be.
             GroupState::StopFailed => {
                 self.run(cx, Order::Stop);
                 self.set(cx, GroupState::Stopping, cause);

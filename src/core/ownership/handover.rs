@@ -16,6 +16,8 @@ use crate::core::{Alarm, Cause, Failure, Outcome, Refusal};
 
 /// How long an unanswered request stands (spec/resources.md 11.2).
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// How long a partner that did not answer an offer of ours is left in peace.
+const OFFER_PAUSE: Duration = Duration::from_secs(60);
 /// How long scripts may take on either side (spec/resources.md 11.2).
 const SCRIPT_TIME: Duration = Duration::from_secs(3600);
 
@@ -172,7 +174,6 @@ impl Ownership {
             }
             self.groups[index].was_offered = true;
             let set = if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN };
-            self.note_move(cx, Cause::StartFailure);
             self.offer(cx, set, GroupSet::only(id), Cause::StartFailure, None);
             return true;
         }
@@ -200,9 +201,6 @@ impl Ownership {
             self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
         if guests.is_empty() && !has_phantom {
             return;
-        }
-        if !guests.is_empty() {
-            self.note_move(cx, Cause::Failback);
         }
         self.offer(cx, Holds::FOREIGN, guests, Cause::Failback, None);
     }
@@ -401,6 +399,7 @@ impl Ownership {
         }
         self.send_resource(cx, ResourceInfo::Standby);
         self.handover = Handover::Releasing(Giving { held, until: cx.at.now + SCRIPT_TIME, ..giving });
+        self.note_move(cx, giving.cause);
         self.note_decision(cx, giving.cause);
         self.handover_step(cx);
     }
@@ -411,6 +410,9 @@ impl Ownership {
             Handover::None => {}
             Handover::Asked(giving) if giving.until <= cx.at.now => {
                 log::warn!("No reply to standby request.  Standby request cancelled.");
+                if giving.request.is_none() {
+                    self.offer_not_before = Some(cx.at.now + OFFER_PAUSE);
+                }
                 self.handover = Handover::None;
                 self.end_request(cx, giving.request, Outcome::Refused(Refusal::NoAnswer));
             }
@@ -475,6 +477,7 @@ impl Ownership {
             Holds::FOREIGN => Cause::Failback,
             _ => Cause::Operator,
         };
+        self.note_move(cx, cause);
         self.note_decision(cx, cause);
         for id in taking.groups.iter() {
             let group = &self.groups[usize::from(id.0)];

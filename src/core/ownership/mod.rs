@@ -127,8 +127,8 @@ struct Partner {
     is_stable: bool,
     /// It has released everything and takes nothing until it starts again (`shutdone`).
     has_left: bool,
-    /// An operator vouches for its being off; ends when it is heard again.
-    is_vouched_off: bool,
+    /// Groups that an operator wants from it, and so vouches for its being off; ends when it is heard again.
+    vouched: GroupSet,
     /// Sequence number of the `resource` message applied last.
     resource_seq: Seq,
 }
@@ -140,7 +140,7 @@ impl Partner {
         is_known: false,
         is_stable: false,
         has_left: false,
-        is_vouched_off: false,
+        vouched: GroupSet::EMPTY,
         resource_seq: Seq(0),
     };
 }
@@ -174,6 +174,8 @@ pub struct Ownership {
     last_move: Option<LastMove>,
     /// Messages lost for good up to the last `resume`, or to the partner's last start.
     lost_before: u64,
+    /// The partner did not answer an offer of ours: it is not asked again before.
+    offer_not_before: Option<Instant>,
     /// Since when the partner has said that it does not hear us on a link on which we hear it.
     one_way_since: [Option<Instant>; LINKS_MAX],
     /// Sequence number of the message that brought the partner's extension.
@@ -212,6 +214,7 @@ impl Ownership {
             partner_stable_since: None,
             last_move: None,
             lost_before: 0,
+            offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
             extension_seq: Seq(0),
             outdated_seq: Seq(0),
@@ -224,6 +227,10 @@ impl Ownership {
             let certain = carried.filter(|carried| carried.is_certain);
             let group = &mut self.groups[index];
             match certain {
+                Some(carried) if carried.to_restart.contains(group.id()) => {
+                    group.adopt(cx, GroupState::Stopped);
+                    self.claim_seq[index] = Seq(1);
+                }
                 Some(carried)
                     if !carried.states[index].is_in_use() && carried.states[index] != GroupState::StartFailed =>
                 {
@@ -243,6 +250,9 @@ impl Ownership {
                 }
                 _ => group.probe(cx),
             }
+        }
+        if let Some(known) = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner) {
+            self.partner.has_left = known.has_left;
         }
         if self.is_held {
             self.raise(cx, Alarm::Held, true);
@@ -359,14 +369,12 @@ impl Ownership {
 
     /// Takes what nobody claims and a permit allows.
     fn acquire_unclaimed(&mut self, cx: &mut Context<'_>) {
-        if self.is_held && !self.partner.is_vouched_off {
-            return;
-        }
         let cause = self.acquisition_cause(cx);
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let is_free = matches!(group.state(), GroupState::Stopped | GroupState::StartFailed);
-            if group.is_claimed() || group.is_busy() || !is_free {
+            let is_frozen = self.is_held && !self.partner.vouched.contains(group.id());
+            if group.is_claimed() || group.is_busy() || !is_free || is_frozen {
                 continue;
             }
             if let Some(permit) = self.permit_for(cx, group.id()) {
@@ -378,7 +386,7 @@ impl Ownership {
 
     fn acquisition_cause(&self, cx: &Context<'_>) -> Cause {
         match self.partner_status(cx) {
-            _ if self.partner.is_vouched_off => Cause::Operator,
+            _ if !self.partner.vouched.is_empty() => Cause::Operator,
             _ if self.partner.has_left => Cause::Goodbye,
             Some(NodeStatus::Dead) => Cause::Death,
             _ => Cause::Startup,
@@ -388,7 +396,6 @@ impl Ownership {
     fn acquire(&mut self, cx: &mut Context<'_>, id: GroupId, permit: Permit, cause: Cause) {
         let index = usize::from(id.0);
         let is_foreign = cx.settings.groups[index].preferred != cx.settings.local;
-        self.note_move(cx, cause);
         let group = &mut self.groups[index];
         group.acquire(cx, permit, cause);
         group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye);
@@ -408,7 +415,7 @@ impl Ownership {
         }
         if status == NodeStatus::Dead {
             return match cx.settings.takeover_policy {
-                _ if self.partner.is_vouched_off => Some(Permit::operator_word()),
+                _ if self.partner.vouched.contains(id) => Some(Permit::operator_word()),
                 TakeoverPolicy::Available => Some(Permit::availability()),
                 TakeoverPolicy::Safe => None,
             };
@@ -463,8 +470,10 @@ impl Ownership {
         if self.is_held || !self.can_hand_over(cx) {
             return;
         }
-        if self.moves.is_latched(cx.settings, cx.at.now) {
-            self.raise(cx, Alarm::MovesLatched, true);
+        let is_latched = self.moves.is_latched(cx.settings, cx.at.now);
+        self.raise(cx, Alarm::MovesLatched, is_latched);
+        let is_partner_held = self.partner_extension(cx).is_some_and(|extension| extension.is_held);
+        if is_latched || is_partner_held || self.offer_not_before.is_some_and(|at| cx.at.now < at) {
             return;
         }
         if !self.offer_failed(cx) {

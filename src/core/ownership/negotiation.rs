@@ -184,6 +184,7 @@ impl Ownership {
             log::info!("Resource takeover cancelled - shutdown in progress.");
         } else if !self.partner.has_left {
             log::info!("Resources being acquired from {}.", cx.partner_name());
+            self.note_move(cx, Cause::Goodbye);
             self.note_decision(cx, Cause::Goodbye);
         }
         self.partner.holds = Holds::NONE;
@@ -235,6 +236,7 @@ impl Ownership {
         if !owns_all && !self.partner.has_left {
             if cx.settings.takeover_policy == TakeoverPolicy::Available {
                 log::info!("Resources being acquired from {}.", cx.partner_name());
+                self.note_move(cx, Cause::Death);
                 self.note_decision(cx, Cause::Death);
             } else {
                 log::error!(

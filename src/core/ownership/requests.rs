@@ -5,8 +5,11 @@ use super::leaving::Leaving;
 use super::{Context, Group, Ownership, Phase};
 use crate::core::ids::{GroupSet, RequestId};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus};
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Cause, Failure, Outcome, Refusal, Request};
+
+/// How long the scripts of a takeover may take before the operator is told that it did not happen.
+const START_TIME: Duration = Duration::from_secs(3600);
 
 /// A request whose outcome is not known yet; those of hand-overs travel with the hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub(super) enum Waiting {
     /// We have asked the partner to give: done when the groups run here.
     Take { id: RequestId, groups: GroupSet, until: Instant },
     /// The groups start here without a hand-over.
-    Start { id: RequestId, groups: GroupSet },
+    Start { id: RequestId, groups: GroupSet, until: Instant },
     /// The daemon ends.
     Stop { id: RequestId },
 }
@@ -22,8 +25,15 @@ pub(super) enum Waiting {
 impl Ownership {
     /// Takes a request. Every request is answered exactly once, now or later.
     pub(in crate::core) fn request(&mut self, cx: &mut Context<'_>, id: RequestId, request: Request) {
-        if self.waiting.is_full() {
-            return reply(cx, id, Outcome::Refused(Refusal::Busy));
+        // One place is kept for `Stop`: it is never refused for want of room.
+        let room = self.waiting.capacity() - self.waiting.len();
+        match (request, room) {
+            (Request::Stop, 0) => {
+                self.leave(cx);
+                return reply(cx, id, Outcome::Refused(Refusal::ShuttingDown));
+            }
+            (Request::Stop, _) | (_, 2..) => {}
+            _ => return reply(cx, id, Outcome::Refused(Refusal::Busy)),
         }
         match request {
             Request::Standby(set) => self.request_standby(cx, id, set),
@@ -72,6 +82,7 @@ impl Ownership {
     /// An operator has repaired something: pauses and the latch begin anew.
     fn resume(&mut self, cx: &mut Context<'_>) {
         self.moves.forget();
+        self.offer_not_before = None;
         self.forget_losses(cx);
         self.raise(cx, Alarm::MovesLatched, false);
         for group in &mut self.groups {
@@ -104,11 +115,14 @@ impl Ownership {
         if has_all {
             return reply(cx, id, Outcome::Nothing);
         }
+        if !self.has_guardian {
+            return reply(cx, id, Outcome::Refused(Refusal::NoGuardian));
+        }
         if self.phase == Phase::Stable && self.partner_status(cx) == Some(NodeStatus::Dead) {
             log::warn!("An operator vouches for {} being off", cx.partner_name());
-            self.partner.is_vouched_off = true;
+            self.partner.vouched = self.partner.vouched | wanted;
             self.raise(cx, Alarm::NeedsOperator, false);
-            self.wait(Waiting::Start { id, groups: wanted });
+            self.wait(Waiting::Start { id, groups: wanted, until: cx.at.now + START_TIME });
             return;
         }
         if let Some(refusal) = self.refusal(cx) {
@@ -164,11 +178,11 @@ impl Ownership {
                 }
                 (until <= cx.at.now).then_some((id, Outcome::Refused(Refusal::NoAnswer)))
             }),
-            Waiting::Start { id, groups } => self.started(groups).map(|outcome| (id, outcome)).or_else(|| {
-                // The partner came back before anything was started.
-                (self.is_partner_alive(cx)
-                    && !self.groups.iter().any(|g| groups.contains(g.id()) && (g.is_busy() || g.is_claimed())))
-                .then_some((id, Outcome::Refused(Refusal::PartnerInFlux)))
+            Waiting::Start { id, groups, until } => self.started(groups).map(|outcome| (id, outcome)).or_else(|| {
+                // The partner came back before anything was started, or the scripts have not run within an hour.
+                let is_over = until <= cx.at.now || self.is_partner_alive(cx);
+                (is_over && !self.groups.iter().any(|g| groups.contains(g.id()) && (g.is_busy() || g.is_claimed())))
+                    .then_some((id, Outcome::Refused(Refusal::PartnerInFlux)))
             }),
             Waiting::Stop { id } => match self.phase {
                 Phase::Leaving(Leaving::Gone) => Some((id, Outcome::Done)),
@@ -205,8 +219,8 @@ impl Ownership {
         self.waiting
             .iter()
             .filter_map(|waiting| match waiting {
-                Waiting::Take { until, .. } => Some(*until),
-                Waiting::Start { .. } | Waiting::Stop { .. } => None,
+                Waiting::Take { until, .. } | Waiting::Start { until, .. } => Some(*until),
+                Waiting::Stop { .. } => None,
             })
             .min()
     }

@@ -196,6 +196,8 @@ impl Guarding {
     /// What the engine held, with certainty: this process has run all scripts. Where one is under way nobody knows.
     pub(super) fn carried(&self) -> Carried {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
+            to_restart: GroupSet::EMPTY,
+            partner: None,
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
