@@ -24,7 +24,10 @@ impl Place {
         let root = nix::unistd::mkdtemp(&std::env::temp_dir().join("nullbeat-demo-test-XXXXXX")).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o1777)).unwrap();
         let program = root.join("nullbeat");
-        fs::copy(env!("CARGO_BIN_EXE_nullbeat"), &program).unwrap();
+        // By another process: a child that another test forks at this moment would inherit the open copy, and a file
+        // that is open for writing cannot be run.
+        let copy = Command::new("cp").arg(env!("CARGO_BIN_EXE_nullbeat")).arg(&program).status().unwrap();
+        assert!(copy.success());
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(root.join("tmp")).unwrap();
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
