@@ -67,6 +67,13 @@ impl Tutorial {
     fn power_on(&mut self, index: usize) {
         let board = &mut self.lab.boards[index];
         board.power_on();
+        // The agents keep pid files there, and a board has no business with another board's.
+        let run = board.on_board(&[
+            "sh",
+            "-c",
+            "mount -t tmpfs tmpfs /run && mkdir -p /run/lock /run/heartbeat/rsctmp /run/resource-agents",
+        ]);
+        assert!(run.status.success(), "{run:?}");
         for (name, place) in OWN {
             let from = board.dir.join(name);
             let made = board.on_board(&["mkdir", "-p", place]);
