@@ -98,7 +98,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
     let codec = codec(config, context.identity)?;
     let start = clock::stamp();
     let channel = Channel::from(context.guardian);
-    let guardian = GuardianEnd::new(channel, context.table_digest, config.deadtime / 4, start.now);
+    let guardian = GuardianEnd::new(channel, context.table_digest, config.deadtime / 2, start.now);
     let mut parts = Parts {
         config,
         codec,

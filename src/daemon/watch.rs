@@ -37,9 +37,22 @@ impl Limits {
         Self { keepalive: nanos(keepalive), deadtime: nanos(deadtime) }
     }
 
-    /// How often the guardian stamps and looks.
+    /// How late a look may be, and how soon one follows that did not settle it.
     pub const fn tick(self) -> u64 {
         self.deadtime / 8
+    }
+
+    /// How long the guardian may sleep: its own stamp counts as old after twice that.
+    pub const fn rest(self) -> u64 {
+        self.deadtime / 4
+    }
+
+    /// When the guardian looks again after `now`: when the engine's `stamp` would be stale, if no sooner than that its own
+    /// stamp is due. Looking more often would only cost wake-ups.
+    pub fn next_look(self, now: u64, stamp: u64) -> u64 {
+        let stale_at = stamp.saturating_add(self.stale_after());
+        let pause = if stale_at > now { (stale_at - now).min(self.rest()) } else { self.tick() };
+        now.saturating_add(pause)
     }
 
     /// Age of a stamp at which the engine counts as stuck: deadtime/4, but no less than a keepalive and a tick, for an
@@ -164,6 +177,15 @@ mod tests {
                 assert!(limits.stop_by(0) < deadtime_ms * MS);
             }
         }
+    }
+
+    #[test]
+    fn looks_come_when_a_stamp_may_have_become_stale() {
+        let limits = limits(200, 1000);
+        assert_eq!(limits.next_look(0, 0), 250 * MS, "its own stamp is due");
+        assert_eq!(limits.next_look(250 * MS, 200 * MS), 500 * MS);
+        assert_eq!(limits.next_look(500 * MS, 200 * MS), 525 * MS, "stale then");
+        assert_eq!(limits.next_look(525 * MS, 200 * MS), 650 * MS, "forgiven, or there is no engine");
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Guarding {
     }
 
     fn deadline(&self, now: u64) -> u64 {
-        let tick = now.saturating_add(self.watch.limits().tick());
+        let look = self.watch.limits().next_look(now, self.lease.engine_stamp());
         let scripts = self.runner.next_deadline().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             now.saturating_add(nanos(left))
@@ -258,7 +258,7 @@ impl Guarding {
             Stage::Guarding | Stage::Reloading(_) | Stage::Over(_) => None,
         };
         let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
-        [scripts, stage, first_beat, self.service_due, self.logs.due()].into_iter().flatten().fold(tick, u64::min)
+        [scripts, stage, first_beat, self.service_due, self.logs.due()].into_iter().flatten().fold(look, u64::min)
     }
 
     fn turn(&mut self, now: u64) {
