@@ -24,7 +24,7 @@ pub struct LocalTime {
 /// The moment `seconds` after 1970 in the time zone of `TZ` or `/etc/localtime`. May read the time zone's file, so it
 /// is for processes that may wait. `None` when no calendar reaches so far.
 pub fn local_time(seconds: u64) -> Option<LocalTime> {
-    let seconds = libc::time_t::try_from(seconds).ok()?;
+    let seconds = seconds.try_into().ok()?;
     let mut parts = std::mem::MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both pointers are valid for the call, `parts` for writing a whole `tm`. The environment, which the call
     // reads, is changed by nobody: the daemon's processes have one thread.
