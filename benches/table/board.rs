@@ -57,7 +57,7 @@ impl Board {
         let directory = lab.board_directory(node);
         let program = std::env::current_exe()?;
         let mut outside = Command::new("ip")
-            .args(["netns", "exec", &lab.namespace(node), "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["netns", "exec", &lab.namespace(node), "unshare", "--pid", "--fork", "--mount-proc"])
             .args(["--mount", "--uts", "--ipc"])
             .arg(program)
             .args([WORD.as_ref(), directory.as_os_str(), NAMES[node].as_ref()])

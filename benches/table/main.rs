@@ -4,6 +4,7 @@
 //! A board is a network, PID, mount and UTS namespace (`board`), two cables join them (`lab`), and an observer outside
 //! listens on the cables (`tap`). The resource script writes down when it was called (`marker`). No time is asserted.
 
+mod bare;
 mod board;
 mod contender;
 mod cycle;
@@ -31,8 +32,8 @@ cargo bench --bench table [-- OPTIONS]
   --only NAME      nullbeat, heartbeat or keepalived alone; docs/performance.md is left as it is
   --program PATH   measure this file instead of building one
   --runs N         instead of 5
-  --long MINUTES   search for the shortest keepalive as well, so many minutes for each case
-  --stress-only    only that search; docs/performance.md is left as it is
+  --long SECONDS   beat beside a heavy load as well, so long in each case
+  --stress-only    only that; the other parts of docs/performance.md are left as they are
 ";
 
 struct Options {
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((word, rest)) if word == board::WORD => board::process_one(rest),
+        Some((word, rest)) if word == bare::WORD => bare::beat(rest),
         Some((word, rest)) if word == stress::CABLE_WORD => stress::carry(rest),
         Some((word, _)) if word == stress::LOAD_WORD => stress::load(),
         _ => parse(&arguments).and_then(|options| options.map_or_else(help, |options| table(&options))),
@@ -102,22 +104,29 @@ fn table(options: &Options) -> io::Result<()> {
     if !options.is_stress_only {
         contest(options, begin, &nullbeat, &marker, &mut results)?;
     }
-    if let Some(minutes) = options.long {
+    if let Some(seconds) = options.long {
         say(begin, "stress");
-        results.stress = stress::measure(&nullbeat, &marker, Duration::from_secs(60 * minutes))?;
+        results.stress = stress::measure(&nullbeat, &marker, Duration::from_secs(seconds))?;
     }
     results.took = begin.elapsed();
-    let text = results.render();
+    let page = root.join("docs/performance.md");
+    let text = if options.is_stress_only {
+        let old = std::fs::read_to_string(&page).unwrap_or_default();
+        results.render_stress_into(&old)
+    } else {
+        results.render()
+    };
     println!("{text}");
-    if options.only.is_none() && !options.is_stress_only {
+    if options.only.is_none() {
         std::fs::create_dir_all(root.join("docs"))?;
-        std::fs::write(root.join("docs/performance.md"), text)?;
+        std::fs::write(page, text)?;
     }
     Ok(())
 }
 
 fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, results: &mut Results) -> io::Result<()> {
     results.limit = machine::fork_and_exec(marker)?;
+    results.bare = bare::measure(marker, options.runs)?;
     // At rest from here to the end: what a long time does to its memory.
     let rest = Rest::begin("r", Contender::Nullbeat, nullbeat, marker, 1)?;
     let rested = Instant::now();

@@ -18,7 +18,7 @@ use super::lab::{CABLES, Lab};
 use super::sample::Sample;
 use super::tap::{Seen, Tap};
 
-const CPU_WINDOW: Duration = Duration::from_secs(5);
+pub(crate) const CPU_WINDOW: Duration = Duration::from_secs(5);
 const TRACE_WINDOW: Duration = Duration::from_secs(3);
 
 /// Which board is looked at: alpha, the owner in VRRP.
@@ -71,7 +71,7 @@ impl Rest {
         frames(&self.boards[NODE].processes()?)
     }
 
-    fn processor_ns(&self) -> io::Result<u64> {
+    fn spent(&self) -> io::Result<u64> {
         self.boards[NODE].processes()?.into_iter().map(processor_ns).sum()
     }
 
@@ -121,9 +121,9 @@ pub(crate) fn measure(contender: Contender, nullbeat: &Path, marker: &Path, runs
     let mut costs = Costs::default();
     let rest = Rest::begin("s", contender, nullbeat, marker, 1)?;
     for _ in 0..runs {
-        let (before, start) = (rest.processor_ns()?, Instant::now());
+        let (before, start) = (rest.spent()?, Instant::now());
         sleep(CPU_WINDOW);
-        let spent = rest.processor_ns()? - before;
+        let spent = rest.spent()? - before;
         costs.cpu.push(spent as f64 / 1e6 * 60.0 / start.elapsed().as_secs_f64());
         costs.memory.push(rest.memory()? / 1e6);
     }
@@ -141,7 +141,7 @@ pub(crate) fn measure(contender: Contender, nullbeat: &Path, marker: &Path, runs
 }
 
 /// Processor time of all threads of a process.
-fn processor_ns(process: u32) -> io::Result<u64> {
+pub(crate) fn processor_ns(process: u32) -> io::Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
