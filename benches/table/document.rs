@@ -73,7 +73,8 @@ that of the machine, serves all.
   processes map it, program and libraries included, the kernel's own left out.
 - **System calls**: strace of all processes of a board at rest, calls between the first and the last own beat seen by
   the observer, divided by the beats. What the other board's beats cost is included.
-- **Processor time**: `/proc/PID/task/*/schedstat` of all processes of a board at rest, windows of 5 s, as a minute.
+- **Processor time**: `/proc/PID/task/*/schedstat` of all processes of a board at rest, windows of 5 s, as a minute. Where
+  the bare loop alone takes longer than the goal, the goal is out of reach on that machine, and the two compare.
 - **Installed**: for the packages, `Installed-Size` of the package and all it depends on, without essential packages,
   libc and what those need.
 - **Limit here**: fork and exec of the same script by a plain program; for processor time a loop of poll, send and
@@ -88,7 +89,9 @@ const STRESS: &str = "
 Two boards, four busy loops and a process that churns 64 MB, all on this machine. The lateness of a beat is how much
 more than a keepalive after the one before it left alpha, as seen on the cable. The serial line is a process of the
 real-time class between two pseudo-terminals that hands on 11520 bytes a second. To reach: 20/100 ms on UDP, 50/250 ms
-on serial, no false death in 5 minutes.
+on serial, no false death in 5 minutes. Fewer beats than the time has keepalives
+mean that a board fell silent: a guardian that takes its late engine for stuck replaces it, and resets the board when
+the groups cannot be stopped within the rest of so short a dead time. Its death is counted as false, too.
 
 ";
 
