@@ -15,7 +15,8 @@ fn start_goes_left_to_right_and_stop_right_to_left() {
     ask(&mut runner, 8, G0, Order::Stop);
     assert_eq!(finish(&mut runner), [(8, JobOutcome::Done, 255)]);
     assert_eq!(yard.runs(), ["c stop", "b stop", "a 1 2 stop"]);
-    assert_eq!(yard.outputs(), Vec::<PathBuf>::new());
+    // Another test of this process may hold a copy of a descriptor for as long as it takes to start its own script.
+    drive(&mut runner, |_| yard.outputs().is_empty());
 }
 
 #[test]
