@@ -76,7 +76,8 @@ impl Ownership {
                 self.groups[index].announce(cx);
             }
         }
-        if both.is_empty() && self.is_yielding && is_heard {
+        // What it had said before we slept does not end it.
+        if both.is_empty() && self.is_yielding && self.is_heard_fresh(cx) {
             self.is_yielding = false;
             self.wants_extension = true;
         }
@@ -85,6 +86,8 @@ impl Ownership {
     fn meet(&mut self, cx: &mut Context<'_>, id: GroupId, extension: &Extension, is_deaf: bool) {
         if self.raise(cx, Alarm::SplitBrain(id), true) {
             log::error!("Both machines own our resources! (group {})", id.0);
+            // The partner cannot be sure of it before it knows that we have heard its claim.
+            self.wants_extension = true;
         }
         let verdict = if is_deaf {
             Verdict::Release
