@@ -350,6 +350,11 @@ impl Comms {
         self.is_up
     }
 
+    /// Whether this node was punctual for long enough that it may judge others, and act upon its judgement (rule 4).
+    pub fn may_judge(&self, now: Instant) -> bool {
+        self.lateness.may_judge(now)
+    }
+
     /// What is known of a node. For the local node only the status word means anything.
     pub fn peer(&self, node: NodeId) -> &Peer {
         &self.state(node).peer

@@ -367,8 +367,11 @@ impl Ownership {
         self.say_holds(cx);
     }
 
-    /// Takes what nobody claims and a permit allows.
+    /// Takes what nobody claims and a permit allows. A node that was late first hears what became of its permit.
     fn acquire_unclaimed(&mut self, cx: &mut Context<'_>) {
+        if !cx.comms.may_judge(cx.at.now) {
+            return;
+        }
         let cause = self.acquisition_cause(cx);
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
@@ -453,13 +456,14 @@ impl Ownership {
     }
 
     /// Starts again what failed, or stops again what did not stop, when the pause is over. Nothing is started that the
-    /// partner claims too: first one of the two lets go.
+    /// partner claims too: first one of the two lets go. Nor does a node that was late start anything.
     fn retry_failed(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let is_due = group.retry_at().is_some_and(|at| at <= cx.at.now);
-            let is_start = !group.is_stuck();
-            if is_due && !(is_start && self.is_partner_alive(cx) && self.partner_may_use(cx, group.id())) {
+            let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, group.id());
+            let may_start = cx.comms.may_judge(cx.at.now) && !is_contested;
+            if is_due && (may_start || group.is_stuck()) {
                 self.groups[index].retry(cx, Cause::StartFailure);
             }
         }
