@@ -84,7 +84,7 @@ impl Ownership {
                 Some(_) => self.is_heard_fresh(cx),
                 None => self.partner.is_known,
             };
-        if !is_known {
+        if !is_known || !cx.comms.may_judge(cx.at.now) {
             return;
         }
         for index in 0..self.groups.len() {
@@ -174,7 +174,12 @@ impl Ownership {
         if self.partner.is_stable && !was_stable && !matches!(self.phase, Phase::Leaving(_)) {
             log::info!("remote resource transition completed.");
             self.settle(cx);
-            self.send_resource(cx, ResourceInfo::None);
+            if self.has_probed_all() {
+                self.send_resource(cx, ResourceInfo::None);
+            } else {
+                // What an earlier engine left running is not nothing.
+                self.said = None;
+            }
         }
     }
 
