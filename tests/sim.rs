@@ -215,6 +215,19 @@ fn frozen_owner_lets_go_when_it_thaws() {
 }
 
 #[test]
+fn taker_whose_clock_stood_still_does_not_believe_an_old_done() {
+    let mut table = Timetable::settled(|_| {});
+    table.operator(ALPHA, Request::Standby(Holds::ALL));
+    // The stop takes 19 ms: `done` and what follows it wait in front of a board that does not know that it sleeps.
+    table.at(2_010).expect(&[ALPHA]);
+    let freeze = Fault::Freeze { node: BETA, lasts: 3 * S, is_clock_running: false, keeps_arrivals: true };
+    table.inflict(freeze);
+    for ms in (3_500..10_000).step_by(20) {
+        table.at(ms).expect_running(ALPHA);
+    }
+}
+
+#[test]
 fn late_node_does_not_judge() {
     let mut table = Timetable::settled(|_| {});
     // Whatever came meanwhile is lost: the partner seems silent for twice its dead time.
@@ -335,6 +348,18 @@ fn seed_status_overtaken_by_the_first_message_of_a_run_is_a_sign_of_life() {
 #[test]
 fn seed_failed_start_waits_while_the_partner_lets_go() {
     clean(22254);
+}
+
+#[test]
+fn seed_late_node_does_not_act_on_an_old_verdict() {
+    clean(32110);
+    clean(38305);
+    clean(39364);
+}
+
+#[test]
+fn seed_respawned_engine_does_not_announce_what_it_has_not_looked_at() {
+    clean(39630);
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub struct Letter {
     pub generation: Generation,
     /// Sender's uuid.
     pub uuid: Uuid,
+    /// When it left, true time.
+    pub sent_at: u64,
     /// What it said.
     pub packet: Packet,
     /// The same in bytes, as a datagram and for a serial line, when the run uses the real encoder.

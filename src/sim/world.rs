@@ -426,6 +426,7 @@ impl World {
     }
 
     fn note_heard(&mut self, node: usize, stamp: Stamp, letter: &Letter) {
+        self.oracle.read(node, letter.src, letter.sent_at);
         if let (Body::Status { .. }, Some(seq)) = (&letter.packet.body, letter.packet.seq) {
             self.oracle.heard(node, letter.src, letter.generation, seq, self.now, stamp.now.as_micros());
         }
@@ -495,7 +496,7 @@ impl World {
             }
         }
         let generation = Generation(board.generation);
-        let mut letter = Letter { src: node, generation, uuid: uuid(node), packet, bytes: None };
+        let mut letter = Letter { src: node, generation, uuid: uuid(node), sent_at: self.now, packet, bytes: None };
         if self.plan.is_stripped {
             letter.strip();
         }
