@@ -15,6 +15,8 @@ use std::time::Duration;
 pub const RESPAWNS_MAX: usize = 3;
 /// See [`RESPAWNS_MAX`].
 pub const RESPAWN_WINDOW: Duration = Duration::from_secs(60);
+/// How late a healthy engine may be on a busy machine.
+const LATENESS: Duration = Duration::from_millis(50);
 /// What a reset may take from the decision to the silence of the board, at the least and at the most.
 const MARGIN_MIN: Duration = Duration::from_millis(10);
 const MARGIN_MAX: Duration = Duration::from_secs(2);
@@ -56,9 +58,11 @@ impl Limits {
     }
 
     /// Age of a stamp at which the engine counts as stuck: deadtime/4, but no less than a keepalive and a tick, for an
-    /// engine stamps when it beats.
+    /// engine stamps when it beats; and no less than what a busy machine makes of anybody's lateness, as long as that is
+    /// within half the dead time: an engine that is merely late does its work sooner than a new one could.
     pub fn stale_after(self) -> u64 {
-        (self.deadtime / 4).max(self.keepalive.saturating_add(self.tick()))
+        let late = nanos(LATENESS).min(self.deadtime / 2);
+        (self.deadtime / 4).max(self.keepalive.saturating_add(self.tick())).max(late)
     }
 
     /// Until when a new engine may go on in the role of the one that stamped last.
