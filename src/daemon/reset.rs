@@ -11,11 +11,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::sys::prctl;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::ResetWith;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
+
+/// What a list of processes shows of the waiting hook.
+const PROCESS_NAME: &std::ffi::CStr = c"nullbeat:reset";
 
 /// Why the board is reset. The word is the hook's first argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +123,8 @@ fn waiting_hook(path: &Path) -> io::Result<Means> {
 
 /// The hook's process: ends when the guardian does.
 fn wait_and_become(path: &CString, mut reader: io::PipeReader) -> i32 {
+    // Only for people who look at a list of processes.
+    let _ = prctl::set_name(PROCESS_NAME);
     // The log pipe and the lock above all must not be kept open by this process.
     if close_descriptors_but(&mut [reader.as_raw_fd()]).is_err() {
         return 1;

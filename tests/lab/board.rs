@@ -193,6 +193,13 @@ exit 0
         self.start_with(&[]);
     }
 
+    /// Starts the daemon by way of these words, as `prlimit --rtprio=0`; returns at once.
+    pub(crate) fn start_through(&mut self, words: &[&str]) {
+        let directories = self.directories();
+        let all = words.iter().copied().chain([NULLBEAT, "run"]).chain(directories.iter().map(String::as_str));
+        self.spawn(&all.collect::<Vec<_>>());
+    }
+
     /// Starts the daemon with more options.
     pub(crate) fn start_with(&mut self, options: &[&str]) {
         let mut words = match &self.heartbeat {
@@ -200,18 +207,18 @@ exit 0
             None => [NULLBEAT, "run"].map(str::to_owned).into_iter().chain(self.directories()).collect(),
         };
         words.extend(options.iter().map(|option| (*option).to_owned()));
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let stderr =
-            std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
-        let daemon = self.command(&words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
-        self.daemons.push(daemon);
+        self.spawn(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// Starts the daemon with no option at all: every directory at its default place.
     pub(crate) fn start_plain(&mut self) {
+        self.spawn(&[NULLBEAT, "run"]);
+    }
+
+    fn spawn(&mut self, words: &[&str]) {
         let stderr =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
-        let daemon = self.command(&[NULLBEAT, "run"]).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
+        let daemon = self.command(words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
         self.daemons.push(daemon);
     }
 
@@ -229,6 +236,18 @@ exit 0
             .chain(words[1..].iter().copied())
             .collect();
         self.on_board(&all)
+    }
+
+    /// What `status --json` prints; nothing when no daemon answers.
+    pub(crate) fn status_json(&self) -> String {
+        let output = self.nullbeat(&["status", "--json"]);
+        if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() }
+    }
+
+    /// Whether a daemon answers and no group moves.
+    pub(crate) fn is_settled(&self) -> bool {
+        // The first one is the node's own; peers tell theirs further down.
+        self.status_json().split("\"is_settled\": ").nth(1).is_some_and(|rest| rest.starts_with("true"))
     }
 
     /// Stops the daemon with its verb; it must succeed.
@@ -274,12 +293,24 @@ exit 0
         for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
             let is_here = std::fs::read_link(entry.path().join("ns/pid")).is_ok_and(|ns| ns == namespace);
-            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            if is_here && name.trim_end() == wanted {
+            if is_here && is_alive_as(pid, wanted) {
                 pids.push(pid);
             }
         }
         pids
+    }
+
+    /// Thaws every process of this board that has been stopped.
+    pub(crate) fn thaw(&self) {
+        for role in ["engine", "guardian", "logger"] {
+            for pid in self.pids(role) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+            }
+        }
+        // nsenter stops together with what it started, and does not thaw by itself.
+        for daemon in &self.daemons {
+            let _ = kill(Pid::from_raw(i32::try_from(daemon.id()).expect("a pid")), Signal::SIGCONT);
+        }
     }
 
     /// Sends a signal to this board's process of this role; it must be there.
@@ -300,11 +331,12 @@ exit 0
         for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let _ = init.wait();
+        // nsenter may have stopped together with what it started: the namespace ends once nothing in it is a zombie.
         for daemon in &mut self.daemons {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+        let _ = init.wait();
         self.daemons.clear();
         let _ = Command::new("ip").args(["netns", "exec", &self.lan, "ip", "link", "del", &self.switch_port]).output();
         let _ = Command::new("ip").args(["netns", "del", &self.netns]).output();
@@ -324,4 +356,13 @@ exit 0
         let stderr = if self.heartbeat.is_some() { String::new() } else { read("stderr") };
         format!("{stderr}{}{}", read("ha-debug"), read("log/ha-debug"))
     }
+}
+
+/// Whether the process has this name and has not ended.
+fn is_alive_as(pid: i32, name: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |field: &str, is_it: &dyn Fn(&str) -> bool| {
+        status.lines().find_map(|line| line.strip_prefix(field)).is_some_and(|value| is_it(value.trim()))
+    };
+    has("Name:", &|value| value == name) && has("State:", &|value| !value.starts_with(['Z', 'X']))
 }

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything: machines are slow and noisy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// haresources of the usual bench: one group for each board.
+pub(crate) const AT_HOME: &str = "alpha trace::web\nbeta trace::mail\n";
+
 /// The program under test.
 pub(crate) const NULLBEAT: &str = env!("CARGO_BIN_EXE_nullbeat");
 
@@ -66,6 +69,22 @@ impl Lab {
         lab
     }
 
+    /// The usual bench with both daemons at work: the group `web` on the first board, `mail` on the second.
+    pub(crate) fn at_home(extra: &str) -> Self {
+        let mut lab = Self::usual(extra, AT_HOME);
+        lab.start_both();
+        lab.wait_at_home();
+        lab
+    }
+
+    /// Waits until each board runs its own group and both nodes have settled.
+    #[track_caller]
+    pub(crate) fn wait_at_home(&self) {
+        self.wait_owner(0, &["web"]);
+        self.wait_owner(1, &["mail"]);
+        self.wait("both have settled", |lab| lab.boards.iter().all(Board::is_settled));
+    }
+
     /// ha.cf of the usual configuration.
     pub(crate) fn usual_ha_cf(&self, board: &Board, extra: &str) -> String {
         let peer = &self.boards[1 - board.index];
@@ -88,6 +107,12 @@ impl Lab {
             board.power_on();
             board.start();
         }
+    }
+
+    /// Cuts a board's power: everything on it is gone at once.
+    pub(crate) fn power_off(&mut self, index: usize) {
+        self.boards[index].power_off();
+        self.observer.board_off(&self.boards[index].name);
     }
 
     /// The client's network namespace.

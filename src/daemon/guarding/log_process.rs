@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
 use nix::unistd::pipe2;
 
 use super::{Guarding, LOGGER};
@@ -19,6 +20,8 @@ use crate::daemon::watch::nanos;
 use crate::guardian::lease::ProcessKey;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
+/// What a list of processes shows.
+const PROCESS_NAME: &std::ffi::CStr = c"nullbeat:logger";
 /// What the logger may take to write out the last lines: a slow disk, not a dead one.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// From one logger's end to the next one's start: one that cannot live must not keep the guardian busy.
@@ -142,6 +145,8 @@ impl Guarding {
 
 /// The child's whole life.
 fn logger_process(config: &Config, reader: OwnedFd, is_on_stderr: bool) -> i32 {
+    // Only for people who look at a list of processes.
+    let _ = prctl::set_name(PROCESS_NAME);
     let Ok(null) = File::options().write(true).open("/dev/null") else { return 1 };
     let mut keep = [reader.as_raw_fd(), null.as_raw_fd()];
     // Its own lines do not go through the pipe: it would never see the end of it.
