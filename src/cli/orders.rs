@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use crate::config::{LoadOptions, Purpose, Severity, load};
+use crate::config::{Config, LoadOptions, Purpose, Severity, load};
 use crate::daemon::control::client::{Client, NoAnswer};
 use crate::daemon::report::Report;
 use crate::sys::pidfd;
@@ -244,15 +244,16 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
     for finding in loaded.findings.iter().filter(|finding| finding.severity != Severity::Note) {
         eprintln!("{finding}");
     }
-    if loaded.config.is_none() {
+    let Some(config) = &loaded.config else {
         eprintln!("nullbeat reload: nothing was changed");
         return exit::CONFIGURATION;
-    }
+    };
+    let wanted = Digests::of(config);
     let request = if args.has("--binary") { "reload binary" } else { "reload" };
     match ask::connect(&paths.run).and_then(|client| client.ask(request, Some(limit))) {
         Ok(answer) => ask::say("reload", &answer),
         // The engine that was asked has been replaced.
-        Err(NoAnswer::Cut) => await_successor(&paths.run, running.generation),
+        Err(NoAnswer::Cut) => await_successor(&paths.run, running.generation, &wanted),
         Err(error) => ask::fail("reload", &error),
     }
 }
@@ -261,15 +262,34 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
 struct Running {
     node: String,
     generation: u64,
+    digests: Digests,
+}
+
+/// What it has read: any engine is replaced when it dies, only a reload brings other files.
+#[derive(PartialEq)]
+struct Digests {
+    config: String,
+    resources: String,
+}
+
+impl Digests {
+    fn of(config: &Config) -> Self {
+        let settings = config.settings(0);
+        let text = |digest: u32| format!("{digest:08x}");
+        Self { config: text(settings.config_digest), resources: text(settings.resources_digest) }
+    }
 }
 
 fn identity(run_dir: &Path, limit: Duration) -> Result<Running, u8> {
     let text = ask::question("reload", run_dir, "status", limit)?;
     let identity = Report::parse(&text).map_err(|bad| bad.to_string()).and_then(|report| {
         let node = report.first("node");
-        let fields = node.and_then(|node| Some((node.text("name")?, node.number("generation")?)));
-        let (node, generation) = fields.ok_or("the daemon does not tell its name and generation")?;
-        Ok(Running { node: node.to_owned(), generation })
+        let fields = node.and_then(|node| {
+            let text = |name| node.text(name).map(str::to_owned);
+            let digests = Digests { config: text("config_digest")?, resources: text("resources_digest")? };
+            Some(Running { node: text("name")?, generation: node.number("generation")?, digests })
+        });
+        Ok(fields.ok_or("the daemon does not tell its name, generation and digests")?)
     });
     identity.map_err(|error| {
         eprintln!("nullbeat reload: {error}");
@@ -277,11 +297,11 @@ fn identity(run_dir: &Path, limit: Duration) -> Result<Running, u8> {
     })
 }
 
-fn await_successor(run_dir: &Path, before: u64) -> u8 {
+fn await_successor(run_dir: &Path, before: u64, wanted: &Digests) -> u8 {
     let deadline = Instant::now() + SUCCESSOR_LIMIT;
     while Instant::now() < deadline {
         match identity(run_dir, deadline.saturating_duration_since(Instant::now())) {
-            Ok(running) if running.generation != before => {
+            Ok(running) if running.generation != before && running.digests == *wanted => {
                 println!("reloaded; generation {}", running.generation);
                 return exit::OK;
             }
@@ -289,6 +309,6 @@ fn await_successor(run_dir: &Path, before: u64) -> u8 {
             Err(code) => return code,
         }
     }
-    eprintln!("nullbeat reload: the daemon was not replaced");
-    exit::FAILURE
+    eprintln!("nullbeat reload: the new configuration is not in force; the log tells more");
+    exit::TRY_AGAIN
 }

@@ -21,6 +21,8 @@ use std::os::fd::AsFd;
 use crate::config::Config;
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, RequestId, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
+use crate::core::message::NodeStatus;
+use crate::core::settings::CarriedPartner;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Input, Node, Order, Request};
 use crate::guardian::channel::Incoming;
@@ -68,6 +70,8 @@ enum StopRequest {
     Wanted,
     /// The core has been asked.
     Asked,
+    /// It has said that it cannot: to be asked again then. It goes on trying by itself; asking only tells how it stands.
+    Refused { again_at: Instant },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +121,9 @@ pub struct Driver<'c> {
     lost: LinkSet,
     is_watching_guardian_output: bool,
     is_ready_told: bool,
+    is_stopping_told: bool,
+    /// As the lease has it.
+    partner: Option<CarriedPartner>,
     stop: StopRequest,
     /// What ends the loop.
     end: Option<End>,
@@ -131,7 +138,7 @@ pub struct Driver<'c> {
 impl<'c> Driver<'c> {
     /// Takes over what was made at start. Everything that will ever be needed is allocated here.
     pub fn new(parts: Parts<'c>, node: Box<Node>, now: Stamp) -> Self {
-        let claims = parts.lease.claims();
+        let (claims, partner) = (parts.lease.claims(), parts.lease.partner(parts.config));
         Self {
             config: parts.config,
             node,
@@ -150,6 +157,8 @@ impl<'c> Driver<'c> {
             lost: LinkSet::EMPTY,
             is_watching_guardian_output: false,
             is_ready_told: false,
+            is_stopping_told: false,
+            partner,
             stop: StopRequest::None,
             end: None,
             started: now.now,
@@ -211,7 +220,7 @@ impl<'c> Driver<'c> {
         }
         self.judge_guardian(lateness);
         self.look_after_links();
-        if self.stop == StopRequest::Wanted {
+        if self.is_stop_due() {
             self.stop = StopRequest::Asked;
             self.feed(Input::Request { id: STOP_BY_GUARDIAN, request: Request::Stop });
         }
@@ -227,9 +236,21 @@ impl<'c> Driver<'c> {
         self.update_interest()
     }
 
+    fn is_stop_due(&self) -> bool {
+        match self.stop {
+            StopRequest::None | StopRequest::Asked => false,
+            StopRequest::Wanted => true,
+            StopRequest::Refused { again_at } => again_at <= self.now.now,
+        }
+    }
+
     fn other_deadline(&self) -> Option<Instant> {
         let control = self.control.as_ref().and_then(ControlServer::next_deadline);
-        self.links.deadline().into_iter().chain(control).min()
+        let stop = match self.stop {
+            StopRequest::Refused { again_at } => Some(again_at),
+            _ => None,
+        };
+        self.links.deadline().into_iter().chain(control).chain(stop).min()
     }
 
     /// Guardian and operators.
@@ -289,6 +310,8 @@ impl<'c> Driver<'c> {
     /// One input, and everything that the core wants done because of it.
     fn feed(&mut self, input: Input<'_>) {
         self.node.handle(self.now, input);
+        self.tell_stopping();
+        self.note_partner();
         self.drain();
     }
 
@@ -304,6 +327,22 @@ impl<'c> Driver<'c> {
             let Some(link) = self.lost.iter().next() else { return };
             self.lost.remove(link);
             self.node.handle(self.now, Input::LinkDevice { link, is_open: false });
+        }
+    }
+
+    /// Keeps what is known of the partner for the next engine.
+    fn note_partner(&mut self) {
+        let Some(partner) = self.node.settings().partner else { return };
+        let status = self.node.comms().peer(partner).status;
+        let is_dead = status == NodeStatus::Dead;
+        if !is_dead && !self.node.comms().is_alive(partner) {
+            // Not heard yet: what the engine before has noted stands.
+            return;
+        }
+        let known = CarriedPartner { is_dead, has_left: self.node.ownership().partner_has_left() };
+        if self.partner != Some(known) {
+            self.partner = Some(known);
+            self.lease.set_partner(self.config, known);
         }
     }
 

@@ -23,6 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::config::{Config, Group};
 use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::Carried;
+use crate::core::settings::{Carried, CarriedPartner};
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
 use crate::sys::process::{process_start, signal_process};
@@ -58,6 +59,7 @@ const DISMISSED_AT: usize = 10;
 const DEADTIME_AT: usize = 12;
 const GENERATION_AT: usize = 13;
 const TABLE_AT: usize = 14;
+const PARTNER_AT: usize = 15;
 const HEAD_WORDS: usize = 24;
 
 const DIGEST_OF_TABLE: usize = 0;
@@ -67,6 +69,12 @@ const HELD_OF_TABLE: usize = 3;
 const GROUPS_OF_TABLE: usize = 8;
 const GROUP_WORDS: usize = 3;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
+
+/// In the word about the partner; the rest of it tells whose word it is.
+const PARTNER_KNOWN: u64 = 1;
+const PARTNER_DEAD: u64 = 2;
+const PARTNER_LEFT: u64 = 4;
+const PARTNER_FLAGS: u64 = PARTNER_KNOWN | PARTNER_DEAD | PARTNER_LEFT;
 
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
@@ -129,7 +137,7 @@ fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
 /// The mapped page. Children made by fork share it.
 #[derive(Debug)]
 pub struct Lease {
-    page: SharedWords,
+    page: Arc<SharedWords>,
 }
 
 impl Lease {
@@ -144,7 +152,7 @@ impl Lease {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
         posix_fallocate(&file, 0, 4096)?;
-        let lease = Self { page: SharedWords::map(&file, WORDS)? };
+        let lease = Self { page: Arc::new(SharedWords::map(&file, WORDS)?) };
         if lease.load(MAGIC_AT) != MAGIC || lease.load(BOOT_AT) != boot {
             for word in lease.page.words() {
                 word.store(0, Ordering::Relaxed);
@@ -153,6 +161,12 @@ impl Lease {
             lease.store(MAGIC_AT, MAGIC);
         }
         Ok(lease)
+    }
+
+    /// The same page once more: whatever becomes of the file's name, both are one.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { page: Arc::clone(&self.page) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
@@ -260,6 +274,23 @@ impl Lease {
     /// The generation of the last engine; zero: none in this boot.
     pub fn generation(&self) -> Generation {
         Generation(u32::try_from(self.load(GENERATION_AT)).unwrap_or(u32::MAX))
+    }
+
+    /// What the engine knows of the partner that `config` names. Kept until the next one: an engine that has not heard
+    /// anything yet knows nothing better.
+    pub fn set_partner(&self, config: &Config, known: CarriedPartner) {
+        let flags = PARTNER_KNOWN
+            | if known.is_dead { PARTNER_DEAD } else { 0 }
+            | if known.has_left { PARTNER_LEFT } else { 0 };
+        self.store(PARTNER_AT, nodes_digest(config) & !PARTNER_FLAGS | flags);
+    }
+
+    /// The last [`Lease::set_partner`], unless the nodes were others.
+    pub fn partner(&self, config: &Config) -> Option<CarriedPartner> {
+        let word = self.load(PARTNER_AT);
+        let is_same = word & !PARTNER_FLAGS == nodes_digest(config) & !PARTNER_FLAGS;
+        (is_same && word & PARTNER_KNOWN != 0)
+            .then(|| CarriedPartner { is_dead: word & PARTNER_DEAD != 0, has_left: word & PARTNER_LEFT != 0 })
     }
 
     /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
@@ -386,7 +417,7 @@ impl Lease {
         }
         let mut carried = Carried {
             to_restart: GroupSet::EMPTY,
-            partner: None,
+            partner: self.partner(config),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
@@ -429,6 +460,11 @@ pub fn table_digest(config: &Config) -> u64 {
         digest = fnv(digest, &group_digest(group).to_le_bytes());
     }
     digest
+}
+
+/// Digest of who the nodes are, and which of them this one is.
+fn nodes_digest(config: &Config) -> u64 {
+    config.nodes.iter().fold(fnv(FNV_START, config.node.as_bytes()), |hash, node| fnv(fnv(hash, b" "), node.as_bytes()))
 }
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -590,6 +626,32 @@ mod tests {
             lease.set_group(A, GroupState::Running);
         }
         assert_eq!(lease.carried(&one).unwrap().states[0], GroupState::Running);
+    }
+
+    #[test]
+    fn lease_keeps_what_is_known_of_the_partner_while_it_is_the_same() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        let config = sample::config(&scratch.0, &[("alpha", "a")]);
+        lease.set_table(&config, None);
+        assert_eq!(lease.carried(&config).unwrap().partner, None, "nobody has said anything");
+        for (is_dead, has_left) in [(true, false), (false, false), (true, true), (false, true)] {
+            let known = CarriedPartner { is_dead, has_left };
+            lease.set_partner(&config, known);
+            assert_eq!(lease.carried(&config).unwrap().partner, Some(known));
+        }
+        let mut other = sample::config(&scratch.0, &[("alpha", "a")]);
+        other.nodes.push("gamma".into());
+        assert_eq!(lease.carried(&other).unwrap().partner, None, "it may be about another node");
+    }
+
+    #[test]
+    fn lease_shared_stays_one_page_when_its_file_is_removed() {
+        let scratch = Scratch::new();
+        let lease = scratch.lease();
+        std::fs::remove_file(scratch.0.join(FILE_NAME)).unwrap();
+        lease.share().stamp_engine(7);
+        assert_eq!(lease.engine_stamp(), 7);
     }
 
     #[test]

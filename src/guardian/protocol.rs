@@ -84,6 +84,9 @@ pub enum ToGuardian {
     Ready,
     /// All released and said: end everything.
     Exit,
+    /// A stop has begun, whoever asked for it; it is never taken back. Should the engine be lost, the guardian goes on
+    /// with it.
+    Stopping,
 }
 
 /// Guardian to engine. `Link` and `Control` carry a descriptor beside the record (SCM_RIGHTS) when they succeed.
@@ -293,6 +296,7 @@ impl ToGuardian {
             }
             Self::Ready => Fields::new(8),
             Self::Exit => Fields::new(9),
+            Self::Stopping => Fields::new(10),
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -316,6 +320,7 @@ impl ToGuardian {
             7 => Self::Reload { request: RequestId(fields.number), is_binary: flag(a)? },
             8 => Self::Ready,
             9 => Self::Exit,
+            10 => Self::Stopping,
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
@@ -380,7 +385,7 @@ mod tests {
     const DIGEST: u64 = 0x0123_4567_89ab_cdef;
 
     fn requests() -> Vec<ToGuardian> {
-        let mut all = vec![ToGuardian::OpenControl, ToGuardian::Ready, ToGuardian::Exit];
+        let mut all = vec![ToGuardian::OpenControl, ToGuardian::Ready, ToGuardian::Exit, ToGuardian::Stopping];
         for order in ORDERS {
             all.push(ToGuardian::Run { job: JobId(0xfedc_ba98), group: GroupId(63), order });
         }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::AssertUnwindSafe;
 
 use nix::libc;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::pidfd;
@@ -51,7 +51,7 @@ impl Child {
 /// another thread holds locked stays locked in the child for ever.
 ///
 /// # Errors
-/// What fork(2) and pidfd_open(2) say.
+/// What fork(2) and pidfd_open(2) say; then no child is left.
 pub fn fork_child(run: impl FnOnce() -> i32) -> io::Result<Child> {
     // SAFETY: the daemon has one thread, so no lock can be held across the fork and the child may do what it likes.
     match unsafe { fork() }? {
@@ -61,7 +61,15 @@ pub fn fork_child(run: impl FnOnce() -> i32) -> io::Result<Child> {
             unsafe { libc::_exit(code) }
         }
         // Nobody else waits for our children by number, so this one cannot be collected before it is opened.
-        ForkResult::Parent { child } => Ok(Child { pid: child, pidfd: pidfd::open(child)? }),
+        ForkResult::Parent { child } => match pidfd::open(child) {
+            Ok(pidfd) => Ok(Child { pid: child, pidfd }),
+            Err(error) => {
+                // Nobody could watch it, so it must not live.
+                let _ = kill(child, Signal::SIGKILL);
+                let _ = waitpid(child, None);
+                Err(error)
+            }
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 //! from this board before a peer may start it (design.md section 3).
 
 mod node;
+mod stops;
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use super::{Driver, Job, StopRequest};
 use crate::core::ids::JobId;
+use crate::core::ownership::Phase;
 use crate::core::time::{Duration, Instant};
 use crate::core::{Input, JobOutcome, Order};
 use crate::daemon::driver::End;
@@ -99,6 +100,14 @@ impl Driver<'_> {
                 log::error!("The guardian is silent: no script can be run");
             }
             self.feed(Input::Guardian { is_present });
+        }
+    }
+
+    /// Before the first script of a stop is asked for.
+    pub(super) fn tell_stopping(&mut self) {
+        if !self.is_stopping_told && matches!(self.node.ownership().phase(), Phase::Leaving(_)) {
+            self.is_stopping_told = true;
+            self.ask(ToGuardian::Stopping);
         }
     }
 

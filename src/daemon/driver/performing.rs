@@ -16,6 +16,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have.
 const LAST_WORDS_LOOK: Duration = Duration::from_millis(5);
 
+/// Between two answers of the core that it cannot stop yet.
+const STOP_PAUSE: Duration = Duration::from_secs(10);
+
 impl Driver<'_> {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
@@ -25,7 +28,7 @@ impl Driver<'_> {
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
                 if !matches!(outcome, Outcome::Done | Outcome::Nothing) {
                     log::warn!("Cannot stop yet: {outcome:?}; trying again");
-                    self.stop = StopRequest::Wanted;
+                    self.stop = StopRequest::Refused { again_at: self.now.now + STOP_PAUSE };
                 }
             }
             Action::Reply { id, outcome } => {

@@ -18,7 +18,8 @@ use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::log_pipe;
 use crate::daemon::watch::nanos;
 use crate::guardian::channel::Channel;
-use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::guardian::lease::{self, ProcessKey};
+use crate::guardian::protocol::ToEngine;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// How long a killed engine is waited for before it counts as stuck in the kernel.
@@ -51,7 +52,7 @@ impl Guarding {
         let (channel, theirs) = Channel::pair()?;
         let context = EngineContext {
             guardian: OwnedFd::from(theirs),
-            lease: Lease::open_or_create(self.directory.path())?,
+            lease: self.lease.share(),
             carried,
             identity,
             table_digest: self.digest,
@@ -60,11 +61,19 @@ impl Guarding {
         let (config, logs) = (&self.config, self.logs.writer());
         let child = fork_child(|| engine_process(config, context, logs))?;
         self.lease.set_engine(ProcessKey::of(child.pid).ok());
-        self.reactor.add(&channel, CHANNEL)?;
-        self.reactor.add(&child.pidfd, ENGINE)?;
+        let watched = self.reactor.add(&channel, CHANNEL).and_then(|()| self.reactor.add(&child.pidfd, ENGINE));
         self.engine =
             Some(Engine { child, channel, born, first_beat_by: Some(first_beat_by), is_waiting_to_write: false });
+        if let Err(error) = watched {
+            // It would beat, and nobody would see its end.
+            self.kill_engine();
+            return Err(error);
+        }
         self.stage = Stage::Guarding;
+        if self.is_stop_wanted {
+            // Its predecessor was told, and is gone.
+            self.send(ToEngine::StopRequested);
+        }
         self.begin_refill();
         Ok(())
     }
@@ -176,14 +185,20 @@ impl Guarding {
     /// There is no engine any more. Its scripts run on; its role is kept when a new one can beat in time.
     pub(super) fn engine_lost(&mut self, now: u64) {
         let carried = self.carried();
+        let reload = self.take_reload();
         self.runner.forget_engine();
         let is_holding = !in_use(&carried, self.config.groups.len()).is_empty();
         let role_kept_until = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
         if self.is_stop_wanted {
-            self.release(now, Then::Exit(1));
+            // Not a failure: a service manager that starts failed services again must not undo the stop.
+            self.release(now, Then::Exit(0));
         } else if self.doomed.is_none() && (!is_holding || now < role_kept_until) && self.respawns.allow(now) {
-            let first_beat_by = if is_holding { role_kept_until } else { now + self.start_limit() };
             log::warn!("Starting a new engine.");
+            if let Some(reload) = reload {
+                // It waited for groups to stop: their stops go on, and whatever is to be started waits behind them.
+                return self.finish_reload(now, *reload);
+            }
+            let first_beat_by = if is_holding { role_kept_until } else { now + self.start_limit() };
             if let Err(error) = self.spawn_engine(Some(carried), first_beat_by) {
                 log::error!(target: "CRIT", "No engine can be started: {error}");
                 self.release(now, Then::Respawn);
@@ -197,7 +212,7 @@ impl Guarding {
     pub(super) fn carried(&self) -> Carried {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
             to_restart: GroupSet::EMPTY,
-            partner: None,
+            partner: self.lease.partner(&self.config),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
@@ -210,8 +225,12 @@ impl Guarding {
         carried
     }
 
-    /// Nothing is held; an engine that holds nothing may try, unless engines keep failing.
+    /// Nothing is held; an engine that holds nothing may try, unless engines keep failing or nobody wants one.
     pub(super) fn try_again(&mut self, now: u64) {
+        if self.is_stop_wanted {
+            self.stage = Stage::Over(0);
+            return;
+        }
         let is_pause_over = matches!(self.stage, Stage::Pausing { .. });
         if self.doomed.is_none() && (self.respawns.allow(now) || is_pause_over) {
             let carried = self.carried();

@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
@@ -62,6 +63,8 @@ const RESET_PAUSE: Duration = Duration::from_secs(10);
 const LEAVE_LIMIT: Duration = Duration::from_millis(200);
 /// What a new engine that holds nothing may take to its first beat, at least.
 const START_LIMIT: Duration = Duration::from_secs(5);
+/// What the programs of `notify` may take at the end.
+const NEWS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What follows when all groups are stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -405,8 +408,13 @@ impl Guarding {
         self.is_stop_wanted = true;
         if self.engine.is_some() {
             self.send(ToEngine::StopRequested);
-        } else if !matches!(self.stage, Stage::Leaving { .. } | Stage::Over(_)) {
-            self.release(now, Then::Exit(0));
+            return;
+        }
+        match self.stage {
+            Stage::Leaving { .. } | Stage::Over(_) => {}
+            // The end comes when everything is stopped after all, see `watch_reset`.
+            Stage::Resetting { .. } => self.runner.stop_all(Instant::now(), self.runner.unstopped()),
+            _ => self.release(now, Then::Exit(0)),
         }
     }
 
@@ -419,9 +427,22 @@ impl Guarding {
         }
     }
 
+    /// The last news are those of the stop: given a moment, they reach the programs of `notify`.
+    fn await_notified(&mut self) {
+        let limit = Instant::now() + NEWS_LIMIT;
+        while !self.runner.has_notified() && Instant::now() < limit {
+            self.lease.stamp_guardian(lease::now());
+            let tick = Instant::now() + Duration::from_nanos(self.watch.limits().tick());
+            let at = self.runner.next_deadline().into_iter().chain([limit, tick]).min().unwrap_or(limit);
+            let _ = poll(&mut [PollFd::new(self.runner.as_fd(), PollFlags::POLLIN)], poll_time(at));
+            self.runner.turn(Instant::now());
+        }
+    }
+
     /// Orderly end: the log is written out, and nothing of ours is left in the run directory.
     fn finish(&mut self) {
         self.kill_engine();
+        self.await_notified();
         links::release_locks(&self.config.media);
         if let Some(reset) = self.reset.take() {
             reset.disarm();
@@ -432,6 +453,12 @@ impl Guarding {
         self.lease.dismiss_logger();
         self.logs.end(&self.config);
     }
+}
+
+/// The time from now until `at`, as poll(2) takes it: rounded up, or it would spin.
+fn poll_time(at: Instant) -> PollTimeout {
+    let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 /// Groups of which `carried` says that part of them may be in use.

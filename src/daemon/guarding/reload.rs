@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::{CHECK, Guarding, LOGGER, Stage};
+use super::{CHECK, Guarding, LOGGER, Stage, in_use};
 use crate::cli::exit;
 use crate::config::{self, Config, Group, Severity};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
@@ -124,7 +124,11 @@ impl Guarding {
     }
 
     fn stopped_for_reload(&mut self, now: u64, group: GroupId, outcome: JobOutcome) {
-        let Stage::Reloading(mut reload) = std::mem::replace(&mut self.stage, Stage::Guarding) else { return };
+        let Some(mut reload) = self.take_reload() else { return };
+        if self.is_stop_wanted {
+            // The engine is about to stop everything, by the old files; it was not told of this stop and asks for its own.
+            return self.refuse(reload.request, exit::TRY_AGAIN);
+        }
         if outcome != JobOutcome::Done {
             // The engine still believes that the group runs: it is replaced all the same, with the old files.
             self.lease.set_group(group, GroupState::StopFailed);
@@ -142,7 +146,18 @@ impl Guarding {
         }
     }
 
-    fn finish_reload(&mut self, now: u64, reload: Reload) {
+    /// The reload that waits, if there is one; an engine decides until it goes on.
+    pub(super) fn take_reload(&mut self) -> Option<Box<Reload>> {
+        match std::mem::replace(&mut self.stage, Stage::Guarding) {
+            Stage::Reloading(reload) => Some(reload),
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn finish_reload(&mut self, now: u64, reload: Reload) {
         let carried = self.carried_into(&reload.config);
         log::info!("Configuration reloaded.");
         self.replace_engine(now, reload.config, carried);
@@ -162,6 +177,7 @@ impl Guarding {
                 carried.states[index] = GroupState::Stopped;
                 if claimed.contains(GroupId(before)) {
                     carried.claims.insert(GroupId(id));
+                    carried.to_restart.insert(GroupId(id));
                 }
             }
         }
@@ -182,7 +198,9 @@ impl Guarding {
         self.digest = lease::table_digest(&config);
         self.config = config;
         self.replace_logger();
-        let first_beat_by = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
+        let role_kept_until = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
+        let is_holding = !in_use(&carried, self.config.groups.len()).is_empty();
+        let first_beat_by = if is_holding { role_kept_until } else { now + self.start_limit() };
         if let Err(error) = self.spawn_engine(Some(carried), first_beat_by) {
             log::error!(target: "CRIT", "No engine can be started: {error}");
             self.engine_lost(now);

@@ -58,6 +58,10 @@ impl Guarding {
             ToGuardian::Reload { request, is_binary: false } => self.begin_reload(now, Some(request)),
             ToGuardian::Reload { request, is_binary: true } => self.begin_binary_reload(now, request),
             ToGuardian::Ready => self.service.ready(),
+            ToGuardian::Stopping => {
+                self.service.stopping();
+                self.is_stop_wanted = true;
+            }
             ToGuardian::Exit => {
                 self.service.stopping();
                 self.stage = Stage::Leaving { until: now.saturating_add(nanos(LEAVE_LIMIT)) };
