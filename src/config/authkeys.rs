@@ -3,6 +3,7 @@
 //! No word of the file but numbers is repeated in a finding: where the method was forgotten it would be the key.
 
 use super::finding::{At, Findings};
+use super::load::warn_of_writers;
 use super::token::{self, Word, is_blank};
 use super::{AuthKey, AuthMethod, TextFile};
 
@@ -10,6 +11,8 @@ use super::{AuthKey, AuthMethod, TextFile};
 const NUMBER_MAX: u8 = 15;
 /// Bits of the file mode that give the keys away.
 const READABLE_BY_OTHERS: u32 = 0o044;
+/// Bits by which a group may replace them; those for everybody are looked at for each file.
+const WRITABLE_BY_GROUP: u32 = 0o020;
 
 /// What the file says: all keys, and the number of the one that signs.
 pub(super) struct Keys {
@@ -62,6 +65,9 @@ pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
 }
 
 fn check_mode(text: &TextFile, findings: &mut Findings) {
+    if text.mode & 0o002 == 0 {
+        warn_of_writers(text, WRITABLE_BY_GROUP, findings);
+    }
     if text.mode & READABLE_BY_OTHERS != 0 {
         let found = format!("a file that others may read (mode {:04o})", text.mode & 0o7777);
         let hint = format!("chmod 600 {}", text.path.display());

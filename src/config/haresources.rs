@@ -283,6 +283,7 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
     }
     check_arguments(word, resource, findings);
     if let Some(agent) = agent(resource) {
+        warn_of_writers(word, &agent, machine, findings);
         if machine.file(&agent) != FileKind::Executable {
             let found = format!("OCF agent {}, which does not exist here", quote(&agent.display().to_string()));
             findings.warning(word.at, found).hint("the group cannot be started here");
@@ -292,8 +293,8 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
     let places =
         [directory.join("resource.d").join(&resource.script), Path::new(INIT_DIRECTORY).join(&resource.script)];
     let kinds = places.each_ref().map(|place| machine.file(place));
-    if kinds.contains(&FileKind::Executable) {
-        return;
+    if let Some(place) = kinds.iter().position(|kind| *kind == FileKind::Executable) {
+        return warn_of_writers(word, &places[place], machine, findings);
     }
     let script = quote(&resource.script);
     match kinds.iter().position(|kind| *kind == FileKind::Plain) {
@@ -306,6 +307,14 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
             let expected = format!("it in {} or {INIT_DIRECTORY}", directory.join("resource.d").display());
             findings.warning(word.at, found).expected(expected).hint("the group cannot be started here");
         }
+    }
+}
+
+/// Scripts run as root.
+fn warn_of_writers(word: &Word, script: &Path, machine: &dyn Machine, findings: &mut Findings) {
+    if machine.is_writable_by_all(script) {
+        let found = format!("script {}, which everybody may write", quote(&script.display().to_string()));
+        findings.warning(word.at, found).hint(format!("chmod go-w {}", script.display()));
     }
 }
 

@@ -120,9 +120,15 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
 }
 
+/// Bits of a file's mode by which everybody may write it.
+const WRITABLE_BY_ALL: u32 = 0o002;
+
 fn read(path: &Path, what: &str, findings: &mut Findings) -> Option<TextFile> {
     match TextFile::read(path) {
-        Ok(text) => Some(text),
+        Ok(text) => {
+            warn_of_writers(&text, WRITABLE_BY_ALL, findings);
+            Some(text)
+        }
         Err(error) => {
             findings.error(At::FILE, format!("no readable file ({error})")).expected(what);
             None
@@ -153,6 +159,15 @@ fn local_name(paths: &Paths, options: &LoadOptions<'_>, findings: &mut Findings)
         }
     }
     options.machine.node_name().to_ascii_lowercase()
+}
+
+/// Whoever may write these files is root on this board. `bits` are those of the mode that are too many.
+pub(super) fn warn_of_writers(text: &TextFile, bits: u32, findings: &mut Findings) {
+    if text.mode & bits != 0 {
+        let found = format!("a file that others may write (mode {:04o})", text.mode & 0o7777);
+        let hint = format!("chmod go-w {}", text.path.display());
+        findings.warning(At::FILE, found).expected("a file that only its owner may write").hint(hint);
+    }
 }
 
 /// A checksum is no secret: over the network anybody could be the peer.

@@ -33,6 +33,8 @@ pub trait Machine {
     fn resolve(&self, host: &str) -> Option<Ipv4Addr>;
     /// What stands at `path`, links followed.
     fn file(&self, path: &Path) -> FileKind;
+    /// Whether everybody may write the file at `path`.
+    fn is_writable_by_all(&self, path: &Path) -> bool;
     /// Whether there is a user of this name.
     fn has_user(&self, name: &str) -> bool;
     /// Whether there is a group of this name.
@@ -77,6 +79,10 @@ impl Machine for ThisMachine {
         }
     }
 
+    fn is_writable_by_all(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o002 != 0)
+    }
+
     fn has_user(&self, name: &str) -> bool {
         names::user(name).is_some()
     }
@@ -101,6 +107,8 @@ pub(crate) mod fake {
         pub(crate) addresses: Vec<Ipv4Addr>,
         pub(crate) hosts: HashMap<String, Ipv4Addr>,
         pub(crate) files: HashMap<PathBuf, FileKind>,
+        /// Everybody may write these.
+        pub(crate) open_files: HashSet<PathBuf>,
         pub(crate) users: HashSet<String>,
         pub(crate) groups: HashSet<String>,
         /// Every file not listed is this.
@@ -139,6 +147,9 @@ pub(crate) mod fake {
         }
         fn file(&self, path: &Path) -> FileKind {
             self.files.get(path).copied().or(self.other_files).unwrap_or(FileKind::Missing)
+        }
+        fn is_writable_by_all(&self, path: &Path) -> bool {
+            self.open_files.contains(path)
         }
         fn has_user(&self, name: &str) -> bool {
             self.users.contains(name)

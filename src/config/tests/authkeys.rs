@@ -130,7 +130,7 @@ fn keys_are_read_and_the_last_selection_signs() {
 fn files_that_others_may_read_are_refused() {
     let directory = Directory::new();
     let machine = board();
-    for (mode, is_fine) in [(0o600, true), (0o620, true), (0o611, true), (0o640, false), (0o604, false), (0o644, false)]
+    for (mode, is_fine) in [(0o600, true), (0o700, true), (0o611, true), (0o640, false), (0o604, false), (0o644, false)]
     {
         directory.permit("authkeys", mode);
         let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Check) });
@@ -144,6 +144,35 @@ fn files_that_others_may_read_are_refused() {
             assert_eq!(messages, [expected]);
         }
     }
+}
+
+#[test]
+fn files_that_others_may_write_are_warned_of() {
+    let directory = Directory::new();
+    let mut machine = board();
+    let load = |machine: &_| directory.load(&LoadOptions { machine, ..LoadOptions::new(Purpose::Check) });
+    let warning = |name: &str, mode: u32| {
+        format!(
+            "{name}: warning: found a file that others may write (mode {mode:04o}); \
+             expected a file that only its owner may write; chmod go-w {name}"
+        )
+    };
+    for (name, mode) in
+        [("ha.cf", 0o666), ("haresources", 0o602), ("authkeys", 0o602), ("authkeys", 0o620), ("authkeys", 0o622)]
+    {
+        directory.permit(name, mode);
+        let loaded = load(&machine);
+        assert!(loaded.config.is_some());
+        assert_eq!(directory.messages(&loaded), [warning(name, mode)]);
+        directory.permit(name, 0o600);
+    }
+    directory.permit("ha.cf", 0o664);
+    assert_eq!(directory.messages(&load(&machine)), [""; 0], "a group that works together may have it");
+    let script = directory.0.join("resource.d/httpd");
+    machine.open_files.insert(script);
+    let messages = directory.messages(&load(&machine));
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].contains("resource.d/httpd\u{60}, which everybody may write"), "{messages:?}");
 }
 
 #[test]
