@@ -49,8 +49,11 @@ impl IdentityStore {
     /// When a file can be neither read nor written: without a generation that grows, peers would not listen.
     pub fn open(config: &Config, floor: Generation) -> io::Result<Self> {
         let directory = directory(&config.paths);
-        fs::create_dir_all(&directory)?;
-        let uuid = if config.is_uuid_from_name { uuid_of_name(&config.node) } else { stored_uuid(&directory)? };
+        if let Err(error) = fs::create_dir_all(&directory) {
+            log::error!("{}: {error}", directory.display());
+        }
+        let uuid =
+            if config.is_uuid_from_name { uuid_of_name(&config.node) } else { stored_uuid(&directory, &config.node)? };
         let source = if config.is_generation_from_time {
             Source::Time { used: floor.0 }
         } else {
@@ -58,7 +61,10 @@ impl IdentityStore {
             Source::File { used, reserved: used }
         };
         let mut store = Self { directory, uuid, source };
-        store.refill()?;
+        if let Err(error) = store.refill() {
+            // A full disk keeps no service down: see `take_next`.
+            log::error!("no generation can be set aside in {}: {error}", store.directory.display());
+        }
         Ok(store)
     }
 
@@ -66,12 +72,12 @@ impl IdentityStore {
     /// [`IdentityStore::needs_refill`] is heeded.
     ///
     /// # Errors
-    /// When the supply is used up and the disk does not take a new one.
+    /// When no number is left.
     pub fn take_next(&mut self) -> io::Result<Identity> {
         if let Source::File { used, reserved } = self.source
             && used >= reserved
         {
-            self.refill()?;
+            self.refill().or_else(|error| self.go_on_in_memory(&error))?;
         }
         let generation = match &mut self.source {
             Source::File { used, .. } => {
@@ -103,6 +109,18 @@ impl IdentityStore {
         Ok(())
     }
 
+    /// The disk takes nothing, and a board without service is worse than one whose next start may be deaf for a while:
+    /// the clock gives a number that is higher than those before, also those of other starts without a disk.
+    fn go_on_in_memory(&mut self, error: &io::Error) -> io::Result<()> {
+        if let Source::File { used, reserved } = &mut self.source {
+            *used = seconds_of_wall_clock().max(*used);
+            *reserved = used.checked_add(1).ok_or_else(|| io::Error::other("no generation is left"))?;
+            let directory = self.directory.display();
+            log::error!("{directory}: {error}; the generation {reserved} is kept in memory only, make room for it");
+        }
+        Ok(())
+    }
+
     /// The number up to which the next refill would set aside, for a child process that waits for the disk in our
     /// place: [`IdentityStore::write_reserve`] there, [`IdentityStore::note_refill`] here.
     pub fn refill_target(&self) -> Option<u32> {
@@ -119,8 +137,12 @@ impl IdentityStore {
     pub fn write_reserve(&self, target: u32) -> io::Result<()> {
         let text = format!("{target:>15}\n");
         // The copy first: at every moment at least one of the two is whole and at least as high as any number in use.
-        replace(&self.directory.join(GENERATION_COPY), text.as_bytes())?;
-        replace(&self.directory.join(GENERATION_FILE), text.as_bytes())
+        for name in [GENERATION_COPY, GENERATION_FILE] {
+            let path = self.directory.join(name);
+            // Where there is no room for a new file there still is the old one's.
+            replace(&path, text.as_bytes()).or_else(|error| overwrite(&path, text.as_bytes()).map_err(|_| error))?;
+        }
+        Ok(())
     }
 
     /// The disk has everything up to `target`.
@@ -173,7 +195,7 @@ fn read_generation(path: &Path) -> io::Result<u32> {
     }
 }
 
-fn stored_uuid(directory: &Path) -> io::Result<Uuid> {
+fn stored_uuid(directory: &Path, node: &str) -> io::Result<Uuid> {
     let path = directory.join(UUID_FILE);
     match fs::read(&path) {
         Ok(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {
@@ -186,21 +208,40 @@ fn stored_uuid(directory: &Path) -> io::Result<Uuid> {
     log::info!("No uuid found for current node - generating a new uuid.");
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    replace(&path, &bytes)?;
+    if let Err(error) = replace(&path, &bytes) {
+        log::error!("{}: {error}; the uuid is made of the node's name until there is room for one", path.display());
+        return Ok(uuid_of_name(node));
+    }
     Ok(Uuid(bytes))
 }
 
 /// Replaces a file in one step: after a power cut it is the old one or the new one, never a part of it.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    if let Err(error) = write() {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Writes into the blocks that a file of the same length has. A power cut may leave it broken: there are two copies.
+fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    if file.metadata()?.len() != content.len() as u64 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 /// `uuidfrom nodename` (spec/wire.md 10.1).
@@ -369,6 +410,38 @@ mod tests {
         scratch.write(GENERATION_FILE, b"             10\n");
         let mut store = IdentityStore::open(&sample::config(&scratch.0, &[]), Generation(50)).unwrap();
         assert_eq!(store.take_next().unwrap().generation, Generation(51));
+    }
+
+    /// Makes it impossible to write a new file beside `name`, also for root.
+    fn block(scratch: &Scratch, name: &str) {
+        fs::create_dir_all(scratch.0.join("state").join(name).with_extension("new").join("full")).unwrap();
+    }
+
+    #[test]
+    fn generation_is_written_over_the_old_one_where_there_is_no_room() {
+        let scratch = Scratch::new();
+        let mut store = scratch.open();
+        let last = (0..=RESERVE).map(|_| store.take_next().unwrap().generation).max().unwrap();
+        block(&scratch, GENERATION_FILE);
+        block(&scratch, GENERATION_COPY);
+        let next = store.take_next().unwrap().generation;
+        assert!(next > last);
+        assert!(scratch.open().take_next().unwrap().generation > next, "the disk has it");
+    }
+
+    #[test]
+    fn identity_without_any_disk_grows_all_the_same() {
+        let scratch = Scratch::new();
+        for name in [UUID_FILE, GENERATION_FILE, GENERATION_COPY] {
+            block(&scratch, name);
+        }
+        let mut store = scratch.open();
+        let first = store.take_next().unwrap();
+        for _ in 0..10 {
+            assert!(store.take_next().unwrap().generation > first.generation);
+        }
+        assert_eq!(first.uuid, scratch.open().take_next().unwrap().uuid, "the same at each start");
+        assert!(!scratch.0.join("state").join(GENERATION_FILE).exists());
     }
 
     #[test]

@@ -238,13 +238,14 @@ fn guardian_and_logger_killed_a_new_guardian_takes_over() {
 fn engine_and_guardian_killed_the_sentinel_stops_the_groups_in_time() {
     let mut node = Node::new(ONE, "");
     node.run_until_running("a");
-    let (engine, guardian) = (node.engine(), node.guardian());
+    let (engine, guardian, logger) = (node.engine(), node.guardian(), node.logger());
     Node::signal(guardian, SIGKILL);
     Node::signal(engine, SIGKILL);
     eventually("the group is stopped", || !node.is_running("a"));
     assert!(silence(&node) < DEADTIME);
     eventually("it is logged", || node.text("log").contains("Engine and guardian are gone or silent"));
     assert!(!node.root.join("was-reset").exists());
+    eventually("the sentinel leaves the run directory to others", || Node::is_gone(logger));
     node.run_until_running("a");
     assert_eq!(node.calls(), ["start a", "stop a", "start a"]);
 }
