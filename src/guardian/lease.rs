@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
 /// The mapped page. Children made by fork share it.
 #[derive(Debug)]
 pub struct Lease {
-    page: Arc<SharedWords>,
+    page: Rc<SharedWords>,
 }
 
 impl Lease {
@@ -152,7 +152,7 @@ impl Lease {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
         posix_fallocate(&file, 0, 4096)?;
-        let lease = Self { page: Arc::new(SharedWords::map(&file, WORDS)?) };
+        let lease = Self { page: Rc::new(SharedWords::map(&file, WORDS)?) };
         if lease.load(MAGIC_AT) != MAGIC || lease.load(BOOT_AT) != boot {
             for word in lease.page.words() {
                 word.store(0, Ordering::Relaxed);
@@ -166,7 +166,7 @@ impl Lease {
     /// The same page once more: whatever becomes of the file's name, both are one.
     #[must_use]
     pub fn share(&self) -> Self {
-        Self { page: Arc::clone(&self.page) }
+        Self { page: Rc::clone(&self.page) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
@@ -290,7 +290,7 @@ impl Lease {
         let word = self.load(PARTNER_AT);
         let is_same = word & !PARTNER_FLAGS == nodes_digest(config) & !PARTNER_FLAGS;
         (is_same && word & PARTNER_KNOWN != 0)
-            .then(|| CarriedPartner { is_dead: word & PARTNER_DEAD != 0, has_left: word & PARTNER_LEFT != 0 })
+            .then_some(CarriedPartner { is_dead: word & PARTNER_DEAD != 0, has_left: word & PARTNER_LEFT != 0 })
     }
 
     /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
