@@ -24,12 +24,6 @@ fn wait_home(lab: &Lab) {
     lab.wait_owner(HEARTBEAT, &["mail"]);
 }
 
-fn power_off(lab: &mut Lab, index: usize) {
-    lab.boards[index].power_off();
-    let name = lab.boards[index].name.clone();
-    lab.observer.board_off(&name);
-}
-
 fn power_on(lab: &mut Lab, index: usize) {
     lab.boards[index].power_on();
     lab.boards[index].start();
@@ -74,7 +68,7 @@ fn both_start_and_heartbeat_finds_nothing_to_complain_about() {
 #[test]
 fn heartbeat_loses_power_and_gets_its_group_back_on_return() {
     let mut lab = at_home();
-    power_off(&mut lab, HEARTBEAT);
+    lab.power_off(HEARTBEAT);
     lab.wait_owner(NULLBEAT, &BOTH);
     power_on(&mut lab, HEARTBEAT);
     wait_home(&lab);
@@ -84,7 +78,7 @@ fn heartbeat_loses_power_and_gets_its_group_back_on_return() {
 #[test]
 fn nullbeat_loses_power_and_gets_its_group_back_on_return() {
     let mut lab = at_home();
-    power_off(&mut lab, NULLBEAT);
+    lab.power_off(NULLBEAT);
     lab.wait_owner(HEARTBEAT, &BOTH);
     power_on(&mut lab, NULLBEAT);
     wait_home(&lab);

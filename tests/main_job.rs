@@ -17,12 +17,6 @@ fn at_home(extra: &str) -> Lab {
     lab
 }
 
-fn power_off(lab: &mut Lab, index: usize) {
-    lab.boards[index].power_off();
-    let name = lab.boards[index].name.clone();
-    lab.observer.board_off(&name);
-}
-
 #[test]
 fn both_start_and_each_runs_its_own() {
     let lab = at_home("");
@@ -33,7 +27,7 @@ fn both_start_and_each_runs_its_own() {
 #[test]
 fn owner_loses_power_and_gets_its_group_back_on_return() {
     let mut lab = at_home("");
-    power_off(&mut lab, 0);
+    lab.power_off(0);
     lab.wait_owner(1, &BOTH);
     lab.boards[0].power_on();
     lab.boards[0].start();
@@ -53,7 +47,7 @@ fn owner_is_stopped_and_the_other_takes_over_at_once() {
 #[test]
 fn returning_node_waits_with_auto_failback_off() {
     let mut lab = at_home("auto_failback off");
-    power_off(&mut lab, 0);
+    lab.power_off(0);
     lab.wait_owner(1, &BOTH);
     lab.boards[0].power_on();
     lab.boards[0].start();

@@ -288,16 +288,15 @@ exit 0
             "logger" => "nullbeat:logger",
             other => panic!("no role {other}"),
         };
+        self.residents().into_iter().filter(|&pid| is_alive(pid) && is_called(pid, wanted)).collect()
+    }
+
+    /// Pids, out here, of everything that runs on this board.
+    fn residents(&self) -> Vec<i32> {
         let namespace = std::fs::read_link(format!("/proc/{}/ns/pid", self.init_pid())).expect("its namespace");
-        let mut pids = Vec::new();
-        for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-            let is_here = std::fs::read_link(entry.path().join("ns/pid")).is_ok_and(|ns| ns == namespace);
-            if is_here && is_alive_as(pid, wanted) {
-                pids.push(pid);
-            }
-        }
-        pids
+        let is_here = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns == namespace);
+        let entries = std::fs::read_dir("/proc").expect("proc").flatten();
+        entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).filter(is_here).collect()
     }
 
     /// Thaws every process of this board that has been stopped.
@@ -325,19 +324,34 @@ exit 0
 
     /// Power loss: every process at once, then the interface and the mounts.
     pub(crate) fn power_off(&mut self) {
-        let Some(mut init) = self.init.take() else { return };
-        let id = init.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        if self.is_on() {
+            self.kill_everything();
+            self.take_away();
         }
+    }
+
+    /// The first half of a power loss; nothing runs here when it returns.
+    pub(super) fn kill_everything(&mut self) {
+        let residents = self.residents();
+        kill(Pid::from_raw(self.init_pid()), Signal::SIGKILL).expect("process 1");
+        let start = Instant::now();
+        while residents.iter().any(|&pid| is_alive(pid)) {
+            assert!(start.elapsed() < PATIENCE, "{} does not die", self.name);
+            std::thread::yield_now();
+        }
+    }
+
+    /// The other half, which takes longer than a takeover: the kernel's cleaning of a namespace alone may.
+    pub(super) fn take_away(&mut self) {
         // nsenter may have stopped together with what it started: the namespace ends once nothing in it is a zombie.
         for daemon in &mut self.daemons {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        let _ = init.wait();
         self.daemons.clear();
+        if let Some(mut init) = self.init.take() {
+            let _ = init.wait();
+        }
         let _ = Command::new("ip").args(["netns", "exec", &self.lan, "ip", "link", "del", &self.switch_port]).output();
         let _ = Command::new("ip").args(["netns", "del", &self.netns]).output();
         for mark in std::fs::read_dir(self.dir.join("marks")).into_iter().flatten().flatten() {
@@ -358,11 +372,17 @@ exit 0
     }
 }
 
-/// Whether the process has this name and has not ended.
-fn is_alive_as(pid: i32, name: &str) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let has = |field: &str, is_it: &dyn Fn(&str) -> bool| {
-        status.lines().find_map(|line| line.strip_prefix(field)).is_some_and(|value| is_it(value.trim()))
-    };
-    has("Name:", &|value| value == name) && has("State:", &|value| !value.starts_with(['Z', 'X']))
+/// A field of the process's status; nothing when it is gone.
+fn field(pid: i32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+}
+
+/// Whether the process has not ended, collected or not.
+fn is_alive(pid: i32) -> bool {
+    field(pid, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
+fn is_called(pid: i32, name: &str) -> bool {
+    field(pid, "Name:").is_some_and(|it| it == name)
 }

@@ -111,8 +111,9 @@ impl Lab {
 
     /// Cuts a board's power: everything on it is gone at once.
     pub(crate) fn power_off(&mut self, index: usize) {
-        self.boards[index].power_off();
+        self.boards[index].kill_everything();
         self.observer.board_off(&self.boards[index].name);
+        self.boards[index].take_away();
     }
 
     /// The client's network namespace.
