@@ -73,9 +73,13 @@ fn wait_counted(lab: &Lab, index: usize, reason: &str) {
 
 /// Resident memory of a board's engine, KiB.
 fn resident(lab: &Lab, index: usize) -> u64 {
-    let pid = lab.boards[index].pids("engine")[0];
+    memory(lab.boards[index].pids("engine")[0], "VmRSS:")
+}
+
+/// A process's memory of this kind, KiB.
+fn memory(pid: i32, kind: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find(|line| line.starts_with(kind)).expect("that line");
     line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
 
@@ -183,4 +187,88 @@ fn garbage_on_the_control_socket_disturbs_nobody() {
     drop(clients);
     lab.wait("it answers again", |lab| lab.boards[0].nullbeat(&["status"]).status.success());
     assert!(!lab.boards[1].log().contains("node alpha: is dead"));
+}
+
+/// A bench whose first board has a group `bad` with this script beside the usual ones; `$tell WHAT` tells the observer.
+fn with_bad_script(extra: &str, body: &str) -> Lab {
+    let lab = Lab::usual(extra, "alpha bad::bad\nalpha trace::web\nbeta trace::mail\n");
+    for board in &lab.boards {
+        let (name, fifo, dir) = (&board.name, lab.observer.fifo(), board.dir.display());
+        let tell = format!("tell() {{ echo \"{name} bad $1\" > {}; }}", fifo.display());
+        let text = format!("#!/bin/sh\ncd {dir} || exit 1\n{tell}\n{body}\nexit 0\n");
+        lab::write_script(&board.config_dir().join("resource.d/bad"), &text);
+    }
+    lab
+}
+
+/// A script that keeps a mark, and does this while it starts.
+fn starting_with(work: &str) -> String {
+    format!(
+        "case $2 in\nstart) tell start-begin\n{work}\ntouch marks/bad; tell start-end;;\n\
+         stop) [ -e marks/bad ] || exit 0; tell stop-begin; rm marks/bad; tell stop-end;;\n\
+         status) [ -e marks/bad ] || {{ echo stopped; exit 3; }}; echo running;;\nesac"
+    )
+}
+
+#[test]
+fn script_that_prints_megabytes_fills_neither_log_nor_memory() {
+    let mut lab = with_bad_script("", &starting_with("yes this is not worth a line | head -c 20000000"));
+    lab.start_both();
+    lab.wait_owner(0, &["bad", "web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.assert_stays(0, &["bad", "web"], Duration::from_secs(2));
+    lab.assert_exclusive();
+    assert!(lab.boards[0].log().len() < 1_000_000, "{} bytes of log", lab.boards[0].log().len());
+    for role in ["engine", "guardian", "logger"] {
+        let peak = memory(lab.boards[0].pids(role)[0], "VmHWM:");
+        assert!(peak < 16_000, "{role}: {peak} KiB, not what was printed");
+    }
+}
+
+#[test]
+fn script_that_ignores_term_is_killed_and_holds_up_nobody_else() {
+    let mut lab = with_bad_script(
+        "script_timeout 1",
+        "case $2 in\nstart) trap '' TERM; touch deaf; while :; do sleep 0.1; done;;\nstatus) echo stopped; exit 3;;\nesac",
+    );
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    for index in [0, 1] {
+        lab.wait("each board has tried once", |lab| lab.boards[index].dir.join("deaf").exists());
+        lab.wait("the failure is told", |lab| lab.boards[index].status_json().contains("\"start failed\""));
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(1));
+    assert_eq!((lab.boards[0].resets(), lab.boards[1].resets()), (0, 0), "a stop of what never started succeeds");
+    lab.assert_exclusive();
+}
+
+#[test]
+fn service_that_writes_to_what_it_inherited_outlives_guardian_and_logger() {
+    use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
+    // More in each round than a pipe holds; a round that cannot be written is the last.
+    let service = "( while [ -d marks ] && yes chatter | head -c 100000; do echo >> rounds; sleep 0.05; done ) &";
+    let mut lab = with_bad_script("", &starting_with(service));
+    lab.start_both();
+    lab.wait_owner(0, &["bad", "web"]);
+    lab.wait_owner(1, &["mail"]);
+    let rounds = |lab: &Lab| std::fs::metadata(lab.boards[0].dir.join("rounds")).map_or(0, |file| file.len());
+    let goes_on = |lab: &Lab, why: &str| {
+        let begun = rounds(lab);
+        lab.wait(why, |lab| rounds(lab) >= begun + 10);
+    };
+    goes_on(&lab, "it writes");
+    lab.boards[0].signal("logger", SIGSTOP);
+    goes_on(&lab, "it writes while the logger stands still");
+    lab.boards[0].signal("guardian", SIGKILL);
+    lab.boards[0].signal("logger", SIGKILL);
+    lab.wait("both are gone", |lab| ["guardian", "logger"].iter().all(|role| lab.boards[0].pids(role).is_empty()));
+    goes_on(&lab, "it writes when both are gone");
+    lab.assert_stays(0, &["bad", "web"], Duration::from_secs(2));
+    lab.boards[0].start();
+    lab.wait("a new daemon looks after it", |lab| lab.boards[0].is_settled());
+    goes_on(&lab, "it writes on");
+    lab.assert_stays(0, &["bad", "web"], Duration::from_secs(1));
+    assert_eq!(lab.observer.count("alpha", "bad", "start-begin"), 1);
+    lab.assert_exclusive();
 }
