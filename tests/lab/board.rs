@@ -332,10 +332,12 @@ exit 0
 
     /// The first half of a power loss; nothing runs here when it returns.
     pub(super) fn kill_everything(&mut self) {
+        let init = self.init_pid();
         let residents = self.residents();
-        kill(Pid::from_raw(self.init_pid()), Signal::SIGKILL).expect("process 1");
+        kill(Pid::from_raw(init), Signal::SIGKILL).expect("process 1");
         let start = Instant::now();
-        while residents.iter().any(|&pid| is_alive(pid)) {
+        // Process 1 itself stays until every other one has been collected.
+        while residents.iter().any(|&pid| pid != init && is_alive(pid)) {
             assert!(start.elapsed() < PATIENCE, "{} does not die", self.name);
             std::thread::yield_now();
         }
