@@ -97,7 +97,9 @@ impl Node {
 
     /// `nullbeat VERB` inside the namespace, with this node's directories.
     pub(crate) fn command(&self, program: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("setsid");
+        // In a session of its own: see `lab::Board::command`.
+        command.arg("nsenter");
         command.arg("--target").arg(self.init.to_string()).args(["--pid", "--mount"]);
         if !Uid::effective().is_root() {
             command.args(["--user", "--preserve-credentials"]);

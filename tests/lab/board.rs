@@ -1,6 +1,5 @@
 //! One board: namespaces, a reaper as process 1, a configuration directory, a daemon.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -138,14 +137,14 @@ exit 0
         in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/24", self.address), "dev", "ens33"]);
         in_netns(&self.netns, &["ip", "link", "set", "ens33", "up"]);
         let mounts = if self.heartbeat.is_some() { heartbeat::MOUNTS } else { "" };
-        let mut init = Command::new("ip");
-        init.args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
+        let mut init = Command::new("setsid");
+        init.arg("ip")
+            .args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
             .args(["--mount", "--uts", "--", "sh", "-c", &format!("{mounts}{REAPER}"), &self.name])
             .arg(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0);
+            .stderr(Stdio::null());
         let mut init = init.spawn().expect("a board");
         let mut line = String::new();
         let stdout = init.stdout.take().expect("piped");
@@ -165,7 +164,10 @@ exit 0
 
     /// A command on this board.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
+        // In a session of its own: a process that is stopped and one that ends on a board would otherwise make the kernel
+        // hang up on the test's whole process group, when that has lost its shell (POSIX's orphaned process groups).
+        let mut command = Command::new("setsid");
+        command.arg("nsenter");
         command.args(["-t", &self.init_pid().to_string(), "-p", "-m", "-n", "-u", "--"]).args(words);
         command.stdin(Stdio::null());
         command
