@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use nullbeat::core::comms::{Comms, Happenings, Outbox};
-use nullbeat::core::ids::{Generation, LinkId, NodeId, Seq, Uuid};
+use nullbeat::core::ids::{Generation, KeyNumber, LinkId, NodeId, Seq, Uuid};
 use nullbeat::core::message::{Body, Message, NodeStatus};
 use nullbeat::core::settings::{AutoFailback, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
 use nullbeat::core::time::{Duration, Instant, Stamp};
@@ -51,6 +51,7 @@ fn settings() -> Settings {
         deadtime: ms(1000),
         initdead: ms(4000),
         max_rexmit_delay: ms(250),
+        signing_key: KeyNumber(1),
         auto_failback: AutoFailback::Off,
         failback_delay: ms(0),
         moves_per_hour: 0,
@@ -127,6 +128,7 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
         seq: (seq > 0).then_some(Seq(seq)),
         generation: Generation(5),
         ts: 1_800_000_000,
+        key: KeyNumber(1),
         body,
     }
 }

@@ -3,7 +3,7 @@
 //! Faults by the thousand are the simulator's business; here each rule of design.md section 2 and each hand-over of
 //! spec/resources.md sections 9 to 13 has one small story that says what happens when.
 
-use nullbeat::core::ids::{Generation, GroupId, GroupSet, JobId, LinkId, NodeId, RequestId, Seq, Uuid};
+use nullbeat::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, NodeId, RequestId, Seq, Uuid};
 use nullbeat::core::limits::GROUPS_MAX;
 use nullbeat::core::message::{Body, GroupState, Holds, Message, NodeStatus, Packet, ResourceInfo};
 use nullbeat::core::settings::{
@@ -28,6 +28,7 @@ fn settings(local: u8) -> Settings {
         deadtime: ms(1000),
         initdead: ms(4000),
         max_rexmit_delay: ms(250),
+        signing_key: KeyNumber(1),
         auto_failback: AutoFailback::On,
         failback_delay: ms(0),
         moves_per_hour: 0,
@@ -152,6 +153,7 @@ impl Table {
                 seq: packet.seq,
                 generation: Generation(self.generation[from]),
                 ts: packet.ts,
+                key: KeyNumber(1),
                 body,
             };
             self.give(to, Input::Received { link, message: &message });
@@ -227,6 +229,7 @@ impl Table {
             seq: Some(Seq(seq)),
             generation: Generation(self.generation[from]),
             ts: self.stamp().wall,
+            key: KeyNumber(1),
             body,
         };
         self.give(1 - from, Input::Received { link: LinkId(0), message: &message });

@@ -1,7 +1,7 @@
 //! The configuration as the core takes it.
 
 use super::Config;
-use crate::core::ids::NodeId;
+use crate::core::ids::{KeyNumber, NodeId};
 use crate::core::settings::{GroupSettings, Settings, SplitBrainLoser};
 
 impl Config {
@@ -49,6 +49,7 @@ impl Config {
             deadtime: self.deadtime,
             initdead: self.initdead,
             max_rexmit_delay: self.max_rexmit_delay,
+            signing_key: KeyNumber(self.signing_key),
             auto_failback: self.auto_failback,
             failback_delay: self.failback_delay,
             moves_per_hour: self.moves_per_hour,

@@ -30,6 +30,10 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seq(pub u64);
 
+/// Number of a key of authkeys, 0 to 15 (spec/wire.md section 4). The core never sees the key itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct KeyNumber(pub u8);
+
 /// A node's identity on the wire (`srcuuid`, spec/wire.md 10.1). All zero means unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Uuid(pub [u8; 16]);

@@ -1,7 +1,7 @@
 //! What nodes say to each other, by meaning. The bytes are `wire`'s business (spec/wire.md sections 6 and 7,
 //! spec/resources.md section 7).
 
-use super::ids::{Generation, GroupId, GroupSet, NodeId, Seq, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, Seq, Uuid};
 use super::limits::{GROUPS_MAX, LINKS_MAX};
 
 /// Status word of a node (spec/wire.md 9.1).
@@ -384,6 +384,8 @@ pub struct Message<'a> {
     pub generation: Generation,
     /// `ts`: the sender's wall clock in seconds, never zero.
     pub ts: u32,
+    /// The key that signed it.
+    pub key: KeyNumber,
     /// The rest.
     pub body: Body<'a>,
 }

@@ -1,6 +1,6 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
-use super::ids::{Generation, GroupSet, LinkName, NodeId, NodeName, Uuid};
+use super::ids::{Generation, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
 use super::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX};
 use super::message::GroupState;
 use super::time::Duration;
@@ -64,6 +64,8 @@ pub struct Settings {
     pub initdead: Duration,
     /// `max_rexmit_delay`.
     pub max_rexmit_delay: Duration,
+    /// The key on the `auth` line of authkeys.
+    pub signing_key: KeyNumber,
     /// `auto_failback`.
     pub auto_failback: AutoFailback,
     /// `failback_delay`: how long the returned node must be up and stable first.

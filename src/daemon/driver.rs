@@ -316,6 +316,7 @@ impl<'c> Driver<'c> {
     }
 
     fn drain(&mut self) {
+        self.choose_key();
         loop {
             // Claims grow before the first script is asked for, and shrink after everything is said.
             let claims = self.node.ownership().claims();
@@ -327,6 +328,14 @@ impl<'c> Driver<'c> {
             let Some(link) = self.lost.iter().next() else { return };
             self.lost.remove(link);
             self.node.handle(self.now, Input::LinkDevice { link, is_open: false });
+        }
+    }
+
+    /// Follows a Heartbeat whose keys are being rolled over.
+    fn choose_key(&mut self) {
+        let key = self.node.comms().signing_key(self.node.settings());
+        if key != self.codec.signing_key() && self.codec.sign_with(key) {
+            log::info!("Signing with key {} from now on: the one that the other side verifies with", key.0);
         }
     }
 

@@ -86,6 +86,7 @@ pub const SCHEMA: &[Section] = &[
             ("engine_pid", Number),
             ("guardian_pid", Number),
             ("uptime_ms", Number),
+            ("signing_key", Number),
             ("config_digest", Text),
             ("resources_digest", Text),
         ],
@@ -337,7 +338,7 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::config::Resource;
-    use crate::core::ids::{Generation, Uuid};
+    use crate::core::ids::{Generation, KeyNumber, Uuid};
     use crate::core::message::GroupState;
     use crate::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
     use crate::core::{Alarm, Cause, Event, JobOutcome, Order};
@@ -355,6 +356,7 @@ mod tests {
             deadtime: Duration::from_secs(1),
             initdead: Duration::from_secs(4),
             max_rexmit_delay: Duration::from_millis(250),
+            signing_key: KeyNumber(1),
             auto_failback: AutoFailback::Off,
             failback_delay: Duration::ZERO,
             moves_per_hour: 0,

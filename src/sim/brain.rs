@@ -1,6 +1,6 @@
 //! What the world drives: the real node, or any other model of one.
 
-use crate::core::ids::{Generation, Uuid};
+use crate::core::ids::{Generation, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
 use crate::core::settings::{Carried, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
@@ -126,6 +126,7 @@ impl Letter {
             seq: self.packet.seq,
             generation: self.generation,
             ts: self.packet.ts.max(1),
+            key: KeyNumber(1),
             body,
         }
     }

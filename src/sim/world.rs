@@ -16,7 +16,7 @@ use super::plan::{MS, Medium, Plan};
 use super::rng::Rng;
 use super::scripts::{Effect, Job, Use};
 use super::trace::Trace;
-use crate::core::ids::{Generation, GroupId, JobId, LinkId, LinkSet, NodeId, RequestId};
+use crate::core::ids::{Generation, GroupId, JobId, KeyNumber, LinkId, LinkSet, NodeId, RequestId};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::settings::{GroupSettings, Identity, Settings};
@@ -340,6 +340,7 @@ impl World {
             deadtime: Duration::from_micros(plan.deadtime),
             initdead: Duration::from_micros(plan.initdead),
             max_rexmit_delay: Duration::from_millis(250),
+            signing_key: KeyNumber(1),
             auto_failback: plan.auto_failback,
             failback_delay: Duration::from_micros(plan.failback_delay),
             moves_per_hour: plan.moves_per_hour,

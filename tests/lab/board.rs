@@ -263,6 +263,16 @@ exit 0
         self.await_end();
     }
 
+    /// Makes the daemon read its files again; that must succeed.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        let output = match &self.heartbeat {
+            Some(program) => self.on_board(&[&program.to_string_lossy(), "-r"]),
+            None => self.nullbeat(&["reload"]),
+        };
+        assert!(output.status.success(), "reload: {output:?}");
+    }
+
     /// Waits until every daemon started here has ended.
     #[track_caller]
     pub(crate) fn await_end(&mut self) {

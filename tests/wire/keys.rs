@@ -1,6 +1,7 @@
 //! Whose messages are believed.
 
 use super::{ALPHA, BETA, Node, datagram, packet, reject, serial};
+use nullbeat::core::ids::KeyNumber;
 use nullbeat::core::message::Body;
 use nullbeat::wire::heartbeat::{Codec, Keys, Method, Reject};
 
@@ -73,5 +74,22 @@ fn text_without_signature_is_refused() {
     for lines in ["t=starting\nsrc=beta\nseq=1\nts=1\n", "t=starting\nauth=\n", "t=starting\nauth=1\n", "auth=1 \n"] {
         let bytes = format!(">>>\n{lines}<<<\n");
         assert_eq!(reject(&receiver, bytes.as_bytes()), Some(Reject::Unsigned), "{lines}");
+    }
+}
+
+#[test]
+fn signing_key_can_be_changed_to_one_that_exists_and_each_verifies_by_its_own_entry() {
+    let keys = [(1, Method::Sha1, "old"), (2, Method::Md5, "new")];
+    let (mut sender, receiver) = (codec(1, &keys), codec(2, &keys));
+    for number in [1, 2, 1] {
+        assert!(sender.sign_with(KeyNumber(number)));
+        assert_eq!(sender.signing_key(), KeyNumber(number));
+        for bytes in both_forms(&sender) {
+            assert_eq!(receiver.decode(&bytes, &mut []).unwrap().key, KeyNumber(number));
+        }
+    }
+    for unknown in [0, 3, 15, 16, 255] {
+        assert!(!sender.sign_with(KeyNumber(unknown)));
+        assert_eq!(sender.signing_key(), KeyNumber(1));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::identity::name_of;
 use super::{Comms, Happening, Happenings, Outbox, put, tell};
-use crate::core::ids::{Generation, NodeId, Seq};
+use crate::core::ids::{Generation, KeyNumber, NodeId, Seq};
 use crate::core::message::{Body, Extension, NodeStatus};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
@@ -19,6 +19,7 @@ pub(super) struct Said {
     pub(super) dead_ms: Option<u32>,
     pub(super) has_protocol: bool,
     pub(super) extension: Option<Extension>,
+    pub(super) key: KeyNumber,
 }
 
 /// What the generation of a status tells about its sender.
@@ -136,6 +137,7 @@ impl Comms {
         self.warn_if_late(settings, at.now, node, rebirth);
         let state = self.state_mut(node);
         state.status_seq = said.seq;
+        state.key = Some(said.key);
         let is_first = state.peer.last_status.replace(at.now).is_none();
         if let Some(ms) = said.dead_ms {
             state.peer.deadtime = Duration::from_millis(ms.into());

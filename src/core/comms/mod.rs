@@ -12,6 +12,7 @@
 //! | `links` | the same for each link of each peer |
 //! | `lateness` | whether this node itself was late, and so must not judge |
 //! | `sending` | beats, own status, every other message |
+//! | `signing` | with which key, as an old Heartbeat knows only one |
 //!
 //! What the caller does with it, in this order, for every input:
 //!
@@ -36,11 +37,12 @@ mod rexmit;
 mod ring;
 mod sending;
 mod sequence;
+mod signing;
 #[cfg(test)]
 mod tests;
 
 use super::Action;
-use super::ids::{Generation, LinkId, LinkSet, NodeId, Seq, Uuid};
+use super::ids::{Generation, KeyNumber, LinkId, LinkSet, NodeId, Seq, Uuid};
 use super::limits::{ACTIONS_MAX, LINKS_MAX, NODES_MAX};
 use super::message::{Extension, NodeStatus};
 use super::settings::{CarriedPartner, Identity, Settings};
@@ -191,6 +193,8 @@ struct PeerState {
     status_seq: Seq,
     /// Number of the status that brought the extension.
     extension_seq: Option<Seq>,
+    /// The key that signed the newest status.
+    key: Option<KeyNumber>,
     /// Last word it said itself, to go back to after a death.
     spoken: NodeStatus,
     /// Something of it came since we last declared it dead, or since our start.
@@ -227,6 +231,7 @@ impl PeerState {
             link_seq: [Seq(0); LINKS_MAX],
             status_seq: Seq(0),
             extension_seq: None,
+            key: None,
             spoken: NodeStatus::Init,
             is_heard: false,
             has_flow_control: true,

@@ -214,7 +214,7 @@ impl Comms {
 fn said(seq: Seq, message: &Message<'_>) -> Option<Said> {
     match message.body {
         Body::Status { status, dead_ms, has_protocol, extension } => {
-            Some(Said { seq, status, dead_ms, has_protocol, extension })
+            Some(Said { seq, status, dead_ms, has_protocol, extension, key: message.key })
         }
         _ => None,
     }

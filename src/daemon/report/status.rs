@@ -57,6 +57,7 @@ fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("engine_pid", std::process::id())
         .field("guardian_pid", std::os::unix::process::parent_id())
         .field("uptime_ms", facts.age_ms(facts.started))
+        .field("signing_key", comms.signing_key(settings).0)
         .field("config_digest", Digest(settings.config_digest))
         .field("resources_digest", Digest(settings.resources_digest))
         .end();

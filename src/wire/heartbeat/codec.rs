@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::fmt;
 
 use super::{GROUP_KEYS_MAX, Keys};
-use crate::core::ids::{GroupId, NodeId, NodeName, Uuid};
+use crate::core::ids::{GroupId, KeyNumber, NodeId, NodeName, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
 use crate::core::settings::Identity;
 
@@ -105,6 +105,16 @@ impl Codec {
         if let Some(slot) = self.uuids.get_mut(usize::from(node.0)) {
             *slot = uuid;
         }
+    }
+
+    /// Signs with this key from now on; the core knows which one (spec/wire.md 4.4). `false`: authkeys does not have it.
+    pub fn sign_with(&mut self, key: KeyNumber) -> bool {
+        self.keys.sign_with(key.0)
+    }
+
+    /// The key that signs.
+    pub const fn signing_key(&self) -> KeyNumber {
+        KeyNumber(self.keys.signing_number())
     }
 
     /// What `ld` says from now on: the first line of `load`, cut to 48 bytes. `n/a` before the first call.

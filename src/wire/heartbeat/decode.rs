@@ -4,7 +4,7 @@ use super::fields::{Fields, Name, Strings, hex};
 use super::keys::{Digest, split_signature};
 use super::reject::Reject;
 use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
-use crate::core::ids::{Generation, GroupSet, Seq};
+use crate::core::ids::{Generation, GroupSet, KeyNumber, Seq};
 use crate::core::message::{Body, Holds, Message, NodeStatus, ResourceInfo};
 
 impl Codec {
@@ -21,32 +21,37 @@ impl Codec {
             return Err(Reject::TooLong);
         }
         let marker = bytes.first_chunk().ok_or(Reject::TooShort)?;
-        let (fields, scratch) = match marker {
+        let (key, fields, scratch) = match marker {
             netstring::START => {
                 let packet = netstring::split(bytes)?;
-                self.verify(packet.signature, |digest| digest.update(packet.signed))?;
-                (Fields::collect(packet.fields)?, None)
+                let key = self.verify(packet.signature, |digest| digest.update(packet.signed))?;
+                (key, Fields::collect(packet.fields)?, None)
             }
             text::START => {
                 let packet = text::split(bytes)?;
-                self.verify(packet.signature, |digest| packet.digest(digest))?;
-                (Fields::collect(packet.fields())?, Some(scratch))
+                let key = self.verify(packet.signature, |digest| packet.digest(digest))?;
+                (key, Fields::collect(packet.fields())?, Some(scratch))
             }
             _ => return Err(Reject::BadMarker),
         };
-        self.message(&fields, &mut Strings { scratch })
+        self.message(key, &fields, &mut Strings { scratch })
     }
 
-    /// Checks a signature with the method and key of the number it names (spec/wire.md 4.4).
-    fn verify(&self, signature: &[u8], feed: impl FnOnce(&mut Digest)) -> Result<(), Reject> {
+    /// Checks a signature with the method and key of the number it names (spec/wire.md 4.4), and returns that.
+    fn verify(&self, signature: &[u8], feed: impl FnOnce(&mut Digest)) -> Result<KeyNumber, Reject> {
         let (number, expected) = split_signature(signature).ok_or(Reject::Unsigned)?;
         let mut digest = self.keys.get(number).ok_or(Reject::UnknownKey { number })?.digest();
         feed(&mut digest);
-        if digest.verify(expected) { Ok(()) } else { Err(Reject::BadDigest { number }) }
+        if digest.verify(expected) { Ok(KeyNumber(number)) } else { Err(Reject::BadDigest { number }) }
     }
 
     /// The standard fields (spec/wire.md section 6).
-    fn message<'a>(&self, fields: &Fields<'a>, strings: &mut Strings<'a>) -> Result<Message<'a>, Reject> {
+    fn message<'a>(
+        &self,
+        key: KeyNumber,
+        fields: &Fields<'a>,
+        strings: &mut Strings<'a>,
+    ) -> Result<Message<'a>, Reject> {
         if fields.has(Name::CompressedPayload) {
             return Err(Reject::Compressed);
         }
@@ -67,6 +72,7 @@ impl Codec {
             seq,
             generation: Generation(generation),
             ts,
+            key,
             body: self.body(kind, fields, strings)?,
         })
     }

@@ -51,7 +51,8 @@ impl fmt::Display for KeyError {
 /// The keys by number, and which of them signs.
 ///
 /// Whatever a message names is tried with that entry's own method and key. Heartbeat 3.0.6 tries the active entry's
-/// key instead (spec/wire.md 4.4); ours takes strictly more, so that keys can be rolled over one node at a time.
+/// key instead (spec/wire.md 4.4); ours takes strictly more, so that keys can be rolled over one node at a time. Towards
+/// a 3.0.6 that takes some guessing which key is active there: see `core::comms::signing`.
 #[derive(Clone)]
 pub struct Keys {
     entries: [Option<Key>; KEYS_MAX],
@@ -75,6 +76,20 @@ impl Keys {
         }
         *entry = Key::new(method, key);
         Ok(())
+    }
+
+    /// Signs with the key of this number from now on. `false`: there is none, everything stays as it was.
+    pub(super) fn sign_with(&mut self, number: u8) -> bool {
+        let is_known = self.get(number).is_some();
+        if is_known {
+            self.signing = number;
+        }
+        is_known
+    }
+
+    /// The number of the key that signs.
+    pub(super) const fn signing_number(&self) -> u8 {
+        self.signing
     }
 
     /// The key that a message names.

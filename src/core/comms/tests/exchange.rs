@@ -48,6 +48,7 @@ impl End {
             seq: packet.seq,
             generation: Generation(1),
             ts: packet.ts,
+            key: KeyNumber(1),
             body: packet.body,
         }
     }

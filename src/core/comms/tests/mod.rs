@@ -13,6 +13,7 @@ mod noise;
 mod rexmit;
 mod sending;
 mod sequence;
+mod signing;
 
 use super::*;
 use crate::core::Event;
@@ -42,6 +43,7 @@ fn settings(names: &[&str]) -> Settings {
         deadtime: ms(1000),
         initdead: ms(4000),
         max_rexmit_delay: ms(250),
+        signing_key: KeyNumber(1),
         auto_failback: AutoFailback::Off,
         failback_delay: ms(0),
         moves_per_hour: 0,
@@ -67,6 +69,7 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
         seq: (seq > 0).then_some(Seq(seq)),
         generation: G5,
         ts: 1_800_000_000,
+        key: KeyNumber(1),
         body,
     }
 }
