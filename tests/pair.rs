@@ -36,6 +36,7 @@ fn settings(local: u8) -> Settings {
         split_brain_loser: SplitBrainLoser::NotPreferred,
         config_digest: 1,
         resources_digest: 1,
+        has_resources: true,
         random_seed: 7,
     }
 }

@@ -7,18 +7,19 @@ use super::{exit, print_out};
 use crate::config::{Config, LineTime, LoadOptions, Loaded, Medium, Purpose, Severity, load, spoken};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
-const FLAGS: [Flag; 6] = [
+const FLAGS: [Flag; 7] = [
     Flag::Value("--config-dir"),
     Flag::Value("--run-dir"),
     Flag::Value("--state-dir"),
     Flag::Value("--node"),
     Flag::Switch("--strict"),
     Flag::Switch("--unfenced"),
+    Flag::Switch("--no-resources"),
 ];
 
 /// Help text of `check`.
 pub(super) const HELP: &str = "\
-nullbeat check [--config-dir DIR] [--node NAME] [--strict] [--unfenced]
+nullbeat check [--config-dir DIR] [--node NAME] [--strict] [--unfenced] [--no-resources]
 
 Reads ha.cf, haresources and authkeys as `run` does, and says everything that is wrong or doubtful at once:
 
@@ -29,6 +30,8 @@ Then what the configuration means, in words. Exits 78 when there is an error, el
   --node NAME   the node whose configuration it is, when it is not that of this machine
   --strict      exit 1 when there is a warning
   --unfenced    as for `run`: go without the safety that the file asks for and that is not built yet
+  --no-resources
+                as for `run`: haresources is not read
 
 What depends on the machine (an interface, a device, a script that does not exist here) is a warning; `run` refuses to
 start where Heartbeat does.
@@ -52,6 +55,7 @@ fn check(arguments: &Arguments) -> u8 {
     let options = LoadOptions {
         node: arguments.value("--node").map(str::to_owned),
         is_unfenced: arguments.has("--unfenced"),
+        is_without_resources: arguments.has("--no-resources"),
         ..LoadOptions::new(Purpose::Check)
     };
     let loaded = load(&arguments.paths(), &options);
@@ -117,6 +121,7 @@ fn summary(config: &Config) -> Vec<String> {
 fn nodes(config: &Config) -> String {
     let partner = match config.partner() {
         Some(partner) => format!("groups are exchanged with {partner}"),
+        None if !config.has_resources => "no groups are managed".into(),
         None => "no groups are exchanged".into(),
     };
     format!("node {} of {}; {partner}", config.node, config.nodes.join(", "))

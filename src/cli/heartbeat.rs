@@ -5,8 +5,7 @@
 //! Beside Heartbeat's own options each takes `--config-dir`, `--run-dir` and `--state-dir`.
 //!
 //! Of `heartbeat`'s options these have no counterpart and are refused with the usage code: `-D` and `-W` (table of
-//! defaults: `nullbeat check` tells what is in force), `-l` (`realtime no` in ha.cf), `-M` (no resource management), `-v`,
-//! `-R` and `-C` (internal to the original).
+//! defaults: `nullbeat check` tells what is in force), `-l` (`realtime no` in ha.cf), `-v`, `-R` and `-C` (internal to the original).
 
 mod cl_status;
 mod tools;
@@ -120,7 +119,7 @@ fn main(args: &[String]) -> u8 {
         eprint!("heartbeat: invalid option -- '{letter}'\n{USAGE}");
         return code::USAGE;
     }
-    if let Some(letter) = wish.letters.iter().find(|letter| "DWlMvRC".contains(**letter)) {
+    if let Some(letter) = wish.letters.iter().find(|letter| "DWlvRC".contains(**letter)) {
         eprint!("heartbeat: option -{letter} has no counterpart in nullbeat\n{USAGE}");
         return code::USAGE;
     }
@@ -131,11 +130,11 @@ fn main(args: &[String]) -> u8 {
     } else if has('k') {
         stop(&paths)
     } else if has('r') {
-        reload(&paths)
+        reload(&paths, has('M'))
     } else if has('f') {
-        run(&paths)
+        run(&paths, has('M'))
     } else {
-        start(&paths)
+        start(&paths, has('M'))
     }
 }
 
@@ -157,9 +156,13 @@ fn status(paths: &Paths) -> u8 {
     print_out(&format!("heartbeat OK [pid {pid} et al] is running on {host} [{node}]...\n"))
 }
 
+fn status_report(paths: &Paths) -> Option<String> {
+    Some(ask::connect(&paths.run).ok()?.ask("status", Some(Duration::from_secs(2))).ok()?.body)
+}
+
 fn node_name(paths: &Paths) -> Option<String> {
-    let answer = ask::connect(&paths.run).ok()?.ask("status", Some(Duration::from_secs(2))).ok()?;
-    let report = Report::parse(&answer.body).ok()?;
+    let text = status_report(paths)?;
+    let report = Report::parse(&text).ok()?;
     report.first("node")?.text("name").map(str::to_owned)
 }
 
@@ -187,9 +190,16 @@ fn stop(paths: &Paths) -> u8 {
 }
 
 /// `-r`: checks the files first; a plain start when nothing runs.
-fn reload(paths: &Paths) -> u8 {
-    let Some(pid) = daemon_pid(paths) else { return start(paths) };
-    let options = LoadOptions { node: node_name(paths), is_unfenced: true, ..LoadOptions::new(Purpose::Check) };
+fn reload(paths: &Paths, is_without_resources: bool) -> u8 {
+    let Some(pid) = daemon_pid(paths) else { return start(paths, is_without_resources) };
+    let report = status_report(paths).unwrap_or_default();
+    let report = Report::parse(&report).unwrap_or_default();
+    let options = LoadOptions {
+        node: report.first("node").and_then(|node| node.text("name")).map(str::to_owned),
+        is_unfenced: true,
+        is_without_resources: orders::is_without_resources(&report),
+        ..LoadOptions::new(Purpose::Check)
+    };
     let loaded = load(paths, &options);
     if loaded.config.is_none() {
         for finding in &loaded.findings {
@@ -214,30 +224,32 @@ fn reload(paths: &Paths) -> u8 {
 }
 
 /// `-f`.
-fn run(paths: &Paths) -> u8 {
-    match super::dispatch("nullbeat", &run_arguments(paths)) {
+fn run(paths: &Paths, is_without_resources: bool) -> u8 {
+    match super::dispatch("nullbeat", &run_arguments(paths, is_without_resources)) {
         exit::CONFIGURATION => code::NOT_CONFIGURED,
         other => other,
     }
 }
 
-fn run_arguments(paths: &Paths) -> Vec<String> {
+fn run_arguments(paths: &Paths, is_without_resources: bool) -> Vec<String> {
     let place = |name: &str, path: &Path| format!("{name}={}", path.display());
-    vec![
+    let mut words = vec![
         "run".to_owned(),
         place("--config-dir", &paths.config),
         place("--run-dir", &paths.run),
         place("--state-dir", &paths.state),
-    ]
+    ];
+    words.extend(is_without_resources.then(|| "--no-resources".to_owned()));
+    words
 }
 
 /// Without options: check, go into the background, run.
-fn start(paths: &Paths) -> u8 {
+fn start(paths: &Paths, is_without_resources: bool) -> u8 {
     if let Some(pid) = daemon_pid(paths) {
         log_line("info", &format!("heartbeat: already running [pid {pid}]."));
         return exit::OK;
     }
-    let loaded = load(paths, &LoadOptions::new(Purpose::Run));
+    let loaded = load(paths, &LoadOptions { is_without_resources, ..LoadOptions::new(Purpose::Run) });
     for finding in &loaded.findings {
         eprintln!("{finding}");
     }
@@ -245,7 +257,7 @@ fn start(paths: &Paths) -> u8 {
         log_line("ERROR", "Configuration error, heartbeat not started.");
         return code::NOT_CONFIGURED;
     }
-    let child = match fork_child(|| i32::from(in_background(paths))) {
+    let child = match fork_child(|| i32::from(in_background(paths, is_without_resources))) {
         Ok(child) => child,
         Err(error) => {
             log_line("ERROR", &format!("Cannot fork: {error}"));
@@ -267,7 +279,7 @@ fn start(paths: &Paths) -> u8 {
 }
 
 /// The child's part: a session of its own, nothing of the terminal, the daemon.
-fn in_background(paths: &Paths) -> u8 {
+fn in_background(paths: &Paths, is_without_resources: bool) -> u8 {
     let detached = nix::unistd::setsid().map_err(std::io::Error::from).and_then(|_| {
         let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
@@ -276,7 +288,7 @@ fn in_background(paths: &Paths) -> u8 {
         Ok(())
     });
     match detached {
-        Ok(()) => run(paths),
+        Ok(()) => run(paths, is_without_resources),
         Err(error) => {
             log_line("ERROR", &format!("Cannot detach: {error}"));
             exit::FAILURE
@@ -333,6 +345,6 @@ mod tests {
         assert_eq!(with("-s"), code::STOPPED);
         assert_eq!(with("-k"), exit::OK);
         assert_eq!(with("-z"), code::USAGE);
-        assert_eq!(with("-M"), code::USAGE);
+        assert_eq!(with("-D"), code::USAGE);
     }
 }

@@ -239,7 +239,12 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
         Err(code) => return code,
     };
     // Whether it may go without a fence is between the daemon and its command line.
-    let options = LoadOptions { node: Some(running.node), is_unfenced: true, ..LoadOptions::new(Purpose::Check) };
+    let options = LoadOptions {
+        node: Some(running.node),
+        is_unfenced: true,
+        is_without_resources: running.is_without_resources,
+        ..LoadOptions::new(Purpose::Check)
+    };
     let loaded = load(&paths, &options);
     for finding in loaded.findings.iter().filter(|finding| finding.severity != Severity::Note) {
         eprintln!("{finding}");
@@ -263,6 +268,7 @@ struct Running {
     node: String,
     generation: u64,
     digests: Digests,
+    is_without_resources: bool,
 }
 
 /// What it has read: any engine is replaced when it dies, only a reload brings other files.
@@ -287,7 +293,12 @@ fn identity(run_dir: &Path, limit: Duration) -> Result<Running, u8> {
         let fields = node.and_then(|node| {
             let text = |name| node.text(name).map(str::to_owned);
             let digests = Digests { config: text("config_digest")?, resources: text("resources_digest")? };
-            Some(Running { node: text("name")?, generation: node.number("generation")?, digests })
+            Some(Running {
+                node: text("name")?,
+                generation: node.number("generation")?,
+                digests,
+                is_without_resources: is_without_resources(&report),
+            })
         });
         Ok(fields.ok_or("the daemon does not tell its name, generation and digests")?)
     });
@@ -295,6 +306,13 @@ fn identity(run_dir: &Path, limit: Duration) -> Result<Running, u8> {
         eprintln!("nullbeat reload: {error}");
         exit::FAILURE
     })
+}
+
+/// Whether the daemon was started with `--no-resources`.
+pub(super) fn is_without_resources(report: &Report) -> bool {
+    report
+        .first("settings")
+        .is_some_and(|settings| settings.text("has_resources").is_some() && !settings.is_set("has_resources"))
 }
 
 fn await_successor(run_dir: &Path, before: u64, wanted: &Digests) -> u8 {

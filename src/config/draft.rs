@@ -94,6 +94,8 @@ pub(super) struct Draft<'a> {
     pub(super) unused_time: Given<Duration>,
     pub(super) unused_text: Given<String>,
     pub(super) unused_word: Given<&'static str>,
+    /// Groups are managed here (no `--no-resources`).
+    pub(super) has_resources: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -156,6 +158,7 @@ impl<'a> Draft<'a> {
             unused_time: None,
             unused_text: None,
             unused_word: None,
+            has_resources: true,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct LoadOptions<'a> {
     pub purpose: Purpose,
     /// `--unfenced`: run although a safety that the file asks for is not built.
     pub is_unfenced: bool,
+    /// `--no-resources`: haresources is not read, no group is managed.
+    pub is_without_resources: bool,
     /// Whom to ask about interfaces, devices, programs and users.
     pub machine: &'a dyn Machine,
 }
@@ -38,7 +40,7 @@ pub struct LoadOptions<'a> {
 impl LoadOptions<'static> {
     /// For `purpose`, on this machine, under its own name.
     pub fn new(purpose: Purpose) -> Self {
-        Self { node: None, purpose, is_unfenced: false, machine: &ThisMachine }
+        Self { node: None, purpose, is_unfenced: false, is_without_resources: false, machine: &ThisMachine }
     }
 }
 
@@ -91,6 +93,7 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     let mut early = Findings::new(&ha_cf);
     let local = local_name(paths, options, &mut early);
     let mut draft = Draft::new(&ha_cf, options.machine, options.purpose, options.is_unfenced, &local);
+    draft.has_resources = !options.is_without_resources;
     if let Some(text) = read(&ha_cf, "the configuration", &mut draft.findings) {
         draft.read(&text);
         sense::check(&mut draft);
@@ -103,9 +106,14 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
 
     let path = paths.config.join("haresources");
     let mut haresources_findings = Findings::new(&path);
-    let groups = read(&path, "the resource groups", &mut haresources_findings)
-        .map(|text| haresources::read(&text, &paths.config, &draft, &mut haresources_findings))
-        .unwrap_or_default();
+    let groups = if options.is_without_resources {
+        note_unread(&path, &mut haresources_findings);
+        Vec::new()
+    } else {
+        read(&path, "the resource groups", &mut haresources_findings)
+            .map(|text| haresources::read(&text, &paths.config, &draft, &mut haresources_findings))
+            .unwrap_or_default()
+    };
 
     let mut config = None;
     if let Some(keys) = keys {
@@ -118,6 +126,13 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     }
     let findings = [early, draft.findings, haresources_findings, authkeys_findings];
     Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
+}
+
+/// Says that haresources is there and means nothing.
+fn note_unread(path: &Path, findings: &mut Findings) {
+    if path.exists() {
+        findings.note(At::FILE, "a file that is not read").hint("resource management is off: no group is started here");
+    }
 }
 
 /// Bits of a file's mode by which everybody may write it.

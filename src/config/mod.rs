@@ -132,6 +132,8 @@ pub struct Config {
     pub config_digest: u32,
     /// Digest of haresources after normalisation.
     pub resources_digest: u32,
+    /// Groups are managed here; without (`--no-resources`) there are none and haresources was not read.
+    pub has_resources: bool,
 }
 
 /// One medium line.

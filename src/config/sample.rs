@@ -47,6 +47,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         unbuilt_safety: Vec::new(),
         config_digest: 1,
         resources_digest: 2,
+        has_resources: true,
     }
 }
 

@@ -206,6 +206,7 @@ fn check_membership(draft: &mut Draft<'_>) {
     if let Some((mode, at)) = draft.autojoin
         && mode != "none"
         && !is_crm
+        && draft.has_resources
     {
         let finding = draft.findings.error(at, format!("`autojoin {mode}` beside haresources"));
         finding.expected("`autojoin none`").hint("with haresources the nodes are those of the `node` lines");
@@ -263,6 +264,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         unbuilt_safety: draft.unbuilt_safety.iter().map(ToString::to_string).collect(),
         config_digest: 0,
         resources_digest: 0,
+        has_resources: draft.has_resources,
     };
     config.directives = exported::directives(draft, &config, &time);
     config.config_digest = digest::of_config(&config);

@@ -17,8 +17,11 @@ impl Config {
     }
 
     /// The one node that groups are exchanged with: of two nodes the other; of more the other of the two that
-    /// haresources names, `None` on a node that it does not name.
+    /// haresources names, `None` on a node that it does not name, and where no groups are managed.
     pub fn partner(&self) -> Option<&str> {
+        if !self.has_resources {
+            return None;
+        }
         let owners = self.owners();
         let pair: Vec<&str> = match self.nodes.len() {
             2 => self.nodes.iter().map(String::as_str).collect(),
@@ -60,6 +63,7 @@ impl Config {
             },
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,
+            has_resources: self.has_resources,
             random_seed: seed,
         }
     }

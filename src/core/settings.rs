@@ -80,6 +80,8 @@ pub struct Settings {
     pub config_digest: u32,
     /// Digest of haresources after normalisation.
     pub resources_digest: u32,
+    /// Groups are managed here. Without, this node only communicates and says nothing about resources.
+    pub has_resources: bool,
     /// Seed of the random delays (spec/wire.md 8.2, 8.4).
     pub random_seed: u64,
 }

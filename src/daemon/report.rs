@@ -102,6 +102,7 @@ pub const SCHEMA: &[Section] = &[
             ("initdead_ms", Number),
             ("auto_failback", Text),
             ("takeover_policy", Text),
+            ("has_resources", Flag),
         ],
     },
     Section {
@@ -364,6 +365,7 @@ mod tests {
             split_brain_loser: SplitBrainLoser::NotPreferred,
             config_digest: 0xabc,
             resources_digest: 1,
+            has_resources: true,
             random_seed: 1,
         }
     }

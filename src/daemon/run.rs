@@ -28,7 +28,8 @@ pub const INHERIT: &str = "--inherit";
 
 /// What `nullbeat help run` says.
 pub const HELP: &str = "\
-nullbeat run [--node NAME] [--unfenced] [--foreground] [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
+nullbeat run [--node NAME] [--unfenced] [--no-resources] [--foreground]
+             [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
 
 The daemon: joins the cluster that ha.cf describes and runs the groups of haresources that belong here. It stays in the
 foreground until SIGTERM or `nullbeat stop`, which release everything in good order; SIGHUP reads the files again. It
@@ -36,6 +37,7 @@ tells the service manager (sd_notify) when it is settled.
 
   --node NAME    this node's name, instead of nodeinfo or `uname -n`
   --unfenced     run although ha.cf asks for a fence or a watchdog that this version does not have
+  --no-resources only tell who is alive: haresources is not read and no group is started (`heartbeat -M`)
   --foreground   the log on standard error as well, also when that is no terminal
 
 Exit codes: 0 after an orderly stop, 1 failure, 75 a daemon runs already in this run directory, 78 configuration.
@@ -50,6 +52,8 @@ pub struct RunOptions {
     pub node: Option<String>,
     /// `--unfenced`.
     pub is_unfenced: bool,
+    /// `--no-resources`.
+    pub is_without_resources: bool,
     /// `--foreground`: the log on standard error as well.
     pub is_foreground: bool,
     /// The program's own file, as it was found at start: where an update will be.
@@ -67,7 +71,12 @@ impl RunOptions {
     pub fn parse(args: &[String]) -> Result<Self, Misuse> {
         let known = [
             &PLACES[..],
-            &[Flag::Value("--node"), Flag::Switch("--unfenced"), Flag::Switch("--foreground")],
+            &[
+                Flag::Value("--node"),
+                Flag::Switch("--unfenced"),
+                Flag::Switch("--no-resources"),
+                Flag::Switch("--foreground"),
+            ],
             &[Flag::Value(INHERIT)],
         ]
         .concat();
@@ -80,6 +89,7 @@ impl RunOptions {
             paths: parsed.paths(),
             node: parsed.value("--node").map(str::to_owned),
             is_unfenced: parsed.has("--unfenced"),
+            is_without_resources: parsed.has("--no-resources"),
             is_foreground: parsed.has("--foreground"),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
             arguments: ["nullbeat".to_owned(), "run".to_owned()].into_iter().chain(own).collect(),
@@ -89,7 +99,12 @@ impl RunOptions {
 
     /// How to read the files with them.
     pub fn load_options(&self) -> LoadOptions<'static> {
-        LoadOptions { node: self.node.clone(), is_unfenced: self.is_unfenced, ..LoadOptions::new(Purpose::Run) }
+        LoadOptions {
+            node: self.node.clone(),
+            is_unfenced: self.is_unfenced,
+            is_without_resources: self.is_without_resources,
+            ..LoadOptions::new(Purpose::Run)
+        }
     }
 
     /// The same for the verb `check` of a new program.
@@ -97,6 +112,7 @@ impl RunOptions {
         let place = |name: &str, path: &PathBuf| format!("{name}={}", path.display());
         let mut arguments = vec![place("--config-dir", &self.paths.config)];
         arguments.extend(self.node.as_ref().map(|node| format!("--node={node}")));
+        arguments.extend(self.is_without_resources.then(|| "--no-resources".to_owned()));
         arguments
     }
 }

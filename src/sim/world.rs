@@ -348,6 +348,7 @@ impl World {
             split_brain_loser: plan.loser,
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
+            has_resources: true,
             random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Board {
     /// The board's port at the switch.
     pub(crate) switch_port: String,
     /// Heartbeat's program, on a board that runs it instead of nullbeat.
-    pub(super) heartbeat: Option<PathBuf>,
+    pub(crate) heartbeat: Option<PathBuf>,
     netns: String,
     lan: String,
     observer: PathBuf,
@@ -237,6 +237,15 @@ exit 0
             .chain(directories.iter().map(String::as_str))
             .chain(words[1..].iter().copied())
             .collect();
+        self.on_board(&all)
+    }
+
+    /// Our program under another of its names, such as `cl_status`, on this board.
+    pub(crate) fn nullbeat_as(&self, name: &str, words: &[&str]) -> Output {
+        let link = self.dir.join("names").join(name);
+        std::fs::create_dir_all(self.dir.join("names")).expect("folder");
+        let _ = std::os::unix::fs::symlink(NULLBEAT, &link);
+        let all: Vec<&str> = [link.to_str().expect("UTF-8")].into_iter().chain(words.iter().copied()).collect();
         self.on_board(&all)
     }
 

@@ -41,6 +41,11 @@ pub(crate) struct Lab {
 impl Lab {
     /// A bench with two boards of these names and a client in a network 192.168.231.0/24; nothing runs yet.
     pub(crate) fn new(names: [&str; 2]) -> Self {
+        Self::with_boards(&names)
+    }
+
+    /// The same with any number of boards: the cable joins the first two, the network all.
+    pub(crate) fn with_boards(names: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("nullbeat-lab-{id}"));
@@ -54,8 +59,9 @@ impl Lab {
         in_netns(&lan, &["ip", "link", "set", "lo", "up"]);
         let modem = NullModem::new();
         let observer = Observer::new(&dir);
-        let boards = (0..2)
-            .map(|index| Board::new(names[index], index, &id, &dir, &lan, modem.device(index), observer.fifo()))
+        let serial = |index: usize| if index < 2 { modem.device(index) } else { PathBuf::new() };
+        let boards = (0..names.len())
+            .map(|index| Board::new(names[index], index, &id, &dir, &lan, serial(index), observer.fifo()))
             .collect();
         Self { dir, boards, modem, observer, lan }
     }

@@ -474,3 +474,18 @@ fn huge_lines_are_read_in_reasonable_time() {
     directory.write("ha.cf", complete(b""));
     assert!(check("authkeys", &b"1 sha1 ".repeat(140_000)) > 0);
 }
+
+#[test]
+fn without_resources_haresources_is_not_read_and_there_is_no_partner() {
+    let directory = Directory::new();
+    let machine = board();
+    let options = LoadOptions { machine: &machine, is_without_resources: true, ..LoadOptions::new(Purpose::Run) };
+    directory.write("ha.cf", complete(b"autojoin other"));
+    directory.write("haresources", b"nonsense ((\n");
+    let loaded = directory.load(&options);
+    let config = loaded.config.as_ref().expect("nothing of haresources counts");
+    assert!(config.groups.is_empty() && config.partner().is_none() && !config.settings(0).has_resources);
+    let said = directory.messages(&loaded);
+    let note = "haresources: note: found a file that is not read; resource management is off: no group is started here";
+    assert!(said.contains(&note.to_owned()), "{said:?}");
+}

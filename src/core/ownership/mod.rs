@@ -61,9 +61,9 @@ impl Context<'_> {
         assert!(!is_full, "the driver drains after each input, and one input causes fewer actions than fit");
     }
 
-    /// Whether this node has a say in who owns what. A third node only communicates.
+    /// Whether this node has a say in who owns what. A third node only communicates, and so does one without resources.
     fn takes_part(&self) -> bool {
-        self.settings.partner.is_some() || self.settings.nodes.len() == 1
+        self.settings.has_resources && (self.settings.partner.is_some() || self.settings.nodes.len() == 1)
     }
 
     fn send(&mut self, to: Option<NodeId>, body: Body<'static>) {

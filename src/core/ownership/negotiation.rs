@@ -73,7 +73,9 @@ impl Ownership {
         };
         self.phase = Phase::Stable;
         self.wants_extension = true;
-        log::info!("Initial resource acquisition complete ({reason})");
+        if cx.settings.has_resources {
+            log::info!("Initial resource acquisition complete ({reason})");
+        }
     }
 
     /// Adopts or stops what an earlier daemon of this boot had left running, as soon as the partner is known.

@@ -56,7 +56,7 @@ impl<'a> Line<'a> {
 }
 
 /// A whole report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report<'a> {
     lines: Vec<Line<'a>>,
     /// The daemon had more to say than fits into an answer.

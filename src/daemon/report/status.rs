@@ -72,6 +72,7 @@ fn settings(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("initdead_ms", millis(settings.initdead))
         .field("auto_failback", words::auto_failback(settings.auto_failback))
         .field("takeover_policy", words::takeover_policy(settings.takeover_policy))
+        .flag("has_resources", settings.has_resources)
         .end();
 }
 

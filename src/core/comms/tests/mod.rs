@@ -51,6 +51,7 @@ fn settings(names: &[&str]) -> Settings {
         split_brain_loser: SplitBrainLoser::NotPreferred,
         config_digest: 0,
         resources_digest: 0,
+        has_resources: true,
         random_seed: 1,
     }
 }
