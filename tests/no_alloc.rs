@@ -20,6 +20,7 @@ use nullbeat::daemon::driver::Driver;
 use nullbeat::daemon::engine::{EngineContext, prepare};
 use nullbeat::guardian::channel::Channel;
 use nullbeat::guardian::lease::{self, Lease};
+use nullbeat::guardian::lease_timer::LeaseTimer;
 use nullbeat::guardian::protocol::{ToEngine, ToGuardian};
 use nullbeat::links;
 
@@ -89,6 +90,7 @@ impl<'c> Board<'c> {
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
             table_digest: lease::table_digest(config),
+            timer: LeaseTimer::new().unwrap(),
         };
         let mut driver = prepare(config, context).unwrap();
         driver.begin().unwrap();

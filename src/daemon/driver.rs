@@ -2,8 +2,8 @@
 //!
 //! One turn, in this order: what has arrived on the links, the guardian's records, operators' requests, then the tick if
 //! it is due. The core takes a tick as "nothing else has come until now", so a turn that was late looks at the links
-//! once more before it (design.md rule 4). A quiet turn allocates nothing; a beat of our own costs two system calls
-//! on one link (wait, send) and one on each further link, a message received costs two (wait, receive).
+//! once more before it (design.md rule 4). A quiet turn allocates nothing; a beat of our own costs three system calls
+//! on one link (wait, set the lease's timer, send) and one on each further link, a message received costs two (wait, receive).
 //!
 //! | file | holds |
 //! |---|---|
@@ -27,6 +27,7 @@ use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Input, Node, Order, Request};
 use crate::guardian::channel::Incoming;
 use crate::guardian::lease::Lease;
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::ToGuardian;
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, PACKET_MAX, TEXT_FRAME_MAX};
 
@@ -39,6 +40,7 @@ use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
 use super::report::{self, Facts};
+use super::watch::Limits;
 
 const GUARDIAN: Token = Token(0);
 const CONTROL: Token = Token(1);
@@ -89,6 +91,8 @@ pub struct Parts<'c> {
     pub codec: Codec,
     /// The shared page.
     pub lease: Lease,
+    /// Set with each stamp in it.
+    pub timer: LeaseTimer,
     /// The links, open or not.
     pub links: LinkTable,
     /// The way to the guardian.
@@ -107,6 +111,9 @@ pub struct Driver<'c> {
     node: Box<Node>,
     codec: Box<Codec>,
     lease: Lease,
+    timer: LeaseTimer,
+    /// How old a stamp may become.
+    stale_after: Duration,
     links: LinkTable,
     guardian: GuardianEnd,
     control: Option<ControlServer>,
@@ -144,6 +151,8 @@ impl<'c> Driver<'c> {
             node,
             codec: Box::new(parts.codec),
             lease: parts.lease,
+            timer: parts.timer,
+            stale_after: Duration::from_nanos(Limits::new(parts.config.keepalive, parts.config.deadtime).stale_after()),
             links: parts.links,
             guardian: parts.guardian,
             control: None,
@@ -228,12 +237,18 @@ impl<'c> Driver<'c> {
             self.feed(Input::Tick);
             if self.links.open().is_empty() {
                 // No beat leaves, and the guardian shall not take us for dead because of that.
-                self.lease.stamp_engine(clock::now_ns());
+                self.stamp();
             }
             self.load.refresh(self.now.now, &mut self.codec);
         }
         self.tell_ready();
         self.update_interest()
+    }
+
+    /// This engine lives: whoever waits for its silence waits anew.
+    fn stamp(&self) {
+        self.lease.stamp_engine(clock::now_ns());
+        self.timer.arm(self.stale_after);
     }
 
     fn is_stop_due(&self) -> bool {

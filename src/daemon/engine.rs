@@ -15,6 +15,7 @@ use crate::core::Node;
 use crate::core::settings::{Carried, Identity};
 use crate::guardian::channel::{Channel, Incoming};
 use crate::guardian::lease::Lease;
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::sys::{memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
@@ -25,6 +26,7 @@ use super::guardian_end::GuardianEnd;
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Token};
+use super::watch::Limits;
 
 /// Exit code when everything was released and said.
 pub const FINISHED: i32 = 0;
@@ -51,6 +53,8 @@ pub struct EngineContext {
     pub identity: Identity,
     /// Digest of the table that both have read.
     pub table_digest: u64,
+    /// Set with each stamp.
+    pub timer: LeaseTimer,
 }
 
 /// Runs the engine until it is told to end, and returns the exit code of its process: 0 after an orderly stop, anything
@@ -98,11 +102,13 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
     let codec = codec(config, context.identity)?;
     let start = clock::stamp();
     let channel = Channel::from(context.guardian);
-    let guardian = GuardianEnd::new(channel, context.table_digest, config.deadtime / 2, start.now);
+    let limit = Duration::from_nanos(Limits::new(config.keepalive, config.deadtime).rest()).saturating_mul(2);
+    let guardian = GuardianEnd::new(channel, context.table_digest, limit, start.now);
     let mut parts = Parts {
         config,
         codec,
         lease: context.lease,
+        timer: context.timer,
         links: LinkTable::new(config, start.now),
         guardian,
         reactor: Reactor::new()?,

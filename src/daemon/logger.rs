@@ -8,7 +8,7 @@ mod line;
 mod outlet;
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,10 @@ const CHUNK: usize = 64 * 1024;
 pub trait Aside {
     /// When [`check`](Self::check) is due; `None`: never again.
     fn next_check(&self) -> Option<Instant>;
+    /// A descriptor to wait for instead: when it is ready, [`next_check`](Self::next_check) is asked again.
+    fn alert(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Does what is due.
     fn check(&mut self, now: Instant);
     /// Every writer of the pipe is gone. Returns whether there is a new one, so that reading goes on; the pipe's reading
@@ -129,7 +133,7 @@ impl Logger {
         let mut pipe = std::fs::File::from(pipe);
         loop {
             let deadline = aside.as_ref().and_then(|aside| aside.next_check());
-            wait(&pipe, deadline)?;
+            wait(&pipe, aside.as_ref().and_then(|aside| aside.alert()), deadline)?;
             match pipe.read(&mut self.buffer[self.filled..]) {
                 Ok(0) if aside.as_mut().is_some_and(|aside| aside.writers_gone()) => {}
                 Ok(0) => return Ok(()),
@@ -212,14 +216,19 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Waits for something to read, or the deadline.
-fn wait(pipe: &std::fs::File, deadline: Option<Instant>) -> io::Result<()> {
+/// Waits for something to read, the alert, or the deadline.
+fn wait(pipe: &std::fs::File, alert: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> io::Result<()> {
     let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
         // Rounded up: waking early would spin.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     });
-    match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
+    let pipe = PollFd::new(pipe.as_fd(), PollFlags::POLLIN);
+    let result = match alert {
+        Some(alert) => poll(&mut [pipe, PollFd::new(alert, PollFlags::POLLIN)], timeout),
+        None => poll(&mut [pipe], timeout),
+    };
+    match result {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

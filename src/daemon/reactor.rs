@@ -1,6 +1,6 @@
 //! Waits for descriptors and for one deadline: epoll, and nothing else. Knows no protocol.
 //!
-//! Everything is level-triggered: what a turn leaves unread wakes the next one.
+//! Everything that is read is level-triggered: what a turn leaves unread wakes the next one.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -56,6 +56,15 @@ impl Reactor {
     /// What epoll_ctl(2) says.
     pub fn add(&self, descriptor: impl AsFd, token: Token) -> io::Result<()> {
         self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(token.0)))?;
+        Ok(())
+    }
+
+    /// Watches a descriptor that nobody reads: becoming ready is told once.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says.
+    pub fn add_edge(&self, descriptor: impl AsFd, token: Token) -> io::Result<()> {
+        self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, u64::from(token.0)))?;
         Ok(())
     }
 

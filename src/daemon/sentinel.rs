@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::run_directory::{LockError, RunDirectory};
 use super::watch::Limits;
 use crate::config::Config;
 use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::sys::process::{Child, fork_child};
 
 /// How long a killed or dying process is waited for.
@@ -45,6 +46,7 @@ enum Verdict {
 pub struct Sentinel<'a> {
     config: &'a Config,
     lease: Lease,
+    timer: LeaseTimer,
     limits: Limits,
     reset: ResetPath,
     /// This process.
@@ -62,11 +64,12 @@ impl<'a> Sentinel<'a> {
     ///
     /// # Errors
     /// Without a lease, or when the way to reset the board cannot be prepared.
-    pub fn new(config: &'a Config, pipe: BorrowedFd<'_>) -> io::Result<Self> {
+    pub fn new(config: &'a Config, timer: LeaseTimer, pipe: BorrowedFd<'_>) -> io::Result<Self> {
         let limits = Limits::new(config.keepalive, config.deadtime);
         Ok(Self {
             config,
             lease: Lease::open_or_create(&config.paths.run)?,
+            timer,
             limits,
             reset: ResetPath::prepare(&config.reset_with)?,
             own: ProcessKey::of(Pid::this()).ok(),
@@ -149,6 +152,9 @@ impl<'a> Sentinel<'a> {
 
 impl Aside for Sentinel<'_> {
     fn next_check(&self) -> Option<Instant> {
+        if self.alert().is_some() {
+            return None;
+        }
         let now = lease::now();
         let at = match (&self.rescue, self.has_been_late) {
             // Ended by the rescue's end of the pipe.
@@ -162,6 +168,11 @@ impl Aside for Sentinel<'_> {
         };
         self.planned.set(at);
         Some(Instant::now() + Duration::from_nanos(at - now))
+    }
+
+    /// While an engine keeps setting the timer there is nothing to look at.
+    fn alert(&self) -> Option<BorrowedFd<'_>> {
+        (self.rescue.is_none() && self.timer.is_armed()).then(|| self.timer.as_fd())
     }
 
     fn check(&mut self, _now: Instant) {
@@ -225,7 +236,7 @@ mod tests {
         /// A sentinel in whose lease the group is claimed and both stamps are at 1 s.
         fn sentinel(&self) -> Sentinel<'_> {
             let null = fs::File::open("/dev/null").unwrap();
-            let sentinel = Sentinel::new(&self.1, null.as_fd()).unwrap();
+            let sentinel = Sentinel::new(&self.1, LeaseTimer::new().unwrap(), null.as_fd()).unwrap();
             sentinel.lease.set_table(&self.1, None);
             sentinel.lease.set_claims(GroupSet::first(1));
             sentinel.lease.stamp_engine(1000 * MS);
@@ -278,6 +289,18 @@ mod tests {
         let mut sentinel = place.sentinel();
         assert_eq!(sentinel.judge(9000 * MS), Verdict::LookAgain);
         assert_eq!(sentinel.judge(9900 * MS), Verdict::Orphaned, "late again: no second grace");
+    }
+
+    #[test]
+    fn sentinel_waits_for_the_timer_while_it_is_set() {
+        let place = Place::new();
+        let sentinel = place.sentinel();
+        assert!(sentinel.alert().is_none() && sentinel.next_check().is_some(), "nobody has set it");
+        sentinel.timer.arm(Duration::from_secs(3600));
+        assert!(sentinel.alert().is_some() && sentinel.next_check().is_none());
+        sentinel.timer.arm(Duration::from_nanos(1));
+        while sentinel.timer.is_armed() {}
+        assert!(sentinel.alert().is_none() && sentinel.next_check().is_some(), "it has gone off");
     }
 
     #[test]

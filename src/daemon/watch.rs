@@ -17,6 +17,8 @@ pub const RESPAWNS_MAX: usize = 3;
 pub const RESPAWN_WINDOW: Duration = Duration::from_secs(60);
 /// How late a healthy engine may be on a busy machine.
 const LATENESS: Duration = Duration::from_millis(50);
+/// The shortest time between two stamps of a guardian that nothing else wakes.
+const REST_MIN: Duration = Duration::from_secs(1);
 /// What a reset may take from the decision to the silence of the board, at the least and at the most.
 const MARGIN_MIN: Duration = Duration::from_millis(10);
 const MARGIN_MAX: Duration = Duration::from_secs(2);
@@ -44,13 +46,14 @@ impl Limits {
         self.deadtime / 8
     }
 
-    /// How long the guardian may sleep: its own stamp counts as old after twice that.
-    pub const fn rest(self) -> u64 {
-        self.deadtime / 4
+    /// How long the guardian may sleep: its own stamp counts as old after twice that. A guardian that dies is noticed at
+    /// once; this is for one that is stopped, and wake-ups cost.
+    pub fn rest(self) -> u64 {
+        (self.deadtime / 4).max(nanos(REST_MIN))
     }
 
-    /// When the guardian looks again after `now`: when the engine's `stamp` would be stale, if no sooner than that its own
-    /// stamp is due. Looking more often would only cost wake-ups.
+    /// When the guardian looks again after `now` by its own clock: when the engine's `stamp` would be stale, or when its
+    /// own is due. Nobody else would tell it, so a stamp that is stale already is looked at every tick.
     pub fn next_look(self, now: u64, stamp: u64) -> u64 {
         let stale_at = stamp.saturating_add(self.stale_after());
         let pause = if stale_at > now { (stale_at - now).min(self.rest()) } else { self.tick() };
@@ -113,7 +116,9 @@ impl Watch {
         if now < stamp.saturating_add(self.limits.stale_after()) {
             return false;
         }
-        let is_late = now > self.planned.saturating_add(self.limits.tick());
+        // Something else than its own clock may have been meant to wake it, when the stamp became stale.
+        let due = self.planned.min(stamp.saturating_add(self.limits.stale_after()));
+        let is_late = now > due.saturating_add(self.limits.tick());
         match self.forgiven {
             Some((forgiven, until)) if forgiven == stamp => now >= until,
             _ if is_late => {
@@ -186,9 +191,9 @@ mod tests {
     #[test]
     fn looks_come_when_a_stamp_may_have_become_stale() {
         let limits = limits(200, 1000);
-        assert_eq!(limits.next_look(0, 0), 250 * MS, "its own stamp is due");
-        assert_eq!(limits.next_look(250 * MS, 200 * MS), 500 * MS);
-        assert_eq!(limits.next_look(500 * MS, 200 * MS), 525 * MS, "stale then");
+        assert_eq!(limits.next_look(0, 0), 325 * MS, "stale then");
+        assert_eq!(limits.next_look(500 * MS, 200 * MS), 525 * MS);
+        assert_eq!(limits.next_look(500 * MS, 9000 * MS), 1500 * MS, "its own stamp is due");
         assert_eq!(limits.next_look(525 * MS, 200 * MS), 650 * MS, "forgiven, or there is no engine");
     }
 

@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod lane;
 pub mod launcher;
 pub mod lease;
+pub mod lease_timer;
 pub mod lookup;
 pub mod notify;
 pub mod ocf;

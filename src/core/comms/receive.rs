@@ -56,6 +56,7 @@ impl Comms {
         }
         self.acknowledge(settings, at, node, outbox);
         if let Some(said) = &said {
+            self.follow(settings, at.now, node);
             if !self.apply_status(settings, at, node, (said, rebirth), outbox, happenings) {
                 return None;
             }

@@ -12,6 +12,12 @@ const RESTART_GRACE: Duration = Duration::from_millis(30_000);
 /// The extension goes out with every so many beats even when nothing changes.
 const EXTENSION_EVERY: u32 = 10;
 
+/// How much sooner than due a beat may leave so that it falls on a moment at which this node is awake anyway: this
+/// fraction of a keepalive.
+const FOLLOW_FRACTION: u32 = 16;
+/// How much longer than a keepalive a beat that leaves with another waits for it: this fraction.
+const SLACK_FRACTION: u32 = 64;
+
 /// When the next beat is due, and what the last ones said.
 #[derive(Debug)]
 pub(super) struct Beats {
@@ -20,6 +26,8 @@ pub(super) struct Beats {
     last: Option<(Instant, Duration)>,
     announced: Duration,
     is_restarting: bool,
+    /// The last one left together with the beat of the node that we follow.
+    is_following: bool,
     is_extension_wanted: bool,
     plain_in_a_row: u32,
     extension_seq: Option<Seq>,
@@ -32,6 +40,7 @@ impl Beats {
             last: None,
             announced: settings.deadtime,
             is_restarting: false,
+            is_following: false,
             is_extension_wanted: true,
             plain_in_a_row: 0,
             extension_seq: None,
@@ -71,10 +80,25 @@ impl Beats {
         self.last
     }
 
+    /// The beat that this node follows has come: our own leaves with it if it is nearly due, else a little sooner than
+    /// it would have, until the two meet. Then one waking serves both, and the next one waits a trifle longer for the
+    /// other's.
+    pub(super) fn follow(&mut self, now: Instant, keepalive: Duration) {
+        let step = keepalive / FOLLOW_FRACTION;
+        let left = self.due.since(now);
+        if left > keepalive {
+            return;
+        }
+        self.due = if left <= step { now } else { self.due - step };
+        self.is_following = left <= step;
+    }
+
     /// The next beat is due one keepalive after this one was, so that small delays do not add up; after a long delay,
     /// one keepalive from now.
     fn schedule(&mut self, now: Instant, keepalive: Duration) {
-        let next = self.due + keepalive;
+        let slack = if self.is_following { keepalive / SLACK_FRACTION } else { Duration::ZERO };
+        self.is_following = false;
+        let next = self.due + keepalive + slack;
         self.due = if self.due > now || next <= now { now + keepalive } else { next };
     }
 }
@@ -130,6 +154,15 @@ impl Comms {
     /// is to be told at once.
     pub fn is_beat_due(&self, at: Stamp) -> bool {
         at.now >= self.beats.due
+    }
+
+    /// A beat of `node` has come. Beats of two nodes that leave together cost each of them one waking instead of two. Of two
+    /// nullbeats the one named later in ha.cf follows; beside a Heartbeat beats keep their own time.
+    pub(super) fn follow(&mut self, settings: &Settings, now: Instant, node: NodeId) {
+        let is_leader = node < self.local && self.peer(node).extension.is_some();
+        if settings.partner == Some(node) && is_leader {
+            self.beats.follow(now, settings.keepalive);
+        }
     }
 
     /// Whether the next beat should carry the extension: every tenth one, and after something that makes a peer want

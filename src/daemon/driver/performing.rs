@@ -45,7 +45,7 @@ impl Driver<'_> {
     pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
         let is_beat = matches!(packet.body, Body::Status { .. });
         if is_beat {
-            self.lease.stamp_engine(clock::now_ns());
+            self.stamp();
         }
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {

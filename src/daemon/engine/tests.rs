@@ -18,6 +18,7 @@ use crate::config::{Medium, sample};
 use crate::core::ids::{Generation, GroupId, LinkId, Uuid};
 use crate::core::{JobOutcome, Order};
 use crate::guardian::lease;
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::links;
 
 /// Generous: a test that waits for an event fails after this long.
@@ -187,6 +188,7 @@ fn start(config: Config, number: u8) -> Running {
             lease: Lease::open_or_create(&run_dir).unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
+            timer: LeaseTimer::new().unwrap(),
             table_digest: digest,
         };
         run(&config, context)

@@ -56,6 +56,7 @@ impl Guarding {
             carried,
             identity,
             table_digest: self.digest,
+            timer: self.timer.clone(),
         };
         let born = lease::now();
         let (config, logs) = (&self.config, self.logs.writer());
@@ -248,7 +249,7 @@ impl Guarding {
 /// The child's whole life.
 fn engine_process(config: &Config, context: EngineContext, logs: &OwnedFd) -> i32 {
     let Ok(logs) = logs.try_clone() else { return 1 };
-    let mut keep = [context.guardian.as_raw_fd(), logs.as_raw_fd()];
+    let mut keep = [context.guardian.as_raw_fd(), logs.as_raw_fd(), context.timer.as_raw_fd()];
     log_pipe::install(logs, "engine", &config.log);
     if let Err(error) = close_descriptors_but(&mut keep) {
         log::error!("descriptors cannot be closed: {error}");

@@ -18,6 +18,7 @@ use crate::daemon::reactor::{Reactor, Token};
 use crate::daemon::sentinel::Sentinel;
 use crate::daemon::watch::nanos;
 use crate::guardian::lease::ProcessKey;
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// What a list of processes shows.
@@ -70,9 +71,15 @@ impl LogProcess {
     ///
     /// # Errors
     /// What fork(2) says.
-    pub(super) fn start(&mut self, config: &Config, reactor: &Reactor, token: Token) -> io::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        config: &Config,
+        timer: &LeaseTimer,
+        reactor: &Reactor,
+        token: Token,
+    ) -> io::Result<()> {
         let (reader, is_on_stderr) = (self.reader.try_clone()?, self.is_on_stderr);
-        let child = fork_child(move || logger_process(config, reader, is_on_stderr))?;
+        let child = fork_child(move || logger_process(config, timer, reader, is_on_stderr))?;
         reactor.add(&child.pidfd, token)?;
         self.child = Some(child);
         self.revive_at = None;
@@ -84,11 +91,17 @@ impl LogProcess {
     ///
     /// # Errors
     /// What pipe2(2) and fork(2) say.
-    pub(super) fn restart(&mut self, config: &Config, reactor: &Reactor, token: Token) -> io::Result<()> {
+    pub(super) fn restart(
+        &mut self,
+        config: &Config,
+        timer: &LeaseTimer,
+        reactor: &Reactor,
+        token: Token,
+    ) -> io::Result<()> {
         let new = Self::open(config, self.is_on_stderr)?;
         let old = std::mem::replace(self, new);
         self.leaving = old.child;
-        self.start(config, reactor, token)
+        self.start(config, timer, reactor, token)
     }
 
     /// Collects loggers that have ended. Returns whether the present one has.
@@ -135,7 +148,7 @@ impl Guarding {
         if self.logs.revive_at.is_none_or(|at| now < at) {
             return;
         }
-        if let Err(error) = self.logs.start(&self.config, &self.reactor, LOGGER) {
+        if let Err(error) = self.logs.start(&self.config, &self.timer, &self.reactor, LOGGER) {
             log::error!("No logger can be started: {error}");
             self.logs.revive_at = Some(now.saturating_add(nanos(REVIVE_PAUSE)));
         }
@@ -144,17 +157,17 @@ impl Guarding {
 }
 
 /// The child's whole life.
-fn logger_process(config: &Config, reader: OwnedFd, is_on_stderr: bool) -> i32 {
+fn logger_process(config: &Config, timer: &LeaseTimer, reader: OwnedFd, is_on_stderr: bool) -> i32 {
     // Only for people who look at a list of processes.
     let _ = prctl::set_name(PROCESS_NAME);
     let Ok(null) = File::options().write(true).open("/dev/null") else { return 1 };
-    let mut keep = [reader.as_raw_fd(), null.as_raw_fd()];
+    let mut keep = [reader.as_raw_fd(), null.as_raw_fd(), timer.as_raw_fd()];
     // Its own lines do not go through the pipe: it would never see the end of it.
     log_pipe::install(null.into(), "logger", &config.log);
     if close_descriptors_but(&mut keep).is_err() {
         return 1;
     }
-    match Sentinel::new(config, reader.as_fd()) {
+    match Sentinel::new(config, timer.clone(), reader.as_fd()) {
         Ok(mut sentinel) => logger::run(config, reader, is_on_stderr, Some(&mut sentinel)),
         Err(_) => logger::run(config, reader, is_on_stderr, None),
     }

@@ -40,6 +40,7 @@ use crate::core::settings::Carried;
 use crate::core::time;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease};
+use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::ToEngine;
 use crate::links;
 use crate::sys::process::Child;
@@ -54,6 +55,7 @@ const SCRIPTS: Token = Token(3);
 const SIGNALS: Token = Token(4);
 const REFILL: Token = Token(5);
 const CHECK: Token = Token(6);
+const SILENCE: Token = Token(7);
 
 /// Between two tries of an engine that keeps failing.
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
@@ -125,6 +127,8 @@ pub struct Guarding {
     digest: u64,
     directory: RunDirectory,
     lease: Lease,
+    /// Goes off when the engine has not stamped in time.
+    timer: LeaseTimer,
     identity: IdentityStore,
     runner: Runner,
     reset: Option<ResetPath>,
@@ -183,7 +187,9 @@ impl Guarding {
         if let Some(carried) = &carried {
             runner.assume_started(in_use(carried, config.groups.len()));
         }
-        logs.start(&config, &reactor, LOGGER)?;
+        let timer = LeaseTimer::new()?;
+        reactor.add_edge(&timer, SILENCE)?;
+        logs.start(&config, &timer, &reactor, LOGGER)?;
         lease.set_logger(logs.key());
         let service = ServiceManager::from_environment();
         let service_due = service.watchdog_interval().map(|_| now);
@@ -211,6 +217,7 @@ impl Guarding {
             unsent: None,
             noted: Vec::new(),
             lease,
+            timer,
         };
         guarding.lease.stamp_guardian(now);
         let first_beat_by = if is_certain { limits.role_kept_until(guarding.lease.engine_stamp()) } else { 0 };
@@ -248,7 +255,12 @@ impl Guarding {
     }
 
     fn deadline(&self, now: u64) -> u64 {
-        let look = self.watch.limits().next_look(now, self.lease.engine_stamp());
+        let limits = self.watch.limits();
+        let look = if self.is_engine_steady() && self.timer.is_armed() {
+            now.saturating_add(limits.rest())
+        } else {
+            limits.next_look(now, self.lease.engine_stamp())
+        };
         let scripts = self.runner.next_deadline().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             now.saturating_add(nanos(left))
@@ -262,6 +274,12 @@ impl Guarding {
         };
         let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
         [scripts, stage, first_beat, self.service_due, self.logs.due()].into_iter().flatten().fold(look, u64::min)
+    }
+
+    /// An engine has beaten and decides.
+    fn is_engine_steady(&self) -> bool {
+        let is_guarding = matches!(self.stage, Stage::Guarding | Stage::Reloading(_) | Stage::Checking(_));
+        is_guarding && self.engine.as_ref().is_some_and(|engine| engine.first_beat_by.is_none())
     }
 
     fn turn(&mut self, now: u64) {

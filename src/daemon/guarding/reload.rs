@@ -217,7 +217,7 @@ impl Guarding {
 
     fn replace_logger(&mut self) {
         self.lease.dismiss_logger();
-        if let Err(error) = self.logs.restart(&self.config, &self.reactor, LOGGER) {
+        if let Err(error) = self.logs.restart(&self.config, &self.timer, &self.reactor, LOGGER) {
             log::error!("No logger can be started: {error}");
         }
         self.lease.set_logger(self.logs.key());

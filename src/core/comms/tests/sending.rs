@@ -167,3 +167,52 @@ fn repnodes_ends_here() {
     assert_eq!(bench.hear(10, ETH, message(5, Body::RepNodes { nodes: "beta delta ", deleted: " " })), None);
     assert_eq!(bench.told(), []);
 }
+
+/// We are the second node, beta is the first and a nullbeat: at which milliseconds we beat within `range`, when its beats come at
+/// `theirs`.
+fn beats_beside_a_leader(theirs: impl Iterator<Item = u64>, range: core::ops::Range<u64>) -> Vec<u64> {
+    let mut settings = settings(&["beta", "alpha"]);
+    settings.local = NodeId(1);
+    settings.partner = Some(NodeId(0));
+    let mut bench = Bench::with(settings);
+    let mut theirs = theirs.zip(1..).peekable();
+    let mut said = Vec::new();
+    for ms in 0..range.end {
+        bench.tick(ms);
+        if let Some((_, seq)) = theirs.next_if(|(at, _)| *at == ms) {
+            let body = Body::Status {
+                status: Some(NodeStatus::Active),
+                dead_ms: Some(1000),
+                has_protocol: true,
+                extension: Some(extension(0)),
+            };
+            bench.hear(ms, ETH, Message { ..message(seq, body) });
+            bench.handle(ms, |comms, settings, at, outbox, _| {
+                if comms.is_beat_due(at) {
+                    comms.beat(settings, at, None, outbox);
+                }
+            });
+        }
+        if !bench.beats().is_empty() && range.contains(&ms) {
+            said.push(ms);
+        }
+    }
+    said
+}
+
+#[test]
+fn beat_of_the_second_nullbeat_moves_to_the_first_one_s_and_stays_there() {
+    for offset in [0, 1, 40, 100, 101, 160, 199] {
+        let theirs = (0..100).map(|n| n * 200 + offset);
+        let expected: Vec<u64> = (50..60).map(|n| n * 200 + offset).collect();
+        let range = 50 * 200 + offset..60 * 200 + offset;
+        assert_eq!(beats_beside_a_leader(theirs, range), expected, "{offset}");
+    }
+}
+
+#[test]
+fn beat_that_waits_in_vain_for_the_other_one_leaves_a_trifle_later() {
+    // The leader falls silent after 50 * 200.
+    let said = beats_beside_a_leader((0..=50).map(|n| n * 200), 10_000..10_700);
+    assert_eq!(said, [10_000, 10_204, 10_404, 10_604], "keepalive / 64, once");
+}
