@@ -3,7 +3,7 @@
 //! The cluster of all of them: keepalive 200 ms, deadtime 1 s, initdead 4 s, boot 0.5 s, a UDP path and a serial line,
 //! one group at home on node 0 (`ALPHA`), scripts of at most 50 ms.
 
-use nullbeat::core::ids::LinkSet;
+use nullbeat::core::ids::{GroupSet, LinkSet};
 use nullbeat::core::message::{Holds, NodeStatus};
 use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
 use nullbeat::core::{Outcome, Request};
@@ -180,6 +180,36 @@ fn safe_takes_over_on_an_operators_word() {
     table.operator(BETA, Request::Takeover(Holds::ALL));
     table.at(6_500).expect_running(BETA);
     assert_eq!(table.world.outcomes(), [(BETA, Outcome::Done)]);
+}
+
+#[test]
+fn reload_starts_a_changed_group_again_where_it_ran() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::Reload { node: ALPHA, changed: GroupSet::first(1) });
+    // 50 stop, 30 for the new engine, 60 status and start
+    table.at(2_200).expect_running(ALPHA);
+    table.at(10_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 0);
+}
+
+#[test]
+fn reload_without_a_changed_group_touches_nothing() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(Fault::Reload { node: ALPHA, changed: GroupSet::EMPTY });
+    for ms in (2_000..4_000).step_by(20) {
+        table.at(ms).expect_running(ALPHA);
+    }
+}
+
+#[test]
+fn daemon_started_again_at_once_knows_that_its_partner_was_dead() {
+    let mut table = Timetable::settled(|_| {});
+    table.inflict(power_loss(BETA, FOR_EVER));
+    table.at(4_000).expect_running(ALPHA);
+    table.inflict(Fault::KillAll { node: ALPHA, back_after: 60 * MS, has_stop_action: true });
+    table.at(4_100).expect(&[]);
+    // two keepalives, not the four seconds of initdead
+    table.at(4_700).expect_running(ALPHA);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::comms::{Comms, Happening, Happenings, Outbox};
 use super::ids::Seq;
 use super::message::NodeStatus;
 use super::ownership::{Context, Ownership};
-use super::settings::{Carried, Identity, Settings};
+use super::settings::{Carried, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
 
@@ -131,6 +131,15 @@ impl Node {
     /// Groups, alarms, hand-overs.
     pub const fn ownership(&self) -> &Ownership {
         &self.ownership
+    }
+
+    /// What the next engine of this boot is told of the partner ([`Carried::partner`]); `None` while nothing is known:
+    /// then what the engine before had noted stands.
+    pub fn known_partner(&self) -> Option<CarriedPartner> {
+        let partner = self.settings.partner?;
+        let is_dead = self.comms.peer(partner).status == NodeStatus::Dead;
+        (is_dead || self.comms.is_alive(partner))
+            .then(|| CarriedPartner { is_dead, has_left: self.ownership.partner_has_left() })
     }
 
     fn split(&mut self, at: Stamp) -> (Context<'_>, &mut Ownership) {

@@ -21,7 +21,6 @@ use std::os::fd::AsFd;
 use crate::config::Config;
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, RequestId, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
-use crate::core::message::NodeStatus;
 use crate::core::settings::CarriedPartner;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Input, Node, Order, Request};
@@ -356,17 +355,10 @@ impl<'c> Driver<'c> {
 
     /// Keeps what is known of the partner for the next engine.
     fn note_partner(&mut self) {
-        let Some(partner) = self.node.settings().partner else { return };
-        let status = self.node.comms().peer(partner).status;
-        let is_dead = status == NodeStatus::Dead;
-        if !is_dead && !self.node.comms().is_alive(partner) {
-            // Not heard yet: what the engine before has noted stands.
-            return;
-        }
-        let known = CarriedPartner { is_dead, has_left: self.node.ownership().partner_has_left() };
-        if self.partner != Some(known) {
-            self.partner = Some(known);
-            self.lease.set_partner(self.config, known);
+        let known = self.node.known_partner();
+        if let Some(news) = known.filter(|_| known != self.partner) {
+            self.partner = known;
+            self.lease.set_partner(self.config, news);
         }
     }
 

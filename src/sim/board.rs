@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::brain::{Brain, Letter};
+use super::lease::Lease;
 use super::plan::{Plan, S};
 use super::rng::Rng;
 use super::scripts::Scripts;
 use crate::core::ids::{GroupSet, JobId, LinkId, RequestId};
-use crate::core::message::GroupState;
-use crate::core::settings::Carried;
 use crate::core::time::{Instant, Stamp};
 use crate::core::{JobOutcome, Request};
 use crate::wire::heartbeat::Codec;
@@ -48,19 +47,6 @@ pub struct Engine {
     pub timer: u64,
 }
 
-/// What outlives the engine: the guardian's memory and the lease page.
-#[derive(Debug, Clone)]
-pub struct Lease {
-    /// Groups claimed in the last beat.
-    pub claims: GroupSet,
-    /// States as the engine last announced them.
-    pub states: Vec<GroupState>,
-    /// The operator's hold.
-    pub is_held: bool,
-    /// When the last beat left, true time.
-    pub stamp: u64,
-}
-
 /// What the daemon of a board is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Daemon {
@@ -83,6 +69,15 @@ pub struct Freeze {
     pub is_clock_running: bool,
     /// Arriving messages wait rather than get lost.
     pub keeps_arrivals: bool,
+}
+
+/// A reload under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Reload {
+    /// Groups whose words are others in the new files.
+    pub changed: GroupSet,
+    /// Of these, the ones that are still to be stopped by the old files.
+    pub stopping: GroupSet,
 }
 
 /// One board.
@@ -115,6 +110,12 @@ pub struct Board {
     pub scripts: Scripts,
     /// What outlives the engine.
     pub lease: Lease,
+    /// A reload waits until these are stopped.
+    pub reload: Option<Reload>,
+    /// Groups whose words the next engine reads anew.
+    pub changed: GroupSet,
+    /// Groups that a reload has stopped, to be started again under the order that had started them.
+    pub restarting: GroupSet,
     /// Not scheduled.
     pub freeze: Option<Freeze>,
     /// The next script that begins here is interrupted by a power loss of this length.
@@ -148,6 +149,9 @@ impl Board {
             is_releasing: false,
             scripts: Scripts::new(plan, node),
             lease: Lease::empty(plan.groups.len()),
+            reload: None,
+            changed: GroupSet::EMPTY,
+            restarting: GroupSet::EMPTY,
             freeze: None,
             power_trap: None,
             is_held: false,
@@ -164,6 +168,13 @@ impl Board {
         self.life += 1;
         self.clock = rng.range(1, 1000 * S);
         self.clock_origin = now;
+    }
+
+    /// Nothing of an earlier daemon is known any more.
+    pub fn forget_lease(&mut self) {
+        self.lease = Lease::empty(self.lease.states().len());
+        self.reload = None;
+        self.changed = GroupSet::EMPTY;
     }
 
     /// Own monotonic clock, microseconds.
@@ -225,29 +236,6 @@ impl Board {
                 engine.inbox.push_back(arrived);
             }
         }
-    }
-
-    /// What a new engine is told of the one before. `is_certain`: the guardian lived on.
-    pub fn carried(&self, is_certain: bool) -> Carried {
-        let mut states = [GroupState::Unknown; crate::core::limits::GROUPS_MAX];
-        for (group, state) in states.iter_mut().enumerate().take(self.lease.states.len()) {
-            *state = if is_certain { self.scripts.known_state(group) } else { self.lease.states[group] };
-        }
-        Carried {
-            claims: self.lease.claims,
-            states,
-            is_certain,
-            is_held: self.lease.is_held,
-            to_restart: GroupSet::EMPTY,
-            partner: None,
-        }
-    }
-}
-
-impl Lease {
-    /// Nothing held.
-    pub fn empty(groups: usize) -> Self {
-        Self { claims: GroupSet::EMPTY, states: vec![GroupState::Unknown; groups], is_held: false, stamp: 0 }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the world drives: the real node, or any other model of one.
 
-use crate::core::ids::{Generation, KeyNumber, Uuid};
+use crate::core::ids::{Generation, GroupSet, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
-use crate::core::settings::{Carried, Identity, Settings};
+use crate::core::settings::{Carried, CarriedPartner, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Action, Input, Node};
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
@@ -16,6 +16,10 @@ pub trait Brain {
     fn poll_action(&mut self) -> Option<Action>;
     /// When to call again at the latest.
     fn poll_timeout(&mut self) -> Option<Instant>;
+    /// Which groups it claims, for the lease.
+    fn claims(&self) -> GroupSet;
+    /// What its successor shall know of the partner.
+    fn known_partner(&self) -> Option<CarriedPartner>;
 }
 
 /// Makes the brain of a daemon that starts.
@@ -37,6 +41,14 @@ impl Brain for Node {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         Some(Self::poll_timeout(self))
+    }
+
+    fn claims(&self) -> GroupSet {
+        self.ownership().claims()
+    }
+
+    fn known_partner(&self) -> Option<CarriedPartner> {
+        Self::known_partner(self)
     }
 }
 

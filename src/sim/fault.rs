@@ -1,7 +1,7 @@
 //! What can go wrong, and what operators do at a bad moment.
 
 use crate::core::Request;
-use crate::core::ids::LinkSet;
+use crate::core::ids::{GroupSet, LinkSet};
 use crate::core::message::Holds;
 
 /// One thing that is done to the world. Times are microseconds.
@@ -123,6 +123,13 @@ pub enum Fault {
         /// By so many seconds.
         by: i64,
     },
+    /// New files: the engine is replaced, groups with other words are stopped and started again.
+    Reload {
+        /// Where.
+        node: usize,
+        /// Groups with other words.
+        changed: GroupSet,
+    },
     /// An operator asks a node for something.
     Operator {
         /// Whom.
@@ -165,7 +172,7 @@ pub enum ScriptFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 30] = [
+pub const KINDS: [&str; 31] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -196,7 +203,11 @@ pub const KINDS: [&str; 30] = [
     "failback",
     "hold",
     "stop and restart",
+    "reload",
 ];
+
+/// Index of reloads in [`KINDS`]: they are drawn apart.
+pub const RELOAD: usize = 30;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -231,6 +242,7 @@ impl Fault {
                 Request::Hold | Request::Resume => 28,
                 Request::Stop => 29,
             },
+            Self::Reload { .. } => RELOAD,
         }
     }
 
@@ -251,6 +263,7 @@ impl Fault {
             | Self::PowerLossInScript { .. }
             | Self::Replay { .. }
             | Self::WallStep { .. }
+            | Self::Reload { .. }
             | Self::Operator { .. } => 0,
         }
     }

@@ -1,8 +1,11 @@
 //! Life and death of boards and daemons: power, boot, and what the guardian does about its engine (design.md section 3).
 
-use super::board::{Daemon, Freeze, Lease};
+use super::board::{Daemon, Freeze, Reload};
 use super::plan::MS;
 use super::world::{Happening, World, own_stop};
+use crate::core::JobOutcome;
+use crate::core::ids::{GroupId, GroupSet};
+use crate::core::message::GroupState;
 
 impl World {
     /// Power returns to a board.
@@ -36,7 +39,7 @@ impl World {
         board.is_stopping = false;
         board.start_failed = 0;
         board.scripts.lose_power();
-        board.lease = Lease::empty(self.plan.groups.len());
+        board.forget_lease();
         self.oracle.engine_gone(node);
         self.oracle.disturbed(self.now);
         self.after(off_for, Happening::Power { node });
@@ -45,20 +48,21 @@ impl World {
     pub(super) fn boot(&mut self, node: usize, life: u32) {
         let board = &self.boards[node];
         if board.life == life && board.is_powered && board.daemon == Daemon::Gone {
-            self.start_daemon(node, None);
+            self.start_daemon(node);
         }
     }
 
-    fn start_daemon(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
+    /// What an earlier daemon of this boot left in the lease is certain within half the dead time after its last beat.
+    fn start_daemon(&mut self, node: usize) {
         let board = &mut self.boards[node];
         board.daemon = Daemon::Runs;
         board.is_stopping = false;
         board.has_guardian = true;
         board.is_releasing = false;
         board.is_death_unseen = None;
-        if carried.is_none() {
-            board.lease = Lease::empty(self.plan.groups.len());
-        }
+        let stamp = board.lease.stamp;
+        let is_certain = stamp > 0 && self.now < stamp + self.plan.deadtime / 2;
+        let carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);
         self.start_engine(node, carried);
     }
 
@@ -73,23 +77,24 @@ impl World {
         board.left_at = self.now;
         board.has_guardian = false;
         board.scripts.abandon();
-        board.lease = Lease::empty(self.plan.groups.len());
+        if board.lease.in_use().is_empty() {
+            board.forget_lease();
+        }
         self.oracle.disturbed(self.now);
     }
 
-    /// The daemon is started again on a board that lived on. `is_clean`: nothing is left from before.
-    pub(super) fn restart(&mut self, node: usize, life: u32, is_clean: bool) {
+    /// The daemon is started again on a board that lived on.
+    pub(super) fn restart(&mut self, node: usize, life: u32) {
         let board = &self.boards[node];
         let is_up = board.daemon == Daemon::Runs;
         if board.life != life || !board.is_powered || (is_up && !board.is_stopping) {
             return;
         }
         if is_up || board.freeze.is_some() || board.is_releasing {
-            self.after(20 * MS, Happening::Restart { node, life, is_clean });
+            self.after(20 * MS, Happening::Restart { node, life });
             return;
         }
-        let carried = (!is_clean).then(|| board.carried(false));
-        self.start_daemon(node, carried);
+        self.start_daemon(node);
     }
 
     /// Guardian, engine and logger are killed together.
@@ -106,13 +111,15 @@ impl World {
         board.is_releasing = has_stop_action;
         board.is_death_unseen = None;
         board.scripts.abandon();
+        board.reload = None;
+        board.changed = GroupSet::EMPTY;
         self.oracle.engine_gone(node);
         self.oracle.disturbed(self.now);
         if has_stop_action {
             self.after(20 * MS, Happening::StopAction { node, life });
             self.at(stamp + self.release_limit(), Happening::Deadline { node, life, engine });
         }
-        self.after(back_after.max(50 * MS), Happening::Restart { node, life, is_clean: has_stop_action });
+        self.after(back_after.max(50 * MS), Happening::Restart { node, life });
     }
 
     /// `ExecStopPost`: all groups are stopped.
@@ -123,13 +130,76 @@ impl World {
     }
 
     fn stop_groups(&mut self, node: usize) {
-        self.boards[node].is_releasing = true;
-        let in_use: Vec<usize> =
-            (0..self.plan.groups.len()).filter(|group| self.uses(node)[*group].is_in_use).collect();
-        for group in in_use {
-            self.boards[node].scripts.ask(own_stop(group, self.now));
+        let now = self.now;
+        let board = &mut self.boards[node];
+        board.is_releasing = true;
+        for group in board.lease.in_use().iter().map(|id| usize::from(id.0)) {
+            board.lease.set_group(group, GroupState::Stopping);
+            board.scripts.ask(own_stop(group, now));
         }
         self.run_scripts(node);
+    }
+
+    /// A stop of the guardian's own has ended.
+    pub(super) fn own_stop_ended(&mut self, node: usize, group: usize, outcome: JobOutcome) {
+        let id = GroupId(u8::try_from(group).expect("few groups"));
+        let board = &mut self.boards[node];
+        let is_done = outcome == JobOutcome::Done;
+        if board.is_releasing && is_done {
+            board.lease.set_group(group, GroupState::Stopped);
+            board.lease.claims.remove(id);
+        } else if let Some(mut reload) = board.reload.take_if(|reload| reload.stopping.contains(id)) {
+            if board.is_stopping {
+                self.note(node, "reload refused: the daemon ends");
+            } else if is_done {
+                board.lease.set_group(group, GroupState::Stopped);
+                reload.stopping.remove(id);
+                self.carry_on_reload(node, reload);
+            } else {
+                // The engine still believes that the group runs: it is replaced all the same, with the old files.
+                board.lease.set_group(group, GroupState::StopFailed);
+                self.put_new_engine(node, GroupSet::EMPTY);
+            }
+        }
+    }
+
+    /// New files, in which `changed` groups have other words.
+    pub(super) fn reload(&mut self, node: usize, changed: GroupSet) {
+        let now = self.now;
+        let board = &mut self.boards[node];
+        let can_reload = board.is_healthy() && board.reload.is_none() && !board.is_stopping && board.scripts.is_idle();
+        if !can_reload {
+            self.note(node, "reload refused");
+            return;
+        }
+        let stopping = board.lease.in_use() & changed;
+        for group in stopping.iter().map(|id| usize::from(id.0)) {
+            board.lease.set_group(group, GroupState::Stopping);
+            board.scripts.ask(own_stop(group, now));
+        }
+        self.carry_on_reload(node, Reload { changed, stopping });
+        self.run_scripts(node);
+    }
+
+    fn carry_on_reload(&mut self, node: usize, reload: Reload) {
+        if reload.stopping.is_empty() {
+            self.put_new_engine(node, reload.changed);
+        } else {
+            self.boards[node].reload = Some(reload);
+        }
+    }
+
+    /// The engine ends, another goes on within milliseconds.
+    fn put_new_engine(&mut self, node: usize, changed: GroupSet) {
+        let board = &mut self.boards[node];
+        if board.engine.take().is_none() {
+            return;
+        }
+        board.changed = changed;
+        self.oracle.engine_gone(node);
+        self.note(node, "engine is replaced");
+        let respawn_after = self.rng.range(2, 30) * MS;
+        self.replace_engine(node, respawn_after);
     }
 
     /// What is not stopped by the dead time minus a margin, after the last stamp, resets the board.
@@ -167,10 +237,15 @@ impl World {
         let board = &mut self.boards[node];
         let (life, engine) = (board.life, board.engine_life);
         board.scripts.forget(engine);
+        if let Some(reload) = board.reload.take() {
+            // Its stops go on, and whatever is to be started waits behind them.
+            board.changed = reload.changed;
+        }
         let beat_at = self.now + respawn_after;
         let is_kept = beat_at <= board.lease.stamp + self.plan.deadtime / 2;
         let stamp = board.lease.stamp;
         if !is_kept {
+            board.changed = GroupSet::EMPTY;
             self.stop_groups(node);
             self.at(stamp + self.release_limit(), Happening::Deadline { node, life, engine });
         }
@@ -182,7 +257,7 @@ impl World {
         if board.life != life || board.daemon != Daemon::Runs || board.engine.is_some() {
             return;
         }
-        let is_free = board.scripts.uses().iter().all(|group| !group.is_in_use);
+        let is_free = board.lease.in_use().is_empty();
         let can_begin = board.freeze.is_none() && board.has_guardian && (is_kept || is_free);
         // Half the dead time may have passed while the board was frozen.
         let is_late = is_kept && self.now > board.lease.stamp + self.plan.deadtime / 2;
@@ -191,19 +266,17 @@ impl World {
         } else if !can_begin {
             self.after(10 * MS, Happening::Respawn { node, life, is_kept });
         } else {
-            if !is_kept {
-                board.lease = Lease::empty(self.plan.groups.len());
-                board.is_releasing = false;
-            }
-            let carried = self.boards[node].carried(true);
-            self.start_engine(node, Some(carried));
+            board.is_releasing &= is_kept;
+            let changed = std::mem::take(&mut board.changed);
+            let carried = board.lease.carried(true, board.scripts.busy(), changed);
+            self.start_engine(node, carried);
         }
     }
 
     /// After a script: has everything been released that was to be?
     pub(super) fn after_release(&mut self, node: usize) {
         let board = &mut self.boards[node];
-        let is_free = board.scripts.uses().iter().all(|group| !group.is_in_use);
+        let is_free = board.lease.in_use().is_empty();
         if board.is_releasing && board.daemon != Daemon::Runs && is_free {
             board.is_releasing = false;
         }

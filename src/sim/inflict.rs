@@ -43,6 +43,7 @@ impl World {
             Fault::Replay { to, count } => self.replay(to, count),
             Fault::Scripts { node, group, kind, .. } => self.boards[node].scripts.break_down(index, group, kind),
             Fault::WallStep { node, by } => self.boards[node].step_wall(by),
+            Fault::Reload { node, changed } => self.reload(node, changed),
             Fault::Operator { node, request, back_after } => self.operate(node, request, back_after),
         }
     }
@@ -53,7 +54,7 @@ impl World {
         self.boards[node].is_stopping |= request == Request::Stop && is_there;
         self.ask(node, request);
         if request == Request::Stop {
-            self.after(back_after, Happening::Restart { node, life, is_clean: true });
+            self.after(back_after, Happening::Restart { node, life });
         }
     }
 
@@ -90,6 +91,7 @@ impl World {
             | Fault::KillAll { .. }
             | Fault::Replay { .. }
             | Fault::WallStep { .. }
+            | Fault::Reload { .. }
             | Fault::Operator { .. } => {}
         }
     }
@@ -141,7 +143,7 @@ impl World {
             let life = board.life;
             let is_stuck = board.scripts.uses().iter().any(|group| group.is_stuck);
             match board.daemon {
-                Daemon::Left => self.restart(node, life, true),
+                Daemon::Left => self.restart(node, life),
                 Daemon::Gone if board.is_powered && board.engine.is_none() => {}
                 _ if is_stuck => self.lose_power(node, MS),
                 _ => self.ask(node, Request::Resume),
@@ -167,6 +169,7 @@ fn fault_node(fault: &Fault) -> usize {
         | Fault::DeviceLost { node, .. }
         | Fault::Scripts { node, .. }
         | Fault::WallStep { node, .. }
+        | Fault::Reload { node, .. }
         | Fault::Operator { node, .. } => node,
         Fault::Replay { to, .. } => to,
         Fault::Cut { from, .. } => from.unwrap_or(0),

@@ -13,6 +13,7 @@
 pub mod board;
 pub mod brain;
 pub mod fault;
+pub mod lease;
 pub mod net;
 pub mod oracle;
 pub mod plan;

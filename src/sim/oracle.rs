@@ -97,7 +97,7 @@ struct Heard {
 struct Listener {
     /// Own clock at the engine's start.
     since: u64,
-    /// The dead time before anything was heard: `initdead` after a cold start.
+    /// The dead time before anything was heard.
     first_limit: u64,
     /// Own clock at the end of the last time it was not scheduled.
     awake_since: u64,
@@ -189,9 +189,8 @@ impl Oracle {
         self.last_disturbed = now;
     }
 
-    /// An engine begins. `is_warm`: it replaces one that died a moment ago.
-    pub fn engine_began(&mut self, node: usize, own: u64, is_warm: bool) {
-        let first_limit = if is_warm { self.plan.deadtime } else { self.plan.initdead };
+    /// An engine begins. `first_limit`: silence after which it may take a node for dead that it has never heard.
+    pub fn engine_began(&mut self, node: usize, own: u64, first_limit: u64) {
         self.listeners[node] = Listener { since: own, first_limit, awake_since: own, ..self.listeners[node] };
         for heard in &mut self.heard[node] {
             // It knows no generation yet, and cannot tell an old message from a new one.
@@ -468,7 +467,7 @@ mod tests {
     fn oracle(policy: TakeoverPolicy) -> Oracle {
         let mut oracle = Oracle::new(&Plan { policy, ..Plan::quiet() });
         for node in 0..2 {
-            oracle.engine_began(node, 0, false);
+            oracle.engine_began(node, 0, 4 * S);
             oracle.heard(node, 1 - node, Generation(1), Seq(1), 0, 0);
         }
         oracle

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use super::fault::{Fault, KINDS, Noise, ScriptFault};
+use super::fault::{Fault, Noise, RELOAD, ScriptFault};
 use super::rng::Rng;
 use crate::core::Request;
-use crate::core::ids::NodeId;
-use crate::core::ids::{LinkId, LinkSet};
+use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::message::Holds;
 use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
 
@@ -139,6 +138,7 @@ impl Plan {
                 plan.faults.push((at, fault));
             }
         }
+        plan.draw_reloads(span);
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.calm_at = span;
         plan.tidy_at = span + plan.boot + plan.settling();
@@ -227,7 +227,7 @@ impl Plan {
     }
 
     fn draw_fault(&self, rng: &mut Rng) -> Option<Fault> {
-        let kind = rng.index(KINDS.len());
+        let kind = rng.index(RELOAD);
         let fault = self.fault_of_kind(kind, rng);
         (!self.is_stripped || self.is_fair_to_heartbeats(&fault)).then_some(fault)
     }
@@ -243,6 +243,16 @@ impl Plan {
             Fault::Noise { noise, .. } => noise.loss == 0,
             Fault::DeviceLost { .. } => false,
             _ => true,
+        }
+    }
+
+    /// From numbers of their own: they came later, and the seeds that met other faults before still meet them.
+    fn draw_reloads(&mut self, span: u64) {
+        let mut rng = Rng::new(self.seed, 4);
+        if rng.chance(150) {
+            let at = rng.below(span);
+            let fault = self.fault_of_kind(RELOAD, &mut rng);
+            self.faults.push((at, fault));
         }
     }
 
@@ -277,6 +287,10 @@ impl Plan {
             18 => Fault::DeviceLost { node, links: some, lasts },
             19 => Fault::Replay { to: node, count: usize::try_from(rng.range(1, 40)).unwrap_or(1) },
             20..=23 => self.script_fault(kind, node, lasts, rng),
+            RELOAD => {
+                let is_changed = |_: &GroupId| rng.chance(500);
+                Fault::Reload { node, changed: GroupSet::first(self.groups.len()).iter().filter(is_changed).collect() }
+            }
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
         }
@@ -358,6 +372,7 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::fault::KINDS;
 
     #[test]
     fn same_seed_same_plan() {

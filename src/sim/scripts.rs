@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use super::fault::ScriptFault;
 use super::plan::{GroupPlan, Plan};
 use super::rng::Rng;
-use crate::core::ids::JobId;
-use crate::core::message::GroupState;
+use crate::core::ids::{GroupId, GroupSet, JobId};
 use crate::core::{JobOutcome, Order};
 
 /// One job.
@@ -86,6 +85,8 @@ pub struct Scripts {
     limit: u64,
     lanes: Vec<Lane>,
     uses: Vec<Use>,
+    /// The use of each group that ended last.
+    ended: Vec<Use>,
     /// What stands against them: a name, a group or all, and how.
     faults: Vec<(usize, Option<usize>, ScriptFault)>,
     rng: Rng,
@@ -99,6 +100,7 @@ impl Scripts {
             limit: plan.script_limit,
             lanes: vec![Lane::default(); plan.nodes],
             uses: vec![Use::default(); plan.groups.len()],
+            ended: vec![Use::default(); plan.groups.len()],
             faults: Vec::new(),
             rng: Rng::new(plan.seed, 10 + node as u64),
         }
@@ -107,6 +109,11 @@ impl Scripts {
     /// The truth, group by group.
     pub fn uses(&self) -> &[Use] {
         &self.uses
+    }
+
+    /// The use of a group that ended last.
+    pub fn ended(&self, group: usize) -> Use {
+        self.ended[group]
     }
 
     /// Lets scripts misbehave until [`Self::mend`].
@@ -165,19 +172,16 @@ impl Scripts {
         self.lanes.iter().any(|lane| lane.running.is_some_and(|running| running.is_hampered))
     }
 
-    /// What a guardian that lived on knows of a group.
-    pub fn known_state(&self, group: usize) -> GroupState {
-        let lane = &self.lanes[self.plan[group].preferred];
-        let is_busy = lane.running.is_some_and(|running| running.job.group == group)
-            || lane.queue.iter().any(|job| job.group == group);
-        let truth = self.uses[group];
-        match truth {
-            _ if is_busy => GroupState::Unknown,
-            Use { is_in_use: false, .. } => GroupState::Stopped,
-            Use { is_stuck: true, .. } => GroupState::StopFailed,
-            Use { is_complete: true, .. } => GroupState::Running,
-            Use { .. } => GroupState::Unknown,
-        }
+    /// Whether no job is under way or waits.
+    pub fn is_idle(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.running.is_none() && lane.queue.is_empty())
+    }
+
+    /// Groups with a job that is under way or waits.
+    pub fn busy(&self) -> GroupSet {
+        let jobs = |lane: &Lane| lane.running.map(|running| running.job).into_iter().chain(lane.queue.clone());
+        let group = |job: Job| GroupId(u8::try_from(job.group).expect("few groups"));
+        self.lanes.iter().flat_map(jobs).map(group).collect()
     }
 
     /// When [`Self::turn`] has something to do.
@@ -267,7 +271,9 @@ impl Scripts {
                 finish(JobOutcome::StopFailed, effects)
             }
             Phase::Undo { fails: false } | Phase::Stop { fails: false } => {
-                if std::mem::take(&mut self.uses[job.group]).is_in_use {
+                let ended = std::mem::take(&mut self.uses[job.group]);
+                if ended.is_in_use {
+                    self.ended[job.group] = ended;
                     effects.push(Effect::UseEnded(job.group));
                 }
                 let outcome = if job.order == Order::Stop { JobOutcome::Done } else { JobOutcome::Failed };
@@ -405,6 +411,5 @@ mod tests {
         scripts.ask(job(4, 0, Order::Probe));
         assert_eq!(drain(&mut scripts), [(4, JobOutcome::Failed)]);
         scripts.lose_power();
-        assert_eq!(scripts.known_state(0), GroupState::Stopped);
     }
 }

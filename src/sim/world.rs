@@ -16,7 +16,7 @@ use super::plan::{MS, Medium, Plan};
 use super::rng::Rng;
 use super::scripts::{Effect, Job, Use};
 use super::trace::Trace;
-use crate::core::ids::{Generation, GroupId, JobId, KeyNumber, LinkId, LinkSet, NodeId, RequestId};
+use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, RequestId};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::settings::{GroupSettings, Identity, Settings};
@@ -61,7 +61,7 @@ pub(super) enum Happening {
     /// The service manager's stop action begins.
     StopAction { node: usize, life: u32 },
     /// The daemon is started again on a board that lived on.
-    Restart { node: usize, life: u32, is_clean: bool },
+    Restart { node: usize, life: u32 },
     /// The faults are over.
     Calm,
     /// The operator tidies up, this often so far.
@@ -275,7 +275,7 @@ impl World {
             Happening::Deadline { node, life, engine } => self.meet_deadline(node, life, engine),
             Happening::Trap { node, life, off_for } => self.trap(node, life, off_for),
             Happening::StopAction { node, life } => self.run_stop_action(node, life),
-            Happening::Restart { node, life, is_clean } => self.restart(node, life, is_clean),
+            Happening::Restart { node, life } => self.restart(node, life),
             Happening::Fault { index } => self.inflict(index),
             Happening::Mended { index } => self.mend(index),
             Happening::Calm => self.calm(),
@@ -296,7 +296,16 @@ impl World {
         board.start_failed = 0;
         let stamp = board.stamp(self.now);
         let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
-        self.oracle.engine_began(node, stamp.now.as_micros(), carried.is_some());
+        board.lease.set_table(carried.as_ref());
+        board.restarting = carried.map_or(GroupSet::EMPTY, |carried| carried.to_restart);
+        let certain = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
+        let first_limit = match certain {
+            // Its predecessor has judged already; it only asks whether that still holds.
+            Some(known) if known.is_dead => 2 * self.plan.keepalive,
+            Some(_) => self.plan.deadtime,
+            None => self.plan.initdead,
+        };
+        self.oracle.engine_began(node, stamp.now.as_micros(), first_limit);
         let what = format!("engine starts, generation {}, carried {:?}", board.generation, carried.map(|c| c.claims));
         let old: Vec<_> = self.recorded[node][0].drain(..).collect();
         if !old.is_empty() {
@@ -467,10 +476,20 @@ impl World {
 
     fn handle(&mut self, node: usize, stamp: Stamp, input: Input<'_>) {
         self.trace.set_clock(self.now, node);
-        let Some(engine) = &mut self.boards[node].engine else { return };
+        let board = &mut self.boards[node];
+        let Some(engine) = &mut board.engine else { return };
         engine.brain.handle(stamp, input);
+        // Claims grow before the first script is asked for, and shrink after everything is said.
+        let claims = engine.brain.claims();
+        board.lease.claims = board.lease.claims | claims;
+        board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
+        let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
             self.perform(node, action);
+        }
+        let board = &mut self.boards[node];
+        if board.engine.is_some() && board.engine_life == life {
+            board.lease.claims = claims;
         }
     }
 
@@ -490,12 +509,8 @@ impl World {
 
     fn transmit(&mut self, node: usize, links: LinkSet, packet: Packet) {
         let board = &mut self.boards[node];
-        if let Body::Status { extension, .. } = packet.body {
+        if matches!(packet.body, Body::Status { .. }) {
             board.lease.stamp = self.now;
-            if let Some(extension) = extension {
-                board.lease.claims = extension.claims;
-                board.lease.is_held = extension.is_held;
-            }
         }
         let generation = Generation(board.generation);
         let mut letter = Letter { src: node, generation, uuid: uuid(node), sent_at: self.now, packet, bytes: None };
@@ -539,14 +554,23 @@ impl World {
         }
     }
 
-    fn run_job(&mut self, node: usize, job: JobId, group: GroupId, order: Order) {
-        let group = usize::from(group.0);
+    fn run_job(&mut self, node: usize, job: JobId, id: GroupId, order: Order) {
+        let group = usize::from(id.0);
         self.note(node, &format!("asks for {order:?} of group {group} (job {})", job.0));
         let own = self.boards[node].own(self.now);
-        let excused = self.oracle.excused(node, own);
         let board = &mut self.boards[node];
+        match order {
+            Order::Start => board.lease.set_group(group, GroupState::Starting),
+            Order::Stop => board.lease.set_group(group, GroupState::Stopping),
+            Order::Probe | Order::Announce => {}
+        }
         let engine = board.engine_life;
-        let job = Job { id: Some(job), engine, group, order, ordered_at: self.now, excused };
+        let is_restart = board.restarting.contains(id) && order == Order::Start;
+        board.restarting.remove(id);
+        let ended = board.scripts.ended(group);
+        let (ordered_at, excused) =
+            if is_restart { (ended.ordered_at, ended.excused) } else { (self.now, self.oracle.excused(node, own)) };
+        let job = Job { id: Some(job), engine, group, order, ordered_at, excused };
         for cancelled in board.scripts.ask(job) {
             self.job_ended(node, cancelled, JobOutcome::Cancelled);
         }
@@ -599,6 +623,9 @@ impl World {
             self.lose_power(node, MS);
             return;
         }
+        if job.id.is_none() {
+            return self.own_stop_ended(node, job.group, outcome);
+        }
         let board = &mut self.boards[node];
         if let (Some(id), true) = (job.id, job.engine == board.engine_life) {
             board.receive(Arrived::Job(id, outcome));
@@ -610,7 +637,7 @@ impl World {
         self.note(node, &format!("{event:?}"));
         match event {
             Event::Group { group, new, .. } => {
-                self.boards[node].lease.states[usize::from(group.0)] = new;
+                self.boards[node].lease.set_group(usize::from(group.0), new);
             }
             Event::Node { node: other, status } => {
                 let other = usize::from(other.0);
@@ -620,7 +647,10 @@ impl World {
                     self.oracle.declared_dead(self.now, own, node, other);
                 }
             }
-            Event::Alarm { alarm: Alarm::Held, is_raised } => self.boards[node].is_held = is_raised,
+            Event::Alarm { alarm: Alarm::Held, is_raised } => {
+                self.boards[node].is_held = is_raised;
+                self.boards[node].lease.is_held = is_raised;
+            }
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
             }
@@ -698,7 +728,7 @@ impl World {
             return "-".repeat(self.plan.groups.len());
         }
         let mut text = String::new();
-        for (state, group) in board.lease.states.iter().zip(board.scripts.uses()) {
+        for (state, group) in board.lease.states().iter().zip(board.scripts.uses()) {
             text.push(char::from(state.letter()));
             if *state == GroupState::Running && !group.is_in_use || *state == GroupState::Stopped && group.is_in_use {
                 text.push('!');
