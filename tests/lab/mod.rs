@@ -10,6 +10,7 @@ mod board;
 mod heartbeat;
 mod null_modem;
 mod observer;
+pub(crate) mod tap;
 
 pub(crate) use board::Board;
 pub(crate) use null_modem::NullModem;
@@ -25,6 +26,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// haresources of the usual bench: one group for each board.
 pub(crate) const AT_HOME: &str = "alpha trace::web\nbeta trace::mail\n";
+
+/// Whether `tests/run --all` asked for the long lane.
+pub(crate) fn is_long_lane() -> bool {
+    std::env::var_os("TEST_LANE").is_some_and(|lane| lane == "all")
+}
 
 /// The program under test.
 pub(crate) const NULLBEAT: &str = env!("CARGO_BIN_EXE_nullbeat");

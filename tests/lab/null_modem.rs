@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -18,6 +18,7 @@ pub(crate) struct NullModem {
     devices: [PathBuf; 2],
     is_cut: [Arc<AtomicBool>; 2],
     carried: Arc<AtomicU64>,
+    said: Arc<[Mutex<Vec<u8>>; 2]>,
     masters: [File; 2],
     /// Kept open so that a master never sees a hang-up while a daemon restarts.
     _slaves: [OwnedFd; 2],
@@ -42,11 +43,13 @@ impl NullModem {
         let is_cut = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
         let is_over = Arc::new(AtomicBool::new(false));
         let carried = Arc::new(AtomicU64::new(0));
+        let said = Arc::new([const { Mutex::new(Vec::new()) }; 2]);
         let thread = {
             let (is_cut, is_over, carried) = (is_cut.clone(), Arc::clone(&is_over), Arc::clone(&carried));
-            std::thread::spawn(move || pump(copies, &is_cut, &is_over, &carried))
+            let said = Arc::clone(&said);
+            std::thread::spawn(move || pump(copies, &is_cut, &is_over, &carried, &said))
         };
-        Self { devices, is_cut, carried, masters, _slaves: [a.slave, b.slave], is_over, thread: Some(thread) }
+        Self { devices, is_cut, carried, said, masters, _slaves: [a.slave, b.slave], is_over, thread: Some(thread) }
     }
 
     /// The device of one end.
@@ -68,6 +71,11 @@ impl NullModem {
     /// Bytes carried so far.
     pub(crate) fn carried(&self) -> u64 {
         self.carried.load(Ordering::SeqCst)
+    }
+
+    /// The first 64 KiB that the board at this end has said.
+    pub(crate) fn said(&self, end: usize) -> Vec<u8> {
+        self.said[end].lock().expect("no panic").clone()
     }
 
     /// Puts bytes onto the line towards the board at this end.
@@ -95,7 +103,16 @@ impl Drop for NullModem {
     }
 }
 
-fn pump(mut masters: [File; 2], is_cut: &[Arc<AtomicBool>; 2], is_over: &AtomicBool, carried: &AtomicU64) {
+/// What is kept of each board's words.
+const KEPT_MAX: usize = 64 * 1024;
+
+fn pump(
+    mut masters: [File; 2],
+    is_cut: &[Arc<AtomicBool>; 2],
+    is_over: &AtomicBool,
+    carried: &AtomicU64,
+    said: &[Mutex<Vec<u8>>; 2],
+) {
     let mut buffer = [0u8; 4096];
     while !is_over.load(Ordering::SeqCst) {
         {
@@ -104,6 +121,10 @@ fn pump(mut masters: [File; 2], is_cut: &[Arc<AtomicBool>; 2], is_over: &AtomicB
         }
         for from in 0..2 {
             let Ok(count) = masters[from].read(&mut buffer) else { continue };
+            let mut kept = said[from].lock().expect("no panic");
+            let room = KEPT_MAX - kept.len();
+            kept.extend_from_slice(&buffer[..count.min(room)]);
+            drop(kept);
             if !is_cut[from].load(Ordering::SeqCst) {
                 // A full line loses bytes, as a UART with its flow control off does.
                 let _ = masters[1 - from].write(&buffer[..count]);

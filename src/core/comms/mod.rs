@@ -209,6 +209,8 @@ struct PeerState {
     rexmit_at: Option<Instant>,
     /// The lowest number asked for last, and how often in a row.
     rexmit_asked: (Seq, u32),
+    /// Since when refusals to it have been counted, and how many there were.
+    refusals: (Instant, usize),
 }
 
 impl PeerState {
@@ -239,6 +241,7 @@ impl PeerState {
             joined_at: Seq(0),
             rexmit_at: None,
             rexmit_asked: (Seq(0), 0),
+            refusals: (Instant::ZERO, 0),
         }
     }
 

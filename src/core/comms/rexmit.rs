@@ -115,8 +115,19 @@ impl Comms {
         }
     }
 
+    /// A request has no sequence number: whoever has recorded one can play it back as often as he likes, and what
+    /// answers it would push the beats off a slow line. So, unlike the original, at most [`REXMIT_BURST`] refusals leave in
+    /// the time after which a peer asks again.
     fn refuse(&mut self, settings: &Settings, at: Stamp, node: NodeId, seq: Seq, is_first: bool, outbox: &mut Outbox) {
         self.counters.rexmit_refused += 1;
+        let (since, count) = &mut self.state_mut(node).refusals;
+        if at.now.since(*since) >= pause(settings) {
+            (*since, *count) = (at.now, 0);
+        }
+        *count += 1;
+        if *count > REXMIT_BURST {
+            return;
+        }
         self.send(settings, at, Some(node), Body::RexmitNak { first: seq, too_low: true }, outbox);
         if !is_first {
             return;

@@ -163,6 +163,23 @@ fn request_for_overwritten_messages_is_refused_for_the_rest_answered() {
 }
 
 #[test]
+fn request_played_back_without_end_gets_50_refusals_in_250_ms() {
+    let mut bench = Bench::met();
+    while bench.comms.own_seq() < Seq(503) {
+        bench.handle(10, |comms, settings, at, outbox, _| comms.send(settings, at, None, Body::Starting, outbox));
+    }
+    bench.forget();
+    let refusals = |bench: &mut Bench| bench.said().iter().filter(|body| **body == nak(1)).count();
+    for (ms, sent) in [(300, 50), (549, 0), (550, 50)] {
+        for _ in 0..1000 {
+            bench.hear(ms, ETH, Message { dest: Some("alpha"), ..message(0, request(1, 1)) });
+        }
+        assert_eq!(refusals(&mut bench), sent, "at {ms}");
+    }
+    assert_eq!(bench.comms.counters().rexmit_refused, 3000, "all are counted");
+}
+
+#[test]
 fn request_for_acknowledged_messages_gets_silence() {
     let mut bench = Bench::met();
     for _ in 0..600 {
