@@ -8,6 +8,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::daemon::control::client::{Answer, Client, NoAnswer};
+use crate::daemon::pid_file;
 
 use super::exit;
 
@@ -35,7 +36,7 @@ pub(super) fn connect(run_dir: &Path) -> Result<Client, NoAnswer> {
 
 /// The number in the pid file of a daemon; it is removed at an orderly end only.
 pub(super) fn pid_file(run_dir: &Path) -> Option<i32> {
-    std::fs::read_to_string(run_dir.join("pid")).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+    pid_file::read(&run_dir.join("pid"))
 }
 
 fn is_alive(run_dir: &Path) -> bool {

@@ -1,16 +1,19 @@
 //! The names that Heartbeat's scripts and operators know: `heartbeat`, `cl_status`, `hb_standby`, `hb_takeover`, with
 //! Heartbeat's options, output and exit codes (spec/config.md section 4, spec/resources.md section 20, spec/api.md
-//! section 3), over our control socket.
+//! section 3), over our control socket and our signals.
 //!
 //! Beside Heartbeat's own options each takes `--config-dir`, `--run-dir` and `--state-dir`.
 //!
-//! Of `heartbeat`'s options these have no counterpart and are refused with the usage code: `-D` and `-W` (table of
-//! defaults: `nullbeat check` tells what is in force), `-l` (`realtime no` in ha.cf), `-v`, `-R` and `-C` (internal to the original).
+//! `heartbeat` knows a daemon by its pid file, as the original does, and not by its socket: an engine whose guardian was
+//! killed still answers there, and is adopted by the next start.
 
 mod cl_status;
+mod options;
+mod tables;
 mod tools;
 
 use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,15 +21,17 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use crate::config::{LoadOptions, Paths, Purpose, load};
-use crate::daemon::control::client::{Client, NoAnswer};
+use crate::config::{Config, LoadOptions, Loaded, Paths, Purpose, Severity, load};
+use crate::daemon::control::client::Client;
+use crate::daemon::log_pipe::Level;
 use crate::daemon::report::Report;
+use crate::daemon::{logger, pid_file};
 use crate::sys::pidfd;
-use crate::sys::process::{fork_child, signal_process};
+use crate::sys::process::{fork_child, ignore_interrupt, signal_process};
 use crate::sys::time::local_time;
 
-use super::arguments::{Arguments, PLACES};
-use super::{ask, exit, orders, print_out};
+use super::{exit, orders, print_out};
+use options::{Wish, split_places};
 
 /// Heartbeat's exit codes.
 mod code {
@@ -45,6 +50,8 @@ Usage: heartbeat [-dDkMrRsvWlVf] [-C Current-resource-state]
 ";
 /// How long a daemon in the background may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// As long as it takes: Heartbeat has no limit for a stop.
+const STOP_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The program behind one of Heartbeat's names, or `None` for ours.
@@ -58,90 +65,40 @@ pub(super) fn program(called: &str) -> Option<fn(&[String]) -> u8> {
     }
 }
 
-/// Takes our directory options out of a command line of Heartbeat's.
-fn split_places(args: &[String]) -> (Paths, Vec<String>) {
-    let (mut places, mut rest) = (Vec::new(), Vec::new());
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-        if PLACES.iter().any(|place| place.name() == name) {
-            places.push(word.clone());
-            if name == word {
-                places.extend(words.next().cloned());
-            }
-        } else {
-            rest.push(word.clone());
-        }
-    }
-    (Arguments::parse(&places, &PLACES).unwrap_or_default().paths(), rest)
-}
-
-/// What `heartbeat`'s options ask for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wish {
-    letters: Vec<char>,
-    /// An option that Heartbeat does not know, or one without its value.
-    unknown: Option<char>,
-}
-
-fn parse(args: &[String]) -> Wish {
-    let mut wish = Wish::default();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        // Words that are no option are ignored, as Heartbeat does.
-        let Some(cluster) = word.strip_prefix('-') else { continue };
-        let mut letters = cluster.chars();
-        while let Some(letter) = letters.next() {
-            match letter {
-                'd' | 'D' | 'k' | 'M' | 'r' | 'R' | 's' | 'v' | 'W' | 'l' | 'V' | 'f' => wish.letters.push(letter),
-                'C' => {
-                    wish.letters.push(letter);
-                    if letters.as_str().is_empty() && words.next().is_none() {
-                        wish.unknown.get_or_insert(letter);
-                    }
-                    break;
-                }
-                _ => {
-                    wish.unknown.get_or_insert(letter);
-                }
-            }
-        }
-    }
-    wish
-}
-
 /// `heartbeat [OPTIONS]`.
 fn main(args: &[String]) -> u8 {
     let (paths, rest) = split_places(args);
-    let wish = parse(&rest);
-    let has = |letter| wish.letters.contains(&letter);
-    if let Some(letter) = wish.unknown {
-        eprint!("heartbeat: invalid option -- '{letter}'\n{USAGE}");
+    let wish = Wish::parse(&rest);
+    if wish.is_misuse() {
+        let name = std::env::args().next().unwrap_or_else(|| "heartbeat".to_owned());
+        for complaint in &wish.complaints {
+            eprintln!("{name}: {complaint}");
+        }
+        eprint!("{USAGE}");
         return code::USAGE;
     }
-    if let Some(letter) = wish.letters.iter().find(|letter| "DWlvRC".contains(**letter)) {
-        eprint!("heartbeat: option -{letter} has no counterpart in nullbeat\n{USAGE}");
-        return code::USAGE;
-    }
-    if has('V') {
+    // The first of these that was given, whatever the order on the command line.
+    if wish.has('V') {
         print_out(VERSION)
-    } else if has('s') {
-        status(&paths)
-    } else if has('k') {
+    } else if wish.has('D') {
+        print_out(&if wish.has('W') { tables::wiki() } else { tables::defaults() })
+    } else if wish.has('k') {
         stop(&paths)
-    } else if has('r') {
-        reload(&paths, has('M'))
-    } else if has('f') {
-        run(&paths, has('M'))
+    } else if wish.has('s') {
+        status(&paths)
+    } else if wish.has('R') {
+        restart(&paths)
+    } else if wish.has('r') {
+        reload(&paths, &wish)
     } else {
-        start(&paths, has('M'))
+        start(&paths, &wish)
     }
 }
 
-/// The guardian of a running daemon.
+/// The daemon that runs here: ours, or Heartbeat itself, which a board that is being moved to nullbeat may still run.
 fn daemon_pid(paths: &Paths) -> Option<i32> {
-    let client = ask::connect(&paths.run).ok()?;
-    client.daemon_pid().or_else(|| ask::pid_file(&paths.run))
+    let files = [Some(paths.run.join("pid")), pid_file::of_heartbeat(&paths.run)];
+    files.into_iter().flatten().filter_map(|file| pid_file::read(&file)).find(|pid| pid_file::is_daemon(*pid))
 }
 
 /// `-s`.
@@ -149,118 +106,176 @@ fn status(paths: &Paths) -> u8 {
     let Some(pid) = daemon_pid(paths) else {
         let printed = print_out("heartbeat is stopped. No process\n");
         // A pid file that nobody removed tells of a daemon that was killed.
-        return if printed != exit::OK || paths.run.join("pid").exists() { exit::FAILURE } else { code::STOPPED };
+        let is_left =
+            paths.run.join("pid").exists() || pid_file::of_heartbeat(&paths.run).is_some_and(|it| it.exists());
+        return if printed != exit::OK || is_left { exit::FAILURE } else { code::STOPPED };
     };
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let node = node_name(paths).unwrap_or_else(|| host.to_lowercase());
+    let host = hostname();
+    let text = status_text(paths);
+    let node = Report::parse(&text).ok().and_then(|report| node_name(&report)).unwrap_or_else(|| host.to_lowercase());
     print_out(&format!("heartbeat OK [pid {pid} et al] is running on {host} [{node}]...\n"))
 }
 
-fn status_report(paths: &Paths) -> Option<String> {
-    Some(ask::connect(&paths.run).ok()?.ask("status", Some(Duration::from_secs(2))).ok()?.body)
+/// What the daemon tells of itself, when it may be asked and answers.
+fn status_text(paths: &Paths) -> String {
+    let ask = |client: Client| client.ask("status", Some(Duration::from_secs(2)));
+    Client::connect(&paths.run).and_then(ask).map_or_else(|_| String::new(), |answer| answer.body)
 }
 
-fn node_name(paths: &Paths) -> Option<String> {
-    let text = status_report(paths)?;
-    let report = Report::parse(&text).ok()?;
+/// The name under which it takes part.
+fn node_name(report: &Report) -> Option<String> {
     report.first("node")?.text("name").map(str::to_owned)
 }
 
-/// `-k`: SIGTERM, and wait without limit, as Heartbeat does.
+/// `-k`: SIGTERM, and wait without limit, as Heartbeat does. What a killed daemon has left running is stopped too.
 fn stop(paths: &Paths) -> u8 {
     let Some(pid) = daemon_pid(paths) else {
+        let released = if paths.run.join("lease").exists() { nullbeat("release", paths, &[]) } else { exit::OK };
         eprintln!("INFO: Heartbeat already stopped.");
-        return exit::OK;
+        return released.min(exit::FAILURE);
     };
+    match signal(pid, Signal::SIGTERM) {
+        Ok(daemon) => {
+            let is_gone = orders::await_end(&daemon, Instant::now() + STOP_LIMIT);
+            if is_gone { exit::OK } else { exit::FAILURE }
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// Sends a signal to the daemon. The descriptor is readable when that daemon, and no other, has ended.
+fn signal(pid: i32, signal: Signal) -> Result<OwnedFd, u8> {
     let sent = pidfd::open(Pid::from_raw(pid)).and_then(|daemon| {
-        use std::os::fd::AsFd as _;
-        signal_process(daemon.as_fd(), Signal::SIGTERM)?;
+        signal_process(daemon.as_fd(), signal)?;
         Ok(daemon)
     });
-    match sent {
-        Ok(daemon) => {
-            let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
-            if orders::await_end(&daemon, far) { exit::OK } else { exit::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("ERROR: Could not kill pid {pid}: {error}");
-            if error.kind() == std::io::ErrorKind::PermissionDenied { code::PERMISSION } else { exit::FAILURE }
-        }
+    sent.map_err(|error| {
+        let reason =
+            error.raw_os_error().map_or(error.to_string(), |errno| nix::Error::from_raw(errno).desc().to_owned());
+        eprintln!("ERROR: Could not kill pid {pid} : {reason}");
+        if error.kind() == std::io::ErrorKind::PermissionDenied { code::PERMISSION } else { exit::FAILURE }
+    })
+}
+
+/// `-R`: with it the original executes itself; nullbeat has no use for it.
+fn restart(paths: &Paths) -> u8 {
+    if let Some(pid) = daemon_pid(paths) {
+        eprintln!("ERROR: Heartbeat already running [pid {pid}].");
+        exit::FAILURE
+    } else {
+        eprintln!("ERROR: heartbeat is not running.");
+        code::NOT_CONFIGURED
     }
 }
 
-/// `-r`: checks the files first; a plain start when nothing runs.
-fn reload(paths: &Paths, is_without_resources: bool) -> u8 {
-    let Some(pid) = daemon_pid(paths) else { return start(paths, is_without_resources) };
-    let report = status_report(paths).unwrap_or_default();
-    let report = Report::parse(&report).unwrap_or_default();
+/// `-r`: checks the files, then SIGHUP; a plain start when nothing runs.
+fn reload(paths: &Paths, wish: &Wish) -> u8 {
+    let Some(pid) = daemon_pid(paths) else { return start(paths, wish) };
+    let text = status_text(paths);
+    let report = Report::parse(&text).unwrap_or_default();
     let options = LoadOptions {
-        node: report.first("node").and_then(|node| node.text("name")).map(str::to_owned),
+        node: node_name(&report),
         is_unfenced: true,
         is_without_resources: orders::is_without_resources(&report),
-        ..LoadOptions::new(Purpose::Check)
+        ..LoadOptions::new(Purpose::Run)
     };
-    let loaded = load(paths, &options);
-    if loaded.config.is_none() {
-        for finding in &loaded.findings {
-            eprintln!("{finding}");
-        }
-        log_line("info", &format!("Config errors: Heartbeat pid {pid} NOT restarted"));
-        return exit::FAILURE;
+    if let Err(code) = validated(paths, &options) {
+        say(Level::Info, &format!("Config errors: Heartbeat pid {pid} NOT restarted"));
+        return if code == code::PERMISSION { code } else { exit::FAILURE };
     }
-    log_line("info", &format!("Signalling heartbeat pid {pid} to reread config files"));
-    match ask::connect(&paths.run).and_then(|client| client.ask("reload", None)) {
-        // Answered only when it is refused.
-        Err(NoAnswer::Cut) => exit::OK,
-        Ok(answer) => {
-            let code = ask::say("reload", &answer);
-            if code == exit::NOT_PERMITTED { code::PERMISSION } else { code.min(exit::FAILURE) }
-        }
-        Err(error) => {
-            eprintln!("ERROR: {error}");
-            exit::FAILURE
-        }
-    }
+    say(Level::Info, &format!("Signalling heartbeat pid {pid} to reread config files"));
+    signal(pid, Signal::SIGHUP).map_or_else(|code| code, |_| exit::OK)
 }
 
-/// `-f`.
-fn run(paths: &Paths, is_without_resources: bool) -> u8 {
-    match super::dispatch("nullbeat", &run_arguments(paths, is_without_resources)) {
+/// Reads the files and says what is wrong or doubtful.
+fn validated(paths: &Paths, options: &LoadOptions<'_>) -> Result<Config, u8> {
+    let Loaded { config, findings } = load(paths, options);
+    for finding in findings.iter().filter(|finding| finding.severity != Severity::Note) {
+        eprintln!("{finding}");
+    }
+    config.ok_or_else(|| {
+        let has_error = |name: &str| {
+            let path = paths.config.join(name);
+            findings.iter().any(|finding| finding.severity == Severity::Error && finding.file == path)
+        };
+        if has_error("ha.cf") {
+            say(Level::Error, "Heartbeat not started: configuration error.");
+        }
+        if has_error("authkeys") {
+            say(Level::Error, "Authentication configuration error.");
+        }
+        let is_unreadable = |name| {
+            fs::File::open(paths.config.join(name))
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        if ["ha.cf", "authkeys", "haresources"].into_iter().any(is_unreadable) {
+            code::PERMISSION
+        } else {
+            code::NOT_CONFIGURED
+        }
+    })
+}
+
+/// Without `-k`, `-s` or `-r`: check, go into the background unless `-f` is given, run.
+fn start(paths: &Paths, wish: &Wish) -> u8 {
+    let options = LoadOptions { is_without_resources: wish.has('M'), ..LoadOptions::new(Purpose::Run) };
+    let config = match validated(paths, &options) {
+        Ok(config) => config,
+        Err(code) => {
+            say(Level::Error, "Configuration error, heartbeat not started.");
+            return code;
+        }
+    };
+    say(Level::Info, "**************************");
+    say(Level::Info, "Configuration validated. Starting heartbeat 3.0.6");
+    if wish.has('v') {
+        print_out(&tables::configuration(&hostname(), &config, wish.debug()));
+    }
+    if let Some(pid) = daemon_pid(paths) {
+        return already_running(pid);
+    }
+    let ended = if wish.has('f') {
+        run(paths, &[&wish.for_run()[..], &["--foreground".to_owned()]].concat())
+    } else {
+        in_background(paths, wish)
+    };
+    match ended {
         exit::CONFIGURATION => code::NOT_CONFIGURED,
+        exit::TRY_AGAIN => daemon_pid(paths).map_or(exit::FAILURE, already_running),
         other => other,
     }
 }
 
-fn run_arguments(paths: &Paths, is_without_resources: bool) -> Vec<String> {
+fn already_running(pid: i32) -> u8 {
+    say(Level::Info, &format!("heartbeat: already running [pid {pid}]."));
+    exit::OK
+}
+
+/// The daemon itself.
+fn run(paths: &Paths, words: &[String]) -> u8 {
+    // As the original; its children are spawned with every signal at its default.
+    ignore_interrupt();
+    nullbeat("run", paths, words)
+}
+
+/// A verb of ours, in this process.
+fn nullbeat(verb: &str, paths: &Paths, words: &[String]) -> u8 {
     let place = |name: &str, path: &Path| format!("{name}={}", path.display());
-    let mut words = vec![
-        "run".to_owned(),
+    let own = [
+        verb.to_owned(),
         place("--config-dir", &paths.config),
         place("--run-dir", &paths.run),
         place("--state-dir", &paths.state),
     ];
-    words.extend(is_without_resources.then(|| "--no-resources".to_owned()));
-    words
+    super::dispatch("nullbeat", &[&own[..], words].concat())
 }
 
-/// Without options: check, go into the background, run.
-fn start(paths: &Paths, is_without_resources: bool) -> u8 {
-    if let Some(pid) = daemon_pid(paths) {
-        log_line("info", &format!("heartbeat: already running [pid {pid}]."));
-        return exit::OK;
-    }
-    let loaded = load(paths, &LoadOptions { is_without_resources, ..LoadOptions::new(Purpose::Run) });
-    for finding in &loaded.findings {
-        eprintln!("{finding}");
-    }
-    if loaded.config.is_none() {
-        log_line("ERROR", "Configuration error, heartbeat not started.");
-        return code::NOT_CONFIGURED;
-    }
-    let child = match fork_child(|| i32::from(in_background(paths, is_without_resources))) {
+/// Starts the daemon and waits until it answers, or has ended.
+fn in_background(paths: &Paths, wish: &Wish) -> u8 {
+    let child = match fork_child(|| i32::from(detached(paths, wish))) {
         Ok(child) => child,
         Err(error) => {
-            log_line("ERROR", &format!("Cannot fork: {error}"));
+            say(Level::Error, &format!("Cannot fork: {error}"));
             return exit::FAILURE;
         }
     };
@@ -268,10 +283,18 @@ fn start(paths: &Paths, is_without_resources: bool) -> u8 {
     loop {
         match child.try_wait() {
             Ok(None) => {}
-            Ok(Some(WaitStatus::Exited(_, end))) => return u8::try_from(end).unwrap_or(exit::FAILURE),
+            Ok(Some(WaitStatus::Exited(_, end))) => {
+                let code = u8::try_from(end).unwrap_or(exit::FAILURE);
+                if code != exit::TRY_AGAIN {
+                    say(Level::Error, &format!("heartbeat ended with code {code}: the log tells more."));
+                }
+                return code;
+            }
             Ok(Some(_)) | Err(_) => return exit::FAILURE,
         }
-        if Client::connect(&paths.run).is_ok() || Instant::now() >= deadline {
+        // An engine that an earlier guardian left behind may answer until this one has replaced it.
+        let is_in_charge = pid_file::read(&paths.run.join("pid")) == Some(child.pid.as_raw());
+        if (is_in_charge && Client::connect(&paths.run).is_ok()) || Instant::now() >= deadline {
             return exit::OK;
         }
         std::thread::sleep(PAUSE);
@@ -279,24 +302,29 @@ fn start(paths: &Paths, is_without_resources: bool) -> u8 {
 }
 
 /// The child's part: a session of its own, nothing of the terminal, the daemon.
-fn in_background(paths: &Paths, is_without_resources: bool) -> u8 {
-    let detached = nix::unistd::setsid().map_err(std::io::Error::from).and_then(|_| {
+fn detached(paths: &Paths, wish: &Wish) -> u8 {
+    let is_detached = nix::unistd::setsid().map_err(std::io::Error::from).and_then(|_| {
         let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
         nix::unistd::dup2_stdout(&null)?;
         nix::unistd::dup2_stderr(&null)?;
         Ok(())
     });
-    match detached {
-        Ok(()) => run(paths, is_without_resources),
+    match is_detached {
+        Ok(()) => run(paths, &wish.for_run()),
         Err(error) => {
-            log_line("ERROR", &format!("Cannot detach: {error}"));
+            say(Level::Error, &format!("Cannot detach: {error}"));
             exit::FAILURE
         }
     }
 }
 
-/// `YYYY/MM/DD_HH:MM:SS`, Heartbeat's way of writing a moment.
+/// `uname -n`.
+fn hostname() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `YYYY/MM/DD_HH:MM:SS`, as Heartbeat's shell tools write a moment.
 fn moment() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     local_time(since.as_secs()).map_or_else(String::new, |time| {
@@ -307,44 +335,25 @@ fn moment() -> String {
     })
 }
 
-fn log_line(level: &str, text: &str) {
-    eprintln!("heartbeat[{}]: {} {level}: {text}", std::process::id(), moment());
+/// A line on standard error, as Heartbeat writes it before it detaches.
+fn say(level: Level, text: &str) {
+    eprint!("{}", logger::present_line(&hostname().to_lowercase(), level, text));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn options_come_in_clusters_and_words_are_ignored() {
-        let wish = parse(&words("-df extra -s"));
-        assert_eq!((wish.letters.as_slice(), wish.unknown), (&['d', 'f', 's'][..], None));
-        assert_eq!(parse(&words("-rz")).unknown, Some('z'));
-        assert_eq!(parse(&words("-C")).unknown, Some('C'));
-        assert_eq!(parse(&words("-R -C all -d")).letters, ['R', 'C', 'd']);
-        assert_eq!(parse(&words("-Call -d")).letters, ['C', 'd']);
-    }
-
-    #[test]
-    fn directories_may_stand_anywhere() {
-        let (paths, rest) = split_places(&words("-s --run-dir=/a --config-dir /b x"));
-        assert_eq!((paths.run.to_str(), paths.config.to_str()), (Some("/a"), Some("/b")));
-        assert_eq!(paths.state.to_str(), Some("/var/lib/nullbeat"));
-        assert_eq!(rest, ["-s", "x"]);
-    }
-
     #[test]
     fn codes_are_those_of_heartbeat() {
         let nowhere = format!("--run-dir={}/nullbeat-nowhere", std::env::temp_dir().display());
         let with = |option: &str| main(&[option.to_owned(), nowhere.clone()]);
         assert_eq!(with("-V"), exit::OK);
+        assert_eq!(with("-D"), exit::OK);
         assert_eq!(with("-s"), code::STOPPED);
         assert_eq!(with("-k"), exit::OK);
         assert_eq!(with("-z"), code::USAGE);
-        assert_eq!(with("-D"), code::USAGE);
+        assert_eq!(with("-Call"), code::USAGE);
+        assert_eq!(with("-R"), code::NOT_CONFIGURED);
     }
 }

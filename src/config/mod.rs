@@ -24,6 +24,7 @@ mod media;
 pub mod names;
 mod sense;
 mod settings;
+mod stamps;
 mod token;
 mod value;
 
@@ -40,6 +41,7 @@ pub use line_time::{LineTime, MessageBytes};
 use load::TextFile;
 pub use load::{LoadOptions, Loaded, Purpose, load};
 pub use machine::{FileKind, Machine, ThisMachine};
+pub use stamps::{Change, FileStamps};
 pub use value::spoken;
 
 #[cfg(test)]

@@ -100,6 +100,16 @@ pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option
     std::process::exit(code)
 }
 
+/// One line as it stands in a log file, with its newline, for what is said before there is a log.
+pub fn present_line(node: &str, level: Level, text: &str) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (pid, seconds, micros) = (std::process::id(), since.as_secs(), since.subsec_micros());
+    let line = LogLine { level, pid, process: "cli", seconds, micros, dropped: 0, text };
+    let mut out = String::new();
+    Writer::new(node.to_owned(), Style::new(false, true)).file_line(&line, &mut out);
+    out
+}
+
 /// The places that lines go to.
 pub struct Logger {
     writer: Writer,

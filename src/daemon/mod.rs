@@ -12,6 +12,7 @@ pub mod link_table;
 pub mod load_average;
 pub mod log_pipe;
 pub mod logger;
+pub mod pid_file;
 pub mod reactor;
 pub mod release;
 pub mod report;

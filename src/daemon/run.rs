@@ -18,7 +18,7 @@ use super::run_directory::{Inheritance, LockError, RunDirectory};
 use super::watch::Limits;
 use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
-use crate::config::{self, Config, LoadOptions, Paths, Purpose};
+use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
 use crate::core::settings::Carried;
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::sys::{memory, scheduler};
@@ -28,17 +28,20 @@ pub const INHERIT: &str = "--inherit";
 
 /// What `nullbeat help run` says.
 pub const HELP: &str = "\
-nullbeat run [--node NAME] [--unfenced] [--no-resources] [--foreground]
+nullbeat run [--node NAME] [--unfenced] [--foreground] [--debug N] [--no-realtime] [--no-resources]
              [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
 
 The daemon: joins the cluster that ha.cf describes and runs the groups of haresources that belong here. It stays in the
-foreground until SIGTERM or `nullbeat stop`, which release everything in good order; SIGHUP reads the files again. It
-tells the service manager (sd_notify) when it is settled.
+foreground until SIGTERM or `nullbeat stop`, which release everything in good order. SIGHUP reads the files again if
+they have changed, SIGUSR1 and SIGUSR2 raise and lower the debug level. It tells the service manager (sd_notify) when it
+is settled.
 
   --node NAME    this node's name, instead of nodeinfo or `uname -n`
   --unfenced     run although ha.cf asks for a fence or a watchdog that this version does not have
   --no-resources only tell who is alive: haresources is not read and no group is started (`heartbeat -M`)
   --foreground   the log on standard error as well, also when that is no terminal
+  --debug N      raise the debug level of ha.cf by N
+  --no-realtime  ordinary scheduling, memory not locked, whatever ha.cf says
 
 Exit codes: 0 after an orderly stop, 1 failure, 75 a daemon runs already in this run directory, 78 configuration.
 ";
@@ -56,6 +59,10 @@ pub struct RunOptions {
     pub is_without_resources: bool,
     /// `--foreground`: the log on standard error as well.
     pub is_foreground: bool,
+    /// `--debug`: added to the level of ha.cf.
+    pub debug: u8,
+    /// `--no-realtime`.
+    pub is_realtime_off: bool,
     /// The program's own file, as it was found at start: where an update will be.
     pub program: PathBuf,
     /// The command line for a new program: its name, `run` and the options.
@@ -71,18 +78,15 @@ impl RunOptions {
     pub fn parse(args: &[String]) -> Result<Self, Misuse> {
         let known = [
             &PLACES[..],
-            &[
-                Flag::Value("--node"),
-                Flag::Switch("--unfenced"),
-                Flag::Switch("--no-resources"),
-                Flag::Switch("--foreground"),
-            ],
+            &[Flag::Value("--node"), Flag::Switch("--unfenced"), Flag::Switch("--foreground")],
+            &[Flag::Value("--debug"), Flag::Switch("--no-realtime"), Flag::Switch("--no-resources")],
             &[Flag::Value(INHERIT)],
         ]
         .concat();
         let parsed = Arguments::parse(args, &known)?;
         parsed.at_most(0)?;
         let inheritance = parsed.value(INHERIT).map(str::parse).transpose();
+        let debug = parsed.value("--debug").map_or(Ok(0), str::parse);
         let is_inheriting = |word: &&String| word.starts_with(INHERIT);
         let own = args.iter().filter(|word| !is_inheriting(word)).cloned();
         Ok(Self {
@@ -91,6 +95,8 @@ impl RunOptions {
             is_unfenced: parsed.has("--unfenced"),
             is_without_resources: parsed.has("--no-resources"),
             is_foreground: parsed.has("--foreground"),
+            debug: debug.map_err(|_| Misuse("option `--debug` expects a number from 0 to 255".to_owned()))?,
+            is_realtime_off: parsed.has("--no-realtime"),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
             arguments: ["nullbeat".to_owned(), "run".to_owned()].into_iter().chain(own).collect(),
             inheritance: inheritance.map_err(|_| Misuse(format!("`{INHERIT}` expects numbers")))?,
@@ -105,6 +111,16 @@ impl RunOptions {
             is_without_resources: self.is_without_resources,
             ..LoadOptions::new(Purpose::Run)
         }
+    }
+
+    /// Reads the files; the command line has the last word.
+    pub fn load(&self) -> Loaded {
+        let mut loaded = config::load(&self.paths, &self.load_options());
+        if let Some(config) = &mut loaded.config {
+            config.log.debug = config.log.debug.saturating_add(self.debug);
+            config.is_realtime &= !self.is_realtime_off;
+        }
+        loaded
     }
 
     /// The same for the verb `check` of a new program.
@@ -124,6 +140,7 @@ pub fn main(args: &[String]) -> u8 {
         Err(misuse) => return misuse.report("run"),
     };
     umask(Mode::from_bits_truncate(0o022));
+    let stamps = FileStamps::of(&options.paths);
     let Some(config) = load(&options) else { return exit::CONFIGURATION };
     let locked = match options.inheritance {
         Some(left) => RunDirectory::inherit(&options.paths.run, left),
@@ -139,7 +156,10 @@ pub fn main(args: &[String]) -> u8 {
             return complain(exit::FAILURE, &format!("{}: {error}", options.paths.run.display()));
         }
     };
-    match guard(options, config, directory) {
+    if let Some(pid) = directory.heartbeat() {
+        return complain(exit::TRY_AGAIN, &format!("Heartbeat runs on this board (process {pid}): stop it first"));
+    }
+    match guard(options, config, stamps, directory) {
         Ok(code) => code,
         Err(error) => complain(exit::FAILURE, &error.to_string()),
     }
@@ -152,7 +172,7 @@ fn complain(code: u8, text: &str) -> u8 {
 
 /// Reads the files; says everything that is wrong or doubtful.
 fn load(options: &RunOptions) -> Option<Config> {
-    let loaded = config::load(&options.paths, &options.load_options());
+    let loaded = options.load();
     let mut stderr = io::stderr().lock();
     for finding in &loaded.findings {
         // Where nobody reads standard error the log does not have it either: it is not open yet.
@@ -169,7 +189,7 @@ fn cannot(what: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn guard(options: RunOptions, config: Config, directory: RunDirectory) -> io::Result<u8> {
+fn guard(options: RunOptions, config: Config, stamps: FileStamps, directory: RunDirectory) -> io::Result<u8> {
     block_signals()?;
     let lease = Lease::open_or_create(directory.path()).map_err(cannot("the lease"))?;
     let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
@@ -183,7 +203,8 @@ fn guard(options: RunOptions, config: Config, directory: RunDirectory) -> io::Re
     let reset = ResetPath::prepare(&config.reset_with).map_err(cannot("reset_with"))?;
     directory.write_pid().map_err(cannot("the pid file"))?;
     let (is_realtime, priority) = (config.is_realtime, config.rtprio);
-    let mut guarding = Guarding::begin(Start { options, config, directory, lease, identity, reset, logs, carried })?;
+    let mut guarding =
+        Guarding::begin(Start { options, config, stamps, directory, lease, identity, reset, logs, carried })?;
     if is_realtime {
         enter_realtime(priority);
     }

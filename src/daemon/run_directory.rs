@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io;
 use std::num::ParseIntError;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::unistd::{Gid, Uid, chown};
 
+use super::pid_file;
 use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
@@ -31,7 +32,7 @@ const READERS: &str = "haclient";
 #[derive(Debug)]
 pub enum LockError {
     /// A daemon holds it; its number, when the pid file has one.
-    Held(Option<u32>),
+    Held(Option<i32>),
     /// Something else.
     Io(io::Error),
 }
@@ -102,7 +103,7 @@ impl RunDirectory {
     fn take(path: &Path, file: File) -> Result<Self, LockError> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None }),
-            Err((_, Errno::EWOULDBLOCK)) => Err(LockError::Held(running_pid(path))),
+            Err((_, Errno::EWOULDBLOCK)) => Err(LockError::Held(pid_file::read(&path.join(PID)))),
             Err((_, error)) => Err(LockError::Io(error.into())),
         }
     }
@@ -135,14 +136,19 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Writes this process's number.
+    /// Writes this process's number, in the usual place also for Heartbeat's scripts.
     ///
     /// # Errors
     /// What writing says.
     pub fn write_pid(&self) -> io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(self.path.join(PID))?;
-        writeln!(file, "{:>10}", std::process::id())
+        pid_file::write(&self.path.join(PID))?;
+        pid_file::of_heartbeat(&self.path).map_or(Ok(()), |path| pid_file::write(&path))
+    }
+
+    /// Another daemon that Heartbeat's pid file names: Heartbeat itself, on this very board.
+    pub fn heartbeat(&self) -> Option<i32> {
+        let pid = pid_file::of_heartbeat(&self.path).and_then(|path| pid_file::read(&path))?;
+        (pid.cast_unsigned() != std::process::id() && pid_file::is_daemon(pid)).then_some(pid)
     }
 
     /// The listening control socket: for root, and readable for the group `haclient` when there is one. It stays open
@@ -180,11 +186,10 @@ impl RunDirectory {
         for name in [PID, CONTROL, lease::FILE_NAME] {
             let _ = fs::remove_file(self.path.join(name));
         }
+        if let Some(path) = pid_file::of_heartbeat(&self.path) {
+            pid_file::remove(&path);
+        }
     }
-}
-
-fn running_pid(path: &Path) -> Option<u32> {
-    fs::read_to_string(path.join(PID)).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -213,7 +218,7 @@ mod tests {
         first.write_pid().unwrap();
         assert_eq!(fs::read_to_string(path.join(PID)).unwrap().len(), 11, "ten columns and a newline");
         match RunDirectory::lock(&path) {
-            Err(LockError::Held(Some(pid))) => assert_eq!(pid, std::process::id()),
+            Err(LockError::Held(Some(pid))) => assert_eq!(pid.cast_unsigned(), std::process::id()),
             other => panic!("{other:?}"),
         }
         drop(first);

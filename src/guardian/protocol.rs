@@ -133,8 +133,13 @@ pub enum ToEngine {
     },
     /// A request with a stale digest was refused.
     Stale,
-    /// SIGTERM or SIGHUP reached the guardian: please stop.
+    /// SIGTERM reached the guardian: please stop.
     StopRequested,
+    /// SIGUSR1 or SIGUSR2 reached the guardian: how much is logged from now on.
+    Debug {
+        /// As ha.cf's `debug`.
+        level: u8,
+    },
 }
 
 /// Bytes that are no record of this direction.
@@ -346,6 +351,7 @@ impl ToEngine {
             }
             Self::Stale => Fields::new(6),
             Self::StopRequested => Fields::new(7),
+            Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
         }
         .pack(MAGIC_TO_ENGINE)
     }
@@ -367,6 +373,7 @@ impl ToEngine {
             5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
             6 => Self::Stale,
             7 => Self::StopRequested,
+            8 => Self::Debug { level: a },
             _ => return Err(BadRecord),
         };
         if answer.encode() == bytes { Ok(answer) } else { Err(BadRecord) }
@@ -408,7 +415,7 @@ mod tests {
     }
 
     fn answers() -> Vec<ToEngine> {
-        let mut all = vec![ToEngine::Stale, ToEngine::StopRequested];
+        let mut all = vec![ToEngine::Stale, ToEngine::StopRequested, ToEngine::Debug { level: 255 }];
         for outcome in OUTCOMES {
             all.push(ToEngine::JobDone { job: JobId(9), outcome, resource: 255, ms: u32::MAX });
         }

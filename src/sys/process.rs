@@ -73,6 +73,22 @@ pub fn fork_child(run: impl FnOnce() -> i32) -> io::Result<Child> {
     }
 }
 
+/// Ignores SIGINT from now on, also in a program that this process executes.
+pub fn ignore_interrupt() {
+    // SAFETY: ignoring installs no handler. It cannot fail for this signal.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGINT, nix::sys::signal::SigHandler::SigIgn) };
+}
+
+/// Whether SIGINT is ignored, as whoever started this program wished.
+pub fn is_interrupt_ignored() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action the call only fills the old one, of which every bit pattern is valid.
+    unsafe {
+        libc::sigaction(libc::SIGINT, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Sends a signal to the process behind a descriptor of [`pidfd::open`].
 ///
 /// # Errors

@@ -394,6 +394,10 @@ fn reload_without_a_change_touches_nothing() {
     node.run_until_running("a");
     let (guardian, old, asked) = (node.guardian(), node.generation(), node.text("calls"));
     Node::signal(guardian, SIGHUP);
+    eventually("nothing has changed", || node.text("log").contains("Configuration unchanged."));
+    assert_eq!(node.generation(), old);
+    node.touch_ha_cf();
+    Node::signal(guardian, SIGHUP);
     node.hear_new_generation(old);
     eventually("settled", || node.verb(&["status"]) == 0);
     assert_eq!(node.guardian(), guardian);
@@ -501,6 +505,7 @@ fn service_manager_is_told() {
     };
     heard("READY=1");
     eventually("the lease", || node.lease().guardian().is_some());
+    node.touch_ha_cf();
     Node::signal(node.guardian(), SIGHUP);
     heard("RELOADING=1");
     heard("READY=1");

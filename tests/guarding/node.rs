@@ -95,6 +95,13 @@ impl Node {
         fs::write(self.root.join("ha.d/haresources"), groups).unwrap();
     }
 
+    /// ha.cf is written anew, without a change in it.
+    pub(crate) fn touch_ha_cf(&self) {
+        let path = self.root.join("ha.d/ha.cf");
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+    }
+
     /// `nullbeat VERB` inside the namespace, with this node's directories.
     pub(crate) fn command(&self, program: &Path, words: &[&str]) -> Command {
         let mut command = Command::new("setsid");

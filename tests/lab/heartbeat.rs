@@ -47,6 +47,21 @@ impl Board {
         self.heartbeat = Some(program());
     }
 
+    /// Puts nullbeat in the place of Heartbeat's program, and of `cl_status`, until the power goes.
+    pub(crate) fn swap_program(&self) {
+        for path in [program(), PathBuf::from("/usr/bin/cl_status")] {
+            let output = self.on_board(&["mount", "--bind", super::NULLBEAT, &path.to_string_lossy()]);
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+
+    /// Heartbeat's program, or what has taken its place.
+    pub(crate) fn heartbeat(&self, words: &[&str]) -> Output {
+        let path = program();
+        let all: Vec<&str> = [path.to_str().expect("UTF-8")].into_iter().chain(words.iter().copied()).collect();
+        self.on_board(&all)
+    }
+
     /// One of Heartbeat's own tools, on this board.
     pub(crate) fn heartbeat_tool(&self, name: &str, words: &[&str]) -> Output {
         let path = format!("/usr/share/heartbeat/{name}");
@@ -67,6 +82,23 @@ impl Lab {
             }
             board.configure(&ha_cf, haresources);
         }
+        lab
+    }
+
+    /// Both boards have Heartbeat's package and power. On alpha its program has been swapped for nullbeat; nothing runs.
+    pub(crate) fn swapped(haresources: &str) -> Self {
+        let mut lab = Self::new(["alpha", "beta"]);
+        for index in [0, 1] {
+            lab.boards[index].use_heartbeat();
+            let board = &lab.boards[index];
+            let mut ha_cf = lab.shared_ha_cf(board);
+            if index == 0 {
+                ha_cf += &format!("reset_with hook {}\n", board.reset_hook().display());
+            }
+            board.configure(&ha_cf, haresources);
+            lab.boards[index].power_on();
+        }
+        lab.boards[0].swap_program();
         lab
     }
 

@@ -10,6 +10,7 @@ use crate::core::{Input, JobOutcome, Order};
 use crate::daemon::driver::End;
 use crate::daemon::guardian_end::Overflow;
 use crate::daemon::history::{Script, What};
+use crate::daemon::log_pipe;
 use crate::daemon::reactor::Ready;
 use crate::guardian::channel::Incoming;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
@@ -61,6 +62,7 @@ impl Driver<'_> {
                 log::error!(target: "CRIT", "The guardian has read other files than this engine");
                 self.end = Some(End::Broken);
             }
+            ToEngine::Debug { level } => log_pipe::set_debug(level),
             ToEngine::StopRequested => {
                 if self.stop == StopRequest::None {
                     self.stop = StopRequest::Wanted;

@@ -27,13 +27,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use super::identity::IdentityStore;
+use super::log_pipe;
 use super::reactor::{Reactor, Token};
 use super::reset::{Reason, ResetPath};
 use super::run::RunOptions;
 use super::run_directory::RunDirectory;
 use super::service::ServiceManager;
 use super::watch::{Limits, Respawns, Watch, nanos};
-use crate::config::{Config, OnStopFailure};
+use crate::config::{Config, FileStamps, OnStopFailure};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;
 use crate::core::settings::Carried;
@@ -43,7 +44,7 @@ use crate::guardian::lease::{self, Lease};
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::ToEngine;
 use crate::links;
-use crate::sys::process::Child;
+use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
@@ -105,6 +106,8 @@ pub struct Start {
     pub options: RunOptions,
     /// The files.
     pub config: Config,
+    /// Their state before they were read.
+    pub stamps: FileStamps,
     /// Locked.
     pub directory: RunDirectory,
     /// Mapped.
@@ -124,6 +127,9 @@ pub struct Start {
 pub struct Guarding {
     options: RunOptions,
     config: Config,
+    stamps: FileStamps,
+    /// SIGHUP came at a moment at which nothing can be reloaded.
+    is_reload_wanted: bool,
     digest: u64,
     directory: RunDirectory,
     lease: Lease,
@@ -155,9 +161,7 @@ pub struct Guarding {
 /// Signals that reach the guardian through a descriptor.
 fn wanted_signals() -> SigSet {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        set.add(signal);
-    }
+    set.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM]);
     set
 }
 
@@ -176,7 +180,7 @@ impl Guarding {
     /// When a descriptor cannot be had or a child cannot be forked.
     pub fn begin(start: Start) -> io::Result<Self> {
         let now = lease::now();
-        let Start { options, config, directory, lease, identity, reset, mut logs, carried } = start;
+        let Start { options, config, stamps, directory, lease, identity, reset, mut logs, carried } = start;
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
@@ -197,6 +201,8 @@ impl Guarding {
             digest: lease::table_digest(&config),
             options,
             config,
+            stamps,
+            is_reload_wanted: false,
             directory,
             identity,
             runner,
@@ -304,6 +310,10 @@ impl Guarding {
         }
         self.note_scripts();
         self.relay_reports(now);
+        if self.is_reload_wanted && self.can_reload() {
+            self.is_reload_wanted = false;
+            self.reload_what_changed(now);
+        }
         self.judge(now);
         self.revive_logger(now);
         self.feed_service_manager(now);
@@ -414,10 +424,27 @@ impl Guarding {
     fn take_signals(&mut self, now: u64) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
-                Some(Signal::SIGHUP) => self.begin_reload(now, None),
+                // A blocked signal arrives here even when it is ignored.
+                Some(Signal::SIGINT) if is_interrupt_ignored() => {}
+                Some(Signal::SIGHUP) => self.is_reload_wanted = true,
+                Some(Signal::SIGUSR1) => self.set_debug(self.config.log.debug.saturating_add(1)),
+                Some(Signal::SIGUSR2) => self.set_debug(self.config.log.debug.saturating_sub(1)),
+                Some(Signal::SIGALRM) => log::error!("Unexpected alarm in process {}", std::process::id()),
                 _ => self.stop_wanted(now),
             }
         }
+    }
+
+    /// The debug level from now on, here and in the engine; the next reload brings back that of ha.cf.
+    fn set_debug(&mut self, level: u8) {
+        self.config.log.debug = level;
+        // Said by whichever of the two levels shows it.
+        if level > 0 {
+            log_pipe::set_debug(level);
+        }
+        log::debug!("debug now set to {level} [pid {}]", std::process::id());
+        log_pipe::set_debug(level);
+        self.send(ToEngine::Debug { level });
     }
 
     /// SIGTERM: the engine ends everything in good order; without one the guardian does.

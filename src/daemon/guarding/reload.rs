@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use super::{CHECK, Guarding, LOGGER, Stage, in_use};
 use crate::cli::exit;
-use crate::config::{self, Config, Group, Severity};
+use crate::config::{Change, Config, FileStamps, Group, Severity};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
@@ -38,6 +38,7 @@ const CHECK_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Reload {
     config: Config,
+    stamps: FileStamps,
     request: Option<RequestId>,
     /// By the old table's numbers.
     stopping: GroupSet,
@@ -57,13 +58,24 @@ fn own_job(group: GroupId) -> JobId {
 }
 
 impl Guarding {
-    /// SIGHUP, or an operator's request.
+    /// SIGHUP (spec/config.md section 5): only what has changed counts.
+    pub(super) fn reload_what_changed(&mut self, now: u64) {
+        match FileStamps::of(&self.config.paths).change_since(&self.stamps) {
+            Change::None => return log::info!("Configuration unchanged."),
+            Change::Keys => log::info!("Rereading authentication file."),
+            Change::Configuration => log::info!("Heartbeat restart triggered."),
+        }
+        self.begin_reload(now, None);
+    }
+
+    /// After SIGHUP, or on an operator's request.
     pub(super) fn begin_reload(&mut self, now: u64, request: Option<RequestId>) {
         if !self.can_reload() {
             return self.refuse(request, exit::TRY_AGAIN);
         }
         self.service.reloading();
-        let loaded = config::load(&self.config.paths, &self.options.load_options());
+        let stamps = FileStamps::of(&self.config.paths);
+        let loaded = self.options.load();
         for finding in &loaded.findings {
             match finding.severity {
                 Severity::Error => log::error!("{finding}"),
@@ -79,7 +91,7 @@ impl Guarding {
             self.lease.set_group(group, GroupState::Stopping);
             self.runner.request(Instant::now(), own_job(group), group, Order::Stop);
         }
-        let reload = Reload { config, request, stopping };
+        let reload = Reload { config, stamps, request, stopping };
         if stopping.is_empty() {
             self.finish_reload(now, reload);
         } else {
@@ -87,7 +99,7 @@ impl Guarding {
         }
     }
 
-    fn can_reload(&self) -> bool {
+    pub(super) fn can_reload(&self) -> bool {
         matches!(self.stage, Stage::Guarding) && self.runner.is_idle() && !self.is_stop_wanted
     }
 
@@ -159,6 +171,7 @@ impl Guarding {
 
     pub(super) fn finish_reload(&mut self, now: u64, reload: Reload) {
         let carried = self.carried_into(&reload.config);
+        self.stamps = reload.stamps;
         log::info!("Configuration reloaded.");
         self.replace_engine(now, reload.config, carried);
     }
