@@ -170,3 +170,32 @@ fn after_a_partition_heartbeat_drops_everything_and_nullbeat_keeps_its_own() {
     assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
     assert_eq!(lab.boards[NULLBEAT].log().matches("Local status now set to: 'up'").count(), 1, "nor restarts itself");
 }
+
+#[test]
+fn message_from_heartbeats_own_tools_runs_the_script_of_both() {
+    let lab = Lab::mixed(RESOURCES);
+    let fields = ["t", "src", "x", "OSTATUS", "NICEFAILBACK", "CURHOST", "LOGD"];
+    let each: String = fields.iter().map(|name| format!("{name}=$HA_{name} ")).collect();
+    for board in &lab.boards {
+        let told = board.dir.join("told");
+        let text = format!("#!/bin/sh\necho \"${{0##*/}} $# $1 {each}\" >> {}\n", told.display());
+        lab::write_script(&board.config_dir().join("rc.d/mytype"), &text);
+    }
+    let mut lab = lab;
+    lab.start_both();
+    wait_home(&lab);
+    lab.wait("Heartbeat is ready for a request", is_settled);
+    let output = lab.boards[HEARTBEAT].on_board(&[
+        "sh",
+        "-c",
+        "printf '>>>\\nt=mytype\\nx=1 2\\n<<<\\n' > /var/lib/heartbeat/fifo",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let told = |index: usize| std::fs::read_to_string(lab.boards[index].dir.join("told")).unwrap_or_default();
+    lab.wait("both have run it", |_| (0..2).all(|index| told(index).ends_with('\n')));
+    assert_eq!(told(NULLBEAT).replace("CURHOST=alpha", "CURHOST=beta"), told(HEARTBEAT));
+    assert_eq!(
+        told(NULLBEAT),
+        "mytype 1 mytype t=mytype src=beta x=1 2 OSTATUS=active NICEFAILBACK=yes CURHOST=alpha LOGD=no \n"
+    );
+}

@@ -21,6 +21,7 @@ use nullbeat::daemon::engine::{EngineContext, prepare};
 use nullbeat::guardian::channel::Channel;
 use nullbeat::guardian::lease::{self, Lease};
 use nullbeat::guardian::lease_timer::LeaseTimer;
+use nullbeat::guardian::messages::MessageOutlet;
 use nullbeat::guardian::protocol::{ToEngine, ToGuardian};
 use nullbeat::links;
 
@@ -86,6 +87,7 @@ impl<'c> Board<'c> {
         }
         let context = EngineContext {
             guardian: engine.into(),
+            messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&config.paths.run).unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },

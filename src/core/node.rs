@@ -25,6 +25,7 @@ pub struct Node {
     last_job: u32,
     last_stamp: Stamp,
     has_begun: bool,
+    has_delivered: bool,
     last_news: Option<Instant>,
     has_news: bool,
 }
@@ -49,6 +50,7 @@ impl Node {
             last_job: identity.generation.0 << 16,
             last_stamp: at,
             has_begun: false,
+            has_delivered: false,
             last_news: None,
             has_news: false,
         }
@@ -72,6 +74,7 @@ impl Node {
             Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
             Input::JobDone { .. } | Input::Guardian { .. } | Input::Request { .. } => {}
         }
+        self.has_delivered = delivery.is_some();
         let (mut cx, ownership) = self.split(at);
         let seq = delivery_seq(input);
         for happening in &happenings {
@@ -98,6 +101,12 @@ impl Node {
     /// The next thing to do; drain until `None` after every input.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.outbox.pop_front()
+    }
+
+    /// Whether the last input was a message that came for the first time, is meant for us, and was not settled by
+    /// communication alone, with communication up: the ones that may interest others on this node.
+    pub const fn has_delivered(&self) -> bool {
+        self.has_delivered && self.comms.is_up()
     }
 
     /// When to call again with [`Input::Tick`] at the latest.

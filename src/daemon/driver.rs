@@ -10,10 +10,12 @@
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
 //! | `guardian_side` | the guardian's records, and whether it is there |
 //! | `performing` | the core's actions: links out, jobs, news |
+//! | `site_messages` | messages for a site's own `rc.d` scripts |
 
 mod guardian_side;
 mod performing;
 mod receiving;
+mod site_messages;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -27,6 +29,7 @@ use crate::core::{Input, Node, Order, Request};
 use crate::guardian::channel::Incoming;
 use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
+use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::ToGuardian;
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, PACKET_MAX, TEXT_FRAME_MAX};
 
@@ -40,6 +43,7 @@ use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
 use super::report::{self, Facts};
 use super::watch::Limits;
+use site_messages::SiteMessages;
 
 const GUARDIAN: Token = Token(0);
 const CONTROL: Token = Token(1);
@@ -96,6 +100,8 @@ pub struct Parts<'c> {
     pub links: LinkTable,
     /// The way to the guardian.
     pub guardian: GuardianEnd,
+    /// The way to it for messages that `rc.d` wants.
+    pub messages: MessageOutlet,
     /// Where to wait.
     pub reactor: Reactor,
     /// What `ld` says.
@@ -115,6 +121,7 @@ pub struct Driver<'c> {
     stale_after: Duration,
     links: LinkTable,
     guardian: GuardianEnd,
+    site: SiteMessages,
     control: Option<ControlServer>,
     reactor: Reactor,
     load: LoadAverage,
@@ -154,6 +161,7 @@ impl<'c> Driver<'c> {
             stale_after: Duration::from_nanos(Limits::new(parts.config.keepalive, parts.config.deadtime).stale_after()),
             links: parts.links,
             guardian: parts.guardian,
+            site: SiteMessages::new(parts.messages),
             control: None,
             reactor: parts.reactor,
             load: parts.load,
@@ -226,6 +234,7 @@ impl<'c> Driver<'c> {
         if lateness > LATE {
             self.catch_up()?;
         }
+        self.site.turn(self.now.now);
         self.judge_guardian(lateness);
         self.look_after_links();
         if self.is_stop_due() {
@@ -264,7 +273,7 @@ impl<'c> Driver<'c> {
             StopRequest::Refused { again_at } => Some(again_at),
             _ => None,
         };
-        self.links.deadline().into_iter().chain(control).chain(stop).min()
+        self.links.deadline().into_iter().chain(control).chain(stop).chain(self.site.deadline()).min()
     }
 
     /// Guardian and operators.

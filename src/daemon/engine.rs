@@ -16,6 +16,7 @@ use crate::core::settings::{Carried, Identity};
 use crate::guardian::channel::{Channel, Incoming};
 use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
+use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::sys::{memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
@@ -45,6 +46,8 @@ const GUARDIAN: Token = Token(0);
 pub struct EngineContext {
     /// The engine's end of the channel (SOCK_SEQPACKET, non-blocking).
     pub guardian: OwnedFd,
+    /// Where messages for `rc.d` go.
+    pub messages: MessageOutlet,
     /// The shared page, mapped.
     pub lease: Lease,
     /// What an earlier engine of this boot held.
@@ -111,6 +114,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         timer: context.timer,
         links: LinkTable::new(config, start.now),
         guardian,
+        messages: context.messages,
         reactor: Reactor::new()?,
         load: LoadAverage::open(),
         early: Vec::new(),

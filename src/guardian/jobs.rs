@@ -19,6 +19,7 @@ use super::job::{Job, Member, StopRules};
 use super::lane::{Lane, LaneReport};
 use super::launcher::Launcher;
 use super::lookup::Places;
+use super::messages::SiteMessage;
 use super::notify::Notifier;
 use super::protocol::ToEngine;
 use crate::config::Config;
@@ -152,6 +153,17 @@ impl Runner {
     pub fn notify_link(&mut self, now: Instant, node: u8, link: LinkId, is_up: bool) {
         self.notifier.link(node, link, is_up);
         self.notifier.turn(now, &mut self.launcher);
+    }
+
+    /// Runs the `rc.d` script for a message of another node, if there is one.
+    pub fn notify_message(&mut self, now: Instant, message: &SiteMessage) {
+        self.notifier.message(message, &self.launcher);
+        self.notifier.turn(now, &mut self.launcher);
+    }
+
+    /// Types of messages that [`notify_message`](Self::notify_message) has scripts for.
+    pub fn message_types(&self) -> Vec<String> {
+        self.notifier.message_types()
     }
 
     /// Whether every notification has been given.

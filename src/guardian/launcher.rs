@@ -243,6 +243,11 @@ impl Launcher {
         }
     }
 
+    /// What every program gets: `NAME=value`.
+    pub fn base_environment(&self) -> &[CString] {
+        self.environment.base()
+    }
+
     /// Time limit of a run.
     pub fn limit(&self) -> Duration {
         self.limit

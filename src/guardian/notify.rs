@@ -12,19 +12,20 @@
 //! `NULLBEAT_PREFERRED`, or `NULLBEAT_NODE`, `NULLBEAT_LINK`. They run one at a time beside the resource scripts, with
 //! the same time limit; nobody waits for them. Of what waits too long the oldest is dropped and counted.
 //!
-//! Of Heartbeat's `rc.d` work the message type `ifstat` is the one that is left to a site's own file: it runs with
-//! `HA_t`, `HA_node`, `HA_ifname`, `HA_st` (up, dead), `HA_OSTATUS`. What Heartbeat's packages put there is done by this
-//! daemon itself and never run.
+//! A site's own `rc.d` file ([`super::rc_d`]) gets the type of the message, and its fields as variables with
+//! `HA_OSTATUS` and `HA_NICEFAILBACK`; `ifstat` has `HA_t`, `HA_node`, `HA_ifname`, `HA_st` (up, dead). Messages have a
+//! queue of their own, so that those who send many cost nobody his news; of what does not fit the newest is dropped and
+//! counted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::launcher::{Launch, Launcher, Run};
-use super::lookup::is_plain_name;
+use super::messages::SiteMessage;
+use super::rc_d::{self, LINK_TYPE, RcDirectory};
 use super::script::Ending;
 use crate::config::{Config, Group};
 use crate::core::Cause;
@@ -34,23 +35,24 @@ use crate::core::settings::AutoFailback;
 
 /// Runs that wait. Beyond it the oldest is dropped and counted.
 const WAITING_MAX: usize = 128;
-/// Files of Heartbeat's packages in `rc.d`.
-const PACKAGED: &[&str] = &["status", "ip-request", "ip-request-resp", "hb_takeover", "ask_resources"];
-/// The message type that still runs a file of `rc.d`.
-const LINK_TYPE: &str = "ifstat";
+/// Messages that wait for their script. One more is dropped and counted.
+const MESSAGES_MAX: usize = 32;
 
 /// Runs the programs that want to know.
 #[derive(Debug)]
 pub struct Notifier {
     programs: Vec<PathBuf>,
-    /// `rc.d/ifstat`, if there is one.
-    link_script: Option<PathBuf>,
+    scripts: RcDirectory,
     is_nice: bool,
     nodes: Vec<String>,
     links: Vec<String>,
     node_states: BTreeMap<u8, &'static str>,
     waiting: VecDeque<Waiting>,
     dropped: u64,
+    messages: VecDeque<Waiting>,
+    messages_dropped: u64,
+    /// Of these, what has been said.
+    drops_told: u64,
     run: Option<Run>,
     current: PathBuf,
     /// Programs whose failure has been said.
@@ -61,6 +63,7 @@ pub struct Notifier {
 struct Waiting {
     path: PathBuf,
     news: Rc<News>,
+    is_rc: bool,
 }
 
 /// Words and variables of one run.
@@ -75,13 +78,16 @@ impl Notifier {
     pub fn new(config: &Config) -> Self {
         let mut this = Self {
             programs: Vec::new(),
-            link_script: None,
+            scripts: RcDirectory::default(),
             is_nice: false,
             nodes: Vec::new(),
             links: Vec::new(),
             node_states: BTreeMap::new(),
             waiting: VecDeque::new(),
             dropped: 0,
+            messages: VecDeque::new(),
+            messages_dropped: 0,
+            drops_told: 0,
             run: None,
             current: PathBuf::new(),
             failed: BTreeSet::new(),
@@ -97,7 +103,14 @@ impl Notifier {
         self.nodes.clone_from(&config.nodes);
         self.links = config.media.iter().map(|medium| medium.name()).collect();
         self.failed.clear();
-        self.link_script = find_link_script(&config.paths.config.join("rc.d"));
+        // A Heartbeat without resource management has no use for them either (spec/wire.md section 7).
+        let scripts = config.has_resources.then(|| RcDirectory::list(&config.paths.config.join("rc.d")));
+        self.scripts = scripts.unwrap_or_default();
+    }
+
+    /// Types of messages between nodes for which there is a script.
+    pub fn message_types(&self) -> Vec<String> {
+        self.scripts.message_types().cloned().collect()
     }
 
     /// A group changed here.
@@ -128,9 +141,11 @@ impl Notifier {
         let (old, new) = if is_up { ("dead", "up") } else { ("up", "dead") };
         let name = self.node_name(node);
         let link = self.links.get(usize::from(link.0)).cloned().unwrap_or_else(|| link.0.to_string());
-        if let Some(path) = self.link_script.clone() {
-            let news = Rc::new(self.link_message(&name, &link, new));
-            self.push(Waiting { path, news });
+        if let Some(path) = self.scripts.script(LINK_TYPE) {
+            let fields = [("HA_t", LINK_TYPE), ("HA_node", &name), ("HA_ifname", &link), ("HA_st", new)];
+            let variables = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            let news = Rc::new(self.rc_news(LINK_TYPE, variables));
+            self.push(Waiting { path, news, is_rc: true });
         }
         let mut news = news("link", &format!("{name}:{link}"), old, new, "-");
         news.variables.push(("NULLBEAT_NODE".into(), name));
@@ -138,20 +153,29 @@ impl Notifier {
         self.tell_programs(news);
     }
 
-    /// What harc would have made of an `ifstat` message (spec/resources.md 5.2): these fields and no other.
-    fn link_message(&self, node: &str, link: &str, state: &str) -> News {
-        let mut fields = vec![
-            ("HA_t", LINK_TYPE),
-            ("HA_node", node),
-            ("HA_ifname", link),
-            ("HA_st", state),
-            ("HA_OSTATUS", "active"),
-        ];
-        if self.is_nice {
-            fields.push(("HA_NICEFAILBACK", "yes"));
+    /// A node's message, of a type that has a script here.
+    pub fn message(&mut self, message: &SiteMessage, launcher: &Launcher) {
+        // Whatever the engine says, only a name from our own list becomes a path.
+        let Some(path) = self.scripts.script(&message.kind).filter(|_| message.kind != LINK_TYPE) else { return };
+        if self.messages.len() >= MESSAGES_MAX {
+            if self.messages_dropped == self.drops_told {
+                log::warn!("rc.d: {MESSAGES_MAX} messages wait for their scripts: dropping further ones");
+            }
+            self.messages_dropped += 1;
+            return;
         }
-        let variables = fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        News { words: vec![LINK_TYPE.to_owned()], variables }
+        let variables = rc_d::variables(&message.fields, launcher.base_environment());
+        let news = Rc::new(self.rc_news(&message.kind, variables));
+        self.messages.push_back(Waiting { path, news, is_rc: true });
+    }
+
+    /// What harc makes of a message (spec/resources.md 5.2), from its fields.
+    fn rc_news(&self, kind: &str, mut variables: Vec<(String, String)>) -> News {
+        variables.push(("HA_OSTATUS".into(), "active".into()));
+        if self.is_nice {
+            variables.push(("HA_NICEFAILBACK".into(), "yes".into()));
+        }
+        News { words: vec![kind.to_owned()], variables }
     }
 
     fn node_name(&self, node: u8) -> String {
@@ -161,7 +185,7 @@ impl Notifier {
     fn tell_programs(&mut self, news: News) {
         let news = Rc::new(news);
         for path in self.programs.clone() {
-            self.push(Waiting { path, news: Rc::clone(&news) });
+            self.push(Waiting { path, news: Rc::clone(&news), is_rc: false });
         }
     }
 
@@ -178,9 +202,14 @@ impl Notifier {
         self.dropped
     }
 
+    /// Messages that were dropped because too many waited for their script.
+    pub fn messages_dropped(&self) -> u64 {
+        self.messages_dropped
+    }
+
     /// Whether nothing runs or waits.
     pub fn is_idle(&self) -> bool {
-        self.run.is_none() && self.waiting.is_empty()
+        self.run.is_none() && self.waiting.is_empty() && self.messages.is_empty()
     }
 
     /// Kills the program that runs.
@@ -202,8 +231,19 @@ impl Notifier {
                 let Some(ended) = launcher.check(now, &mut self.run) else { return };
                 self.judge(ended.ending);
             }
-            let Some(next) = self.waiting.pop_front() else { return };
+            let Some(next) = self.waiting.pop_front().or_else(|| self.messages.pop_front()) else {
+                self.tell_drops();
+                return;
+            };
             self.start(now, &next, launcher);
+        }
+    }
+
+    fn tell_drops(&mut self) {
+        let count = self.messages_dropped - self.drops_told;
+        if count > 0 {
+            log::warn!("rc.d: {count} messages were dropped; {} since the start", self.messages_dropped);
+            self.drops_told = self.messages_dropped;
         }
     }
 
@@ -215,7 +255,8 @@ impl Notifier {
             .iter()
             .filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok())
             .collect();
-        log::debug!("Running {} {}", next.path.display(), words.join(" "));
+        let level = if next.is_rc { log::Level::Info } else { log::Level::Debug };
+        log::log!(level, "Running {} {}", next.path.display(), words.join(" "));
         let name = next.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let launch = Launch {
             path: &next.path,
@@ -256,31 +297,6 @@ fn news(event: &str, name: &str, old: &str, new: &str, cause: &str) -> News {
     let names = ["EVENT", "NAME", "OLD", "NEW", "CAUSE"];
     let variables = names.iter().zip(&words).map(|(name, word)| (format!("NULLBEAT_{name}"), word.clone())).collect();
     News { words: words.to_vec(), variables }
-}
-
-/// Lists `rc.d` once, as Heartbeat does (spec/resources.md 5.1).
-fn find_link_script(directory: &Path) -> Option<PathBuf> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.') && is_plain_name(name))
-        .collect();
-    names.sort();
-    let (packaged, own): (Vec<String>, Vec<String>) =
-        names.into_iter().partition(|name| PACKAGED.contains(&name.as_str()));
-    if !packaged.is_empty() {
-        log::info!("{}: never run, done by this daemon itself: {}", directory.display(), packaged.join(" "));
-    }
-    let (links, others): (Vec<String>, Vec<String>) = own.into_iter().partition(|name| name == LINK_TYPE);
-    if !others.is_empty() {
-        log::warn!(
-            "{}: not run, as no such message is passed on: {} (see `notify`)",
-            directory.display(),
-            others.join(" ")
-        );
-    }
-    links.first().map(|name| directory.join(name))
 }
 
 fn state_word(state: GroupState) -> &'static str {

@@ -46,7 +46,7 @@ pub enum ToGuardian {
     },
     /// Hand over the listening control socket; answered by [`ToEngine::Control`].
     OpenControl,
-    /// Tell the `notify` programs and site `rc.d` scripts: a group changed.
+    /// Tell the `notify` programs: a group changed.
     NotifyGroup {
         /// Which.
         group: GroupId,

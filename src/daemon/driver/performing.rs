@@ -65,6 +65,7 @@ impl Driver<'_> {
                 self.lose_link(link, &error);
             }
         }
+        self.hear_ourselves(packet);
     }
 
     pub(super) fn run_job(&mut self, job: JobId, group: GroupId, order: Order) {

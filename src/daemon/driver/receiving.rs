@@ -76,12 +76,15 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, node, uuids, now, .. } = self;
+            let Self { links, codec, scratch, node, uuids, now, site, .. } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = codec.decode(frame, scratch).map(|message| {
                 let origin = origin_of(node, uuids, &message);
                 node.handle(*now, Input::Received { link, message: &message });
+                if node.has_delivered() {
+                    site.received(now.now, &message.body, frame);
+                }
                 origin
             });
             self.settle(link, count, outcome);
@@ -89,10 +92,13 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Option<(NodeId, Uuid)>, Reject> {
-        let Self { codec, scratch, node, uuids, now, .. } = self;
+        let Self { codec, scratch, node, uuids, now, site, .. } = self;
         let message = codec.decode(bytes, scratch)?;
         let origin = origin_of(node, uuids, &message);
         node.handle(*now, Input::Received { link, message: &message });
+        if node.has_delivered() {
+            site.received(now.now, &message.body, bytes);
+        }
         Ok(origin)
     }
 

@@ -185,6 +185,7 @@ fn start(config: Config, number: u8) -> Running {
     let engine = thread::spawn(move || {
         let context = EngineContext {
             guardian: engine_end.into(),
+            messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&run_dir).unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },

@@ -1,14 +1,14 @@
 //! The engine's process: started, watched, killed, replaced.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use super::{CHANNEL, ENGINE, Guarding, REFILL, RETRY_PAUSE, Stage, Then, in_use};
+use super::{CHANNEL, ENGINE, Guarding, MESSAGES, REFILL, RETRY_PAUSE, Stage, Then, in_use};
 use crate::config::Config;
 use crate::core::ids::GroupSet;
 use crate::core::limits::GROUPS_MAX;
@@ -19,6 +19,7 @@ use crate::daemon::log_pipe;
 use crate::daemon::watch::nanos;
 use crate::guardian::channel::Channel;
 use crate::guardian::lease::{self, ProcessKey};
+use crate::guardian::messages::{self, MessageInlet};
 use crate::guardian::protocol::ToEngine;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
@@ -30,6 +31,7 @@ const KILL_LIMIT: Duration = Duration::from_millis(100);
 pub(super) struct Engine {
     child: Child,
     pub(super) channel: Channel,
+    pub(super) messages: MessageInlet,
     /// A stamp after this is its own.
     born: u64,
     /// Until it has beaten: when it must have.
@@ -50,8 +52,10 @@ impl Guarding {
         self.lease.set_generation(identity.generation);
         self.lease.set_deadtime(self.config.deadtime);
         let (channel, theirs) = Channel::pair()?;
+        let (outlet, messages) = messages::pair(self.runner.message_types(), self.digest)?;
         let context = EngineContext {
             guardian: OwnedFd::from(theirs),
+            messages: outlet,
             lease: self.lease.share(),
             carried,
             identity,
@@ -63,8 +67,9 @@ impl Guarding {
         let child = fork_child(|| engine_process(config, context, logs))?;
         self.lease.set_engine(ProcessKey::of(child.pid).ok());
         let watched = self.reactor.add(&channel, CHANNEL).and_then(|()| self.reactor.add(&child.pidfd, ENGINE));
-        self.engine =
-            Some(Engine { child, channel, born, first_beat_by: Some(first_beat_by), is_waiting_to_write: false });
+        let watched = watched.and_then(|()| self.reactor.add(&messages, MESSAGES));
+        let first_beat_by = Some(first_beat_by);
+        self.engine = Some(Engine { child, channel, messages, born, first_beat_by, is_waiting_to_write: false });
         if let Err(error) = watched {
             // It would beat, and nobody would see its end.
             self.kill_engine();
@@ -158,6 +163,7 @@ impl Guarding {
     fn forget_engine(&mut self) {
         if let Some(engine) = self.engine.take() {
             let _ = self.reactor.remove(&engine.channel);
+            let _ = self.reactor.remove(&engine.messages);
             let _ = self.reactor.remove(&engine.child.pidfd);
         }
         self.lease.set_engine(None);
@@ -178,6 +184,7 @@ impl Guarding {
         log::error!(target: "CRIT", "Engine process {} is stuck in the kernel.", engine.child.pid);
         if let Some(engine) = self.engine.take() {
             let _ = self.reactor.remove(&engine.channel);
+            let _ = self.reactor.remove(&engine.messages);
             self.doomed = Some(engine.child);
         }
         self.unsent = None;
@@ -249,7 +256,8 @@ impl Guarding {
 /// The child's whole life.
 fn engine_process(config: &Config, context: EngineContext, logs: &OwnedFd) -> i32 {
     let Ok(logs) = logs.try_clone() else { return 1 };
-    let mut keep = [context.guardian.as_raw_fd(), logs.as_raw_fd(), context.timer.as_raw_fd()];
+    let mut keep: Vec<RawFd> = vec![context.guardian.as_raw_fd(), logs.as_raw_fd(), context.timer.as_raw_fd()];
+    keep.extend(context.messages.descriptor());
     log_pipe::install(logs, "engine", &config.log);
     if let Err(error) = close_descriptors_but(&mut keep) {
         log::error!("descriptors cannot be closed: {error}");

@@ -57,6 +57,7 @@ const SIGNALS: Token = Token(4);
 const REFILL: Token = Token(5);
 const CHECK: Token = Token(6);
 const SILENCE: Token = Token(7);
+const MESSAGES: Token = Token(8);
 
 /// Between two tries of an engine that keeps failing.
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
@@ -298,6 +299,7 @@ impl Guarding {
                 SIGNALS => self.take_signals(now),
                 REFILL => self.refill_ended(),
                 CHECK => self.check_ended(now),
+                MESSAGES => self.take_messages(),
                 _ => {}
             }
         }

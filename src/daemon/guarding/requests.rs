@@ -14,6 +14,9 @@ use crate::guardian::lease::ProcessKey;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::links;
 
+/// Messages for `rc.d` taken in one turn.
+const MESSAGES_MAX: usize = 32;
+
 impl Guarding {
     /// Takes all records that have arrived.
     pub(super) fn serve_engine(&mut self, now: u64) {
@@ -38,6 +41,25 @@ impl Guarding {
                     self.send(ToEngine::Stale);
                 }
                 Err(error) => log::error!("the engine sent {error}"),
+            }
+        }
+    }
+
+    /// Takes messages for `rc.d`, a few in one turn: what keeps coming must not keep the stamps waiting.
+    pub(super) fn take_messages(&mut self) {
+        for _ in 0..MESSAGES_MAX {
+            let Some(engine) = &self.engine else { return };
+            match engine.messages.receive() {
+                Ok(Some(Some(message))) if message.digest == self.digest => {
+                    self.runner.notify_message(Instant::now(), &message);
+                }
+                Ok(Some(_)) => log::error!("the engine sent a message that makes no sense"),
+                Ok(None) => return,
+                Err(_) => {
+                    // The end of the engine: its pidfd tells how. It must not wake us again.
+                    let _ = self.reactor.remove(&engine.messages);
+                    return;
+                }
             }
         }
     }

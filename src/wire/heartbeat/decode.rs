@@ -1,11 +1,14 @@
 //! Bytes to messages.
 
-use super::fields::{Fields, Name, Strings, hex};
+use super::fields::{Field, Fields, Kind, Name, Strings, hex};
 use super::keys::{Digest, split_signature};
 use super::reject::Reject;
 use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Seq};
 use crate::core::message::{Body, Holds, Message, NodeStatus, ResourceInfo};
+
+/// Bytes of a string with newlines that is passed on to scripts.
+const STRING_MAX: usize = 1024;
 
 impl Codec {
     /// The message in these bytes: one datagram, or one frame of a [`TextStream`](super::TextStream).
@@ -35,6 +38,22 @@ impl Codec {
             _ => return Err(Reject::BadMarker),
         };
         self.message(key, &fields, &mut Strings { scratch })
+    }
+
+    /// Passes on every string field of a packet, for scripts: all but its signature, as far as name and value are
+    /// text. Only for bytes that [`Codec::decode`] has accepted, or that were encoded here.
+    pub fn strings(bytes: &[u8], each: &mut dyn FnMut(&str, &str)) {
+        match bytes.first_chunk() {
+            Some(netstring::START) => {
+                let Ok(packet) = netstring::split(bytes) else { return };
+                packet.fields.flatten().for_each(|field| pass_on(&field, false, each));
+            }
+            Some(text::START) => {
+                let Ok(packet) = text::split(bytes) else { return };
+                packet.fields().flatten().for_each(|field| pass_on(&field, true, each));
+            }
+            _ => {}
+        }
     }
 
     /// Checks a signature with the method and key of the number it names (spec/wire.md 4.4), and returns that.
@@ -148,6 +167,25 @@ impl Codec {
     }
 }
 
+/// One string field with the newlines that the text form has hidden.
+fn pass_on(field: &Field<'_>, is_text: bool, each: &mut dyn FnMut(&str, &str)) {
+    let (Kind::Text, Ok(name), Ok(value)) = (field.kind, str::from_utf8(field.name), str::from_utf8(field.value))
+    else {
+        return;
+    };
+    if name == Name::Auth.word() {
+        return;
+    }
+    if !is_text || !field.value.contains(&text::NEWLINE) {
+        return each(name, value);
+    }
+    // A copy of limited length: longer texts with newlines are nobody's words.
+    let mut copy: heapless::String<STRING_MAX> = heapless::String::new();
+    if value.chars().all(|byte| copy.push(if byte == char::from(text::NEWLINE) { '\n' } else { byte }).is_ok()) {
+        each(name, &copy);
+    }
+}
+
 /// A hex number of 32 bits.
 fn narrow(fields: &Fields<'_>, name: Name) -> Result<u32, Reject> {
     u32::try_from(fields.hex(name)?).map_err(|_| Reject::BadValue(name.word()))
@@ -198,4 +236,35 @@ fn hand_over_extension(fields: &Fields<'_>) -> Option<(Option<GroupSet>, bool)> 
         return None;
     }
     Some((only, after_failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(bytes: &[u8]) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        Codec::strings(bytes, &mut |name, value| found.push((name.to_owned(), value.to_owned())));
+        found
+    }
+
+    #[test]
+    fn strings_are_passed_on_from_either_form_without_signature_and_binaries() {
+        let expected = [("t", "x"), ("info", "a=b"), ("src", "beta")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let text = b">>>\nt=x\ninfo=a=b\n(1)srcuuid=AAAA\nsrc=beta\nauth=1 abc\n<<<\n";
+        assert_eq!(strings(text), expected);
+        let datagram = b"###\n6:(0)t=x,11:(0)info=a=b,10:(1)bin=\x00\x01\x02,11:(0)src=beta,%%%\n5:1 abc,";
+        assert_eq!(strings(datagram), expected);
+    }
+
+    #[test]
+    fn strings_get_their_newlines_back_and_must_be_text() {
+        let text = b">>>\nt=x\na=one\x13two\nb=\xff\nauth=1 abc\n<<<\n";
+        assert_eq!(strings(text).last().map(|(name, value)| (name.as_str(), value.as_str())), Some(("a", "one\ntwo")));
+        let long = format!(">>>\nt=x\na={}\x13\nauth=1 abc\n<<<\n", "y".repeat(STRING_MAX));
+        assert_eq!(strings(long.as_bytes()).len(), 1, "left out");
+        for bad in [&b""[..], b"###", b">>>\nt=x\n", b"###\n99:"] {
+            assert_eq!(strings(bad), []);
+        }
+    }
 }

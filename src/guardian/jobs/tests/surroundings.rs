@@ -171,6 +171,49 @@ fn packaged_rc_d_files_never_run_and_a_sites_ifstat_does() {
     assert_eq!(yard.text("told"), "ifstat ifstat ifstat beta lo up active\n");
 }
 
+fn message(kind: &str) -> SiteMessage {
+    SiteMessage { digest: 0, kind: kind.to_owned(), fields: vec![("src".into(), "beta".into())] }
+}
+
+#[test]
+fn messages_reach_scripts_that_rc_d_names_and_no_other_file() {
+    let yard = Yard::new();
+    let body = format!("#!/bin/sh\necho \"${{0##*/}} $* $HA_src\" >>{}/told\n", yard.root.display());
+    for place in ["ha.d/rc.d/mytype", "ha.d/rc.d/status", "ha.d/rc.d/.hidden", "ha.d/resource.d/a", "ha.d/rc.d/ifstat"]
+    {
+        yard.write(place, &body);
+    }
+    let mut runner = yard.runner(&yard.config(&[("beta", "a")]));
+    assert_eq!(runner.message_types(), ["mytype"]);
+    for kind in ["status", "../resource.d/a", "ifstat", ".hidden", "", ".", "..", "nothing", "mytype"] {
+        runner.notify_message(Instant::now(), &message(kind));
+    }
+    drive(&mut runner, Runner::has_notified);
+    assert_eq!(yard.text("told"), "mytype mytype beta\n");
+}
+
+#[test]
+fn messages_are_bounded_and_cost_nobody_his_news() {
+    let yard = Yard::new();
+    let root = yard.root.display();
+    let body = format!("#!/bin/sh\necho $1 >>{root}/told\nwhile test ! -e {root}/go; do sleep 0.01; done\n");
+    yard.write("ha.d/rc.d/mytype", &body);
+    let mut config = yard.config(&[("alpha", "a")]);
+    config.notify = vec![yard.write("tell", &body)];
+    let mut runner = yard.runner(&config);
+    for _ in 0..200 {
+        runner.notify_message(Instant::now(), &message("mytype"));
+    }
+    runner.notify_node(Instant::now(), 1, b'd');
+    // One runs, 32 wait.
+    assert_eq!((runner.notifier.messages_dropped(), runner.notifications_dropped()), (200 - 33, 0));
+    fs::write(yard.root.join("go"), "").unwrap();
+    drive(&mut runner, Runner::has_notified);
+    let told = yard.text("told");
+    assert_eq!(told.lines().filter(|line| *line == "mytype").count(), 33);
+    assert_eq!(told.lines().nth(1), Some("node"), "news come first");
+}
+
 #[test]
 fn notifications_are_bounded_and_do_not_delay_jobs() {
     let yard = Yard::new();
