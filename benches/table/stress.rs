@@ -30,6 +30,8 @@ const CHURNED_BYTES: usize = 64 << 20;
 const BYTES_PER_SECOND: u32 = 11_520;
 /// Bytes handed over at once: a FIFO's worth.
 const PORTION: usize = 16;
+/// Lines of each board's log that are shown at the most.
+const COMPLAINTS_MAX: usize = 20;
 /// Upper ends of the classes of lateness, in milliseconds.
 const CLASSES: [f64; 8] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, f64::INFINITY];
 
@@ -89,6 +91,7 @@ fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: D
         sleep(time);
     }
     let deaths = deaths(&lab) - early;
+    complain(&lab);
     let beats: Vec<u64> = if is_serial {
         let text = fs::read_to_string(cable_file("beats"))?;
         text.lines().filter_map(|line| line.parse().ok()).filter(|at| *at >= from).collect()
@@ -105,6 +108,18 @@ fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: D
         if timing.is_realtime { "on" } else { "off" },
     );
     Ok(Case { name, time, deaths, lateness })
+}
+
+/// Shows what the boards found worth a warning: why somebody was late or silent.
+fn complain(lab: &Lab) {
+    for (node, name) in NAMES.iter().enumerate() {
+        let log = fs::read_to_string(lab.board_directory(node).join("ha.d/log")).unwrap_or_default();
+        // What scripts say is none of the load's doing.
+        let is_complaint = |line: &&str| {
+            !line.contains("resource.d") && ["WARN", "ERROR", "CRIT", "EMERG"].iter().any(|word| line.contains(word))
+        };
+        log.lines().filter(is_complaint).take(COMPLAINTS_MAX).for_each(|line| eprintln!("{name}: {line}"));
+    }
 }
 
 /// How often a board has said that the other one is dead.

@@ -1,10 +1,22 @@
 //! Real-time scheduling: `nix` has no wrapper for sched_setscheduler(2).
+//!
+//! The kernel is asked directly: in musl, which the static binary is linked with, the functions of these names do nothing
+//! but fail with ENOSYS.
 
 use std::io;
 use std::ops::RangeInclusive;
 
 use nix::errno::Errno;
 use nix::libc;
+
+/// For the kernel: the caller.
+const THIS_THREAD: libc::pid_t = 0;
+
+/// The kernel's `struct sched_param`. (musl's has more in it.)
+#[repr(C)]
+struct KernelSchedParam {
+    priority: libc::c_int,
+}
 
 /// Priorities of the real-time class that we use (SCHED_FIFO; 1–99 on Linux).
 ///
@@ -37,16 +49,17 @@ pub fn set_ordinary() -> io::Result<()> {
 /// The scheduling policy of the calling process is a real-time one.
 pub fn is_real_time() -> bool {
     // SAFETY: takes a plain number and touches no memory of ours.
-    let policy = unsafe { libc::sched_getscheduler(0) };
-    matches!(policy & !libc::SCHED_RESET_ON_FORK, libc::SCHED_FIFO | libc::SCHED_RR)
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, THIS_THREAD) };
+    let policy = policy & !libc::c_long::from(libc::SCHED_RESET_ON_FORK);
+    [libc::SCHED_FIFO, libc::SCHED_RR].iter().any(|class| libc::c_long::from(*class) == policy)
 }
 
 fn set(policy: i32, priority: i32) -> io::Result<()> {
-    // SAFETY: an all-zero structure of plain numbers is a valid value; musl has more fields in it than glibc.
-    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    parameters.sched_priority = priority;
+    let parameters = KernelSchedParam { priority };
     // SAFETY: the kernel reads the structure during the call only.
-    Errno::result(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })?;
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, THIS_THREAD, policy, std::ptr::from_ref(&parameters)) };
+    Errno::result(result)?;
     Ok(())
 }
 
