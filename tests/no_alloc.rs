@@ -81,9 +81,10 @@ impl<'c> Board<'c> {
         page.set_table(config, None);
         let (engine, guardian) = Channel::pair().unwrap();
         for (link, medium) in (0..).zip(&config.media) {
-            let descriptor = links::open_with_locks(medium, Path::new("/nonexistent/lock")).unwrap();
-            let answer = ToEngine::Link { link: nullbeat::core::ids::LinkId(link), errno: 0 };
-            guardian.send_with(&answer.encode(), descriptor.as_fd()).unwrap();
+            let opened = links::open_with_locks(medium, Path::new("/nonexistent/lock")).unwrap();
+            let link = nullbeat::core::ids::LinkId(link);
+            let answer = ToEngine::Link { link, errno: 0, detail: opened.detail };
+            guardian.send_with(&answer.encode(), opened.descriptor.as_fd()).unwrap();
         }
         let context = EngineContext {
             guardian: engine.into(),

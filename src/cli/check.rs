@@ -137,12 +137,24 @@ fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
             let bind = bind.map_or_else(String::new, |address| format!(" from {address}"));
             format!("link {interface}{bind} to {peer} port {port}")
         }
+        Medium::Bcast { interface, port } => format!("link {interface} to its broadcast address port {port}"),
+        Medium::Ucast6 { interface, peer, port } => format!("link {interface} to {peer} port {port}"),
+        Medium::Mcast { interface, group, port, ttl, is_looped } => {
+            format!("link {interface} to group {group} port {port}, TTL {ttl}{}", hearing(*is_looped))
+        }
+        Medium::Mcast6 { interface, group, port, hops, is_looped } => {
+            format!("link {interface} to group {group} port {port}, hop limit {hops}{}", hearing(*is_looped))
+        }
     };
     if let Some(line) = line {
         let percent = line.average.as_micros() * 100 / config.keepalive.as_micros().max(1);
         let _ = write!(text, ": {}, {percent} % of the line's time", line.arithmetic());
     }
     text
+}
+
+const fn hearing(is_looped: bool) -> &'static str {
+    if is_looped { ", hearing ourselves" } else { "" }
 }
 
 fn timing(config: &Config) -> String {

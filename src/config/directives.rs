@@ -80,7 +80,6 @@ const fn safety(word: &'static str, shape: Shape) -> Directive {
 }
 
 const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
-const NO_LINK: &str = "the line opens no link";
 const NO_PING: &str = "the host is not asked, and no takeover depends on it";
 const ONLY_PASSED_ON: &str = "it is only passed on to scripts";
 const MILLIS_MAX: i64 = 3_600_000;
@@ -114,11 +113,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("baud", "a speed", Once(media::read_baud)),
     row("serial", "device paths", Values(media::read_serial)),
     row("ucast", "an interface and a host", Line(media::read_ucast)),
-    not_yet("bcast", "interfaces", Each(media::read_bcast), NO_LINK),
-    not_yet("udp", "interfaces", Each(media::read_udp), NO_LINK),
-    not_yet("mcast", "", Line(media::read_mcast), NO_LINK),
-    not_yet("ucast6", "", Line(media::read_ucast6), NO_LINK),
-    not_yet("mcast6", "", Line(media::read_mcast6), NO_LINK),
+    row("bcast", "interfaces", Each(media::read_bcast)),
+    row("udp", "interfaces", Each(media::read_udp)),
+    row("mcast", "an interface, a group, a port, a TTL and a loop flag", Line(media::read_mcast)),
+    row("ucast6", "an interface and an address", Line(media::read_ucast6)),
+    row("mcast6", "an interface, a group, a port, a hop limit and a loop flag", Line(media::read_mcast6)),
     not_yet("ping", "hosts", Each(media::read_ping), NO_PING),
     not_yet("ping6", "IPv6 addresses", Each(media::read_ping6), NO_PING),
     not_yet("ping_group", "", Line(media::read_ping_group), "the hosts are not asked, and no takeover depends on them"),

@@ -1,7 +1,6 @@
 //! ha.cf while it is read: lines to directives to values, each with its place (spec/config.md sections 1 and 2).
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::finding::{At, Finding, Findings, Severity, quote};
 use super::machine::Machine;
 use super::token::{self, Word, column_of, is_blank};
 use super::value::{self, TimeFault};
-use super::{Purpose, TextFile};
+use super::{Medium, Purpose, TextFile};
 
 /// Heartbeat reads a line in pieces of this many bytes (spec/config.md section 1).
 const HEARTBEAT_LINE_MAX: usize = 5119;
@@ -19,11 +18,11 @@ const HEARTBEAT_LINE_MAX: usize = 5119;
 /// A value and where it was given; `None` while it was not.
 pub(super) type Given<T> = Option<(T, At)>;
 
-/// One medium that is built, as its line says.
+/// One medium and where its line stands.
 #[derive(Debug, Clone)]
-pub(super) enum DraftMedium {
-    Serial { device: PathBuf, baud: u32, is_rtscts: bool, at: At },
-    Ucast { interface: String, peer: Ipv4Addr, bind: Option<Ipv4Addr>, port: u16, at: At },
+pub(super) struct DraftMedium {
+    pub(super) medium: Medium,
+    pub(super) at: At,
 }
 
 /// All that ha.cf says.
@@ -49,7 +48,7 @@ pub(super) struct Draft<'a> {
     pub(super) nodes: Vec<(String, At)>,
     pub(super) ping_nodes: Vec<String>,
     pub(super) media: Vec<DraftMedium>,
-    /// A `serial` or `ucast` line had an error.
+    /// A media line had an error.
     pub(super) is_medium_refused: bool,
     /// Media lines that open no link yet.
     pub(super) unbuilt_media: Vec<(&'static str, At)>,

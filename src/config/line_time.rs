@@ -99,7 +99,7 @@ impl Config {
         let bytes = self.message_bytes();
         let time = |medium: &Medium| match medium {
             Medium::Serial { baud, .. } => Some(LineTime::new(bytes, *baud)),
-            Medium::Ucast { .. } => None,
+            _ => None,
         };
         self.media.iter().map(time).collect()
     }

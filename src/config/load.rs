@@ -188,7 +188,7 @@ pub(super) fn warn_of_writers(text: &TextFile, bits: u32, findings: &mut Finding
 /// A checksum is no secret: over the network anybody could be the peer.
 fn warn_of_checksum(config: &Config, at: At, findings: &mut Findings) {
     let is_checksum = config.keys.iter().any(|key| key.number == config.signing_key && key.method == AuthMethod::Crc);
-    if is_checksum && config.media.iter().any(|medium| matches!(medium, Medium::Ucast { .. })) {
+    if is_checksum && config.media.iter().any(Medium::is_network) {
         let finding = findings.warning(at, "`crc`, a checksum without a secret, beside a network link");
         finding.expected("`sha1` and a key").hint("with it everybody on the network can speak for the peer");
     }

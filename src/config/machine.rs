@@ -1,8 +1,10 @@
 //! What the configuration check asks about the machine it runs on.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+
+use nix::sys::socket::SockaddrStorage;
 
 use super::names;
 
@@ -27,8 +29,8 @@ pub trait Machine {
     fn node_name(&self) -> String;
     /// Whether a network interface of this name exists now.
     fn has_interface(&self, name: &str) -> bool;
-    /// The IPv4 addresses of all interfaces.
-    fn addresses(&self) -> Vec<Ipv4Addr>;
+    /// The addresses of all interfaces, of both families.
+    fn addresses(&self) -> Vec<IpAddr>;
     /// The first IPv4 address of a host name. May ask the network.
     fn resolve(&self, host: &str) -> Option<Ipv4Addr>;
     /// What stands at `path`, links followed.
@@ -54,12 +56,13 @@ impl Machine for ThisMachine {
         nix::net::if_::if_nametoindex(name).is_ok()
     }
 
-    fn addresses(&self) -> Vec<Ipv4Addr> {
+    fn addresses(&self) -> Vec<IpAddr> {
         let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-        interfaces
-            .filter_map(|interface| interface.address)
-            .filter_map(|address| address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip))
-            .collect()
+        let ip = |address: SockaddrStorage| {
+            let four = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            four.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        };
+        interfaces.filter_map(|interface| ip(interface.address?)).collect()
     }
 
     fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
@@ -104,7 +107,7 @@ pub(crate) mod fake {
     pub(crate) struct FakeMachine {
         pub(crate) node: String,
         pub(crate) interfaces: HashSet<String>,
-        pub(crate) addresses: Vec<Ipv4Addr>,
+        pub(crate) addresses: Vec<IpAddr>,
         pub(crate) hosts: HashMap<String, Ipv4Addr>,
         pub(crate) files: HashMap<PathBuf, FileKind>,
         /// Everybody may write these.
@@ -139,7 +142,7 @@ pub(crate) mod fake {
         fn has_interface(&self, name: &str) -> bool {
             self.interfaces.contains(name)
         }
-        fn addresses(&self) -> Vec<Ipv4Addr> {
+        fn addresses(&self) -> Vec<IpAddr> {
             self.addresses.clone()
         }
         fn resolve(&self, host: &str) -> Option<Ipv4Addr> {

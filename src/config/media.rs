@@ -1,13 +1,13 @@
 //! Media lines of ha.cf (spec/config.md 2.2).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::draft::{Draft, DraftMedium};
 use super::finding::{At, nearest};
 use super::machine::FileKind;
 use super::token::Word;
-use super::value;
+use super::{Medium, value};
 use crate::core::limits::{LINK_NAME_MAX, LINKS_MAX};
 
 /// Speeds of the original, and the next one that is common.
@@ -19,9 +19,9 @@ const DEFAULT_PORT: u16 = 694;
 
 impl Draft<'_> {
     /// Adds a medium unless there are too many.
-    fn add_medium(&mut self, at: At, medium: DraftMedium) {
+    fn add_medium(&mut self, at: At, medium: Medium) {
         if self.media.len() < LINKS_MAX {
-            self.media.push(medium);
+            self.media.push(DraftMedium { medium, at });
         } else {
             self.findings.error(at, "one medium too many").expected(format!("at most {LINKS_MAX}"));
         }
@@ -66,6 +66,31 @@ impl Draft<'_> {
         port
     }
 
+    /// Adds a network medium; `is_same` finds a line that is the same path.
+    fn add_network(&mut self, at: At, medium: Medium, is_same: impl Fn(&Medium) -> bool) {
+        if self.media.iter().any(|known| is_same(&known.medium)) {
+            let found = format!("the same `{}` line a second time", medium.word());
+            self.findings.warning(at, found).expected("each path once");
+        }
+        self.add_medium(at, medium);
+    }
+
+    /// `udpport` as far as it has been read, as in Heartbeat.
+    fn port_so_far(&self) -> u16 {
+        self.udpport.map_or(DEFAULT_PORT, |(port, _)| u16::try_from(port).unwrap_or(DEFAULT_PORT))
+    }
+
+    /// Whether the line is meant for the other node, whose address it would have to name here. Then it opens no link.
+    fn is_for_the_other_node(&mut self, host: &Word, address: IpAddr) -> bool {
+        // Two nodes on one loopback are meant as written.
+        let is_own = !address.is_loopback() && !address.is_unspecified() && self.machine.addresses().contains(&address);
+        if is_own {
+            let note = self.findings.note(host.at, format!("{}, an address of this machine", host.quoted()));
+            note.hint("this line is for the other node and opens no link here");
+        }
+        is_own && self.purpose == super::Purpose::Run
+    }
+
     /// Notes a medium that opens no link yet.
     fn add_unbuilt(&mut self) {
         self.unbuilt_media.push(self.here);
@@ -73,7 +98,9 @@ impl Draft<'_> {
 }
 
 pub(super) fn read_udpport(draft: &mut Draft<'_>, word: &Word) -> bool {
-    if let Some(DraftMedium::Ucast { .. }) = draft.media.iter().find(|m| matches!(m, DraftMedium::Ucast { .. })) {
+    let takes_it =
+        |medium: &Medium| matches!(medium, Medium::Ucast { .. } | Medium::Bcast { .. } | Medium::Ucast6 { .. });
+    if draft.media.iter().any(|draft| takes_it(&draft.medium)) {
         let hint = "media lines above it keep the port they had, as in Heartbeat";
         draft.findings.warning(draft.here.1, "`udpport` below a media line").expected("it above them").hint(hint);
     }
@@ -82,7 +109,7 @@ pub(super) fn read_udpport(draft: &mut Draft<'_>, word: &Word) -> bool {
 
 pub(super) fn read_baud(draft: &mut Draft<'_>, word: &Word) -> bool {
     let Some(speed) = draft.baud(word) else { return false };
-    if draft.media.iter().any(|medium| matches!(medium, DraftMedium::Serial { .. })) {
+    if draft.media.iter().any(|draft| matches!(draft.medium, Medium::Serial { .. })) {
         let hint = "lines above it keep the speed they had, as in Heartbeat";
         draft.findings.warning(draft.here.1, "`baud` below a `serial` line").expected("it above them").hint(hint);
     }
@@ -156,9 +183,8 @@ fn add_serial(draft: &mut Draft<'_>, word: &Word, baud: Option<u32>, is_rtscts: 
         return;
     }
     let device = PathBuf::from(&word.text);
-    let is_known =
-        |medium: &DraftMedium| matches!(medium, DraftMedium::Serial { device: known, .. } if *known == device);
-    if draft.media.iter().any(is_known) {
+    let is_known = |medium: &Medium| matches!(medium, Medium::Serial { device: known, .. } if *known == device);
+    if draft.media.iter().any(|draft| is_known(&draft.medium)) {
         let found = format!("serial device {} a second time", word.quoted());
         draft.findings.error(word.at, found).expected("each device once");
         return;
@@ -172,7 +198,7 @@ fn add_serial(draft: &mut Draft<'_>, word: &Word, baud: Option<u32>, is_rtscts: 
         draft.missing_here(word.at, format!("{}, which {trouble}", word.quoted())).expected("a serial device");
     }
     let baud = baud.or(draft.baud.map(|(speed, _)| speed)).unwrap_or(DEFAULT_BAUD);
-    draft.add_medium(word.at, DraftMedium::Serial { device, baud, is_rtscts, at: word.at });
+    draft.add_medium(word.at, Medium::Serial { device, baud, is_rtscts });
 }
 
 /// `ucast DEV HOST [bind ADDRESS] [port N]`.
@@ -185,34 +211,21 @@ pub(super) fn read_ucast(draft: &mut Draft<'_>, words: &[Word]) {
     };
     let peer = resolve_peer(draft, host);
     let (bind, port) = read_ucast_options(draft, options);
-    let default_port = draft.udpport.map_or(DEFAULT_PORT, |(port, _)| u16::try_from(port).unwrap_or(DEFAULT_PORT));
     draft.look_for_interface(interface);
     let Some(peer) = peer.filter(|_| draft.is_link_name(interface)) else {
         draft.is_medium_refused = true;
         return;
     };
-    let port = port.unwrap_or(default_port);
-    let at = draft.here.1;
-    let is_known = |medium: &DraftMedium| {
-        matches!(medium, DraftMedium::Ucast { interface: known, peer: known_peer, port: known_port, .. }
-            if *known == interface.text && *known_peer == peer && *known_port == port)
-    };
-    if draft.media.iter().any(is_known) {
-        draft.findings.warning(at, "the same `ucast` line a second time").expected("each path once");
+    let port = port.unwrap_or(draft.port_so_far());
+    if bind.is_none() && draft.is_for_the_other_node(host, peer.into()) {
+        return;
     }
-    if is_own_address(draft, peer) && bind.is_none() {
-        let note = draft.findings.note(host.at, format!("{}, an address of this machine", host.quoted()));
-        note.hint("this line is for the other node and opens no link here");
-        if draft.purpose == super::Purpose::Run {
-            return;
-        }
-    }
-    draft.add_medium(at, DraftMedium::Ucast { interface: interface.text.clone(), peer, bind, port, at });
-}
-
-/// Whether `address` belongs to this machine; two nodes on one loopback are meant as written.
-fn is_own_address(draft: &Draft<'_>, address: Ipv4Addr) -> bool {
-    !address.is_loopback() && !address.is_unspecified() && draft.machine.addresses().contains(&address)
+    let interface = interface.text.clone();
+    let (name, at) = (interface.clone(), draft.here.1);
+    draft.add_network(at, Medium::Ucast { interface, peer, bind, port }, |known| {
+        matches!(known, Medium::Ucast { interface, peer: known_peer, port: known_port, .. }
+            if *interface == name && *known_peer == peer && *known_port == port)
+    });
 }
 
 fn resolve_peer(draft: &mut Draft<'_>, host: &Word) -> Option<Ipv4Addr> {
@@ -276,7 +289,14 @@ fn read_ucast_options(draft: &mut Draft<'_>, options: &[Word]) -> (Option<Ipv4Ad
 
 pub(super) fn read_bcast(draft: &mut Draft<'_>, word: &Word) -> bool {
     draft.look_for_interface(word);
-    draft.add_unbuilt();
+    if !draft.is_link_name(word) {
+        draft.is_medium_refused = true;
+        return false;
+    }
+    let (name, port) = (&word.text, draft.port_so_far());
+    draft.add_network(word.at, Medium::Bcast { interface: name.clone(), port }, |known| {
+        matches!(known, Medium::Bcast { interface, port: known_port } if interface == name && *known_port == port)
+    });
     true
 }
 
@@ -287,29 +307,43 @@ pub(super) fn read_udp(draft: &mut Draft<'_>, word: &Word) -> bool {
 
 /// `mcast DEV GROUP PORT TTL LOOP`.
 pub(super) fn read_mcast(draft: &mut Draft<'_>, words: &[Word]) {
-    draft.add_unbuilt();
-    let [interface, group, port, ttl, looped] = five(draft, words, ["DEV", "GROUP", "PORT", "TTL", "LOOP"]) else {
+    let parsed = read_multicast(draft, words, ["DEV", "GROUP", "PORT", "TTL", "LOOP"], |draft, word| {
+        let group = word.text.parse().ok().filter(Ipv4Addr::is_multicast);
+        if group.is_none() {
+            draft.findings.error(word.at, word.quoted()).expected("an address from 224.0.0.0 to 239.255.255.255");
+        }
+        group
+    });
+    let Some((interface, group, Numbers { port, reach, is_looped })) = parsed else {
+        draft.is_medium_refused = true;
         return;
     };
-    draft.look_for_interface(interface);
-    if !group.text.parse::<Ipv4Addr>().is_ok_and(|group| group.is_multicast()) {
-        draft.findings.error(group.at, group.quoted()).expected("an address from 224.0.0.0 to 239.255.255.255");
-    }
-    read_multicast_numbers(draft, port, ttl, looped, "a TTL");
+    let (name, at) = (interface.clone(), draft.here.1);
+    draft.add_network(at, Medium::Mcast { interface, group, port, ttl: reach, is_looped }, |known| {
+        matches!(known, Medium::Mcast { interface, group: known_group, port: known_port, .. }
+            if *interface == name && *known_group == group && *known_port == port)
+    });
 }
 
 /// `mcast6 DEV GROUP PORT HOPS LOOP`.
 pub(super) fn read_mcast6(draft: &mut Draft<'_>, words: &[Word]) {
-    draft.add_unbuilt();
-    let [interface, group, port, hops, looped] = five(draft, words, ["DEV", "GROUP", "PORT", "HOPS", "LOOP"]) else {
+    let parsed = read_multicast(draft, words, ["DEV", "GROUP", "PORT", "HOPS", "LOOP"], |draft, word| {
+        let group = word.text.parse().ok().filter(is_group6);
+        if group.is_none() {
+            let expected = "an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8";
+            draft.findings.error(word.at, word.quoted()).expected(expected);
+        }
+        group
+    });
+    let Some((interface, group, Numbers { port, reach, is_looped })) = parsed else {
+        draft.is_medium_refused = true;
         return;
     };
-    draft.look_for_interface(interface);
-    if !group.text.parse().is_ok_and(|group| is_group6(&group)) {
-        let expected = "an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8";
-        draft.findings.error(group.at, group.quoted()).expected(expected);
-    }
-    read_multicast_numbers(draft, port, hops, looped, "a hop limit");
+    let (name, at) = (interface.clone(), draft.here.1);
+    draft.add_network(at, Medium::Mcast6 { interface, group, port, hops: reach, is_looped }, |known| {
+        matches!(known, Medium::Mcast6 { interface, group: known_group, port: known_port, .. }
+            if *interface == name && *known_group == group && *known_port == port)
+    });
 }
 
 fn is_group6(group: &Ipv6Addr) -> bool {
@@ -318,34 +352,56 @@ fn is_group6(group: &Ipv6Addr) -> bool {
     first >> 8 == 0xff && flags <= 1 && matches!(scope, 2 | 4 | 5 | 8) && rest.iter().any(|part| *part != 0)
 }
 
-fn five<'w>(draft: &mut Draft<'_>, words: &'w [Word], names: [&str; 5]) -> &'w [Word] {
-    let word = draft.here.0;
-    let expected = format!("`{word} {}`", names.join(" "));
-    if let Some(missing) = names.get(words.len()) {
-        draft.findings.error(draft.here.1, format!("`{word}` without {missing}")).expected(expected);
-        return &[];
-    }
-    if let Some(extra) = words.get(names.len()) {
-        draft.findings.warning(extra.at, extra.quoted()).expected(expected).hint("it is ignored, as in Heartbeat");
-    }
-    &words[..names.len()]
+/// The numbers of a multicast line.
+struct Numbers {
+    port: u16,
+    /// TTL or hop limit.
+    reach: u8,
+    is_looped: bool,
 }
 
-fn read_multicast_numbers(draft: &mut Draft<'_>, port: &Word, ttl: &Word, looped: &Word, ttl_name: &str) {
-    draft.port(port);
-    for (word, most, name) in [(ttl, 4, ttl_name), (looped, 1, "a loop flag")] {
-        let number = value::integer(&word.text);
-        if !number.is_clean || !(0..=most).contains(&number.value) {
-            draft.findings.error(word.at, word.quoted()).expected(format!("{name} from 0 to {most}"));
-        }
+/// The five words of a multicast line. `None`: something is wrong with them, and has been said.
+fn read_multicast<G>(
+    draft: &mut Draft<'_>,
+    words: &[Word],
+    names: [&str; 5],
+    group_of: impl Fn(&mut Draft<'_>, &Word) -> Option<G>,
+) -> Option<(String, G, Numbers)> {
+    let word = draft.here.0;
+    let expected = format!("`{word} {}`", names.join(" "));
+    let [interface, group, port, reach, looped, rest @ ..] = words else {
+        let missing = names.get(words.len()).copied().unwrap_or_default();
+        draft.findings.error(draft.here.1, format!("`{word}` without {missing}")).expected(expected);
+        return None;
+    };
+    if let Some(extra) = rest.first() {
+        draft.findings.warning(extra.at, extra.quoted()).expected(expected).hint("it is ignored, as in Heartbeat");
     }
+    draft.look_for_interface(interface);
+    let is_name = draft.is_link_name(interface);
+    let group = group_of(draft, group);
+    let port = draft.port(port);
+    let reach = read_small(draft, reach, 4, if names[3] == "TTL" { "a TTL" } else { "a hop limit" });
+    let is_looped = read_small(draft, looped, 1, "a loop flag").map(|flag| flag == 1);
+    let numbers = Numbers { port: port?, reach: reach?, is_looped: is_looped? };
+    is_name.then_some((interface.text.clone(), group?, numbers))
+}
+
+/// A number from 0 to `most`.
+fn read_small(draft: &mut Draft<'_>, word: &Word, most: u8, name: &str) -> Option<u8> {
+    let number = value::integer(&word.text);
+    let small = u8::try_from(number.value).ok().filter(|value| number.is_clean && *value <= most);
+    if small.is_none() {
+        draft.findings.error(word.at, word.quoted()).expected(format!("{name} from 0 to {most}"));
+    }
+    small
 }
 
 /// `ucast6 DEV ADDR[%scope]`.
 pub(super) fn read_ucast6(draft: &mut Draft<'_>, words: &[Word]) {
-    draft.add_unbuilt();
     let [interface, host, rest @ ..] = words else {
         draft.findings.error(draft.here.1, "`ucast6` without the peer's address").expected("`ucast6 DEV ADDRESS`");
+        draft.is_medium_refused = true;
         return;
     };
     if let Some(extra) = rest.first() {
@@ -358,14 +414,34 @@ pub(super) fn read_ucast6(draft: &mut Draft<'_>, words: &[Word]) {
     draft.look_for_interface(interface);
     let (text, scope) =
         host.text.split_once('%').map_or((host.text.as_str(), None), |(text, scope)| (text, Some(scope)));
-    match text.parse::<Ipv6Addr>() {
-        Ok(address) if !address.is_multicast() && !address.is_unspecified() && !address.is_loopback() => {}
-        _ => draft.findings.refuse(host.at, host.quoted(), "the peer's IPv6 address"),
+    let is_node = |address: &Ipv6Addr| !address.is_multicast() && !address.is_unspecified() && !address.is_loopback();
+    let peer = text.parse().ok().filter(is_node);
+    if peer.is_none() {
+        draft.findings.refuse(host.at, host.quoted(), "the peer's IPv6 address");
     }
-    if let Some(scope) = scope.filter(|scope| *scope != interface.text) {
-        let found = format!("scope `{scope}` beside interface {}", interface.quoted());
+    let is_number = scope.is_some_and(|scope| scope.parse::<u32>().is_ok());
+    let is_scope_fine = is_number || scope.is_none_or(|scope| scope == interface.text);
+    if is_number {
+        let found = format!("the number {} for a scope", scope.unwrap_or_default());
+        let hint = "numbers of interfaces change; the scope is that of the line's interface";
+        draft.findings.warning(host.at, found).expected(format!("`{text}%{}`", interface.text)).hint(hint);
+    } else if !is_scope_fine {
+        let found = format!("scope `{}` beside interface {}", scope.unwrap_or_default(), interface.quoted());
         draft.findings.error(host.at, found).expected("one and the same interface");
     }
+    let Some(peer) = peer.filter(|_| is_scope_fine && draft.is_link_name(interface)) else {
+        draft.is_medium_refused = true;
+        return;
+    };
+    if draft.is_for_the_other_node(host, peer.into()) {
+        return;
+    }
+    let interface = interface.text.clone();
+    let (name, at, port) = (interface.clone(), draft.here.1, draft.port_so_far());
+    draft.add_network(at, Medium::Ucast6 { interface, peer, port }, |known| {
+        matches!(known, Medium::Ucast6 { interface, peer: known_peer, port: known_port }
+            if *interface == name && *known_peer == peer && *known_port == port)
+    });
 }
 
 fn add_ping_node(draft: &mut Draft<'_>, name: &Word) {

@@ -161,6 +161,48 @@ pub enum Medium {
         /// UDP port.
         port: u16,
     },
+    /// `bcast DEV`: to the interface's broadcast address, whatever it is when the link is opened.
+    Bcast {
+        /// Interface, also the link's name.
+        interface: String,
+        /// UDP port.
+        port: u16,
+    },
+    /// `mcast DEV GROUP PORT TTL LOOP`.
+    Mcast {
+        /// Interface, also the link's name.
+        interface: String,
+        /// Group.
+        group: std::net::Ipv4Addr,
+        /// UDP port.
+        port: u16,
+        /// Routers that a datagram may pass, 0 to 4; 1 is none.
+        ttl: u8,
+        /// Whether we hear ourselves.
+        is_looped: bool,
+    },
+    /// `ucast6 DEV ADDRESS`.
+    Ucast6 {
+        /// Interface, also the link's name, and the scope of a link-local address.
+        interface: String,
+        /// Peer's address.
+        peer: std::net::Ipv6Addr,
+        /// UDP port.
+        port: u16,
+    },
+    /// `mcast6 DEV GROUP PORT HOPS LOOP`.
+    Mcast6 {
+        /// Interface, also the link's name.
+        interface: String,
+        /// Group.
+        group: std::net::Ipv6Addr,
+        /// UDP port.
+        port: u16,
+        /// Routers that a datagram may pass, 0 to 4; 1 is none.
+        hops: u8,
+        /// Whether we hear ourselves.
+        is_looped: bool,
+    },
 }
 
 impl Medium {
@@ -168,8 +210,29 @@ impl Medium {
     pub fn name(&self) -> String {
         match self {
             Self::Serial { device, .. } => device.display().to_string(),
-            Self::Ucast { interface, .. } => interface.clone(),
+            Self::Ucast { interface, .. }
+            | Self::Bcast { interface, .. }
+            | Self::Mcast { interface, .. }
+            | Self::Ucast6 { interface, .. }
+            | Self::Mcast6 { interface, .. } => interface.clone(),
         }
+    }
+
+    /// The directive that makes it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Serial { .. } => "serial",
+            Self::Ucast { .. } => "ucast",
+            Self::Bcast { .. } => "bcast",
+            Self::Mcast { .. } => "mcast",
+            Self::Ucast6 { .. } => "ucast6",
+            Self::Mcast6 { .. } => "mcast6",
+        }
+    }
+
+    /// Whether messages travel as datagrams over a network.
+    pub const fn is_network(&self) -> bool {
+        !matches!(self, Self::Serial { .. })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::authkeys::Keys;
-use super::draft::{Draft, DraftMedium, Given, one_of};
+use super::draft::{Draft, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported};
@@ -16,6 +16,9 @@ const DEFAULT_STOP_RETRIES: u32 = 10;
 const DEFAULT_SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Start-up below this is suspicious: networks take longer to come up (spec/config.md 2.1).
 const INITDEAD_DOUBTFUL: Duration = Duration::from_secs(10);
+
+/// What is missing where there is no link.
+const ANY_LINK: &str = "a `serial`, `ucast`, `bcast`, `mcast`, `ucast6` or `mcast6` line";
 
 /// The five times with their defaults filled in.
 #[derive(Debug, Clone, Copy)]
@@ -78,12 +81,12 @@ fn check_media(draft: &mut Draft<'_>) {
         // A media line that was refused has said what is wrong with it.
         _ if draft.is_medium_refused => {}
         [] => {
-            draft.findings.error(At::FILE, "no link to the peer").expected("a `serial` or `ucast` line");
+            draft.findings.error(At::FILE, "no link to the peer").expected(ANY_LINK);
         }
         lines => {
             let shown: Vec<String> = lines.iter().map(|(word, at)| format!("`{word}` in line {}", at.line)).collect();
             let found = format!("no link to the peer but what has no effect yet: {}", shown.join(", "));
-            draft.findings.error(At::FILE, found).expected("a `serial` or `ucast` line");
+            draft.findings.error(At::FILE, found).expected(ANY_LINK);
         }
     }
 }
@@ -292,11 +295,7 @@ fn is_word(given: &Given<&'static str>, word: &str) -> bool {
 }
 
 fn media(draft: &Draft<'_>) -> Vec<Medium> {
-    let medium = |medium: &DraftMedium| match medium.clone() {
-        DraftMedium::Serial { device, baud, is_rtscts, .. } => Medium::Serial { device, baud, is_rtscts },
-        DraftMedium::Ucast { interface, peer, bind, port, .. } => Medium::Ucast { interface, peer, bind, port },
-    };
-    draft.media.iter().map(medium).collect()
+    draft.media.iter().map(|draft| draft.medium.clone()).collect()
 }
 
 fn log(draft: &Draft<'_>) -> LogConfig {
@@ -325,13 +324,7 @@ fn check_loser(draft: &mut Draft<'_>, config: &Config) {
 
 /// Whether the serial lines can carry the beats: 10 bits a byte (start, 8, stop).
 fn check_lines(draft: &mut Draft<'_>, config: &Config) {
-    let places: Vec<At> = draft
-        .media
-        .iter()
-        .map(|medium| match medium {
-            DraftMedium::Serial { at, .. } | DraftMedium::Ucast { at, .. } => *at,
-        })
-        .collect();
+    let places: Vec<At> = draft.media.iter().map(|medium| medium.at).collect();
     let (keepalive, deadtime) = (spoken(config.keepalive), spoken(config.deadtime));
     for (line, at) in config.line_times().iter().zip(places) {
         let Some(line) = line else { continue };

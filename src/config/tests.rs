@@ -79,7 +79,7 @@ fn complete(tested: &[u8]) -> Vec<u8> {
 /// The board `alpha`, on which a few things are missing.
 fn board() -> FakeMachine {
     let mut machine = FakeMachine::complete("alpha");
-    machine.addresses = vec![Ipv4Addr::new(10, 0, 0, 1)];
+    machine.addresses = vec![Ipv4Addr::new(10, 0, 0, 1).into(), "2001:db8::1".parse().expect("address")];
     machine.other_files = Some(FileKind::Executable);
     machine.files.extend([
         ("/dev/ttyS9".into(), FileKind::Missing),

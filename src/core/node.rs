@@ -98,6 +98,12 @@ impl Node {
         self.beat(at);
     }
 
+    /// A message of our own came back over a looped or broadcast link, byte for byte as it went out. That says nothing, and
+    /// is only counted: no input, no actions.
+    pub const fn count_own_copy(&mut self) {
+        self.comms.count_own_copy();
+    }
+
     /// The next thing to do; drain until `None` after every input.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.outbox.pop_front()

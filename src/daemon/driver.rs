@@ -144,7 +144,9 @@ pub struct Driver<'c> {
     now: Stamp,
     buffer: Box<[u8]>,
     scratch: Box<[u8]>,
+    /// The last message that was sent as a datagram is the first `datagram_len` bytes.
     datagram: Box<[u8]>,
+    datagram_len: usize,
     text: Box<[u8]>,
 }
 
@@ -182,6 +184,7 @@ impl<'c> Driver<'c> {
             buffer: vec![0; PACKET_MAX + 1].into(),
             scratch: vec![0; TEXT_FRAME_MAX].into(),
             datagram: vec![0; ENCODED_MAX].into(),
+            datagram_len: 0,
             text: vec![0; ENCODED_MAX].into(),
         }
     }

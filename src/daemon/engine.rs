@@ -220,16 +220,19 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
 impl Parts<'_> {
     /// Takes a record about a link; keeps any other one for later.
     fn take_link(&mut self, incoming: Incoming) -> io::Result<()> {
-        let Ok(ToEngine::Link { link, errno }) = ToEngine::decode(incoming.bytes()) else {
+        let Ok(ToEngine::Link { link, errno, detail }) = ToEngine::decode(incoming.bytes()) else {
             self.early.push(incoming);
             return Ok(());
         };
+        let now = clock::stamp().now;
         match incoming.descriptor {
             Some(descriptor) if errno == 0 => {
                 self.reactor.add(&descriptor, super::driver::token_of(link))?;
-                self.links.opened(link, descriptor);
+                self.links.opened(link, descriptor, detail, now);
             }
-            _ => self.links.refused(link, errno, clock::stamp().now),
+            _ => {
+                self.links.refused(link, errno, now);
+            }
         }
         Ok(())
     }

@@ -1,18 +1,24 @@
 //! The engine's links: which are open, when to ask for the others, what came and went on each.
 
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
-use crate::config::Config;
+use nix::errno::Errno;
+
+use crate::config::{Config, Medium};
 use crate::core::ids::{LinkId, LinkSet};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::{Duration, Instant};
+use crate::links::udp::{Datagram, Reach};
 use crate::links::{Link, Received};
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A socket on which no peer has been heard for this long, and for the dead time, is replaced by a new one: an interface
+/// that vanished and came back under its old name, or a network with other addresses, leaves sockets that look sound and
+/// hear nothing.
+const RENEWAL: Duration = Duration::from_secs(5);
 /// Bad packets of one link that are logged in [`COMPLAINT_WINDOW`]; further ones are counted.
 const COMPLAINTS_MAX: u32 = 5;
 const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
@@ -22,6 +28,8 @@ const COMPLAINT_WINDOW: Duration = Duration::from_secs(60);
 enum Device {
     /// It works.
     Open,
+    /// It works as far as is known, and the guardian has been asked for another one.
+    Renewing,
     /// The guardian has been asked.
     Asked,
     /// It will be asked then.
@@ -63,6 +71,21 @@ pub struct Slot {
     complaints: u32,
     hidden: u64,
     complaints_since: Instant,
+    /// How long the link may be silent before its socket is replaced.
+    renewal: Duration,
+    /// When a peer was last heard on it, or it was opened.
+    silent_since: Instant,
+}
+
+/// What became of a descriptor.
+#[derive(Debug)]
+pub enum Taken {
+    /// It was not asked for, and is closed again.
+    Unwanted,
+    /// The link works.
+    Opened,
+    /// It takes the place of this one, to be taken out of the reactor and closed.
+    Renewed(Option<OwnedFd>),
 }
 
 impl Slot {
@@ -73,7 +96,7 @@ impl Slot {
 
     /// Whether its device works.
     pub fn is_open(&self) -> bool {
-        self.device == Device::Open
+        matches!(self.device, Device::Open | Device::Renewing)
     }
 
     /// Counters.
@@ -106,9 +129,15 @@ impl Slot {
         self.link.receive(buffer)
     }
 
-    /// An authentic message came.
-    pub const fn count_received(&mut self) {
+    /// An authentic message of a peer came.
+    pub const fn count_received(&mut self, now: Instant) {
         self.received += 1;
+        self.silent_since = now;
+    }
+
+    /// When its socket is due to be replaced if nobody is heard before.
+    fn renewal_due(&self) -> Option<Instant> {
+        (self.device == Device::Open && self.link.network().is_some()).then(|| self.silent_since + self.renewal)
     }
 
     /// Counts a bad packet and tells whether it may be logged, with the number of those that were not.
@@ -145,7 +174,8 @@ pub struct LinkTable {
 impl LinkTable {
     /// Links that are not open, to be asked for at once.
     pub fn new(config: &Config, now: Instant) -> Self {
-        let slot = |medium| {
+        let deadtime = Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX));
+        let slot = |medium: &Medium| {
             let link = Link::new(medium);
             Slot {
                 name: medium.name(),
@@ -161,6 +191,8 @@ impl LinkTable {
                 complaints: 0,
                 hidden: 0,
                 complaints_since: now,
+                renewal: RENEWAL.max(deadtime),
+                silent_since: now,
             }
         };
         Self { slots: config.media.iter().take(LINKS_MAX).map(slot).collect() }
@@ -191,36 +223,52 @@ impl LinkTable {
         self.slots.iter().any(|slot| slot.device == Device::Asked)
     }
 
-    /// The guardian's answer with a descriptor. `false`: it was not asked for, and is closed again.
-    pub fn opened(&mut self, link: LinkId, descriptor: OwnedFd) -> bool {
-        let Some(slot) = self.get_mut(link) else { return false };
-        if slot.is_open() {
-            return false;
+    /// The guardian's answer with a descriptor.
+    pub fn opened(&mut self, link: LinkId, descriptor: OwnedFd, detail: u32, now: Instant) -> Taken {
+        let Some(slot) = self.get_mut(link) else { return Taken::Unwanted };
+        if slot.device == Device::Open {
+            return Taken::Unwanted;
         }
-        slot.link.attach(descriptor);
+        let is_renewed = slot.device == Device::Renewing;
+        let replaced = slot.link.attach(descriptor, detail);
+        slot.device = Device::Open;
+        slot.silent_since = now;
+        if is_renewed {
+            return Taken::Renewed(replaced);
+        }
         if let Some(stream) = &mut slot.stream {
             stream.reset();
         }
-        slot.device = Device::Open;
         slot.is_watching_output = false;
         slot.pause = PAUSE_MIN;
+        slot.link.tell_open();
         if std::mem::take(&mut slot.is_complained) {
             log::info!("Link device {} works again", slot.name);
         }
-        true
+        Taken::Opened
     }
 
-    /// The guardian's answer without one. Logged the first time only.
-    pub fn refused(&mut self, link: LinkId, errno: i32, now: Instant) {
-        let Some(slot) = self.get_mut(link) else { return };
-        if slot.is_open() {
-            return;
+    /// The guardian's answer without one. Logged the first time only. Returns the descriptor of a link that was open until
+    /// now and is lost with this.
+    pub fn refused(&mut self, link: LinkId, errno: i32, now: Instant) -> Option<OwnedFd> {
+        let slot = self.get_mut(link)?;
+        let errno = Errno::from_raw(errno);
+        match slot.device {
+            Device::Open => return None,
+            Device::Renewing => {
+                slot.device = Device::Open;
+                slot.silent_since = now;
+                // Anything else says nothing about the one that is open.
+                let is_gone = matches!(errno, Errno::ENODEV | Errno::ENXIO | Errno::EADDRNOTAVAIL);
+                return if is_gone { self.lose(link, &errno.into(), now) } else { None };
+            }
+            Device::Asked | Device::Waiting(_) => {}
         }
         if !std::mem::replace(&mut slot.is_complained, true) {
-            let reason = nix::errno::Errno::from_raw(errno).desc();
-            log::error!("Link device {} cannot be opened: {reason}; trying on", slot.name);
+            log::error!("Link device {} cannot be opened: {}; trying on", slot.name, errno.desc());
         }
         slot.wait(now);
+        None
     }
 
     /// The device has failed. Returns its descriptor, to be taken out of the reactor and closed.
@@ -237,9 +285,13 @@ impl LinkTable {
 
     /// The next link to ask the guardian for.
     pub fn poll_request(&mut self, now: Instant) -> Option<LinkId> {
-        let due = |slot: &Slot| matches!(slot.device, Device::Waiting(at) if at <= now);
+        let due = |slot: &Slot| match slot.device {
+            Device::Waiting(at) => at <= now,
+            _ => slot.renewal_due().is_some_and(|at| at <= now),
+        };
         let index = self.slots.iter().position(due)?;
-        self.slots[index].device = Device::Asked;
+        let device = &mut self.slots[index].device;
+        *device = if *device == Device::Open { Device::Renewing } else { Device::Asked };
         u8::try_from(index).ok().map(LinkId)
     }
 
@@ -247,21 +299,49 @@ impl LinkTable {
     pub fn deadline(&self) -> Option<Instant> {
         let due = |slot: &Slot| match slot.device {
             Device::Waiting(at) => Some(at),
-            Device::Open => slot.link.deadline(),
+            Device::Open | Device::Renewing => slot.link.deadline().into_iter().chain(slot.renewal_due()).min(),
             Device::Asked => None,
         };
         self.slots.iter().filter_map(due).min()
     }
 
-    /// The link to which a datagram belongs that came in on `link`: several ucast lines may share an interface and a
-    /// port, and the kernel then picks the socket. The sender's address decides when it is another line's peer.
-    pub fn belongs(&self, link: LinkId, sender: Ipv4Addr) -> LinkId {
-        let is_of = |slot: &Slot| slot.link.peer() == Some(sender);
-        if self.slots.get(usize::from(link.0)).is_none_or(is_of) {
-            return link;
+    /// The link to which a datagram belongs that came in on `link`; `None`: another one has it, too.
+    ///
+    /// Sockets of one interface and port get each other's datagrams. Several `ucast` lines there: the kernel picks one of
+    /// the sockets, and the sender's address tells whose line it is. A `bcast` line beside them: what was sent to everybody
+    /// reaches every socket and counts for the `bcast` line only, what was sent to us alone counts for the sender's line.
+    /// The original does not tell them apart: it knows the link's name only, which is the same for all of them. Here each
+    /// line is a link of its own, and one that is cut shall not look alive because of another.
+    pub fn belongs(&self, link: LinkId, datagram: &Datagram) -> Option<LinkId> {
+        let Some(slot) = self.slots.get(usize::from(link.0)) else { return Some(link) };
+        let is_of = |slot: &Slot| slot.link.peer() == Some(datagram.sender);
+        if is_of(slot) && datagram.reach == Reach::One {
+            return Some(link);
         }
-        self.iter().find(|(_, slot)| is_of(slot)).map_or(link, |(other, _)| other)
+        let mut siblings = self.iter().filter(|(_, other)| is_same_place(slot, other));
+        match (slot.link.peer().is_some(), datagram.reach) {
+            (_, Reach::One) => Some(siblings.find(|(_, other)| is_of(other)).map_or(link, |(other, _)| other)),
+            (true, Reach::Many) => {
+                let is_heard = |other: &Slot| other.is_open() && other.link.peer().is_none();
+                if siblings.any(|(_, other)| is_heard(other)) { None } else { Some(link) }
+            }
+            (false, Reach::Many) => Some(link),
+        }
     }
+}
+
+/// Whether two sockets can get each other's datagrams. Those of groups are bound to the group.
+fn is_same_place(one: &Slot, other: &Slot) -> bool {
+    fn place(slot: &Slot) -> Option<(&str, u16, bool)> {
+        match slot.link.network()? {
+            Medium::Ucast { interface, port, .. } | Medium::Bcast { interface, port } => {
+                Some((interface, *port, false))
+            }
+            Medium::Ucast6 { interface, port, .. } => Some((interface, *port, true)),
+            _ => None,
+        }
+    }
+    place(one).is_some() && place(one) == place(other)
 }
 
 impl Slot {
@@ -273,10 +353,11 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Medium, sample};
+    use crate::config::sample;
 
     fn at(ms: u64) -> Instant {
         Instant::from_millis(ms)
@@ -291,8 +372,13 @@ mod tests {
             port: 694,
         };
         let serial = Medium::Serial { device: PathBuf::from("/dev/ttyS0"), baud: 19_200, is_rtscts: true };
-        config.media = vec![serial, ucast(1), ucast(2)];
+        let bcast = Medium::Bcast { interface: "eth0".to_owned(), port: 694 };
+        config.media = vec![serial, ucast(1), ucast(2), bcast];
         LinkTable::new(&config, at(0))
+    }
+
+    fn open(table: &mut LinkTable, link: LinkId, now: Instant) -> Taken {
+        table.opened(link, descriptor(), 0, now)
     }
 
     fn descriptor() -> OwnedFd {
@@ -303,16 +389,18 @@ mod tests {
     fn links_are_asked_for_once_until_answered() {
         let mut table = table();
         let asked: Vec<LinkId> = std::iter::from_fn(|| table.poll_request(at(0))).collect();
-        assert_eq!(asked, [LinkId(0), LinkId(1), LinkId(2)]);
+        assert_eq!(asked, [LinkId(0), LinkId(1), LinkId(2), LinkId(3)]);
         assert!(table.is_asking());
         assert_eq!(table.poll_request(at(60_000)), None);
         for link in asked {
-            assert!(table.opened(link, descriptor()));
+            assert!(matches!(open(&mut table, link, at(0)), Taken::Opened));
         }
         assert!(!table.is_asking());
-        assert_eq!(table.open(), LinkSet::first(3));
-        assert!(!table.opened(LinkId(0), descriptor()), "a second descriptor is not taken");
-        assert!(!table.opened(LinkId(9), descriptor()));
+        assert_eq!(table.open(), LinkSet::first(4));
+        for link in [0, 9] {
+            let taken = open(&mut table, LinkId(link), at(0));
+            assert!(matches!(taken, Taken::Unwanted), "a second descriptor is not taken");
+        }
     }
 
     #[test]
@@ -322,7 +410,7 @@ mod tests {
         let mut now = at(0);
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            table.refused(LinkId(0), 2, now);
+            assert!(table.refused(LinkId(0), 2, now).is_none());
             let due = table.deadline().unwrap();
             pauses.push(due.since(now).as_millis());
             assert_eq!(table.poll_request(due - Duration::from_millis(1)), None);
@@ -330,7 +418,7 @@ mod tests {
             now = due;
         }
         assert_eq!(pauses, [200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert!(table.opened(LinkId(0), descriptor()));
+        assert!(matches!(open(&mut table, LinkId(0), now), Taken::Opened));
         assert!(table.lose(LinkId(0), &std::io::ErrorKind::BrokenPipe.into(), now).is_some());
         assert!(table.lose(LinkId(0), &std::io::ErrorKind::BrokenPipe.into(), now).is_none());
         assert_eq!(table.deadline(), Some(now + PAUSE_MIN), "after a success the pauses begin anew");
@@ -339,11 +427,41 @@ mod tests {
 
     #[test]
     fn datagram_belongs_to_the_line_of_its_sender() {
-        let table = table();
-        let peer = |last| Ipv4Addr::new(10, 0, 0, last);
-        assert_eq!(table.belongs(LinkId(1), peer(1)), LinkId(1));
-        assert_eq!(table.belongs(LinkId(1), peer(2)), LinkId(2));
-        assert_eq!(table.belongs(LinkId(2), peer(9)), LinkId(2), "a stranger stays where it came in");
+        let mut table = table();
+        let from = |last, reach| Datagram { len: 1, sender: Ipv4Addr::new(10, 0, 0, last).into(), reach };
+        let belongs = |table: &LinkTable, link, last, reach| table.belongs(LinkId(link), &from(last, reach));
+        assert_eq!(belongs(&table, 1, 1, Reach::One), Some(LinkId(1)));
+        assert_eq!(belongs(&table, 1, 2, Reach::One), Some(LinkId(2)));
+        assert_eq!(belongs(&table, 3, 2, Reach::One), Some(LinkId(2)), "not what the broadcast line's socket is for");
+        assert_eq!(belongs(&table, 2, 9, Reach::One), Some(LinkId(2)), "a stranger stays where it came in");
+        assert_eq!(belongs(&table, 3, 1, Reach::Many), Some(LinkId(3)));
+        assert_eq!(belongs(&table, 1, 1, Reach::Many), Some(LinkId(1)), "no other socket hears it");
+        while table.poll_request(at(0)).is_some() {}
+        open(&mut table, LinkId(3), at(0));
+        assert_eq!(belongs(&table, 1, 1, Reach::Many), None, "the broadcast line's socket has it, too");
+    }
+
+    #[test]
+    fn socket_that_hears_nobody_is_renewed_and_a_serial_line_is_not() {
+        let mut table = table();
+        while table.poll_request(at(0)).is_some() {}
+        for link in 0..4 {
+            open(&mut table, LinkId(link), at(0));
+        }
+        assert_eq!(table.deadline(), Some(at(5000)));
+        table.get_mut(LinkId(1)).unwrap().count_received(at(4000));
+        assert_eq!(table.poll_request(at(5000)), Some(LinkId(2)));
+        assert_eq!(table.poll_request(at(5000)), Some(LinkId(3)));
+        assert_eq!(table.poll_request(at(5000)), None);
+        assert_eq!(table.open(), LinkSet::first(4), "the old ones are in use meanwhile");
+        assert!(matches!(open(&mut table, LinkId(2), at(5000)), Taken::Renewed(Some(_))));
+        assert!(table.refused(LinkId(3), Errno::EMFILE as i32, at(5000)).is_none());
+        assert_eq!(table.open(), LinkSet::first(4));
+        assert_eq!(table.deadline(), Some(at(9000)));
+        assert_eq!(table.poll_request(at(9000)), Some(LinkId(1)));
+        assert!(table.refused(LinkId(1), Errno::ENODEV as i32, at(9000)).is_some(), "the interface is gone");
+        assert!(!table.open().contains(LinkId(1)));
+        assert_eq!(table.deadline(), Some(at(9000) + PAUSE_MIN));
     }
 
     #[test]

@@ -383,7 +383,7 @@ mod tests {
         for _ in 0..2 {
             slot.count_reject(crate::wire::heartbeat::Reject::Unsigned, now);
         }
-        slot.count_received();
+        slot.count_received(now);
         links
     }
 

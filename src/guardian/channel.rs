@@ -132,7 +132,7 @@ mod tests {
         let mut file = std::fs::File::from(
             nix::sys::memfd::memfd_create(c"channel-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap(),
         );
-        let answer = ToEngine::Link { link: LinkId(2), errno: 0 };
+        let answer = ToEngine::Link { link: LinkId(2), errno: 0, detail: 0 };
         guardian.send_with(&answer.encode(), file.as_fd()).unwrap();
         let incoming = engine.receive().unwrap().unwrap();
         assert_eq!(ToEngine::decode(incoming.bytes()), Ok(answer));

@@ -118,6 +118,8 @@ pub enum ToEngine {
         link: LinkId,
         /// errno; zero: a descriptor comes with this record.
         errno: i32,
+        /// As [`Opened`](crate::links::Opened) has it; zero without a descriptor.
+        detail: u32,
     },
     /// The control socket.
     Control {
@@ -342,8 +344,8 @@ impl ToEngine {
             Self::JobStep { job, resource, micros } => {
                 Fields { small: [resource, 0, 0, 0], number: job.0, extra: micros, ..Fields::new(2) }
             }
-            Self::Link { link, errno } => {
-                Fields { small: [link.0, 0, 0, 0], number: errno.cast_unsigned(), ..Fields::new(3) }
+            Self::Link { link, errno, detail } => {
+                Fields { small: [link.0, 0, 0, 0], number: errno.cast_unsigned(), extra: detail, ..Fields::new(3) }
             }
             Self::Control { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(4) },
             Self::ReloadRefused { request, code } => {
@@ -368,7 +370,7 @@ impl ToEngine {
                 Self::JobDone { job: JobId(fields.number), outcome: pick(&OUTCOMES, a)?, resource: b, ms: fields.extra }
             }
             2 => Self::JobStep { job: JobId(fields.number), resource: a, micros: fields.extra },
-            3 => Self::Link { link: link(a)?, errno: fields.number.cast_signed() },
+            3 => Self::Link { link: link(a)?, errno: fields.number.cast_signed(), detail: fields.extra },
             4 => Self::Control { errno: fields.number.cast_signed() },
             5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
             6 => Self::Stale,
@@ -420,7 +422,7 @@ mod tests {
             all.push(ToEngine::JobDone { job: JobId(9), outcome, resource: 255, ms: u32::MAX });
         }
         for errno in [0, 13, i32::MAX] {
-            all.push(ToEngine::Link { link: LinkId(15), errno });
+            all.push(ToEngine::Link { link: LinkId(15), errno, detail: u32::MAX });
             all.push(ToEngine::Control { errno });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });

@@ -7,23 +7,33 @@
 pub mod lock;
 pub mod output;
 pub mod serial;
-pub mod ucast;
+pub mod udp;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::config::Medium;
 use crate::core::time::Instant;
 use serial::SerialLine;
-use ucast::UcastSocket;
+use udp::{Datagram, UdpSocket};
 
-/// Opens what a media line names: non-blocking, closed on exec, ready to be passed to the engine.
+/// What [`open`] has made.
+#[derive(Debug)]
+pub struct Opened {
+    /// Non-blocking, closed on exec.
+    pub descriptor: OwnedFd,
+    /// What sending needs and only the opening could find out: the broadcast address of a `bcast` link, the interface's
+    /// number of an IPv6 link, else zero.
+    pub detail: u32,
+}
+
+/// Opens what a media line names, ready to be passed to the engine.
 ///
 /// # Errors
 /// Always with an errno ([`io::Error::raw_os_error`]).
-pub fn open(medium: &Medium) -> io::Result<OwnedFd> {
+pub fn open(medium: &Medium) -> io::Result<Opened> {
     open_with_locks(medium, Path::new(lock::DEFAULT_DIRECTORY))
 }
 
@@ -31,10 +41,21 @@ pub fn open(medium: &Medium) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with_locks(medium: &Medium, lock_directory: &Path) -> io::Result<OwnedFd> {
+pub fn open_with_locks(medium: &Medium, lock_directory: &Path) -> io::Result<Opened> {
     match medium {
-        Medium::Serial { device, baud, is_rtscts } => serial::open(device, *baud, *is_rtscts, lock_directory),
-        Medium::Ucast { interface, peer, bind, port } => ucast::open(interface, *bind, *port, *peer),
+        Medium::Serial { device, baud, is_rtscts } => {
+            let descriptor = serial::open(device, *baud, *is_rtscts, lock_directory)?;
+            Ok(Opened { descriptor, detail: 0 })
+        }
+        Medium::Ucast { interface, bind, port, .. } => udp::open::ucast(interface, *bind, *port),
+        Medium::Bcast { interface, port } => udp::open::bcast(interface, *port),
+        Medium::Mcast { interface, group, port, ttl, is_looped } => {
+            udp::open::mcast(interface, *group, *port, *ttl, *is_looped)
+        }
+        Medium::Ucast6 { interface, port, .. } => udp::open::ucast6(interface, *port),
+        Medium::Mcast6 { interface, group, port, hops, is_looped } => {
+            udp::open::mcast6(interface, *group, *port, *hops, *is_looped)
+        }
     }
 }
 
@@ -54,8 +75,8 @@ pub enum Received {
     Nothing,
     /// So many bytes of a stream.
     Bytes(usize),
-    /// A datagram of so many bytes from this address.
-    Datagram(usize, Ipv4Addr),
+    /// A datagram.
+    Datagram(Datagram),
 }
 
 /// The engine's side of one medium.
@@ -65,7 +86,7 @@ pub enum Link {
     /// Text over a line.
     Serial(SerialLine),
     /// Datagrams.
-    Ucast(UcastSocket),
+    Udp(UdpSocket),
 }
 
 impl Link {
@@ -73,7 +94,7 @@ impl Link {
     pub fn new(medium: &Medium) -> Self {
         match medium {
             Medium::Serial { device, .. } => Self::Serial(SerialLine::new(device)),
-            Medium::Ucast { interface, peer, port, .. } => Self::Ucast(UcastSocket::new(interface, *peer, *port)),
+            _ => Self::Udp(UdpSocket::new(medium)),
         }
     }
 
@@ -82,11 +103,23 @@ impl Link {
         matches!(self, Self::Serial(_))
     }
 
-    /// Takes a descriptor from [`open`].
-    pub fn attach(&mut self, descriptor: OwnedFd) {
+    /// Takes what [`open`] has made. Returns the descriptor that it replaces.
+    pub fn attach(&mut self, descriptor: OwnedFd, detail: u32) -> Option<OwnedFd> {
         match self {
-            Self::Serial(line) => line.attach(descriptor),
-            Self::Ucast(socket) => socket.attach(descriptor),
+            Self::Serial(line) => {
+                line.attach(descriptor);
+                None
+            }
+            Self::Udp(socket) => socket.attach(descriptor, detail),
+        }
+    }
+
+    /// Says that it is open, as the original does.
+    pub fn tell_open(&self) {
+        match self {
+            // It has been said by whoever opened it.
+            Self::Serial(_) => {}
+            Self::Udp(socket) => socket.tell_open(),
         }
     }
 
@@ -94,7 +127,7 @@ impl Link {
     pub fn detach(&mut self) -> Option<OwnedFd> {
         match self {
             Self::Serial(line) => line.detach(),
-            Self::Ucast(socket) => socket.detach(),
+            Self::Udp(socket) => socket.detach(),
         }
     }
 
@@ -102,7 +135,7 @@ impl Link {
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Serial(line) => line.descriptor(),
-            Self::Ucast(socket) => socket.descriptor(),
+            Self::Udp(socket) => socket.descriptor(),
         }
     }
 
@@ -116,9 +149,9 @@ impl Link {
                 0 => Received::Nothing,
                 count => Received::Bytes(count),
             }),
-            Self::Ucast(socket) => Ok(match socket.receive(buffer)? {
+            Self::Udp(socket) => Ok(match socket.receive(buffer)? {
                 None => Received::Nothing,
-                Some((count, source)) => Received::Datagram(count, source),
+                Some(datagram) => Received::Datagram(datagram),
             }),
         }
     }
@@ -130,7 +163,7 @@ impl Link {
     pub fn send(&mut self, message: &[u8], is_beat: bool, now: Instant) -> io::Result<()> {
         match self {
             Self::Serial(line) => line.send(message, is_beat, now),
-            Self::Ucast(socket) => socket.send(message),
+            Self::Udp(socket) => socket.send(message),
         }
     }
 
@@ -141,7 +174,7 @@ impl Link {
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
         match self {
             Self::Serial(line) => line.flush(now),
-            Self::Ucast(_) => Ok(()),
+            Self::Udp(_) => Ok(()),
         }
     }
 
@@ -149,7 +182,7 @@ impl Link {
     pub fn is_output_waiting(&self) -> bool {
         match self {
             Self::Serial(line) => line.is_output_waiting(),
-            Self::Ucast(_) => false,
+            Self::Udp(_) => false,
         }
     }
 
@@ -157,7 +190,7 @@ impl Link {
     pub fn backlog(&self) -> usize {
         match self {
             Self::Serial(line) => line.backlog(),
-            Self::Ucast(_) => 0,
+            Self::Udp(_) => 0,
         }
     }
 
@@ -165,7 +198,7 @@ impl Link {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Serial(line) => line.deadline(),
-            Self::Ucast(_) => None,
+            Self::Udp(_) => None,
         }
     }
 
@@ -173,7 +206,7 @@ impl Link {
     pub const fn sent(&self) -> u64 {
         match self {
             Self::Serial(line) => line.sent,
-            Self::Ucast(socket) => socket.sent,
+            Self::Udp(socket) => socket.sent,
         }
     }
 
@@ -181,15 +214,31 @@ impl Link {
     pub const fn dropped(&self) -> u64 {
         match self {
             Self::Serial(line) => line.dropped(),
-            Self::Ucast(socket) => socket.dropped,
+            Self::Udp(socket) => socket.dropped,
         }
     }
 
-    /// The address that datagrams go to.
-    pub const fn peer(&self) -> Option<Ipv4Addr> {
+    /// The one peer that datagrams go to.
+    pub const fn peer(&self) -> Option<IpAddr> {
         match self {
             Self::Serial(_) => None,
-            Self::Ucast(socket) => Some(socket.peer()),
+            Self::Udp(socket) => socket.peer(),
+        }
+    }
+
+    /// Whether what is sent comes back here.
+    pub const fn is_looped(&self) -> bool {
+        match self {
+            Self::Serial(_) => false,
+            Self::Udp(socket) => socket.is_looped(),
+        }
+    }
+
+    /// The line of ha.cf, of a link of datagrams.
+    pub const fn network(&self) -> Option<&Medium> {
+        match self {
+            Self::Serial(_) => None,
+            Self::Udp(socket) => Some(socket.medium()),
         }
     }
 }

@@ -14,3 +14,4 @@ pub mod socket;
 pub mod spawn;
 pub mod time;
 pub mod tty;
+pub mod udp;

@@ -18,6 +18,8 @@ pub(crate) struct Board {
     pub(crate) index: usize,
     pub(crate) dir: PathBuf,
     pub(crate) address: String,
+    /// Link-local, on its Ethernet.
+    pub(crate) address6: String,
     pub(crate) serial: PathBuf,
     /// The board's port at the switch.
     pub(crate) switch_port: String,
@@ -52,6 +54,7 @@ impl Board {
             index,
             dir,
             address,
+            address6: format!("fe80::231:{}", 131 + index),
             serial,
             switch_port,
             heartbeat: None,
@@ -129,13 +132,7 @@ exit 0
     pub(crate) fn power_on(&mut self) {
         assert!(self.init.is_none(), "{} is on", self.name);
         run("ip", &["netns", "add", &self.netns]);
-        in_netns(
-            &self.lan,
-            &["ip", "link", "add", &self.switch_port, "type", "veth", "peer", "name", "ens33", "netns", &self.netns],
-        );
-        in_netns(&self.lan, &["ip", "link", "set", &self.switch_port, "master", "br0", "up"]);
-        in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/24", self.address), "dev", "ens33"]);
-        in_netns(&self.netns, &["ip", "link", "set", "ens33", "up"]);
+        self.add_ethernet();
         let mounts = if self.heartbeat.is_some() { heartbeat::MOUNTS } else { "" };
         let mut init = Command::new("setsid");
         init.arg("ip")
@@ -151,6 +148,37 @@ exit 0
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("its first word");
         assert_eq!(line.trim(), "up");
         self.init = Some(init);
+    }
+
+    /// Its interface `ens33`, a port at the switch, both addresses.
+    pub(crate) fn add_ethernet(&self) {
+        self.add_ethernet_numbered(None);
+    }
+
+    /// The same with this number for the interface.
+    pub(crate) fn add_ethernet_numbered(&self, number: Option<&str>) {
+        let mut words = vec!["ip", "link", "add", &self.switch_port, "type", "veth", "peer", "name", "ens33"];
+        words.extend(["netns", &self.netns]);
+        if let Some(number) = number {
+            words.extend(["index", number]);
+        }
+        in_netns(&self.lan, &words);
+        in_netns(&self.lan, &["ip", "link", "set", &self.switch_port, "master", "br0", "up"]);
+        in_netns(&self.netns, &["ip", "link", "set", "ens33", "up"]);
+        self.add_addresses();
+    }
+
+    /// The addresses of its Ethernet.
+    pub(crate) fn add_addresses(&self) {
+        in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/24", self.address), "brd", "+", "dev", "ens33"]);
+        // Usable at once, without a search for duplicates.
+        in_netns(&self.netns, &["ip", "addr", "add", &format!("{}/64", self.address6), "dev", "ens33", "nodad"]);
+    }
+
+    /// Runs a command that must succeed in its network.
+    #[track_caller]
+    pub(crate) fn in_network(&self, words: &[&str]) {
+        in_netns(&self.netns, words);
     }
 
     /// The pid, out here, of the board's process 1.

@@ -104,17 +104,21 @@ pub(super) fn configuration(host: &str, config: &Config, debug: u8) -> String {
     }
     out += "#\n#\tCommunications media:\n";
     for medium in &config.media {
-        let (word, what) = kind(medium);
+        let (word, what) = (medium.word(), kind(medium));
         let _ = writeln!(out, "#\n# {what} heartbeat channel -------------\n{word} {}", medium.name());
     }
     out + line + "\n"
 }
 
-/// The word in ha.cf, and Heartbeat's name for it.
-fn kind(medium: &Medium) -> (&'static str, &'static str) {
+/// Heartbeat's name for it.
+fn kind(medium: &Medium) -> &'static str {
     match medium {
-        Medium::Serial { .. } => ("serial", "serial ring"),
-        Medium::Ucast { .. } => ("ucast", "UDP/IP unicast"),
+        Medium::Serial { .. } => "serial ring",
+        Medium::Ucast { .. } => "UDP/IP unicast",
+        Medium::Bcast { .. } => "UDP/IP broadcast",
+        Medium::Mcast { .. } => "UDP/IP multicast",
+        Medium::Ucast6 { .. } => "UDP/IPv6 unicast",
+        Medium::Mcast6 { .. } => "UDP/IPv6 multicast",
     }
 }
 

@@ -329,7 +329,7 @@ fn what_is_missing_altogether_is_said_once() {
     assert_eq!(
         directory.messages(&loaded),
         [
-            "ha.cf: error: found no link to the peer; expected a `serial` or `ucast` line",
+            "ha.cf: error: found no link to the peer; expected a `serial`, `ucast`, `bcast`, `mcast`, `ucast6` or `mcast6` line",
             "ha.cf: error: found no node; expected a `node` line that names both nodes",
             "ha.cf: warning: found no `auto_failback`; expected `auto_failback on` or `auto_failback off`; as in Heartbeat it is then `legacy`",
             "ha.cf: note: found no `takeover_policy`; it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group",

@@ -161,27 +161,46 @@ fn media_are_answered() {
 }
 
 #[test]
-fn media_without_effect_are_checked_and_named() {
+fn broadcast_group_and_ipv6_media_are_answered() {
     let table: &[(&[u8], &[&str])] = &[
-        (b"bcast eth0", &["ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link"]),
+        (b"bcast eth0", &[]),
+        (b"bcast eth0 eth1", &[]),
         (
             b"bcast eth9",
-            &[
-                "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
-                "ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface",
-            ],
+            &["ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface"],
         ),
         (b"bcast", &["ha.cf:1:1: warning: found `bcast` without a value; expected interfaces; the line has no effect"]),
         (
-            b"udp eth0",
+            b"bcast eth0\nbcast eth1 eth0",
+            &["ha.cf:2:12: warning: found the same `bcast` line a second time; expected each path once"],
+        ),
+        (
+            b"bcast eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
             &[
-                "ha.cf:1:1: warning: found `udp`, the old name of `bcast`; expected `bcast`",
-                "ha.cf:1:1: warning: found `udp`, which has no effect yet; the line opens no link",
+                "ha.cf:1:7: warning: found `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`, which is no network interface here; expected a network interface",
+                "ha.cf:1:7: error: found a name of 100 bytes, `eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee…`; expected at most 99 bytes",
             ],
         ),
         (
-            b"mcast eth0 225.0.0.1 694 1 0",
-            &["ha.cf:1:1: warning: found `mcast`, which has no effect yet; the line opens no link"],
+            b"bcast eth0\nudpport 700",
+            &[
+                "ha.cf:2:1: warning: found `udpport` below a media line; expected it above them; media lines above it keep the port they had, as in Heartbeat",
+            ],
+        ),
+        (b"mcast eth0 225.0.0.1 694 1 0\nudpport 700", &[]),
+        (
+            b"udp eth0",
+            &["ha.cf:1:1: warning: found `udp`, the old name of `bcast`; expected `bcast`"],
+        ),
+        (b"mcast eth0 225.0.0.1 694 1 0", &[]),
+        (b"mcast eth0 225.0.0.1 694 0 1", &[]),
+        (
+            b"mcast eth0 225.0.0.1 694 1 0\nmcast eth0 225.0.0.1 694 2 1\nmcast eth0 225.0.0.2 694 1 0",
+            &["ha.cf:2:1: warning: found the same `mcast` line a second time; expected each path once"],
+        ),
+        (
+            b"mcast eth9 225.0.0.1 694 1 0",
+            &["ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface"],
         ),
         (
             b"mcast eth0 10.0.0.1 694 1 0",
@@ -203,7 +222,6 @@ fn media_without_effect_are_checked_and_named() {
         (
             b"mcast eth0 225.0.0.1 694 1 0 9",
             &[
-                "ha.cf:1:1: warning: found `mcast`, which has no effect yet; the line opens no link",
                 "ha.cf:1:30: warning: found `9`; expected `mcast DEV GROUP PORT TTL LOOP`; it is ignored, as in Heartbeat",
             ],
         ),
@@ -211,19 +229,28 @@ fn media_without_effect_are_checked_and_named() {
             b"ucast6 eth0",
             &["ha.cf:1:1: error: found `ucast6` without the peer's address; expected `ucast6 DEV ADDRESS`"],
         ),
+        (b"ucast6 eth0 fe80::1%eth0", &[]),
+        (b"ucast6 eth0 2001:db8::2", &[]),
         (
-            b"ucast6 eth0 fe80::1%eth0",
-            &["ha.cf:1:1: warning: found `ucast6`, which has no effect yet; the line opens no link"],
+            b"ucast6 eth0 2001:db8::1",
+            &[
+                "ha.cf:1:13: note: found `2001:db8::1`, an address of this machine; this line is for the other node and opens no link here",
+            ],
         ),
         (
             b"ucast6 eth0 fe80::1%eth1",
             &["ha.cf:1:13: error: found scope `eth1` beside interface `eth0`; expected one and the same interface"],
         ),
-        (b"ucast6 eth0 ff02::1", &["ha.cf:1:13: error: found `ff02::1`; expected the peer's IPv6 address"]),
         (
-            b"mcast6 eth0 ff02::1 694 1 0",
-            &["ha.cf:1:1: warning: found `mcast6`, which has no effect yet; the line opens no link"],
+            b"ucast6 eth0 fe80::1%2",
+            &[
+                "ha.cf:1:13: warning: found the number 2 for a scope; expected `fe80::1%eth0`; numbers of interfaces change; the scope is that of the line's interface",
+            ],
         ),
+        (b"ucast6 eth0 ff02::1", &["ha.cf:1:13: error: found `ff02::1`; expected the peer's IPv6 address"]),
+        (b"ucast6 eth0 ::1", &["ha.cf:1:13: error: found `::1`; expected the peer's IPv6 address"]),
+        (b"ucast6 eth0 10.0.0.2", &["ha.cf:1:13: error: found `10.0.0.2`; expected the peer's IPv6 address"]),
+        (b"mcast6 eth0 ff02::1 694 1 0", &[]),
         (
             b"mcast6 eth0 ff03::1 694 1 0",
             &["ha.cf:1:13: error: found `ff03::1`; expected an address ff0S:: or ff1S:: with scope S 2, 4, 5 or 8"],
@@ -236,6 +263,52 @@ fn media_without_effect_are_checked_and_named() {
                 "ha.cf:1:26: error: found `2`; expected a loop flag from 0 to 1",
             ],
         ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn every_kind_of_network_line_is_a_link() {
+    for line in ["bcast eth0", "mcast eth0 225.0.0.1 694 1 0", "ucast6 eth0 fe80::2", "mcast6 eth0 ff02::1 694 1 0"] {
+        let text =
+            format!("{line}\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy available\n");
+        let directory = Directory::new();
+        directory.write("ha.cf", &text);
+        let machine = board();
+        let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
+        let media = loaded.config.expect(line).media;
+        assert_eq!(media.len(), 1, "{line}");
+        assert_eq!((media[0].name().as_str(), media[0].word()), ("eth0", line.split(' ').next().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn media_take_the_port_that_stands_above_them() {
+    let text = b"bcast eth0\nudpport 700\nbcast eth1\nucast6 eth0 fe80::2\nmcast eth0 225.0.0.1 701 1 0";
+    let directory = Directory::new();
+    directory.write("ha.cf", complete(text));
+    let machine = board();
+    let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
+    let ports: Vec<u16> = loaded
+        .config
+        .expect("a configuration")
+        .media
+        .iter()
+        .map(|medium| match medium {
+            Medium::Serial { .. } => 0,
+            Medium::Ucast { port, .. }
+            | Medium::Bcast { port, .. }
+            | Medium::Mcast { port, .. }
+            | Medium::Ucast6 { port, .. }
+            | Medium::Mcast6 { port, .. } => *port,
+        })
+        .collect();
+    assert_eq!(ports, [694, 700, 700, 701, 700], "the last one is the line that completes the file");
+}
+
+#[test]
+fn ping_nodes_are_answered() {
+    let table: &[(&[u8], &[&str])] = &[
         (
             b"ping 10.0.0.254",
             &[
@@ -271,14 +344,12 @@ fn media_without_effect_are_checked_and_named() {
 
 #[test]
 fn media_that_open_no_link_are_no_link() {
-    let text =
-        b"bcast eth0\nping 10.0.0.254\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy safe";
+    let text = b"ping 10.0.0.254\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy safe";
     assert_eq!(
         said(Purpose::Check, "ha.cf", text),
         [
-            "ha.cf: error: found no link to the peer but what has no effect yet: `bcast` in line 1, `ping` in line 2; expected a `serial` or `ucast` line",
-            "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
-            "ha.cf:2:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
+            "ha.cf: error: found no link to the peer but what has no effect yet: `ping` in line 1; expected a `serial`, `ucast`, `bcast`, `mcast`, `ucast6` or `mcast6` line",
+            "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
         ]
     );
 }
@@ -302,10 +373,7 @@ fn what_depends_on_the_machine_is_an_error_of_run_where_it_is_one_for_heartbeat(
         ),
         (
             b"bcast eth9",
-            &[
-                "ha.cf:1:1: warning: found `bcast`, which has no effect yet; the line opens no link",
-                "ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface",
-            ],
+            &["ha.cf:1:7: warning: found `eth9`, which is no network interface here; expected a network interface"],
         ),
         (b"user nobody9", &["ha.cf:1:6: error: found `nobody9`, who is no user here; expected a user name"]),
         (
@@ -331,7 +399,7 @@ fn what_depends_on_the_machine_is_an_error_of_run_where_it_is_one_for_heartbeat(
         (
             b"ucast eth0 10.0.0.1",
             &[
-                "ha.cf: error: found no link to the peer; expected a `serial` or `ucast` line",
+                "ha.cf: error: found no link to the peer; expected a `serial`, `ucast`, `bcast`, `mcast`, `ucast6` or `mcast6` line",
                 "ha.cf:1:12: note: found `10.0.0.1`, an address of this machine; this line is for the other node and opens no link here",
             ],
         ),

@@ -378,6 +378,11 @@ impl Comms {
         (0..).map(LinkId).zip(self.peer(node).links).filter(|(_, health)| health.is_up).map(|(link, _)| link).collect()
     }
 
+    /// As [`Node::count_own_copy`](crate::core::Node::count_own_copy).
+    pub const fn count_own_copy(&mut self) {
+        self.counters.own = self.counters.own.saturating_add(1);
+    }
+
     /// Counters over all peers.
     pub fn counters(&self) -> Counters {
         let given_up = self.peers.iter().fold(0_u64, |sum, state| sum.saturating_add(state.tracker.given_up()));

@@ -45,9 +45,9 @@ impl Driver<'_> {
                     self.history.note_script(Script { group: *group, resource, micros });
                 }
             }
-            ToEngine::Link { link, errno } => match incoming.descriptor {
-                Some(descriptor) if errno == 0 => self.open_link(link, descriptor),
-                _ => self.links.refused(link, errno, self.now.now),
+            ToEngine::Link { link, errno, detail } => match incoming.descriptor {
+                Some(descriptor) if errno == 0 => self.open_link(link, descriptor, detail),
+                _ => self.refuse_link(link, errno),
             },
             ToEngine::Control { errno } => match incoming.descriptor {
                 Some(listener) if errno == 0 => self.open_control(listener),

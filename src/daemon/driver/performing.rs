@@ -61,6 +61,9 @@ impl Driver<'_> {
                 log::error!("A message cannot be encoded: {:?}", packet.body);
                 return;
             };
+            if !is_text {
+                self.datagram_len = len;
+            }
             if let Err(error) = slot.link().send(&out[..len], is_beat, self.now.now) {
                 self.lose_link(link, &error);
             }

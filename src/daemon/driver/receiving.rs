@@ -11,6 +11,7 @@ use crate::core::limits::NODES_MAX;
 use crate::core::message::Message;
 use crate::core::{Input, Node};
 use crate::daemon::history::What;
+use crate::daemon::link_table::Taken;
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Received;
 use crate::wire::heartbeat::Reject;
@@ -60,10 +61,15 @@ impl Driver<'_> {
             match slot.receive(&mut buffer) {
                 Ok(Received::Nothing) => break,
                 Ok(Received::Bytes(count)) => self.take_stream(link, &buffer[..count]),
-                Ok(Received::Datagram(count, sender)) => {
-                    let link = self.links.belongs(link, sender);
-                    let outcome = self.take_message(link, &buffer[..count]);
-                    self.settle(link, count, outcome);
+                Ok(Received::Datagram(datagram)) => {
+                    let is_looped = slot.link().is_looped();
+                    let bytes = &buffer[..datagram.len];
+                    if is_looped && *bytes == self.datagram[..self.datagram_len] {
+                        self.node.count_own_copy();
+                    } else if let Some(link) = self.links.belongs(link, &datagram) {
+                        let outcome = self.take_message(link, bytes);
+                        self.settle(link, bytes.len(), outcome);
+                    }
                 }
                 Err(error) => {
                     self.lose_link(link, &error);
@@ -80,7 +86,7 @@ impl Driver<'_> {
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = codec.decode(frame, scratch).map(|message| {
-                let origin = origin_of(node, uuids, &message);
+                let origin = Origin::of(node, uuids, &message);
                 node.handle(*now, Input::Received { link, message: &message });
                 if node.has_delivered() {
                     site.received(now.now, &message.body, frame);
@@ -91,10 +97,10 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Option<(NodeId, Uuid)>, Reject> {
+    pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
         let Self { codec, scratch, node, uuids, now, site, .. } = self;
         let message = codec.decode(bytes, scratch)?;
-        let origin = origin_of(node, uuids, &message);
+        let origin = Origin::of(node, uuids, &message);
         node.handle(*now, Input::Received { link, message: &message });
         if node.has_delivered() {
             site.received(now.now, &message.body, bytes);
@@ -104,13 +110,16 @@ impl Driver<'_> {
 
     /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
     /// core wants done.
-    pub(super) fn settle(&mut self, link: LinkId, len: usize, outcome: Result<Option<(NodeId, Uuid)>, Reject>) {
+    pub(super) fn settle(&mut self, link: LinkId, len: usize, outcome: Result<Origin, Reject>) {
         match outcome {
             Ok(origin) => {
-                if let Some(slot) = self.links.get_mut(link) {
-                    slot.count_received();
+                let now = self.now.now;
+                if origin != Origin::Ourselves
+                    && let Some(slot) = self.links.get_mut(link)
+                {
+                    slot.count_received(now);
                 }
-                if let Some((node, uuid)) = origin {
+                if let Origin::New(node, uuid) = origin {
                     self.uuids[usize::from(node.0)] = uuid;
                     self.codec.set_uuid(node, uuid);
                 }
@@ -159,25 +168,44 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn open_link(&mut self, link: LinkId, descriptor: OwnedFd) {
+    pub(super) fn open_link(&mut self, link: LinkId, descriptor: OwnedFd, detail: u32) {
         if let Err(error) = self.reactor.add(&descriptor, token_of(link)) {
             log::error!("Link device cannot be watched: {error}");
-            self.links.refused(link, Errno::EIO as i32, self.now.now);
+            self.refuse_link(link, Errno::EIO as i32);
             return;
         }
-        if self.links.opened(link, descriptor) {
-            self.history.record(self.now, What::Device { link, is_open: true });
-            self.feed(Input::LinkDevice { link, is_open: true });
+        match self.links.opened(link, descriptor, detail, self.now.now) {
+            Taken::Unwanted => {}
+            Taken::Opened => {
+                self.history.record(self.now, What::Device { link, is_open: true });
+                self.feed(Input::LinkDevice { link, is_open: true });
+            }
+            Taken::Renewed(replaced) => {
+                if let Some(replaced) = replaced {
+                    let _ = self.reactor.remove(&replaced);
+                }
+            }
+        }
+    }
+
+    pub(super) fn refuse_link(&mut self, link: LinkId, errno: i32) {
+        if let Some(descriptor) = self.links.refused(link, errno, self.now.now) {
+            self.forget_link(link, &descriptor);
+            self.drain();
         }
     }
 
     /// The core is told with the next [`Driver::drain`].
     pub(super) fn lose_link(&mut self, link: LinkId, error: &io::Error) {
         if let Some(descriptor) = self.links.lose(link, error, self.now.now) {
-            let _ = self.reactor.remove(&descriptor);
-            self.history.record(self.now, What::Device { link, is_open: false });
-            self.lost.insert(link);
+            self.forget_link(link, &descriptor);
         }
+    }
+
+    fn forget_link(&mut self, link: LinkId, descriptor: &OwnedFd) {
+        let _ = self.reactor.remove(descriptor);
+        self.history.record(self.now, What::Device { link, is_open: false });
+        self.lost.insert(link);
     }
 
     /// Asks for devices that are to be opened, flushes lines that have stalled.
@@ -195,10 +223,30 @@ impl Driver<'_> {
     }
 }
 
-/// The sender's number and uuid when they are not known yet: messages to it carry the uuid.
-fn origin_of(node: &Node, known: &[Uuid; NODES_MAX], message: &Message<'_>) -> Option<(NodeId, Uuid)> {
-    let uuid = message.src_uuid.filter(|uuid| !uuid.is_nil())?;
-    let names = &node.settings().nodes;
-    let index = names.iter().position(|name| name.as_str() == message.src)?;
-    (known.get(index) != Some(&uuid)).then(|| u8::try_from(index).ok().map(|index| (NodeId(index), uuid)))?
+/// Who sent a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody who calls itself as we do: a copy of what we sent, most likely.
+    Ourselves,
+    /// A node whose uuid is not known yet, or is another one now: messages to it carry it.
+    New(NodeId, Uuid),
+    /// Anybody else.
+    Other,
+}
+
+impl Origin {
+    fn of(node: &Node, known: &[Uuid; NODES_MAX], message: &Message<'_>) -> Self {
+        let settings = node.settings();
+        let names = (0..).map(NodeId).zip(&settings.nodes);
+        let Some((sender, _)) = names.into_iter().find(|(_, name)| name.as_str() == message.src) else {
+            return Self::Other;
+        };
+        if sender == settings.local {
+            return Self::Ourselves;
+        }
+        match message.src_uuid.filter(|uuid| !uuid.is_nil()) {
+            Some(uuid) if known.get(usize::from(sender.0)) != Some(&uuid) => Self::New(sender, uuid),
+            _ => Self::Other,
+        }
+    }
 }

@@ -159,10 +159,13 @@ fn guard(channel: &Channel, config: &Config, page: &Lease, digest: u64, diary: &
 fn answer_link(channel: &Channel, config: &Config, link: LinkId) {
     let medium = &config.media[usize::from(link.0)];
     match links::open_with_locks(medium, Path::new("/nonexistent/lock")) {
-        Ok(descriptor) => channel.send_with(&ToEngine::Link { link, errno: 0 }.encode(), descriptor.as_fd()).unwrap(),
+        Ok(opened) => {
+            let answer = ToEngine::Link { link, errno: 0, detail: opened.detail };
+            channel.send_with(&answer.encode(), opened.descriptor.as_fd()).unwrap();
+        }
         Err(error) => {
             let errno = error.raw_os_error().unwrap();
-            channel.send(&ToEngine::Link { link, errno }.encode()).unwrap();
+            channel.send(&ToEngine::Link { link, errno, detail: 0 }.encode()).unwrap();
         }
     }
 }

@@ -96,7 +96,9 @@ impl Guarding {
             Some(medium) => links::open(medium),
             None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
         };
-        self.answer_with(opened, |errno| ToEngine::Link { link, errno });
+        let detail = opened.as_ref().map_or(0, |opened| opened.detail);
+        let opened = opened.map(|opened| opened.descriptor);
+        self.answer_with(opened, |errno| ToEngine::Link { link, errno, detail });
     }
 
     /// Sends a descriptor, or why there is none.
