@@ -124,6 +124,8 @@ pub enum Request {
     /// Take these from the partner (`hb_takeover`); sets from our view. With the partner dead and `takeover_policy
     /// safe` this is the operator's word that it is off.
     Takeover(Holds),
+    /// This group is wanted here (`req_resource`). The wire knows whole sides only, so its side comes with it.
+    Obtain(GroupId),
     /// Send these home: groups running away from their preferred node.
     Failback(Holds),
     /// Freeze decisions: beats go on, nothing moves but on request.

@@ -8,10 +8,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
+//! | `fifo_side` | what root's scripts ask by the FIFO |
 //! | `guardian_side` | the guardian's records, and whether it is there |
 //! | `performing` | the core's actions: links out, jobs, news |
 //! | `site_messages` | messages for a site's own `rc.d` scripts |
 
+mod fifo_side;
 mod guardian_side;
 mod performing;
 mod receiving;
@@ -31,11 +33,12 @@ use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::ToGuardian;
-use crate::wire::heartbeat::{Codec, ENCODED_MAX, PACKET_MAX, TEXT_FRAME_MAX};
+use crate::wire::heartbeat::{Codec, ENCODED_MAX, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
 
 use super::clock;
 use super::control::server::FOREIGN_REQUESTS;
 use super::control::{Command, ControlServer};
+use super::fifo::{Fifo, FifoLog};
 use super::guardian_end::GuardianEnd;
 use super::history::History;
 use super::link_table::LinkTable;
@@ -49,6 +52,8 @@ const GUARDIAN: Token = Token(0);
 const CONTROL: Token = Token(1);
 /// The number of the guardian's request to stop: none that the control server gives.
 const STOP_BY_GUARDIAN: RequestId = RequestId(FOREIGN_REQUESTS);
+/// Far behind those of the links.
+const FIFO: Token = Token(1 << 16);
 /// Tokens of links begin here.
 const LINKS: u32 = 2;
 
@@ -123,6 +128,9 @@ pub struct Driver<'c> {
     guardian: GuardianEnd,
     site: SiteMessages,
     control: Option<ControlServer>,
+    fifo: Option<Fifo>,
+    fifo_log: FifoLog,
+    is_fifo_paused: bool,
     reactor: Reactor,
     load: LoadAverage,
     early: Vec<Incoming>,
@@ -165,6 +173,9 @@ impl<'c> Driver<'c> {
             guardian: parts.guardian,
             site: SiteMessages::new(parts.messages),
             control: None,
+            fifo: None,
+            fifo_log: FifoLog::default(),
+            is_fifo_paused: false,
             reactor: parts.reactor,
             load: parts.load,
             early: parts.early,
@@ -276,7 +287,9 @@ impl<'c> Driver<'c> {
             StopRequest::Refused { again_at } => Some(again_at),
             _ => None,
         };
-        self.links.deadline().into_iter().chain(control).chain(stop).chain(self.site.deadline()).min()
+        let fifo = self.fifo.as_ref().filter(|_| self.is_fifo_paused).and_then(Fifo::paused_until);
+        let others = [control, stop, fifo, self.site.deadline()];
+        self.links.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Guardian and operators.
@@ -287,6 +300,7 @@ impl<'c> Driver<'c> {
             }
         }
         self.serve_control();
+        self.serve_fifo();
     }
 
     fn open_control(&mut self, listener: std::os::fd::OwnedFd) {
@@ -315,6 +329,7 @@ impl<'c> Driver<'c> {
             history: &self.history,
             links: &self.links,
             control: control.counters(),
+            fifo: self.fifo.as_ref().map_or_else(FifoCounters::default, Fifo::counters),
         };
         control.turn(now, &mut |query, sheet| report::write(query, &facts, sheet));
         while let Some((id, command)) = self.control.as_mut().and_then(ControlServer::poll_request) {

@@ -202,6 +202,7 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
         let _ = parts.guardian.send(ToGuardian::OpenLink { link });
     }
     let _ = parts.guardian.send(ToGuardian::OpenControl);
+    let _ = parts.guardian.send(ToGuardian::OpenFifo);
     while parts.links.is_asking() && !parts.guardian.is_gone() {
         parts.guardian.flush();
         while let Some(incoming) = parts.guardian.receive() {

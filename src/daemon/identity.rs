@@ -48,7 +48,7 @@ impl IdentityStore {
     /// # Errors
     /// When a file can be neither read nor written: without a generation that grows, peers would not listen.
     pub fn open(config: &Config, floor: Generation) -> io::Result<Self> {
-        let directory = directory(&config.paths);
+        let directory = state_directory(&config.paths);
         if let Err(error) = fs::create_dir_all(&directory) {
             log::error!("{}: {error}", directory.display());
         }
@@ -153,7 +153,8 @@ impl IdentityStore {
     }
 }
 
-fn directory(paths: &Paths) -> PathBuf {
+/// Where what Heartbeat also has is kept: its own directory, unless ours was moved.
+pub fn state_directory(paths: &Paths) -> PathBuf {
     if paths.state == Path::new(DEFAULT_STATE) { PathBuf::from(HEARTBEAT_STATE) } else { paths.state.clone() }
 }
 
@@ -475,7 +476,7 @@ mod tests {
     #[test]
     fn identity_of_the_default_place_is_heartbeats() {
         let paths = |state: &str| Paths { config: "/c".into(), run: "/r".into(), state: state.into() };
-        assert_eq!(directory(&paths("/var/lib/nullbeat")), Path::new("/var/lib/heartbeat"));
-        assert_eq!(directory(&paths("/srv/x")), Path::new("/srv/x"));
+        assert_eq!(state_directory(&paths("/var/lib/nullbeat")), Path::new("/var/lib/heartbeat"));
+        assert_eq!(state_directory(&paths("/srv/x")), Path::new("/srv/x"));
     }
 }

@@ -22,6 +22,7 @@ use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
 use super::history::History;
 use super::link_table::LinkTable;
+use crate::wire::heartbeat::FifoCounters;
 
 pub use reading::{BadReport, Line, Report};
 
@@ -242,6 +243,8 @@ pub struct Facts<'a> {
     pub links: &'a LinkTable,
     /// The control socket's own.
     pub control: ControlCounters,
+    /// The FIFO's.
+    pub fifo: FifoCounters,
 }
 
 /// Writes the report that a query asks for.
@@ -424,6 +427,7 @@ mod tests {
             history: &history,
             links: &links,
             control: ControlCounters::default(),
+            fifo: FifoCounters::default(),
         };
         let mut sheet = Sheet::new(64 * 1024);
         write(query, &facts, &mut sheet);

@@ -46,6 +46,8 @@ pub enum ToGuardian {
     },
     /// Hand over the listening control socket; answered by [`ToEngine::Control`].
     OpenControl,
+    /// Hand over the FIFO of the shell tools; answered by [`ToEngine::Fifo`].
+    OpenFifo,
     /// Tell the `notify` programs: a group changed.
     NotifyGroup {
         /// Which.
@@ -89,7 +91,7 @@ pub enum ToGuardian {
     Stopping,
 }
 
-/// Guardian to engine. `Link` and `Control` carry a descriptor beside the record (SCM_RIGHTS) when they succeed.
+/// Guardian to engine. `Link`, `Control` and `Fifo` carry a descriptor beside the record (SCM_RIGHTS) when they succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToEngine {
     /// A job ended.
@@ -123,6 +125,11 @@ pub enum ToEngine {
     },
     /// The control socket.
     Control {
+        /// errno; zero: a descriptor comes with this record.
+        errno: i32,
+    },
+    /// The FIFO.
+    Fifo {
         /// errno; zero: a descriptor comes with this record.
         errno: i32,
     },
@@ -304,6 +311,7 @@ impl ToGuardian {
             Self::Ready => Fields::new(8),
             Self::Exit => Fields::new(9),
             Self::Stopping => Fields::new(10),
+            Self::OpenFifo => Fields::new(11),
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -328,6 +336,7 @@ impl ToGuardian {
             8 => Self::Ready,
             9 => Self::Exit,
             10 => Self::Stopping,
+            11 => Self::OpenFifo,
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
@@ -354,6 +363,7 @@ impl ToEngine {
             Self::Stale => Fields::new(6),
             Self::StopRequested => Fields::new(7),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
+            Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
         }
         .pack(MAGIC_TO_ENGINE)
     }
@@ -376,6 +386,7 @@ impl ToEngine {
             6 => Self::Stale,
             7 => Self::StopRequested,
             8 => Self::Debug { level: a },
+            9 => Self::Fifo { errno: fields.number.cast_signed() },
             _ => return Err(BadRecord),
         };
         if answer.encode() == bytes { Ok(answer) } else { Err(BadRecord) }
@@ -383,7 +394,7 @@ impl ToEngine {
 
     /// Whether a descriptor travels with this record.
     pub const fn has_descriptor(self) -> bool {
-        matches!(self, Self::Link { errno: 0, .. } | Self::Control { errno: 0 })
+        matches!(self, Self::Link { errno: 0, .. } | Self::Control { errno: 0 } | Self::Fifo { errno: 0 })
     }
 }
 
@@ -394,7 +405,13 @@ mod tests {
     const DIGEST: u64 = 0x0123_4567_89ab_cdef;
 
     fn requests() -> Vec<ToGuardian> {
-        let mut all = vec![ToGuardian::OpenControl, ToGuardian::Ready, ToGuardian::Exit, ToGuardian::Stopping];
+        let mut all = vec![
+            ToGuardian::OpenControl,
+            ToGuardian::OpenFifo,
+            ToGuardian::Ready,
+            ToGuardian::Exit,
+            ToGuardian::Stopping,
+        ];
         for order in ORDERS {
             all.push(ToGuardian::Run { job: JobId(0xfedc_ba98), group: GroupId(63), order });
         }
@@ -424,6 +441,7 @@ mod tests {
         for errno in [0, 13, i32::MAX] {
             all.push(ToEngine::Link { link: LinkId(15), errno, detail: u32::MAX });
             all.push(ToEngine::Control { errno });
+            all.push(ToEngine::Fifo { errno });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
         all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });

@@ -3,7 +3,7 @@
 use super::handover::ANSWER_TIME;
 use super::leaving::Leaving;
 use super::{Context, Group, Ownership, Phase};
-use crate::core::ids::{GroupSet, RequestId};
+use crate::core::ids::{GroupId, GroupSet, RequestId};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Cause, Failure, Outcome, Refusal, Request};
@@ -38,6 +38,7 @@ impl Ownership {
         match request {
             Request::Standby(set) => self.request_standby(cx, id, set),
             Request::Takeover(set) => self.request_takeover(cx, id, set),
+            Request::Obtain(group) => self.request_obtain(cx, id, group),
             Request::Failback(set) => self.request_failback(cx, id, set),
             Request::Hold => {
                 let outcome = if self.is_held { Outcome::Nothing } else { Outcome::Done };
@@ -130,6 +131,21 @@ impl Ownership {
         }
         cx.send(None, Body::Takeover { set: Some(set) });
         self.wait(Waiting::Take { id, groups: wanted, until: cx.at.now + ANSWER_TIME });
+    }
+
+    fn request_obtain(&mut self, cx: &mut Context<'_>, id: RequestId, group: GroupId) {
+        let Some(known) = self.groups.get(usize::from(group.0)) else {
+            return reply(cx, id, Outcome::Refused(Refusal::NoPart));
+        };
+        if known.is_claimed() {
+            return reply(cx, id, Outcome::Nothing);
+        }
+        if !self.is_partner_alive(cx) {
+            // A script does not vouch for the partner being off.
+            return reply(cx, id, Outcome::Refused(Refusal::PartnerAbsent));
+        }
+        let side = if self.is_preferred(cx, group) { Holds::LOCAL } else { Holds::FOREIGN };
+        self.request_takeover(cx, id, side);
     }
 
     fn request_failback(&mut self, cx: &mut Context<'_>, id: RequestId, set: Holds) {

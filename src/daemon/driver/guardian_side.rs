@@ -53,6 +53,10 @@ impl Driver<'_> {
                 Some(listener) if errno == 0 => self.open_control(listener),
                 _ => log::error!("No control socket: {}", Errno::from_raw(errno).desc()),
             },
+            ToEngine::Fifo { errno } => match incoming.descriptor {
+                Some(descriptor) if errno == 0 => self.open_fifo(descriptor),
+                _ => log::warn!("No FIFO for the tools hb_standby and the like: {}", Errno::from_raw(errno).desc()),
+            },
             ToEngine::ReloadRefused { request, code } => {
                 if let Some(control) = &mut self.control {
                     control.reply(request, code, format_args!("not reloaded: the reasons are in the log\n"));

@@ -32,6 +32,9 @@ impl Driver<'_> {
                 }
             }
             Action::Reply { id, outcome } => {
+                if self.answer_by_log(id, outcome) {
+                    return;
+                }
                 let groups = &self.config.groups;
                 let key = |group: GroupId| groups.get(usize::from(group.0)).map_or("", |group| group.key());
                 if let Some(control) = &mut self.control {

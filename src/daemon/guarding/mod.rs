@@ -18,7 +18,7 @@ mod reload;
 mod requests;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -137,6 +137,7 @@ pub struct Guarding {
     /// Goes off when the engine has not stamped in time.
     timer: LeaseTimer,
     identity: IdentityStore,
+    fifo: Option<OwnedFd>,
     runner: Runner,
     reset: Option<ResetPath>,
     service: ServiceManager,
@@ -206,6 +207,7 @@ impl Guarding {
             is_reload_wanted: false,
             directory,
             identity,
+            fifo: None,
             runner,
             reset: Some(reset),
             service,

@@ -1,7 +1,7 @@
 //! What the engine asks for, and what it is told.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use nix::libc;
@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 
 use super::{CHANNEL, Guarding, LEAVE_LIMIT, Stage};
 use crate::core::ids::{GroupId, LinkId};
+use crate::daemon::fifo;
+use crate::daemon::identity::state_directory;
 use crate::daemon::watch::nanos;
 use crate::guardian::lease::ProcessKey;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
@@ -72,6 +74,10 @@ impl Guarding {
                 let opened = self.directory.open_control();
                 self.answer_with(opened, |errno| ToEngine::Control { errno });
             }
+            ToGuardian::OpenFifo => {
+                let opened = self.open_fifo();
+                self.answer_with(opened, |errno| ToEngine::Fifo { errno });
+            }
             ToGuardian::NotifyGroup { group, old, new, cause } => {
                 self.runner.notify_group(Instant::now(), group, old, new, cause);
             }
@@ -89,6 +95,14 @@ impl Guarding {
                 self.stage = Stage::Leaving { until: now.saturating_add(nanos(LEAVE_LIMIT)) };
             }
         }
+    }
+
+    /// Opened once: what is written while no engine lives waits for the next one.
+    fn open_fifo(&mut self) -> io::Result<OwnedFd> {
+        if self.fifo.is_none() {
+            self.fifo = Some(fifo::open(&state_directory(&self.config.paths))?);
+        }
+        self.fifo.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 
     fn open_link(&mut self, link: LinkId) {

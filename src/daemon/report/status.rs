@@ -235,6 +235,10 @@ fn counters(facts: &Facts<'_>, out: &mut Lines<'_>) {
         ("control_garbage", control.garbage),
         ("control_idle", control.idle),
         ("control_unread", control.unread),
+        ("fifo_messages", facts.fifo.messages.into()),
+        ("fifo_garbage_bytes", facts.fifo.garbage_bytes.into()),
+        ("fifo_torn", facts.fifo.torn.into()),
+        ("fifo_oversize", facts.fifo.oversize.into()),
     ];
     for (name, value) in all {
         out.begin("counter").field("name", name).field("value", value).end();

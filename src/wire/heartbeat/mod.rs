@@ -47,6 +47,7 @@ mod decode;
 mod encode;
 mod extension;
 mod fields;
+mod fifo;
 mod keys;
 mod netstring;
 mod reject;
@@ -54,6 +55,7 @@ mod stream;
 mod text;
 
 pub use codec::{Codec, Setup, SetupError};
+pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};
 pub use keys::{KEYS_MAX, KeyError, Keys, Method};
 pub use reject::Reject;
 pub use stream::{StreamCounters, TextStream};
