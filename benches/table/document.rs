@@ -51,6 +51,20 @@ and `keepalived`, which are measured in the same run, on the same machine, in th
 
 ";
 
+/// First words of the line about a day's beats.
+const DAY: &str = "A day's beats (`cargo bench --bench table -- --day`): ";
+
+/// The page `old` with what a day's beats did: bytes before and after, and how many they were.
+pub(crate) fn with_day(old: &str, (early, late, beats): (f64, f64, u32)) -> String {
+    let line =
+        format!("{DAY}{} page frames before, {} after {beats} beats at keepalive 2 ms.", early / 4096.0, late / 4096.0);
+    let kept: String = old.lines().filter(|line| !line.starts_with(DAY)).fold(String::new(), |text, l| text + l + "\n");
+    match kept.split_once(METHOD) {
+        Some((before, after)) => format!("{}\n\n{line}\n{METHOD}{after}", before.trim_end()),
+        None => kept,
+    }
+}
+
 const METHOD: &str = "
 ## How each row is measured
 
@@ -81,22 +95,26 @@ that of the machine, serves all.
   receive that exchanges datagrams of the same size at the same pace between two boards. Both in the same run.
 ";
 
-const STRESS: &str = "
+const STRESS_TITLE: &str = "
 ## Short times beside a heavy load
+";
+const STRESS_ROWS: [&str; 2] = ["| UDP, ", "| serial line "];
+const STRESS: &str = "
 
     cargo bench --bench table -- --long 300
 
 Two boards, four busy loops and a process that churns 64 MB, all on this machine. The lateness of a beat is how much
 more than a keepalive after the one before it left alpha, as seen on the cable. The serial line is a process of the
 real-time class between two pseudo-terminals that hands on 11520 bytes a second. To reach: 20/100 ms on UDP, 50/250 ms
-on serial, no false death in 5 minutes. Fewer beats than the time has keepalives
-mean that a board fell silent: a guardian that takes its late engine for stuck replaces it, and resets the board when
+on serial, no false death in 5 minutes; shorter ones are searched for in runs of 20 s, and what held is run as long as
+the others. Fewer beats than the time has keepalives mean that a board fell silent: a guardian that takes its late engine for stuck replaces it, and resets the board when
 the groups cannot be stopped within the rest of so short a dead time. Its death is counted as false, too.
 
 ";
 
 impl Results {
-    pub(crate) fn render(&self) -> String {
+    /// The whole page; of the page `old` only what a day's beats did is kept.
+    pub(crate) fn render(&self, old: &str) -> String {
         let mut text = HEAD.to_string();
         let _ = writeln!(
             text,
@@ -106,6 +124,7 @@ impl Results {
             self.took.as_secs()
         );
         self.table(&mut text);
+        let _ = old.lines().filter(|line| line.starts_with(DAY)).try_for_each(|line| writeln!(text, "\n{line}"));
         text.push_str(METHOD);
         self.stress_table(&mut text);
         text
@@ -113,8 +132,14 @@ impl Results {
 
     /// The page `old` with this run's last part.
     pub(crate) fn render_stress_into(&self, old: &str) -> String {
-        let mut text = old.split(STRESS).next().unwrap_or_default().to_string();
+        let (before, part) = old.split_once(STRESS_TITLE).unwrap_or((old, ""));
+        let mut text = before.to_string();
         self.stress_table(&mut text);
+        // Rows of cases that were not part of this run.
+        let is_new = |row: &str| self.stress.iter().any(|case| row.starts_with(&case.key()));
+        for row in part.lines().filter(|row| STRESS_ROWS.iter().any(|start| row.starts_with(start)) && !is_new(row)) {
+            let _ = writeln!(text, "{row}");
+        }
         text
     }
 
@@ -239,11 +264,13 @@ impl Results {
     }
 
     fn stress_table(&self, text: &mut String) {
+        text.push_str(STRESS_TITLE);
         text.push_str(STRESS);
         if self.stress.is_empty() {
             text.push_str("Not part of this run.\n");
             return;
         }
+        let _ = writeln!(text, "The last of these runs: {}.\n", self.machine);
         text.push_str(&Case::head());
         for case in &self.stress {
             case.describe(text);

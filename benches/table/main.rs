@@ -34,6 +34,9 @@ cargo bench --bench table [-- OPTIONS]
   --runs N         instead of 5
   --long SECONDS   beat beside a heavy load as well, so long in each case
   --stress-only    only that; the other parts of docs/performance.md are left as they are
+  --day            only count page frames before and after a day's beats, made in a quarter of an hour
+  --class on|off   of that, only with or without the real-time class; the other rows are left as they are
+  --medium udp|serial  of that, only this one
 ";
 
 struct Options {
@@ -42,6 +45,9 @@ struct Options {
     runs: usize,
     long: Option<u64>,
     is_stress_only: bool,
+    class: Option<bool>,
+    is_serial: Option<bool>,
+    is_day: bool,
 }
 
 fn main() -> ExitCode {
@@ -68,7 +74,16 @@ fn help() -> io::Result<()> {
 }
 
 fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
-    let mut options = Options { only: None, program: None, runs: RUNS, long: None, is_stress_only: false };
+    let mut options = Options {
+        only: None,
+        program: None,
+        runs: RUNS,
+        long: None,
+        is_stress_only: false,
+        class: None,
+        is_serial: None,
+        is_day: false,
+    };
     let mut words = arguments.iter();
     let misuse = |word: &str| io::Error::other(format!("what is `{word}`? See --help"));
     let number =
@@ -82,6 +97,9 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
             "--runs" => options.runs = number(words.next())?,
             "--long" => options.long = Some(number(words.next())? as u64),
             "--stress-only" => options.is_stress_only = true,
+            "--medium" => options.is_serial = Some(words.next().is_some_and(|word| word == "serial")),
+            "--day" => options.is_day = true,
+            "--class" => options.class = Some(words.next().is_some_and(|word| word == "on")),
             "--help" => return Ok(None),
             other => return Err(misuse(other)),
         }
@@ -101,21 +119,24 @@ fn table(options: &Options) -> io::Result<()> {
     let nullbeat = options.program.clone().map_or_else(|| machine::build(root), Ok)?;
     let mut results = Results { machine, runs: options.runs, ..Results::default() };
     results.binary = std::fs::metadata(&nullbeat)?.len();
+    let page = root.join("docs/performance.md");
+    if options.is_day {
+        let old = std::fs::read_to_string(&page)?;
+        let text = document::with_day(&old, steady::day(&nullbeat, &marker)?);
+        return std::fs::write(page, text);
+    }
     if !options.is_stress_only {
         contest(options, begin, &nullbeat, &marker, &mut results)?;
     }
     if let Some(seconds) = options.long {
         say(begin, "stress");
-        results.stress = stress::measure(&nullbeat, &marker, Duration::from_secs(seconds))?;
+        results.stress =
+            stress::measure(&nullbeat, &marker, Duration::from_secs(seconds), options.class, options.is_serial)?;
     }
     results.took = begin.elapsed();
-    let page = root.join("docs/performance.md");
-    let text = if options.is_stress_only {
-        let old = std::fs::read_to_string(&page).unwrap_or_default();
-        results.render_stress_into(&old)
-    } else {
-        results.render()
-    };
+    // As it is now: two of these may run side by side.
+    let old = std::fs::read_to_string(&page).unwrap_or_default();
+    let text = if options.is_stress_only { results.render_stress_into(&old) } else { results.render(&old) };
     println!("{text}");
     if options.only.is_none() {
         std::fs::create_dir_all(root.join("docs"))?;
@@ -128,7 +149,7 @@ fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, re
     results.limit = machine::fork_and_exec(marker)?;
     results.bare = bare::measure(marker, options.runs)?;
     // At rest from here to the end: what a long time does to its memory.
-    let rest = Rest::begin("r", Contender::Nullbeat, nullbeat, marker, 1)?;
+    let rest = Rest::begin("r", Contender::Nullbeat, nullbeat, marker, &contender::cables(1))?;
     let rested = Instant::now();
     let early = rest.memory()?;
     let contenders = [Contender::Nullbeat, Contender::Heartbeat, Contender::Keepalived(200), Contender::Keepalived(10)];

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::board::Board;
-use super::contender::{Contender, cables};
+use super::contender::{Contender, Timing, cables};
 use super::lab::{CABLES, Lab};
 use super::sample::Sample;
 use super::tap::{Seen, Tap};
@@ -50,10 +50,10 @@ impl Rest {
         contender: Contender,
         nullbeat: &Path,
         marker: &Path,
-        links: usize,
+        timing: &Timing,
     ) -> io::Result<Self> {
         let lab = Lab::build(tag)?;
-        contender.prepare(&lab, marker, &cables(links))?;
+        contender.prepare(&lab, marker, timing)?;
         let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
         for board in &mut boards {
             board.start(&contender.command(nullbeat))?;
@@ -116,10 +116,31 @@ fn began_at(line: &str) -> Option<u64> {
     Some(seconds.parse::<u64>().ok()? * 1_000_000_000 + micros.parse::<u64>().ok()? * 1000)
 }
 
+/// Beats of a day at keepalive 200 ms.
+const DAY_BEATS: u32 = 5 * 24 * 3600;
+
+/// Bytes in page frames before and after as many beats as a board makes in a day, made in a quarter of an hour.
+pub(crate) fn day(nullbeat: &Path, marker: &Path) -> io::Result<(f64, f64, u32)> {
+    let timing = Timing { keepalive_ms: 2, deadtime_ms: 200, ..Timing::default() };
+    let rest = Rest::begin("d", Contender::Nullbeat, nullbeat, marker, &timing)?;
+    let tap = Tap::open(&rest.lab.namespace(NODE), Contender::Nullbeat.is_beat())?;
+    let early = rest.memory()?;
+    let mut beats = 0;
+    while beats < DAY_BEATS as usize {
+        sleep(CPU_WINDOW);
+        let more = tap.beats().iter().filter(|seen| is_own(seen)).count();
+        if more == beats {
+            return Err(io::Error::other(format!("the board fell silent after {beats} beats")));
+        }
+        beats = more;
+    }
+    Ok((early, rest.memory()?, DAY_BEATS))
+}
+
 /// All rows of one contender.
 pub(crate) fn measure(contender: Contender, nullbeat: &Path, marker: &Path, runs: usize) -> io::Result<Costs> {
     let mut costs = Costs::default();
-    let rest = Rest::begin("s", contender, nullbeat, marker, 1)?;
+    let rest = Rest::begin("s", contender, nullbeat, marker, &cables(1))?;
     for _ in 0..runs {
         let (before, start) = (rest.spent()?, Instant::now());
         sleep(CPU_WINDOW);
@@ -132,7 +153,7 @@ pub(crate) fn measure(contender: Contender, nullbeat: &Path, marker: &Path, runs
     }
     drop(rest);
     if !matches!(contender, Contender::Keepalived(_)) {
-        let rest = Rest::begin("t", contender, nullbeat, marker, CABLES)?;
+        let rest = Rest::begin("t", contender, nullbeat, marker, &cables(CABLES))?;
         for _ in 0..runs {
             costs.calls_on_two.push(rest.calls_per_beat(contender)?);
         }
