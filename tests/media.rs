@@ -34,16 +34,20 @@ fn filter(word: &str) -> &'static str {
     }
 }
 
-/// The usual configuration with these media instead of its own; `serial` among them is the usual line.
+/// The configuration with these media instead of its own; `serial` among them is the usual line.
 fn configure(lab: &Lab, words: &[&str]) {
+    let is_mixed = lab.boards.iter().any(|board| board.heartbeat.is_some());
     for board in &lab.boards {
-        let usual = lab.usual_ha_cf(board, "");
+        let usual = if is_mixed { lab.shared_ha_cf(board) } else { lab.usual_ha_cf(board, "") };
         let is_kept = |line: &&str| match line.split(' ').next() {
-            Some("ucast") => false,
+            Some("ucast" | "reset_with") => false,
             Some("serial") => words.contains(&"serial"),
             _ => true,
         };
         let mut ha_cf: String = usual.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+        if board.heartbeat.is_none() {
+            ha_cf += &format!("reset_with hook {}\n", board.reset_hook().display());
+        }
         ha_cf.extend(words.iter().filter(|word| **word != "serial").map(|word| line(lab, board, word)));
         board.configure(&ha_cf, AT_HOME);
     }
@@ -120,7 +124,7 @@ fn each_medium_is_a_link_of_its_own_on_one_interface_and_port() {
             "glib: ucast: started on port 694 interface ens33 to 192.168.231.13",
             "glib: UDP Broadcast heartbeat started on port 694 (694) interface ens33",
             "glib: UDP multicast heartbeat started for group 225.0.0.1 port 694 interface ens33 (ttl=3 loop=1)",
-            "glib: ucast6: heartbeat started for [fe80::231:13",
+            "%ens33]:694 on interface ens33",
             "glib: UDP multicast heartbeat started for [ff02::694]:694 on interface ens33 (hops=2 loop=0)",
         ] {
             assert_eq!(log.matches(words).count(), 1, "{words} once in\n{log}");
@@ -142,6 +146,18 @@ fn interface_that_goes_and_comes_back_works_again_on_every_medium() {
 
     board.in_network(&["ip", "link", "set", "ens33", "down"]);
     wait_links(&lab, "the interface is down", &serial_only);
+    let log = board.log();
+    for (word, to) in [
+        ("ucast", " 192.168.231.132:694"),
+        ("bcast", " 192.168.231.255:694"),
+        ("mcast", " 225.0.0.1:694"),
+        ("ucast6", "[fe80::231:132%ens33]:694"),
+        ("mcast6", "[ff02::694]:694"),
+    ] {
+        // In Heartbeat's words.
+        let failure = format!("ERROR: glib: {word}_write: Unable to send HBcomm packet ens33{to} len=");
+        assert!(log.contains(&failure), "{failure} in\n{log}");
+    }
     board.in_network(&["ip", "link", "set", "ens33", "up"]);
     // The kernel forgets IPv6 addresses of an interface that is down.
     board.in_network(&["ip", "addr", "add", &format!("{}/64", board.address6), "dev", "ens33", "nodad"]);
@@ -191,4 +207,87 @@ fn start_does_not_wait_for_an_interface_and_uses_it_when_it_is_there() {
     let log = lab.boards[0].log();
     assert_eq!(log.matches("Link device ens33 works again").count(), 4, "{log}");
     assert_undisturbed(&lab);
+}
+
+/// How long each medium has to carry the mixed pair alone: longer than its dead time of 3 s.
+const ALONE: Duration = Duration::from_secs(4);
+
+#[test]
+fn heartbeat_and_nullbeat_talk_over_each_medium_alone() {
+    let mut lab = Lab::new(["alpha", "beta"]);
+    lab.boards[1].use_heartbeat();
+    configure(&lab, &WORDS);
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.wait("all links are up", |lab| links_up(&lab.boards[0]) == [true; 5]);
+    for (index, word) in WORDS.iter().enumerate() {
+        let others: Vec<&str> = WORDS.iter().filter(|other| *other != word).map(|other| filter(other)).collect();
+        filter_at_switch(&lab, &others.join("; "));
+        let expected: Vec<bool> = (0..5).map(|other| other == index).collect();
+        lab.wait(&format!("{word} alone is up"), |lab| links_up(&lab.boards[0]) == expected);
+        lab.assert_stays(0, &["web"], ALONE);
+        heal(&lab);
+        lab.wait("all links are up", |lab| links_up(&lab.boards[0]) == [true; 5]);
+    }
+    lab.assert_stays(1, &["mail"], Duration::from_millis(1));
+    for board in &lab.boards {
+        assert!(!board.log().contains("is dead"), "{}", board.log());
+    }
+    assert!(lab.boards[1].log().contains("Link alpha:ens33 up."), "{}", lab.boards[1].log());
+    lab.assert_exclusive();
+}
+
+/// How long packets are lost: with `tests/run --all` a minute.
+fn lossy_time() -> Duration {
+    let is_long = std::env::var("TEST_LANE").is_ok_and(|lane| lane == "all");
+    Duration::from_secs(if is_long { 60 } else { 12 })
+}
+
+/// A pair on these media loses packets by this rule at the switch: nobody is taken for dead, nothing moves, and what was
+/// lost has come in the end.
+fn lose(words: &[&str], deadtime: &str, rule: &str) {
+    let mut lab = Lab::new(["alpha", "beta"]);
+    configure(&lab, words);
+    for board in &lab.boards {
+        let ha_cf = board.config_dir().join("ha.cf");
+        let text = std::fs::read_to_string(&ha_cf).expect("ha.cf");
+        let text = text.replace("deadtime 1\n", &format!("deadtime {deadtime}\n"));
+        std::fs::write(&ha_cf, text.replace("initdead 4\n", "initdead 12\n")).expect("ha.cf");
+    }
+    lab.start_both();
+    lab.wait_at_home();
+    wait_links(&lab, "all links are up", &vec![true; words.len()]);
+    filter_at_switch(&lab, rule);
+    lab.assert_stays(0, &["web"], lossy_time());
+    lab.assert_stays(1, &["mail"], Duration::from_millis(1));
+    // Asking and answering get lost, too; nothing may be left missing for good.
+    heal(&lab);
+    lab.wait("what was missing has come", |lab| {
+        let mut logs = lab.boards.iter().map(Board::log);
+        logs.all(|log| log.rfind("lost packet(s) for").is_none_or(|lost| log[lost..].contains("No pkts missing from")))
+    });
+    for board in &lab.boards {
+        assert!(counter(board, "lost") > 0, "{} has lost nothing", board.name);
+        assert!(counter(board, "rexmit_sent") > 0, "{} was asked for nothing", board.name);
+        assert!(board.log().contains("No pkts missing from"), "{}", board.log());
+        assert_eq!(counter(board, "irretrievable"), 0);
+    }
+    assert_undisturbed(&lab);
+}
+
+#[test]
+fn every_fifth_packet_lost_on_the_only_link_and_nobody_is_dead_at_five_keepalives() {
+    lose(&["ucast"], "1", "udp dport 694 numgen inc mod 5 == 0 drop");
+}
+
+#[test]
+fn a_fifth_lost_at_random_on_each_of_two_links_and_nobody_is_dead_at_five_keepalives() {
+    // On one link five beats in a row would be lost once in a few minutes, and no daemon could tell that from a death.
+    lose(&["ucast", "mcast"], "1", "udp dport 694 numgen random mod 100 < 20 drop");
+}
+
+#[test]
+fn two_fifths_lost_at_random_on_the_only_link_and_nobody_is_dead_at_twenty_keepalives() {
+    lose(&["ucast6"], "4", "udp dport 694 numgen random mod 100 < 40 drop");
 }

@@ -210,11 +210,19 @@ impl Medium {
     pub fn name(&self) -> String {
         match self {
             Self::Serial { device, .. } => device.display().to_string(),
+            _ => self.interface().to_owned(),
+        }
+    }
+
+    /// The interface of a network medium; nothing for a serial line.
+    pub const fn interface(&self) -> &str {
+        match self {
+            Self::Serial { .. } => "",
             Self::Ucast { interface, .. }
             | Self::Bcast { interface, .. }
             | Self::Mcast { interface, .. }
             | Self::Ucast6 { interface, .. }
-            | Self::Mcast6 { interface, .. } => interface.clone(),
+            | Self::Mcast6 { interface, .. } => interface.as_str(),
         }
     }
 

@@ -102,7 +102,8 @@ impl Lab {
         lab
     }
 
-    fn shared_ha_cf(&self, board: &Board) -> String {
+    /// ha.cf of the mixed pair: what both programs understand.
+    pub(crate) fn shared_ha_cf(&self, board: &Board) -> String {
         let peer = &self.boards[1 - board.index];
         format!(
             "logfile {dir}/ha-log\ndebugfile {dir}/ha-debug\nuse_logd off\nkeepalive 200ms\nwarntime 1\ndeadtime 3\n\
