@@ -110,15 +110,14 @@ pub(super) fn configuration(host: &str, config: &Config, debug: u8) -> String {
     out + line + "\n"
 }
 
-/// Heartbeat's name for it.
+/// Heartbeat's name for it; both kinds of group have the same one (seen).
 fn kind(medium: &Medium) -> &'static str {
     match medium {
         Medium::Serial { .. } => "serial ring",
         Medium::Ucast { .. } => "UDP/IP unicast",
         Medium::Bcast { .. } => "UDP/IP broadcast",
-        Medium::Mcast { .. } => "UDP/IP multicast",
+        Medium::Mcast { .. } | Medium::Mcast6 { .. } => "UDP/IP multicast",
         Medium::Ucast6 { .. } => "UDP/IPv6 unicast",
-        Medium::Mcast6 { .. } => "UDP/IPv6 multicast",
     }
 }
 
