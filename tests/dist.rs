@@ -303,6 +303,77 @@ fn init_script_tells_why_a_start_failed() {
     assert!(begin.elapsed() < Duration::from_secs(9), "it waited for a daemon that had ended");
 }
 
+/// What `/etc/rc.common` does with a script that sets USE_PROCD, as OpenWrt documents it, with functions that note their
+/// words instead of talking to procd. A stand-in: procd itself is not there to be run.
+const RC_COMMON: &str = r#"#!/bin/sh
+script=$1 action=${2:-help}
+note() { echo "$*" >>"$NOTES"; }
+procd_open_instance() { note open "$@"; }
+procd_close_instance() { note close; }
+procd_set_param() { note set "$@"; }
+procd_append_param() { note append "$@"; }
+procd_kill() { note kill "$@"; }
+service_stopped() { :; }
+reload_service() { start; }
+start() { start_service "$@"; note registered; }
+stop() { stop_service "$@"; procd_kill nullbeat; service_stopped; }
+reload() { reload_service "$@"; }
+restart() { stop "$@"; start "$@"; }
+. "$script"
+[ "$USE_PROCD" = 1 ] || exit 90
+case " start stop reload restart $EXTRA_COMMANDS " in
+*" $action "*) "$action" ;;
+*) exit 91 ;;
+esac
+"#;
+
+#[test]
+fn procd_script_registers_one_instance_and_asks_the_program_for_the_rest() {
+    let board = Board::new();
+    stand_in(&board);
+    let common = board.write("rc.common", RC_COMMON);
+    let notes = board.path("notes");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/procd/nullbeat");
+    assert!(fs::read_to_string(&script).unwrap().starts_with("#!/bin/sh /etc/rc.common\n"));
+    let run = |action: &str| {
+        let _ = fs::remove_file(&notes);
+        let _ = fs::remove_file(board.path("words"));
+        let status = Command::new(board.root.join("bin/sh"))
+            .args([common.as_str(), script.to_str().unwrap(), action])
+            .env_clear()
+            .envs([
+                ("PATH", board.path("bin")),
+                ("NOTES", notes.clone()),
+                ("NULLBEAT_DEFAULTS", board.path("defaults")),
+            ])
+            .status()
+            .unwrap();
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect();
+        let (notes, words): (Vec<String>, Vec<String>) = (text(&notes), text(&board.path("words")));
+        (status.code(), notes, words)
+    };
+    let (code, noted, words) = run("start");
+    assert_eq!((code, words.len()), (Some(0), 0), "procd starts the program, not the script");
+    assert_eq!((noted[0].as_str(), noted[noted.len() - 2].as_str()), ("open", "close"));
+    assert_eq!(noted.last().unwrap(), "registered");
+    let program = board.path("nullbeat");
+    for line in [
+        format!("set command {program} run --run-dir x"),
+        // For ever: a guardian that was killed is replaced, and takes over from its engine.
+        "set respawn 3600 5 0".to_owned(),
+        "set term_timeout 1800".to_owned(),
+        "set file /etc/ha.d/ha.cf /etc/ha.d/haresources /etc/ha.d/authkeys".to_owned(),
+        "set limits memlock=unlimited unlimited rtprio=99 99".to_owned(),
+    ] {
+        assert!(noted.contains(&line), "{line} is missing in {noted:?}");
+    }
+    // The program has stopped before procd is told, and then what is left is released.
+    fs::write(board.path("alive"), "").unwrap();
+    assert_eq!(run("stop"), (Some(0), vec!["kill nullbeat".to_owned()], vec!["stop".to_owned(), "release".to_owned()]));
+    assert_eq!(run("reload"), (Some(0), vec![], vec!["reload".to_owned()]));
+    assert_eq!(run("check"), (Some(0), vec![], vec!["check".to_owned()]));
+}
+
 #[test]
 fn every_script_is_plain_shell() {
     let board = Board::new();

@@ -232,7 +232,8 @@ fn every_directive_that_is_new_or_without_effect_is_in_the_manual_page() {
 }
 
 /// Pages that lead to other files, and to tests.
-const PAGES: [&str; 5] = ["README.md", "CHANGELOG.md", "docs/guarding.md", "docs/status.md", "docs/testing.md"];
+const PAGES: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "docs/guarding.md", "docs/migration.md", "docs/status.md", "docs/testing.md"];
 
 #[test]
 fn links_between_the_documents_lead_somewhere() {
@@ -251,7 +252,7 @@ fn links_between_the_documents_lead_somewhere() {
 
 #[test]
 fn tests_and_files_that_the_documents_name_exist() {
-    let sources = text("tests/guarding/main.rs") + &text("tests/main_job.rs");
+    let sources = text("tests/guarding/main.rs") + &text("tests/main_job.rs") + &text("tests/services.rs");
     let (mut tests, mut files) = (0, 0);
     for page in PAGES {
         for name in text(page).split('`').skip(1).step_by(2) {

@@ -25,6 +25,7 @@ use crate::config::{Config, LoadOptions, Loaded, Paths, Purpose, Severity, load}
 use crate::daemon::control::client::Client;
 use crate::daemon::log_pipe::Level;
 use crate::daemon::report::Report;
+use crate::daemon::run_directory::{LockError, RunDirectory};
 use crate::daemon::{logger, pid_file};
 use crate::sys::pidfd;
 use crate::sys::process::{fork_child, ignore_interrupt, signal_process};
@@ -129,7 +130,7 @@ fn node_name(report: &Report) -> Option<String> {
 
 /// `-k`: SIGTERM, and wait without limit, as Heartbeat does. What a killed daemon has left running is stopped too.
 fn stop(paths: &Paths) -> u8 {
-    let Some(pid) = daemon_pid(paths) else {
+    let Some(pid) = daemon_or_none_starting(paths) else {
         let released = if paths.run.join("lease").exists() { nullbeat("release", paths, &[]) } else { exit::OK };
         eprintln!("INFO: Heartbeat already stopped.");
         return released.min(exit::FAILURE);
@@ -140,6 +141,20 @@ fn stop(paths: &Paths) -> u8 {
             if is_gone { exit::OK } else { exit::FAILURE }
         }
         Err(refused) => refused,
+    }
+}
+
+/// The daemon that runs here; one that is just starting is waited for until it has its pid file.
+fn daemon_or_none_starting(paths: &Paths) -> Option<i32> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        let pid = daemon_pid(paths);
+        let is_starting =
+            || paths.run.join("lease").exists() && matches!(RunDirectory::lock(&paths.run), Err(LockError::Held(_)));
+        if pid.is_some() || !is_starting() || Instant::now() >= deadline {
+            return pid;
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -16,15 +16,26 @@ use crate::core::message::GroupState;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease};
 
+/// The option, with its value behind it.
+const SERVICE_RESULT: &str = "--service-result=";
+
 /// What `nullbeat help release` says.
 pub const HELP: &str = "\
-nullbeat release [--node NAME] [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
+nullbeat release [--service-result=RESULT] [--node NAME] [--config-dir DIR] [--run-dir DIR] [--state-dir DIR]
 
 Stops what a killed daemon has left running on this board, as the lease in the run directory tells. For the service
 manager to call after the daemon's end (ExecStopPost); does nothing after an orderly stop.
 
+  --service-result=RESULT   how systemd says that the daemon ended ($SERVICE_RESULT). When it was killed or has failed,
+                            and its engine still beats, nothing is stopped: the engine keeps what it holds, and the
+                            next `nullbeat run` takes over from it
+
 Exit codes: 0 nothing is left running, 1 something is, 75 the daemon runs.
 ";
+
+/// Ends of a service that its manager did not ask for: a restart follows (systemd.exec(5), `$SERVICE_RESULT`). Not
+/// `timeout`: then a stop was asked for.
+const FAILURES: [&str; 5] = ["exit-code", "signal", "core-dump", "watchdog", "oom-kill"];
 
 /// How long a killed process is waited for.
 const KILL_LIMIT: Duration = Duration::from_secs(1);
@@ -81,7 +92,10 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
 
 /// `nullbeat release`: stops what killed daemons left running. For `ExecStopPost` of the service manager.
 pub fn main(args: &[String]) -> u8 {
-    let options = match RunOptions::parse(args) {
+    let (results, own): (Vec<String>, Vec<String>) =
+        args.iter().cloned().partition(|word| word.starts_with(SERVICE_RESULT));
+    let is_failure = results.iter().any(|word| FAILURES.contains(&&word[SERVICE_RESULT.len()..]));
+    let options = match RunOptions::parse(&own) {
         Ok(options) => options,
         Err(misuse) => return misuse.report("release"),
     };
@@ -96,6 +110,10 @@ pub fn main(args: &[String]) -> u8 {
             return exit::FAILURE;
         }
     };
+    if is_failure && is_engine_alive(&directory) {
+        eprintln!("nullbeat release: the engine beats on and keeps what it holds; `nullbeat run` takes over from it");
+        return exit::OK;
+    }
     match release(&options, &directory) {
         Ok(left) if left.is_empty() => exit::OK,
         Ok(left) => {
@@ -107,6 +125,11 @@ pub fn main(args: &[String]) -> u8 {
             exit::FAILURE
         }
     }
+}
+
+fn is_engine_alive(directory: &RunDirectory) -> bool {
+    let lease = Lease::open_or_create(directory.path());
+    lease.is_ok_and(|lease| lease.engine().is_some_and(|engine| engine.open().is_some()))
 }
 
 fn release(options: &RunOptions, directory: &RunDirectory) -> io::Result<GroupSet> {

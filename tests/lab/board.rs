@@ -25,7 +25,9 @@ pub(crate) struct Board {
     pub(crate) switch_port: String,
     /// Heartbeat's program, on a board that runs it instead of nullbeat.
     pub(crate) heartbeat: Option<PathBuf>,
-    netns: String,
+    /// Its process 1 is systemd.
+    pub(super) has_systemd: bool,
+    pub(super) netns: String,
     lan: String,
     observer: PathBuf,
     init: Option<Child>,
@@ -58,6 +60,7 @@ impl Board {
             serial,
             switch_port,
             heartbeat: None,
+            has_systemd: false,
             netns,
             lan: lan.to_owned(),
             observer,
@@ -134,14 +137,8 @@ exit 0
         run("ip", &["netns", "add", &self.netns]);
         self.add_ethernet();
         let mounts = if self.heartbeat.is_some() { heartbeat::MOUNTS } else { "" };
-        let mut init = Command::new("setsid");
-        init.arg("ip")
-            .args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
-            .args(["--mount", "--uts", "--", "sh", "-c", &format!("{mounts}{REAPER}"), &self.name])
-            .arg(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        let mut init = if self.has_systemd { self.systemd(mounts) } else { self.reaper(mounts) };
+        init.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut init = init.spawn().expect("a board");
         let mut line = String::new();
         let stdout = init.stdout.take().expect("piped");
@@ -179,6 +176,16 @@ exit 0
     #[track_caller]
     pub(crate) fn in_network(&self, words: &[&str]) {
         in_netns(&self.netns, words);
+    }
+
+    /// The command that becomes a plain board's process 1.
+    fn reaper(&self, mounts: &str) -> Command {
+        let mut init = Command::new("setsid");
+        init.arg("ip")
+            .args(["netns", "exec", &self.netns, "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
+            .args(["--mount", "--uts", "--", "sh", "-c", &format!("{mounts}{REAPER}"), &self.name])
+            .arg(&self.dir);
+        init
     }
 
     /// The pid, out here, of the board's process 1.
@@ -405,6 +412,9 @@ exit 0
         }
         let _ = Command::new("ip").args(["netns", "exec", &self.lan, "ip", "link", "del", &self.switch_port]).output();
         let _ = Command::new("ip").args(["netns", "del", &self.netns]).output();
+        if self.has_systemd {
+            self.remove_cgroups();
+        }
         for mark in std::fs::read_dir(self.dir.join("marks")).into_iter().flatten().flatten() {
             let _ = std::fs::remove_file(mark.path());
         }

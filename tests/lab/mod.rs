@@ -10,6 +10,7 @@ mod board;
 mod heartbeat;
 mod null_modem;
 mod observer;
+mod systemd;
 pub(crate) mod tap;
 
 pub(crate) use board::Board;
