@@ -51,14 +51,13 @@ fn tutorial_passes_and_is_told_in_words() {
     let (text, code) = directory.check(&["--node", "Rserver2"]);
     assert_eq!(code, Some(0), "{text}");
     for line in [
-        "ha.cf:15:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it\n",
         "node rserver2 of rserver1, rserver2; groups are exchanged with rserver1\n",
         "a beat every 2 s; the peer is called late 10 s after its last beat, and declared dead 30 s after it (15 beats)\n",
         "group of rserver1: IPaddr::192.168.231.111/24/ens33 Filesystem::192.168.231.129:/webroot::/var/www/html::nfs httpd\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
-    assert!(text.ends_with(", 1 note: the configuration can be used\n"), "{text}");
+    assert!(text.ends_with(", 2 notes: the configuration can be used\n"), "{text}");
     assert_eq!(directory.check(&["--node", "Rserver2", "--strict"]).1, Some(1));
 }
 

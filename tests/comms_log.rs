@@ -57,6 +57,7 @@ fn settings() -> Settings {
         moves_per_hour: 0,
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
+        upstream: nullbeat::core::settings::UpstreamSettings::NONE,
         config_digest: 0,
         resources_digest: 0,
         has_resources: true,

@@ -145,6 +145,10 @@ fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
         Medium::Mcast6 { interface, group, port, hops, is_looped } => {
             format!("link {interface} to group {group} port {port}, hop limit {hops}{}", hearing(*is_looped))
         }
+        Medium::Ping { name, kind, hosts } => {
+            let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+            format!("ping node {name} ({}) at {}", kind.word(), hosts.join(", "))
+        }
     };
     if let Some(line) = line {
         let percent = line.average.as_micros() * 100 / config.keepalive.as_micros().max(1);

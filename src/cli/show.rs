@@ -60,6 +60,8 @@ pub(super) fn status(args: &[String]) -> u8 {
         "settings",
         "groups",
         "peers",
+        "ping_nodes",
+        "upstream",
         "links",
         "media",
         "rejects",
@@ -73,7 +75,7 @@ pub(super) fn status(args: &[String]) -> u8 {
 
 /// `nullbeat links`.
 pub(super) fn links(args: &[String]) -> u8 {
-    const SECTIONS: &[&str] = &["node", "links", "media", "rejects"];
+    const SECTIONS: &[&str] = &["node", "ping_nodes", "links", "media", "rejects"];
     View { verb: "links", request: "status", sections: SECTIONS, render: render_links }.main(args)
 }
 
@@ -119,7 +121,7 @@ fn ago(line: &Line<'_>, name: &str) -> String {
 
 fn status_tone(word: &str) -> Tone {
     match word {
-        "active" | "running" | "up" => Tone::Good,
+        "active" | "running" | "up" | "ping" => Tone::Good,
         "dead" | "start failed" | "stop failed" => Tone::Bad,
         "stopped" => Tone::Plain,
         _ => Tone::Doubtful,
@@ -142,6 +144,10 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("link").is_some() {
         out.push('\n');
         out.push_str(&link_states(report, is_colourful));
+    }
+    if report.first("ping").is_some() {
+        out.push('\n');
+        out.push_str(&ping_nodes(report, is_colourful));
     }
     if let Some(last) = report.first("move") {
         out.push('\n');
@@ -219,6 +225,25 @@ fn link_state(link: &Line<'_>) -> Vec<Cell> {
     ]
 }
 
+fn ping_nodes(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("ping")
+        .map(|ping| {
+            let word = ping.or_dash("status");
+            let mut cells = vec![ping.or_dash("name").into(), Cell::toned(word, status_tone(word))];
+            cells.push(ago(ping, "heard_ms").into());
+            cells.extend(["answers", "deaths"].map(|name| ping.or_dash(name).into()));
+            cells
+        })
+        .collect();
+    let mut text = table(&["PING NODE", "STATE", "HEARD", "ANSWERS", "DEATHS"], &rows, is_colourful);
+    if let Some(upstream) = report.first("upstream").filter(|upstream| upstream.is_set("is_compared")) {
+        let (here, partner) = (upstream.or_dash("here"), upstream.or_dash("partner"));
+        let _ = writeln!(text, "answering: {here} here, {partner} at the partner");
+    }
+    text
+}
+
 fn last_move(report: &Report<'_>, last: &Line<'_>, out: &mut String) {
     let _ = write!(out, "last move to this node: {}, {} ago", last.or_dash("cause"), ago(last, "age_ms"));
     let phases = [("detect_us", "detected in"), ("decide_us", "decided in"), ("total_us", "altogether")];
@@ -257,6 +282,10 @@ fn render_links(report: &Report<'_>, is_colourful: bool) -> String {
         .collect();
     let head = ["LINK", "PEER", "STATE", "HEARD", "HEARS US", "RECEIVED", "COPIES", "DEATHS"];
     let mut out = table(&head, &rows, is_colourful);
+    if report.first("ping").is_some() {
+        out.push('\n');
+        out.push_str(&ping_nodes(report, is_colourful));
+    }
     let rows: Vec<Vec<Cell>> = report
         .lines("medium")
         .map(|medium| {

@@ -14,8 +14,28 @@ pub(super) const NO_CRM: &str = "no Pacemaker is started; the groups are managed
 /// Values of `crm` which ask for what happens anyway.
 pub(super) const CRM_OFF: &[&str] = &["false", "off", "no", "n", "0"];
 
-/// `respawn USER /path args…`, `failfast` alike.
+/// `respawn USER /path args…`. Heartbeat's ipfail is not started: its judgement is built in, and switched on by the line.
 pub(super) fn read_respawn(draft: &mut Draft<'_>, words: &[Word]) {
+    let is_ipfail = |program: &Word| Path::new(&program.text).file_name().is_some_and(|name| name == "ipfail");
+    if let [_, program, ..] = words
+        && program.text.starts_with('/')
+        && is_ipfail(program)
+    {
+        draft.ipfail = Some(program.at);
+        let note = draft.findings.note(program.at, format!("`respawn` of {}", program.quoted()));
+        note.hint("the program is not started: nullbeat judges ping nodes itself, as with `upstream_failover on`");
+        return;
+    }
+    let errors = draft.findings.errors();
+    read_failfast(draft, words);
+    if draft.findings.errors() == errors {
+        let finding = draft.findings.warning(draft.here.1, "`respawn`, which has no effect yet");
+        finding.hint("the program is not started");
+    }
+}
+
+/// `failfast USER /path args…`.
+pub(super) fn read_failfast(draft: &mut Draft<'_>, words: &[Word]) {
     let (word, at) = draft.here;
     let [user, program, ..] = words else {
         let found = if words.is_empty() { "a user and a program" } else { "a program" };

@@ -23,6 +23,17 @@ pub(super) fn of_config(config: &Config) -> u32 {
         "\n{:?}\n{}\n{:?}\n{:?}",
         config.auto_failback, config.moves_per_hour, config.takeover_policy, config.split_brain_loser
     );
+    // Which hosts each board asks is its own affair; how many there are is what the nodes compare.
+    let pings = config.media.iter().filter(|medium| medium.is_ping()).count();
+    if pings > 0 {
+        let _ = write!(
+            text,
+            "\n{pings}\n{}\n{}\n{}",
+            config.deadping.as_millis(),
+            config.has_upstream_failover,
+            config.upstream_holdoff.as_millis()
+        );
+    }
     CRC32.checksum(text.as_bytes())
 }
 

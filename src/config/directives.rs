@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
-use super::{ResetWith, clients, media, value};
+use super::{ResetWith, clients, media, pings, value};
 
 /// Reads the values of a line at once.
 type ReadAll = fn(&mut Draft<'_>, &[Word]);
@@ -80,7 +80,6 @@ const fn safety(word: &'static str, shape: Shape) -> Directive {
 }
 
 const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
-const NO_PING: &str = "the host is not asked, and no takeover depends on it";
 const ONLY_PASSED_ON: &str = "it is only passed on to scripts";
 const MILLIS_MAX: i64 = 3_600_000;
 
@@ -94,7 +93,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("deadtime", "a time", One(|d, w| d.time(w, true, |d| &mut d.deadtime))),
     row("warntime", "a time", One(|d, w| d.time(w, false, |d| &mut d.warntime))),
     row("initdead", "a time", One(|d, w| d.time(w, true, |d| &mut d.initdead))),
-    not_yet("deadping", "a time", One(|d, w| d.time(w, true, |d| &mut d.deadping)), "there are no ping nodes yet"),
+    row("deadping", "a time", One(|d, w| d.time(w, true, |d| &mut d.deadping))),
     row("hopfudge", "a number", One(|d, w| d.integer(w, 0..=255, |d| &mut d.hopfudge))),
     row("max_rexmit_delay", "milliseconds", One(|d, w| d.integer(w, 1..=MILLIS_MAX, |d| &mut d.max_rexmit_delay))),
     row("uuidfrom", "`file` or `nodename`", One(|d, w| d.word(w, &["file", "nodename"], false, |d| &mut d.uuidfrom))),
@@ -118,9 +117,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("mcast", "an interface, a group, a port, a TTL and a loop flag", Line(media::read_mcast)),
     row("ucast6", "an interface and an address", Line(media::read_ucast6)),
     row("mcast6", "an interface, a group, a port, a hop limit and a loop flag", Line(media::read_mcast6)),
-    not_yet("ping", "hosts", Each(media::read_ping), NO_PING),
-    not_yet("ping6", "IPv6 addresses", Each(media::read_ping6), NO_PING),
-    not_yet("ping_group", "", Line(media::read_ping_group), "the hosts are not asked, and no takeover depends on them"),
+    row("ping", "hosts", Each(pings::read_ping)),
+    row("ping6", "IPv6 addresses", Each(pings::read_ping6)),
+    row("ping_group", "", Line(pings::read_ping_group)),
+    row("upstream_failover", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.upstream_failover))),
+    row("upstream_holdoff", "a time", One(|d, w| d.time(w, true, |d| &mut d.upstream_holdoff))),
     // Logging (2.3).
     row("logfile", "a path", One(|d, w| d.path(w, |d| &mut d.logfile))),
     row("debugfile", "a path", One(|d, w| d.path(w, |d| &mut d.debugfile))),
@@ -191,7 +192,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("reset_with", "`reboot`, `sysrq` or `hook PATH`", Values(read_reset_with)),
     row("notify", "paths of programs", Each(read_notify)),
     row("env", "NAME=VALUE", Each(read_env)),
-    not_yet("respawn", "", Line(clients::read_respawn), "the program is not started"),
+    // Tells itself what comes of it.
+    row("respawn", "", Line(clients::read_respawn)),
     not_yet("apiauth", "", Line(clients::read_apiauth), "there is no client interface to guard"),
     not_yet_unless("use_apphbd", "`on` or `off`", One(unused_boolean), "no application heartbeat is sent", FALSE),
     not_yet_unless("pacemaker", "`on` or `off`", Once(clients::read_crm), clients::NO_CRM, clients::CRM_OFF),
@@ -203,7 +205,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     not_yet("enable_config_writes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     safety("watchdog", Once(unused_text)),
     safety("stonith", Line(clients::read_stonith)),
-    safety("failfast", Line(clients::read_respawn)),
+    safety("failfast", Line(clients::read_failfast)),
     // Tells itself whether it concerns this node.
     row("stonith_host", "", Line(clients::read_stonith_host)),
     safety("fence", Line(|_, _| {})),

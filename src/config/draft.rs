@@ -1,6 +1,7 @@
 //! ha.cf while it is read: lines to directives to values, each with its place (spec/config.md sections 1 and 2).
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::machine::Machine;
 use super::token::{self, Word, column_of, is_blank};
 use super::value::{self, TimeFault};
 use super::{Medium, Purpose, TextFile};
+use crate::core::message::PingKind;
 
 /// Heartbeat reads a line in pieces of this many bytes (spec/config.md section 1).
 const HEARTBEAT_LINE_MAX: usize = 5119;
@@ -22,6 +24,15 @@ pub(super) type Given<T> = Option<(T, At)>;
 #[derive(Debug, Clone)]
 pub(super) struct DraftMedium {
     pub(super) medium: Medium,
+    pub(super) at: At,
+}
+
+/// One ping node, as its line says.
+#[derive(Debug, Clone)]
+pub(super) struct DraftPing {
+    pub(super) name: String,
+    pub(super) kind: PingKind,
+    pub(super) hosts: Vec<IpAddr>,
     pub(super) at: At,
 }
 
@@ -46,12 +57,14 @@ pub(super) struct Draft<'a> {
     pub(super) unbuilt_safety: Vec<&'static str>,
 
     pub(super) nodes: Vec<(String, At)>,
-    pub(super) ping_nodes: Vec<String>,
+    pub(super) pings: Vec<DraftPing>,
+    /// The program of a `respawn … ipfail` line.
+    pub(super) ipfail: Option<At>,
+    pub(super) upstream_failover: Given<bool>,
+    pub(super) upstream_holdoff: Given<Duration>,
     pub(super) media: Vec<DraftMedium>,
     /// A media line had an error.
     pub(super) is_medium_refused: bool,
-    /// Media lines that open no link yet.
-    pub(super) unbuilt_media: Vec<(&'static str, At)>,
     pub(super) keepalive: Given<Duration>,
     pub(super) warntime: Given<Duration>,
     pub(super) deadtime: Given<Duration>,
@@ -113,10 +126,12 @@ impl<'a> Draft<'a> {
             stop_retries: None,
             unbuilt_safety: Vec::new(),
             nodes: Vec::new(),
-            ping_nodes: Vec::new(),
+            pings: Vec::new(),
+            ipfail: None,
+            upstream_failover: None,
+            upstream_holdoff: None,
             media: Vec::new(),
             is_medium_refused: false,
-            unbuilt_media: Vec::new(),
             keepalive: None,
             warntime: None,
             deadtime: None,

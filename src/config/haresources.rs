@@ -138,7 +138,7 @@ fn check_node(entry: &Entry, draft: &Draft<'_>, findings: &mut Findings) {
     if draft.nodes.is_empty() || draft.nodes.iter().any(|(node, _)| *node == name) {
         return;
     }
-    if draft.ping_nodes.contains(&name) {
+    if draft.pings.iter().any(|ping| ping.name == name) {
         let finding = findings.error(word.at, format!("{}, a ping node", word.quoted())).expected("a node of ha.cf");
         finding.hint("a ping node cannot own resources");
         return;

@@ -90,11 +90,6 @@ impl Draft<'_> {
         }
         is_own && self.purpose == super::Purpose::Run
     }
-
-    /// Notes a medium that opens no link yet.
-    fn add_unbuilt(&mut self) {
-        self.unbuilt_media.push(self.here);
-    }
 }
 
 pub(super) fn read_udpport(draft: &mut Draft<'_>, word: &Word) -> bool {
@@ -255,7 +250,7 @@ fn resolve_peer(draft: &mut Draft<'_>, host: &Word) -> Option<Ipv4Addr> {
 }
 
 /// Digits and points only: meant as an address, not as a name.
-fn looks_like_address(text: &str) -> bool {
+pub(super) fn looks_like_address(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
@@ -442,45 +437,4 @@ pub(super) fn read_ucast6(draft: &mut Draft<'_>, words: &[Word]) {
         matches!(known, Medium::Ucast6 { interface, peer: known_peer, port: known_port }
             if *interface == name && *known_peer == peer && *known_port == port)
     });
-}
-
-fn add_ping_node(draft: &mut Draft<'_>, name: &Word) {
-    draft.add_unbuilt();
-    draft.ping_nodes.push(name.text.to_ascii_lowercase());
-}
-
-fn look_for_host(draft: &mut Draft<'_>, host: &Word) {
-    if host.text.parse::<Ipv4Addr>().is_err() && draft.machine.resolve(&host.text).is_none() {
-        let found = format!("{}, which is no IPv4 address and cannot be resolved here", host.quoted());
-        draft.findings.warning(host.at, found).expected("an IPv4 address or a host name");
-    }
-}
-
-pub(super) fn read_ping(draft: &mut Draft<'_>, host: &Word) -> bool {
-    look_for_host(draft, host);
-    add_ping_node(draft, host);
-    true
-}
-
-pub(super) fn read_ping6(draft: &mut Draft<'_>, host: &Word) -> bool {
-    if host.text.parse::<Ipv6Addr>().is_err() {
-        draft.findings.error(host.at, host.quoted()).expected("an IPv6 address in numbers");
-    }
-    add_ping_node(draft, host);
-    true
-}
-
-/// `ping_group NAME HOST…`.
-pub(super) fn read_ping_group(draft: &mut Draft<'_>, words: &[Word]) {
-    let [name, hosts @ ..] = words else {
-        draft.findings.error(draft.here.1, "`ping_group` without a name").expected("`ping_group NAME HOST…`");
-        return;
-    };
-    add_ping_node(draft, name);
-    if hosts.is_empty() {
-        draft.findings.error(name.at, "a ping group without hosts").expected("`ping_group NAME HOST…`");
-    }
-    for host in hosts {
-        look_for_host(draft, host);
-    }
 }

@@ -22,6 +22,7 @@ mod load;
 mod machine;
 mod media;
 pub mod names;
+mod pings;
 mod sense;
 mod settings;
 mod stamps;
@@ -34,6 +35,7 @@ pub(crate) mod sample;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::message::PingKind;
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 pub use finding::{At, Finding, Severity};
@@ -80,8 +82,14 @@ pub struct Config {
     pub max_rexmit_delay: Duration,
     /// `hopfudge`: enters `ttl` only.
     pub hopfudge: u8,
-    /// Media in order, at least one.
+    /// Media in order, those of ping nodes behind the others.
     pub media: Vec<Medium>,
+    /// `deadping`.
+    pub deadping: Duration,
+    /// `upstream_failover`, or a line that would start Heartbeat's ipfail.
+    pub has_upstream_failover: bool,
+    /// `upstream_holdoff`.
+    pub upstream_holdoff: Duration,
     /// `msgfmt netstring`.
     pub is_netstring: bool,
     /// `hbgenmethod time`.
@@ -203,13 +211,28 @@ pub enum Medium {
         /// Whether we hear ourselves.
         is_looped: bool,
     },
+    /// A host of `ping` or `ping6`, or a `ping_group`: no link to a peer.
+    Ping {
+        /// The ping node's name, lower case.
+        name: String,
+        /// Which directive.
+        kind: PingKind,
+        /// Addresses, resolved; of a group any one is enough.
+        hosts: Vec<std::net::IpAddr>,
+    },
 }
 
 impl Medium {
+    /// Whether it asks a ping node, and leads to no peer.
+    pub const fn is_ping(&self) -> bool {
+        matches!(self, Self::Ping { .. })
+    }
+
     /// The link's name.
     pub fn name(&self) -> String {
         match self {
             Self::Serial { device, .. } => device.display().to_string(),
+            Self::Ping { name, .. } => name.clone(),
             _ => self.interface().to_owned(),
         }
     }
@@ -217,7 +240,7 @@ impl Medium {
     /// The interface of a network medium; nothing for a serial line.
     pub const fn interface(&self) -> &str {
         match self {
-            Self::Serial { .. } => "",
+            Self::Serial { .. } | Self::Ping { .. } => "",
             Self::Ucast { interface, .. }
             | Self::Bcast { interface, .. }
             | Self::Mcast { interface, .. }
@@ -235,12 +258,13 @@ impl Medium {
             Self::Mcast { .. } => "mcast",
             Self::Ucast6 { .. } => "ucast6",
             Self::Mcast6 { .. } => "mcast6",
+            Self::Ping { kind, .. } => kind.word(),
         }
     }
 
     /// Whether messages travel as datagrams over a network.
     pub const fn is_network(&self) -> bool {
-        !matches!(self, Self::Serial { .. })
+        !matches!(self, Self::Serial { .. } | Self::Ping { .. })
     }
 }
 

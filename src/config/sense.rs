@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::authkeys::Keys;
-use super::draft::{Draft, Given, one_of};
+use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
-use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported};
+use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, pings};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 /// How often a failing stop is tried again (spec/resources.md 4.2).
@@ -71,24 +71,23 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_failback(draft);
     check_logging(draft);
     check_membership(draft);
+    pings::check(draft);
 }
 
 fn check_media(draft: &mut Draft<'_>) {
     if !draft.media.is_empty() {
         return;
     }
-    match draft.unbuilt_media.as_slice() {
-        // A media line that was refused has said what is wrong with it.
-        _ if draft.is_medium_refused => {}
-        [] => {
-            draft.findings.error(At::FILE, "no link to the peer").expected(ANY_LINK);
-        }
-        lines => {
-            let shown: Vec<String> = lines.iter().map(|(word, at)| format!("`{word}` in line {}", at.line)).collect();
-            let found = format!("no link to the peer but what has no effect yet: {}", shown.join(", "));
-            draft.findings.error(At::FILE, found).expected(ANY_LINK);
-        }
+    // A media line that was refused has said what is wrong with it.
+    if draft.is_medium_refused {
+        return;
     }
+    if draft.pings.is_empty() {
+        draft.findings.error(At::FILE, "no link to the peer").expected(ANY_LINK);
+        return;
+    }
+    let finding = draft.findings.warning(At::FILE, "no link to the peer, only ping nodes").expected(ANY_LINK);
+    finding.hint("this node reaches nobody and acts alone");
 }
 
 fn check_nodes(draft: &mut Draft<'_>) {
@@ -230,6 +229,9 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         max_rexmit_delay: Duration::from_millis(small(&draft.max_rexmit_delay, 250)),
         hopfudge: small(&draft.hopfudge, 1),
         media: media(draft),
+        deadping: time.deadping,
+        has_upstream_failover: pings::has_failover(draft),
+        upstream_holdoff: pings::holdoff(draft, time.keepalive),
         is_netstring: is_word(&draft.msgfmt, "netstring"),
         is_generation_from_time: is_word(&draft.hbgenmethod, "time"),
         is_uuid_from_name: is_word(&draft.uuidfrom, "nodename"),
@@ -295,7 +297,9 @@ fn is_word(given: &Given<&'static str>, word: &str) -> bool {
 }
 
 fn media(draft: &Draft<'_>) -> Vec<Medium> {
-    draft.media.iter().map(|draft| draft.medium.clone()).collect()
+    let ping = |ping: &DraftPing| Medium::Ping { name: ping.name.clone(), kind: ping.kind, hosts: ping.hosts.clone() };
+    let links = draft.media.iter().map(|draft| draft.medium.clone());
+    links.chain(draft.pings.iter().map(ping)).collect()
 }
 
 fn log(draft: &Draft<'_>) -> LogConfig {

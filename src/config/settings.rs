@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::core::ids::{KeyNumber, NodeId};
-use crate::core::settings::{GroupSettings, Settings, SplitBrainLoser};
+use crate::core::settings::{GroupSettings, Settings, SplitBrainLoser, UpstreamSettings};
 
 impl Config {
     /// The nodes that groups prefer, in the order of haresources: at most two.
@@ -41,7 +41,7 @@ impl Config {
             nodes: self.nodes.iter().map(|name| bounded(name)).collect(),
             local,
             partner: self.partner().and_then(|name| self.node_id(name)),
-            links: self.media.iter().map(|medium| bounded(&medium.name())).collect(),
+            links: self.media.iter().filter(|medium| !medium.is_ping()).map(|medium| bounded(&medium.name())).collect(),
             groups: self
                 .groups
                 .iter()
@@ -60,6 +60,12 @@ impl Config {
             split_brain_loser: match self.split_brain_loser.as_deref().and_then(|name| self.node_id(name)) {
                 Some(node) => SplitBrainLoser::Node(node),
                 None => SplitBrainLoser::NotPreferred,
+            },
+            upstream: UpstreamSettings {
+                ping_nodes: self.media.iter().filter(|m| m.is_ping()).map(|medium| bounded(&medium.name())).collect(),
+                deadping: self.deadping,
+                has_failover: self.has_upstream_failover,
+                holdoff: self.upstream_holdoff,
             },
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,

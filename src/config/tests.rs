@@ -5,6 +5,7 @@ mod clients;
 mod ha_cf;
 mod haresources;
 mod media;
+mod pings;
 mod together;
 
 use std::net::Ipv4Addr;

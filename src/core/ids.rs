@@ -10,6 +10,10 @@ pub struct NodeId(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u8);
 
+/// Index of a ping node in [`UpstreamSettings::ping_nodes`](super::settings::UpstreamSettings), the order of ha.cf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PingId(pub u8);
+
 /// Index of a resource group, the order of haresources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u8);

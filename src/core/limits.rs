@@ -6,6 +6,12 @@ pub const NODES_MAX: usize = 16;
 pub const NODE_NAME_MAX: usize = 99;
 /// Links, that is media lines of ha.cf. More are refused by the configuration check.
 pub const LINKS_MAX: usize = 16;
+/// Ping nodes: hosts of `ping` and `ping6`, and ping groups. More are refused by the configuration check.
+pub const PING_NODES_MAX: usize = 8;
+/// Hosts of one ping group. More are refused by the configuration check.
+pub const PING_HOSTS_MAX: usize = 16;
+/// Bytes of a client's name in a question about it. One with a longer name gets no answer.
+pub const CLIENT_NAME_MAX: usize = 32;
 /// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.
 pub const LINK_NAME_MAX: usize = 99;
 /// Groups in haresources, both nodes together. More are refused by the configuration check.

@@ -2,7 +2,7 @@
 //! spec/resources.md section 7).
 
 use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, Seq, Uuid};
-use super::limits::{GROUPS_MAX, LINKS_MAX};
+use super::limits::{CLIENT_NAME_MAX, GROUPS_MAX, LINKS_MAX};
 
 /// Status word of a node (spec/wire.md 9.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,64 @@ impl NodeStatus {
             Self::Active => "active",
             Self::Dead => "dead",
         }
+    }
+}
+
+/// How a ping node is asked (`info` of its answers, spec/wire.md 11.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PingKind {
+    /// One host, IPv4.
+    Ping,
+    /// One host, IPv6.
+    Ping6,
+    /// Several hosts, of which one is enough.
+    Group,
+}
+
+impl PingKind {
+    /// The wire word, and the word of ha.cf.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Ping6 => "ping6",
+            Self::Group => "ping_group",
+        }
+    }
+}
+
+/// What `ipfail` and its like here say to each other (spec/resources.md 17.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IpfailWord {
+    /// `num_ping_nodes`: so many ping nodes answer the sender. It asks the receiver to compare.
+    Count(u32),
+    /// `you_are_dead`: the sender reaches more ping nodes than the receiver.
+    YouAreDead,
+    /// `abort_giveup`: both reach the same number.
+    AbortGiveup,
+    /// `hbapi-clstat`: the sender's ipfail has begun.
+    Join,
+    /// `hbapi-clstat`: it has ended.
+    Leave,
+}
+
+/// A client's name, copied out of a question about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientName {
+    len: u8,
+    bytes: [u8; CLIENT_NAME_MAX],
+}
+
+impl ClientName {
+    /// `None` when it is longer than [`CLIENT_NAME_MAX`].
+    pub fn new(name: &str) -> Option<Self> {
+        let mut bytes = [0; CLIENT_NAME_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(Self { len: u8::try_from(name.len()).ok()?, bytes })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 }
 
@@ -344,6 +402,24 @@ pub enum Body<'a> {
         node: &'a str,
         /// `result`.
         result: StonithResult,
+    },
+    /// A word between `ipfail` and its like here.
+    Ipfail(IpfailWord),
+    /// `query-cstatus`: whether a client is signed on at the receiver.
+    ClientQuery {
+        /// `cn`: which.
+        client: &'a str,
+        /// `from_id`: the client that asks.
+        asker: &'a str,
+    },
+    /// `respond-cstatus`: the answer.
+    ClientAnswer {
+        /// `cn`.
+        client: ClientName,
+        /// `to_id`.
+        asker: ClientName,
+        /// `cs`.
+        is_online: bool,
     },
     /// Any other type: counted and, once clients exist, delivered to them.
     Other {

@@ -35,7 +35,7 @@ pub mod planted;
 pub mod settings;
 pub mod time;
 
-use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, RequestId};
+use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RequestId};
 use message::{GroupState, Holds, Message, NodeStatus, Packet};
 
 pub use node::Node;
@@ -58,6 +58,11 @@ pub enum Input<'a> {
         link: LinkId,
         /// Whether it can be written to.
         is_open: bool,
+    },
+    /// A ping node has answered; the answer has been checked.
+    PingAnswer {
+        /// Which.
+        ping: PingId,
     },
     /// A job that [`Action::Run`] asked for has ended. Every job is answered exactly once.
     JobDone {
@@ -194,6 +199,11 @@ pub enum Action {
         /// What.
         packet: Packet,
     },
+    /// Ask every ping node whether it is there.
+    Ping {
+        /// `ts` of the question.
+        ts: u32,
+    },
     /// Ask the guardian.
     Run {
         /// Comes back with [`Input::JobDone`].
@@ -246,6 +256,13 @@ pub enum Event {
         /// Up?
         is_up: bool,
     },
+    /// A ping node answers again, or no more.
+    Ping {
+        /// Which.
+        ping: PingId,
+        /// Answers?
+        is_alive: bool,
+    },
     /// An alarm was raised or cleared.
     Alarm {
         /// Which.
@@ -281,6 +298,8 @@ pub enum Cause {
     Shutdown,
     /// A script ended; no decision of ours.
     Script,
+    /// The other node reaches more ping nodes.
+    Upstream,
 }
 
 /// Standing alarms: raised once, cleared once, shown by `status` all the while.

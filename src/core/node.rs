@@ -71,6 +71,9 @@ impl Node {
                 let from = self.comms.receive(&self.settings, at, link, message, &mut self.outbox, &mut happenings);
                 delivery = from.map(|from| (from, message));
             }
+            Input::PingAnswer { ping } => {
+                self.comms.ping_answered(&self.settings, at, ping, &mut self.outbox, &mut happenings);
+            }
             Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
             Input::JobDone { .. } | Input::Guardian { .. } | Input::Request { .. } => {}
         }
@@ -91,7 +94,7 @@ impl Node {
             Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
             Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),
             Input::Request { id, request } => ownership.request(&mut cx, id, request),
-            Input::Tick | Input::Received { .. } | Input::LinkDevice { .. } => {}
+            Input::Tick | Input::Received { .. } | Input::PingAnswer { .. } | Input::LinkDevice { .. } => {}
         }
         ownership.reconcile(&mut cx);
         ownership.note_finish(at.now);

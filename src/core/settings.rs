@@ -1,7 +1,7 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
 use super::ids::{Generation, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
-use super::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX};
+use super::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use super::message::GroupState;
 use super::time::Duration;
 
@@ -41,6 +41,34 @@ pub struct GroupSettings {
     pub preferred: NodeId,
 }
 
+/// Hosts outside of the cluster that tell whether a node has its network, and what follows from their answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Names of the ping nodes in the order of ha.cf; a group of hosts is one.
+    pub ping_nodes: heapless::Vec<NodeName, PING_NODES_MAX>,
+    /// `deadping`: silence after which a ping node is dead.
+    pub deadping: Duration,
+    /// `upstream_failover`: groups go to the node that reaches more ping nodes, as with Heartbeat's `ipfail`.
+    pub has_failover: bool,
+    /// `upstream_holdoff`: how long one node must have been ahead before anything moves.
+    pub holdoff: Duration,
+}
+
+impl UpstreamSettings {
+    /// No ping nodes.
+    pub const NONE: Self = Self {
+        ping_nodes: heapless::Vec::new(),
+        deadping: Duration::ZERO,
+        has_failover: false,
+        holdoff: Duration::ZERO,
+    };
+
+    /// Whether this node compares ping nodes with its partner.
+    pub fn is_compared(&self) -> bool {
+        self.has_failover && !self.ping_nodes.is_empty()
+    }
+}
+
 /// Everything that a node is told about itself and its cluster.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -76,6 +104,8 @@ pub struct Settings {
     pub takeover_policy: TakeoverPolicy,
     /// `split_brain_loser`.
     pub split_brain_loser: SplitBrainLoser,
+    /// Ping nodes.
+    pub upstream: UpstreamSettings,
     /// Digest of what must be equal in both ha.cf files.
     pub config_digest: u32,
     /// Digest of haresources after normalisation.

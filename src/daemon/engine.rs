@@ -176,7 +176,7 @@ fn codec(config: &Config, identity: Identity) -> io::Result<Codec> {
     }
     let settings = config.settings(0);
     let group_keys: Vec<&str> = config.groups.iter().map(Group::key).collect();
-    Codec::new(Setup {
+    let mut codec = Codec::new(Setup {
         keys,
         nodes: &settings.nodes,
         local: settings.local,
@@ -185,7 +185,9 @@ fn codec(config: &Config, identity: Identity) -> io::Result<Codec> {
         hopfudge: config.hopfudge,
         is_netstring: config.is_netstring,
     })
-    .map_err(|error| invalid(&error))
+    .map_err(|error| invalid(&error))?;
+    codec.add_ping_nodes(settings.upstream.ping_nodes.len());
+    Ok(codec)
 }
 
 /// The one source of randomness that needs no file: the keys of a new hash map.

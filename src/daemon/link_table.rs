@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use crate::config::{Config, Medium};
-use crate::core::ids::{LinkId, LinkSet};
+use crate::core::ids::{LinkId, LinkSet, PingId};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::{Duration, Instant};
 use crate::links::udp::{Datagram, Reach};
@@ -59,6 +59,8 @@ pub struct Slot {
     name: String,
     link: Link,
     stream: Option<Box<TextStream>>,
+    /// A ping node's: no messages pass.
+    is_ping: bool,
     device: Device,
     pause: Duration,
     /// A failure has been logged and no success since.
@@ -176,10 +178,11 @@ impl LinkTable {
     pub fn new(config: &Config, now: Instant) -> Self {
         let deadtime = Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX));
         let slot = |medium: &Medium| {
-            let link = Link::new(medium);
+            let mut link = Link::new(medium);
             Slot {
                 name: medium.name(),
                 stream: link.is_text().then(|| Box::new(TextStream::new())),
+                is_ping: link.ping().is_some(),
                 link,
                 device: Device::Waiting(now),
                 pause: PAUSE_MIN,
@@ -208,14 +211,26 @@ impl LinkTable {
         self.slots.get_mut(usize::from(link.0))
     }
 
-    /// Every one.
+    /// Every one that leads to peers; those of ping nodes come behind them.
     pub fn all(&self) -> LinkSet {
-        LinkSet::first(self.slots.len())
+        self.iter().filter(|(_, slot)| !slot.is_ping).map(|(link, _)| link).collect()
     }
 
-    /// Those whose devices work.
+    /// Those that lead to peers and whose devices work.
     pub fn open(&self) -> LinkSet {
-        self.iter().filter(|(_, slot)| slot.is_open()).map(|(link, _)| link).collect()
+        self.iter().filter(|(_, slot)| slot.is_open() && !slot.is_ping).map(|(link, _)| link).collect()
+    }
+
+    /// Those of ping nodes whose sockets are open, in the order of ha.cf.
+    pub fn pings(&self) -> LinkSet {
+        self.iter().filter(|(_, slot)| slot.is_open() && slot.is_ping).map(|(link, _)| link).collect()
+    }
+
+    /// The ping node behind a link.
+    pub fn ping_of(&self, link: LinkId) -> Option<PingId> {
+        let first = self.slots.iter().position(|slot| slot.is_ping)?;
+        let index = usize::from(link.0).checked_sub(first)?;
+        u8::try_from(index).ok().map(PingId)
     }
 
     /// Whether the guardian still owes an answer about any of them.

@@ -15,7 +15,7 @@ use std::fmt::{self, Write as _};
 
 use crate::config::Group;
 use crate::core::Node;
-use crate::core::ids::{GroupId, LinkId, NodeId};
+use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::time::{Duration, Instant, Stamp};
 
 use super::control::server::ControlCounters;
@@ -141,6 +141,25 @@ pub const SCHEMA: &[Section] = &[
             ("config_digest", Text),
             ("resources_digest", Text),
         ],
+    },
+    Section {
+        kind: "ping",
+        name: "ping_nodes",
+        shape: Shape::List,
+        fields: &[
+            ("place", Number),
+            ("name", Text),
+            ("status", Text),
+            ("heard_ms", Number),
+            ("answers", Number),
+            ("deaths", Number),
+        ],
+    },
+    Section {
+        kind: "upstream",
+        name: "upstream",
+        shape: Shape::One,
+        fields: &[("is_compared", Flag), ("here", Number), ("partner", Number), ("holdoff_ms", Number)],
     },
     Section {
         kind: "link",
@@ -273,7 +292,14 @@ impl Facts<'_> {
     }
 
     fn link_name(&self, link: LinkId) -> &str {
-        self.node.settings().links.get(usize::from(link.0)).map_or("", |name| name.as_str())
+        let peers = self.node.settings().links.get(usize::from(link.0)).map(|name| name.as_str());
+        // Those of ping nodes come behind.
+        let pings = || self.links.iter().find(|(id, _)| *id == link).map(|(_, slot)| slot.name());
+        peers.or_else(pings).unwrap_or("")
+    }
+
+    fn ping_name(&self, ping: PingId) -> &str {
+        self.node.settings().upstream.ping_nodes.get(usize::from(ping.0)).map_or("", |name| name.as_str())
     }
 
     fn age_ms(&self, then: Instant) -> u64 {
@@ -366,6 +392,7 @@ mod tests {
             moves_per_hour: 0,
             takeover_policy: TakeoverPolicy::Safe,
             split_brain_loser: SplitBrainLoser::NotPreferred,
+            upstream: crate::core::settings::UpstreamSettings::NONE,
             config_digest: 0xabc,
             resources_digest: 1,
             has_resources: true,

@@ -322,5 +322,6 @@ fn cause_word(cause: Cause) -> &'static str {
         Cause::SplitBrain => "split-brain",
         Cause::Shutdown => "shutdown",
         Cause::Script => "script",
+        Cause::Upstream => "upstream",
     }
 }

@@ -164,7 +164,7 @@ impl std::fmt::Display for BadRecord {
 impl std::error::Error for BadRecord {}
 
 const ORDERS: [Order; 4] = [Order::Start, Order::Stop, Order::Probe, Order::Announce];
-const CAUSES: [Cause; 9] = [
+const CAUSES: [Cause; 10] = [
     Cause::Startup,
     Cause::Death,
     Cause::Goodbye,
@@ -174,6 +174,7 @@ const CAUSES: [Cause; 9] = [
     Cause::SplitBrain,
     Cause::Shutdown,
     Cause::Script,
+    Cause::Upstream,
 ];
 const OUTCOMES: [JobOutcome; 7] = [
     JobOutcome::Done,
@@ -205,6 +206,7 @@ const fn cause_code(cause: Cause) -> u8 {
         Cause::SplitBrain => 6,
         Cause::Shutdown => 7,
         Cause::Script => 8,
+        Cause::Upstream => 9,
     }
 }
 

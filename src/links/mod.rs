@@ -6,6 +6,7 @@
 
 pub mod lock;
 pub mod output;
+pub mod ping;
 pub mod serial;
 pub mod udp;
 
@@ -16,6 +17,8 @@ use std::path::Path;
 
 use crate::config::Medium;
 use crate::core::time::Instant;
+use crate::wire::heartbeat::Reject;
+use ping::PingSocket;
 use serial::SerialLine;
 use udp::{Datagram, UdpSocket};
 
@@ -56,6 +59,7 @@ pub fn open_with_locks(medium: &Medium, lock_directory: &Path) -> io::Result<Ope
         Medium::Mcast6 { interface, group, port, hops, is_looped } => {
             udp::open::mcast6(interface, *group, *port, *hops, *is_looped)
         }
+        Medium::Ping { kind, hosts, .. } => ping::open(hosts, *kind),
     }
 }
 
@@ -77,6 +81,17 @@ pub enum Received {
     Bytes(usize),
     /// A datagram.
     Datagram(Datagram),
+    /// A ping node's answer: its data is these bytes.
+    Echo {
+        /// First one.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+    },
+    /// An answer of so many bytes that is not taken.
+    Refused(usize, Reject),
+    /// Something that is not for us; there may be more.
+    Foreign,
 }
 
 /// The engine's side of one medium.
@@ -87,6 +102,8 @@ pub enum Link {
     Serial(SerialLine),
     /// Datagrams.
     Udp(UdpSocket),
+    /// Questions to a ping node: no messages pass.
+    Ping(PingSocket),
 }
 
 impl Link {
@@ -94,6 +111,7 @@ impl Link {
     pub fn new(medium: &Medium) -> Self {
         match medium {
             Medium::Serial { device, .. } => Self::Serial(SerialLine::new(device)),
+            Medium::Ping { name, kind, hosts } => Self::Ping(PingSocket::new(name, *kind, hosts)),
             _ => Self::Udp(UdpSocket::new(medium)),
         }
     }
@@ -101,6 +119,14 @@ impl Link {
     /// Whether messages travel as text, not as datagrams.
     pub const fn is_text(&self) -> bool {
         matches!(self, Self::Serial(_))
+    }
+
+    /// The questions to a ping node, when it is none that messages pass on.
+    pub const fn ping(&mut self) -> Option<&mut PingSocket> {
+        match self {
+            Self::Ping(socket) => Some(socket),
+            Self::Serial(_) | Self::Udp(_) => None,
+        }
     }
 
     /// Takes what [`open`] has made. Returns the descriptor that it replaces.
@@ -111,6 +137,7 @@ impl Link {
                 None
             }
             Self::Udp(socket) => socket.attach(descriptor, detail),
+            Self::Ping(socket) => socket.attach(descriptor),
         }
     }
 
@@ -118,7 +145,7 @@ impl Link {
     pub fn tell_open(&self) {
         match self {
             // It has been said by whoever opened it.
-            Self::Serial(_) => {}
+            Self::Serial(_) | Self::Ping(_) => {}
             Self::Udp(socket) => socket.tell_open(),
         }
     }
@@ -128,6 +155,7 @@ impl Link {
         match self {
             Self::Serial(line) => line.detach(),
             Self::Udp(socket) => socket.detach(),
+            Self::Ping(socket) => socket.detach(),
         }
     }
 
@@ -136,6 +164,7 @@ impl Link {
         match self {
             Self::Serial(line) => line.descriptor(),
             Self::Udp(socket) => socket.descriptor(),
+            Self::Ping(socket) => socket.descriptor(),
         }
     }
 
@@ -153,6 +182,7 @@ impl Link {
                 None => Received::Nothing,
                 Some(datagram) => Received::Datagram(datagram),
             }),
+            Self::Ping(socket) => Ok(socket.receive(buffer)),
         }
     }
 
@@ -164,6 +194,7 @@ impl Link {
         match self {
             Self::Serial(line) => line.send(message, is_beat, now),
             Self::Udp(socket) => socket.send(message),
+            Self::Ping(_) => Ok(()),
         }
     }
 
@@ -174,7 +205,7 @@ impl Link {
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
         match self {
             Self::Serial(line) => line.flush(now),
-            Self::Udp(_) => Ok(()),
+            Self::Udp(_) | Self::Ping(_) => Ok(()),
         }
     }
 
@@ -182,7 +213,7 @@ impl Link {
     pub fn is_output_waiting(&self) -> bool {
         match self {
             Self::Serial(line) => line.is_output_waiting(),
-            Self::Udp(_) => false,
+            Self::Udp(_) | Self::Ping(_) => false,
         }
     }
 
@@ -190,7 +221,7 @@ impl Link {
     pub fn backlog(&self) -> usize {
         match self {
             Self::Serial(line) => line.backlog(),
-            Self::Udp(_) => 0,
+            Self::Udp(_) | Self::Ping(_) => 0,
         }
     }
 
@@ -198,7 +229,7 @@ impl Link {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Serial(line) => line.deadline(),
-            Self::Udp(_) => None,
+            Self::Udp(_) | Self::Ping(_) => None,
         }
     }
 
@@ -207,6 +238,7 @@ impl Link {
         match self {
             Self::Serial(line) => line.sent,
             Self::Udp(socket) => socket.sent,
+            Self::Ping(socket) => socket.sent,
         }
     }
 
@@ -215,13 +247,14 @@ impl Link {
         match self {
             Self::Serial(line) => line.dropped(),
             Self::Udp(socket) => socket.dropped,
+            Self::Ping(socket) => socket.dropped,
         }
     }
 
     /// The one peer that datagrams go to.
     pub const fn peer(&self) -> Option<IpAddr> {
         match self {
-            Self::Serial(_) => None,
+            Self::Serial(_) | Self::Ping(_) => None,
             Self::Udp(socket) => socket.peer(),
         }
     }
@@ -229,7 +262,7 @@ impl Link {
     /// Whether what is sent comes back here.
     pub const fn is_looped(&self) -> bool {
         match self {
-            Self::Serial(_) => false,
+            Self::Serial(_) | Self::Ping(_) => false,
             Self::Udp(socket) => socket.is_looped(),
         }
     }
@@ -237,7 +270,7 @@ impl Link {
     /// The line of ha.cf, of a link of datagrams.
     pub const fn network(&self) -> Option<&Medium> {
         match self {
-            Self::Serial(_) => None,
+            Self::Serial(_) | Self::Ping(_) => None,
             Self::Udp(socket) => Some(socket.medium()),
         }
     }

@@ -19,7 +19,7 @@ use super::trace::Trace;
 use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, RequestId};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
-use crate::core::settings::{GroupSettings, Identity, Settings};
+use crate::core::settings::{GroupSettings, Identity, Settings, UpstreamSettings};
 use crate::core::time::{Duration, Stamp};
 use crate::core::{Action, Alarm, Event, Input, JobOutcome, Order, Outcome, Request};
 use crate::wire::heartbeat::TextStream;
@@ -355,6 +355,7 @@ impl World {
             moves_per_hour: plan.moves_per_hour,
             takeover_policy: plan.policy,
             split_brain_loser: plan.loser,
+            upstream: UpstreamSettings::NONE,
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
@@ -496,6 +497,7 @@ impl World {
     fn perform(&mut self, node: usize, action: Action) {
         match action {
             Action::Transmit { links, packet } => self.transmit(node, links, packet),
+            Action::Ping { .. } => {}
             Action::Run { job, group, order } => self.run_job(node, job, group, order),
             Action::Event(event) => self.note_event(node, event),
             Action::Reply { id, outcome } => {
@@ -654,7 +656,7 @@ impl World {
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
             }
-            Event::Alarm { .. } | Event::Link { .. } | Event::Late { .. } => {}
+            Event::Alarm { .. } | Event::Link { .. } | Event::Ping { .. } | Event::Late { .. } => {}
         }
     }
 

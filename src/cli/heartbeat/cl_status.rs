@@ -247,16 +247,15 @@ impl<'a> Request<'a> {
         if self.is_spoken {
             text.push_str("The nodes are as follow:\n");
         }
-        // There are no ping nodes: `-p` alone lists none.
-        if self.ping_only && !self.normal_only {
-            return text;
-        }
-        let mut nodes: Vec<&Line<'_>> = report.lines("node").chain(report.lines("peer")).collect();
+        // Both options together are as good as none.
+        let (all, is_ping) = (self.ping_only == self.normal_only, self.ping_only);
+        let mut nodes: Vec<&Line<'_>> =
+            all_nodes(report).filter(|node| all || is_ping == (node.kind == "ping")).collect();
         nodes.sort_by_key(|node| std::cmp::Reverse(node.number("place")));
         for node in nodes {
             let name = node.or_dash("name");
             if self.is_verbose {
-                let _ = writeln!(text, "\n{name}\t{}\t(nodetype: normal)", node.or_dash("status"));
+                let _ = writeln!(text, "\n{name}\t{}\t(nodetype: {})", node.or_dash("status"), node_type(node));
                 link_lines(report, name, true, &mut text);
             } else {
                 let _ = writeln!(text, "{name}");
@@ -267,7 +266,7 @@ impl<'a> Request<'a> {
 
     fn node_status(&self, report: &Report<'_>, name: &str) -> Answer {
         let status = node(report, name, "Error. May be due to incorrect node name")?.or_dash("status");
-        let code = if matches!(status, "active" | "up") { exit::OK } else { exit::FAILURE };
+        let code = if matches!(status, "active" | "up" | "ping") { exit::OK } else { exit::FAILURE };
         let spoken = format!("The cluster node {name} is {status}\n");
         Ok((if self.is_spoken { spoken } else { format!("{status}\n") }, code))
     }
@@ -278,9 +277,9 @@ impl<'a> Request<'a> {
     }
 
     fn node_type(&self, report: &Report<'_>, name: &str) -> Answer {
-        node(report, name, "Error. May be due to incorrect node name")?;
-        let spoken = format!("The node {name}'s type: normal\n");
-        Ok((if self.is_spoken { spoken } else { "normal\n".to_owned() }, exit::OK))
+        let kind = node_type(node(report, name, "Error. May be due to incorrect node name")?);
+        let spoken = format!("The node {name}'s type: {kind}\n");
+        Ok((if self.is_spoken { spoken } else { format!("{kind}\n") }, exit::OK))
     }
 
     fn list_links(&self, report: &Report<'_>, name: &str) -> Answer {
@@ -298,8 +297,7 @@ impl<'a> Request<'a> {
     }
 
     fn link_status(&self, report: &Report<'_>, name: &str, link: &str) -> Answer {
-        let found =
-            report.lines("link").find(|line| line.text("peer") == Some(name) && line.text("name") == Some(link));
+        let found = links_of(report, name).find(|line| line.text("name") == Some(link));
         let Some(found) = found else {
             log_error("Cannot get heartbeat link status");
             log_error("REASON: ");
@@ -351,7 +349,16 @@ fn test(report: &Report<'_>) -> String {
 }
 
 fn find<'r, 'a>(report: &'r Report<'a>, name: &str) -> Option<&'r Line<'a>> {
-    report.lines("node").chain(report.lines("peer")).find(|node| node.text("name") == Some(name))
+    all_nodes(report).find(|node| node.text("name") == Some(name))
+}
+
+/// Nodes and ping nodes.
+fn all_nodes<'r, 'a>(report: &'r Report<'a>) -> impl Iterator<Item = &'r Line<'a>> {
+    report.lines("node").chain(report.lines("peer")).chain(report.lines("ping"))
+}
+
+fn node_type(node: &Line<'_>) -> &'static str {
+    if node.kind == "ping" { "ping" } else { "normal" }
 }
 
 fn node<'r, 'a>(report: &'r Report<'a>, name: &str, complaint: &str) -> Result<&'r Line<'a>, u8> {
@@ -362,13 +369,19 @@ fn node<'r, 'a>(report: &'r Report<'a>, name: &str, complaint: &str) -> Result<&
 }
 
 fn link_word(link: &Line<'_>) -> &'static str {
-    if link.is_set("is_up") { "up" } else { "dead" }
+    if link.is_set("is_up") || link.text("status") == Some("ping") { "up" } else { "dead" }
+}
+
+/// The links of a node. A ping node has one, of its own name.
+fn links_of<'r, 'a>(report: &'r Report<'a>, name: &str) -> impl DoubleEndedIterator<Item = &'r Line<'a>> {
+    let links = report.lines("link").filter(move |link| link.text("peer") == Some(name));
+    let ping = report.lines("ping").filter(move |ping| ping.text("name") == Some(name));
+    links.chain(ping).collect::<Vec<_>>().into_iter()
 }
 
 /// A node's links, in the reverse order of ha.cf.
 fn link_lines(report: &Report<'_>, name: &str, is_verbose: bool, text: &mut String) {
-    let links: Vec<_> = report.lines("link").filter(|link| link.text("peer") == Some(name)).collect();
-    for link in links.into_iter().rev() {
+    for link in links_of(report, name).rev() {
         let status = if is_verbose { format!("\t{}", link_word(link)) } else { String::new() };
         let _ = writeln!(text, "\t{}{status}", link.or_dash("name"));
     }
@@ -396,6 +409,33 @@ mod tests {
         peer\tplace=1\tname=apb\tstatus=dead\n\
         link\tname=apv1\tpeer=apb\tis_up=1\n\
         link\tname=/dev/ttyS0\tpeer=apb\tis_up=0\n";
+
+    /// The same with two ping nodes.
+    fn says_with_pings(line: &str) -> (String, u8) {
+        let report =
+            format!("{REPORT}ping\tplace=2\tname=10.0.0.9\tstatus=ping\nping\tplace=3\tname=gw\tstatus=dead\n");
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let (name, rest) = words.split_first().unwrap();
+        parse(name, rest).and_then(|request| request.answer(&Report::parse(&report).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn ping_nodes_are_nodes_of_their_own_type() {
+        let says = |line| says_with_pings(line).0;
+        assert_eq!(says("listnodes"), "gw\n10.0.0.9\napb\napa\n");
+        assert_eq!(says("listnodes -p"), "gw\n10.0.0.9\n");
+        assert_eq!(says("listnodes -n"), "apb\napa\n");
+        assert_eq!(says("listnodes -n -p"), says("listnodes"));
+        assert_eq!(
+            says("listnodes -v -p"),
+            "\ngw\tdead\t(nodetype: ping)\n\tgw\tdead\n\n10.0.0.9\tping\t(nodetype: ping)\n\t10.0.0.9\tup\n"
+        );
+        assert_eq!(says("nodetype gw"), "ping\n");
+        assert_eq!(says_with_pings("nodestatus 10.0.0.9"), ("ping\n".to_owned(), 0));
+        assert_eq!(says_with_pings("nodestatus gw"), ("dead\n".to_owned(), 1));
+        assert_eq!(says_with_pings("hblinkstatus gw gw"), ("dead\n".to_owned(), 1));
+        assert_eq!(says_with_pings("hblinkstatus 10.0.0.9 10.0.0.9"), ("up\n".to_owned(), 0));
+    }
 
     fn ask(line: &str) -> Answer {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

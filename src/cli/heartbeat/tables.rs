@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::config::{Config, Medium};
+use crate::core::message::PingKind;
 
 /// A directive in Heartbeat's order: word, default (none: not in the table of defaults), what it is.
 type Row = (&'static str, Option<&'static str>, &'static str);
@@ -118,6 +119,11 @@ fn kind(medium: &Medium) -> &'static str {
         Medium::Bcast { .. } => "UDP/IP broadcast",
         Medium::Mcast { .. } | Medium::Mcast6 { .. } => "UDP/IP multicast",
         Medium::Ucast6 { .. } => "UDP/IPv6 unicast",
+        Medium::Ping { kind, .. } => match kind {
+            PingKind::Ping => "ping membership",
+            PingKind::Ping6 => "ping6 membership",
+            PingKind::Group => "ping group membership",
+        },
     }
 }
 

@@ -152,14 +152,10 @@ fn times_are_answered() {
         (
             b"deadping 2",
             &[
-                "ha.cf:1:1: warning: found `deadping`, which has no effect yet; there are no ping nodes yet",
                 "ha.cf:1:10: error: found a deadping of 2 s with a keepalive of 1 s; expected more than twice the keepalive, that is more than 2 s",
             ],
         ),
-        (
-            b"deadping 3",
-            &["ha.cf:1:1: warning: found `deadping`, which has no effect yet; there are no ping nodes yet"],
-        ),
+        (b"deadping 3", &[]),
         (b"failback_delay x", &["ha.cf:1:16: error: found `x`; expected a time: seconds, or with ms or us behind"]),
         (b"script_timeout 0", &["ha.cf:1:16: error: found `0`; expected a time above zero"]),
         (b"conn_logd_time 0", &["ha.cf:1:16: error: found `0`; expected a time above zero"]),

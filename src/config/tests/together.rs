@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::ids::NodeId;
+use crate::core::message::PingKind;
 use crate::core::settings::{SplitBrainLoser, TakeoverPolicy};
 
 fn load_as(directory: &Directory, node: &str, machine: &FakeMachine) -> Config {
@@ -29,8 +30,7 @@ fn tutorial_loads_as_it_stands() {
         directory.messages(&loaded),
         [
             "ha.cf: note: found no `takeover_policy`; it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group",
-            "ha.cf:15:1: warning: found `ping`, which has no effect yet; the host is not asked, and no takeover depends on it",
-            "ha.cf:16:1: warning: found `respawn`, which has no effect yet; the program is not started",
+            "ha.cf:16:19: note: found `respawn` of `/usr/local/heartbeat/libexec/heartbeat/ipfail`; the program is not started: nullbeat judges ping nodes itself, as with `upstream_failover on`",
             "ha.cf:17:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard",
         ]
     );
@@ -41,7 +41,13 @@ fn tutorial_loads_as_it_stands() {
     assert_eq!(times, [2, 10, 30, 60]);
     let link =
         Medium::Ucast { interface: "ens33".into(), peer: Ipv4Addr::new(192, 168, 231, 132), bind: None, port: 694 };
-    assert_eq!(config.media, [link]);
+    let ping = Medium::Ping {
+        name: "192.168.231.132".into(),
+        kind: PingKind::Ping,
+        hosts: vec![Ipv4Addr::new(192, 168, 231, 132).into()],
+    };
+    assert_eq!(config.media, [link, ping]);
+    assert!(config.has_upstream_failover, "ipfail's judgement");
     assert_eq!(config.log.logfile, Some("/var/log/ha-log".into()));
     assert_eq!(config.log.debugfile, Some("/var/log/ha-debug".into()));
     assert_eq!(config.log.facility.as_deref(), Some("local0"));

@@ -216,7 +216,7 @@ impl Comms {
         happenings: &mut Happenings,
     ) {
         let is_settled = |node| self.is_alive(node) || self.peer(node).status == NodeStatus::Dead;
-        if self.is_up || !self.others().all(is_settled) {
+        if self.is_up || !self.others().all(is_settled) || !self.pings.lets_comm_come_up() {
             return;
         }
         self.is_up = true;

@@ -10,6 +10,7 @@
 //! | `acks` | acknowledging, and judging who acknowledges us |
 //! | `liveness` | dead, returned, restarted; warnings about late ones; communication up |
 //! | `links` | the same for each link of each peer |
+//! | `pings` | ping nodes: asking, and who answers |
 //! | `lateness` | whether this node itself was late, and so must not judge |
 //! | `sending` | beats, own status, every other message |
 //! | `signing` | with which key, as an old Heartbeat knows only one |
@@ -31,6 +32,7 @@ mod identity;
 mod lateness;
 mod links;
 mod liveness;
+mod pings;
 mod random;
 mod receive;
 mod rexmit;
@@ -50,6 +52,8 @@ use super::time::{Duration, Instant, Stamp};
 
 use complaints::Complaints;
 use lateness::Lateness;
+use pings::Pings;
+pub use pings::{PingNode, PingStatus};
 use random::Random;
 use ring::Ring;
 use sending::Beats;
@@ -289,11 +293,13 @@ pub struct Comms {
     complaints: Complaints,
     counters: Counters,
     transmitted: [u64; LINKS_MAX],
+    pings: Pings,
     open_links: LinkSet,
     /// When the last device went away.
     device_lost_at: Instant,
     started: Instant,
     initdead: Duration,
+    deadping: Duration,
     is_up: bool,
 }
 
@@ -313,10 +319,12 @@ impl Comms {
             complaints: Complaints::default(),
             counters: Counters::default(),
             transmitted: [0; LINKS_MAX],
+            pings: Pings::new(settings),
             open_links: LinkSet::first(settings.links.len()),
             device_lost_at: at.now,
             started: at.now,
             initdead: settings.initdead,
+            deadping: settings.upstream.deadping,
             is_up: false,
         }
     }
@@ -326,6 +334,7 @@ impl Comms {
     pub fn carry(&mut self, settings: &Settings, node: NodeId, known: CarriedPartner) {
         let wait = if known.is_dead { settings.keepalive.saturating_mul(2) } else { settings.deadtime };
         self.state_mut(node).first_wait = Some(wait);
+        self.pings.wait_for_none();
     }
 
     /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the
@@ -337,6 +346,7 @@ impl Comms {
         if self.lateness.may_judge(at.now) {
             self.judge_nodes(settings, at.now, outbox, happenings);
             self.judge_links(settings, at.now, outbox);
+            self.judge_pings(settings, at.now, outbox);
         }
         self.check_comm_up(settings, at, outbox, happenings);
     }
@@ -350,7 +360,8 @@ impl Comms {
             let due = judged.into_iter().chain(self.state(node).rexmit_at).chain(self.device_deadline(node)).min();
             next = due.map_or(next, |due| next.min(due));
         }
-        next
+        let ping = self.ping_deadline().map(|verdict| self.lateness.postpone(verdict));
+        ping.map_or(next, |ping| next.min(ping))
     }
 
     /// Whether every other node has been heard or declared dead once ("comm up", spec/wire.md 9.4). Never taken back.

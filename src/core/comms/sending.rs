@@ -221,6 +221,7 @@ impl Comms {
             extension: extension.copied(),
         };
         self.send(settings, at, None, body, outbox);
+        self.ask_pings(settings, at, outbox);
         self.beats.last = Some((at.now, announced));
     }
 }

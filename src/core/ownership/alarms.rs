@@ -146,7 +146,7 @@ impl Ownership {
 
     /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back.
     pub(super) fn note_move(&mut self, cx: &Context<'_>, cause: Cause) {
-        if matches!(cause, Cause::Failback | Cause::StartFailure | Cause::Death | Cause::Goodbye) {
+        if matches!(cause, Cause::Failback | Cause::StartFailure | Cause::Death | Cause::Goodbye | Cause::Upstream) {
             self.moves.note(cx.at.now);
         }
     }

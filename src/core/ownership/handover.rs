@@ -186,7 +186,7 @@ impl Ownership {
             return;
         }
         let Some(since) = self.partner_stable_since else { return };
-        if cx.at.now < since + cx.settings.failback_delay {
+        if !self.is_home_as_good(cx) || cx.at.now < since + cx.settings.failback_delay {
             return;
         }
         let guests: GroupSet = self
@@ -474,6 +474,7 @@ impl Ownership {
         self.partner.holds = self.partner.holds.minus(taking.set);
         let cause = match taking.set {
             _ if taking.after_failure => Cause::StartFailure,
+            _ if self.upstream.is_partner_behind() => Cause::Upstream,
             Holds::FOREIGN => Cause::Failback,
             _ => Cause::Operator,
         };

@@ -20,6 +20,7 @@ mod leaving;
 mod negotiation;
 mod permit;
 mod requests;
+mod upstream;
 mod view;
 
 pub use group::Group;
@@ -174,6 +175,8 @@ pub struct Ownership {
     last_move: Option<LastMove>,
     /// Messages lost for good up to the last `resume`, or to the partner's last start.
     lost_before: u64,
+    /// Ping nodes here and there.
+    upstream: upstream::Upstream,
     /// The partner did not answer an offer of ours: it is not asked again before.
     offer_not_before: Option<Instant>,
     /// Since when the partner has said that it does not hear us on a link on which we hear it.
@@ -214,6 +217,7 @@ impl Ownership {
             partner_stable_since: None,
             last_move: None,
             lost_before: 0,
+            upstream: upstream::Upstream::default(),
             offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
             extension_seq: Seq(0),
@@ -354,6 +358,7 @@ impl Ownership {
         self.settle_inherited(cx);
         self.settle(cx);
         self.resolve_conflicts(cx);
+        self.compare_upstream(cx);
         if self.has_guardian && self.phase == Phase::Stable {
             self.handover_step(cx);
             if self.handover.is_none() {
@@ -401,7 +406,7 @@ impl Ownership {
         let is_foreign = cx.settings.groups[index].preferred != cx.settings.local;
         let group = &mut self.groups[index];
         group.acquire(cx, permit, cause);
-        group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye);
+        group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye | Cause::Upstream);
         group.is_refugee = cause == Cause::StartFailure;
         self.claim_seq[index] = Seq(cx.comms.own_seq().0 + 1);
         self.wants_extension = true;
@@ -480,7 +485,7 @@ impl Ownership {
         if is_latched || is_partner_held || self.offer_not_before.is_some_and(|at| cx.at.now < at) {
             return;
         }
-        if !self.offer_failed(cx) {
+        if !self.offer_failed(cx) && !self.give_up_for_upstream(cx) {
             self.fail_back(cx);
         }
     }

@@ -22,6 +22,7 @@ impl Ownership {
                 self.heard_ask(cx, (from, seq), set, word, only, after_failure);
             }
             Body::Takeover { set } => self.heard_takeover(cx, set),
+            Body::Ipfail(word) => self.heard_ipfail(cx, word),
             Body::Status { .. }
             | Body::Ack { .. }
             | Body::RexmitRequest { .. }
@@ -31,6 +32,8 @@ impl Ownership {
             | Body::IpRequest { .. }
             | Body::IpRequestResp { .. }
             | Body::Stonith { .. }
+            | Body::ClientQuery { .. }
+            | Body::ClientAnswer { .. }
             | Body::Other { .. } => {}
         }
     }
@@ -216,6 +219,7 @@ impl Ownership {
     }
 
     pub(super) fn partner_died(&mut self, cx: &mut Context<'_>, was_heard: bool) {
+        self.upstream.forget(cx.at.now);
         self.partner_stable_since = None;
         self.conflict.clear();
         if !self.handover.is_none() {
@@ -259,6 +263,7 @@ impl Ownership {
     pub(super) fn partner_restarted(&mut self, cx: &mut Context<'_>, was_dead: bool) {
         let holds = if was_dead { Holds::NONE } else { self.partner_holds() };
         self.partner = Partner { holds, ..Partner::UNKNOWN };
+        self.upstream.forget(cx.at.now);
         self.forget_losses(cx);
         (self.extension_seq, self.outdated_seq) = (Seq(0), Seq(0));
         self.partner_stable_since = None;
@@ -269,6 +274,7 @@ impl Ownership {
 
     pub(super) fn partner_returned(&mut self, cx: &mut Context<'_>) {
         let has_left = self.partner.has_left;
+        self.upstream.forget(cx.at.now);
         self.partner =
             Partner { has_left, holds: self.partner.holds, is_known: self.partner.is_known, ..Partner::UNKNOWN };
         self.partner_is_back(cx);

@@ -147,6 +147,7 @@ impl Ownership {
             self.conflict_deadline(cx),
             self.leaving_deadline(),
             self.requests_deadline(),
+            self.upstream_deadline(cx),
         ]
         .into_iter()
         .flatten()

@@ -23,6 +23,7 @@ impl Driver<'_> {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::Transmit { links, packet } => self.transmit(links, &packet),
+            Action::Ping { ts } => self.ask_pings(ts),
             Action::Run { job, group, order } => self.run_job(job, group, order),
             Action::Event(event) => self.tell(event),
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
@@ -74,6 +75,16 @@ impl Driver<'_> {
         self.hear_ourselves(packet);
     }
 
+    /// One echo request to each host of every ping node.
+    fn ask_pings(&mut self, ts: u32) {
+        for link in self.links.pings().iter() {
+            let Some(socket) = self.links.get_mut(link).and_then(|slot| slot.link().ping()) else { continue };
+            if let Some(len) = self.codec.encode_ping(socket.name(), socket.kind(), ts, &mut self.scratch) {
+                socket.ask(&self.scratch[..len]);
+            }
+        }
+    }
+
     pub(super) fn run_job(&mut self, job: JobId, group: GroupId, order: Order) {
         match order {
             Order::Start => {
@@ -112,7 +123,7 @@ impl Driver<'_> {
                 let _ = self.guardian.send(ToGuardian::NotifyLink { node: node.0, link, is_up });
             }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
-            Event::Alarm { .. } | Event::Late { .. } => {}
+            Event::Ping { .. } | Event::Alarm { .. } | Event::Late { .. } => {}
         }
     }
 

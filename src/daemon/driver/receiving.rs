@@ -60,6 +60,9 @@ impl Driver<'_> {
             let Some(slot) = self.links.get_mut(link) else { break };
             match slot.receive(&mut buffer) {
                 Ok(Received::Nothing) => break,
+                Ok(Received::Foreign) => {}
+                Ok(Received::Echo { start, end }) => self.take_echo(link, &buffer[start..end]),
+                Ok(Received::Refused(count, reject)) => self.refuse(link, count, reject),
                 Ok(Received::Bytes(count)) => self.take_stream(link, &buffer[..count]),
                 Ok(Received::Datagram(datagram)) => {
                     let is_looped = slot.link().is_looped();
@@ -78,6 +81,20 @@ impl Driver<'_> {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// A ping node's answer, if it is one.
+    fn take_echo(&mut self, link: LinkId, data: &[u8]) {
+        let Some(ping) = self.links.ping_of(link) else { return };
+        let Some(slot) = self.links.get_mut(link) else { return };
+        let Some(socket) = slot.link().ping() else { return };
+        match self.codec.check_ping(data, socket.name(), socket.kind()) {
+            Ok(()) => {
+                slot.count_received(self.now.now);
+                self.feed(Input::PingAnswer { ping });
+            }
+            Err(reject) => self.refuse(link, data.len(), reject),
+        }
     }
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {

@@ -50,6 +50,11 @@ fn core_event(facts: &Facts<'_>, event: Event, out: &mut Lines<'_>) {
                 .field("subject", format_args!("{}:{}", facts.node_name(node), facts.link_name(link)))
                 .field("to", if is_up { "up" } else { "dead" });
         }
+        Event::Ping { ping, is_alive } => {
+            out.field("event", "ping node")
+                .field("subject", facts.ping_name(ping))
+                .field("to", if is_alive { "ping" } else { "dead" });
+        }
         Event::Alarm { alarm, is_raised } => {
             let (name, subject, _) = words::alarm(alarm);
             out.field("event", "alarm");

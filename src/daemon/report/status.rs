@@ -1,7 +1,7 @@
 //! The report about now.
 
 use crate::core::Alarm;
-use crate::core::ids::{GroupId, LinkId, NodeId};
+use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
 use crate::wire::heartbeat::Reject;
 
@@ -15,6 +15,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
     for id in peers(facts) {
         peer(facts, id, out);
     }
+    pings(facts, out);
     for id in peers(facts) {
         links(facts, id, out);
     }
@@ -125,6 +126,31 @@ fn peer(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
     out.maybe("config_digest", extension.map(|extension| Digest(extension.config_digest)))
         .maybe("resources_digest", extension.map(|extension| Digest(extension.resources_digest)))
         .end();
+}
+
+/// Ping nodes, and what is made of them. Their places are behind those of the nodes.
+fn pings(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let settings = facts.node.settings();
+    for (index, name) in settings.upstream.ping_nodes.iter().enumerate() {
+        let ping = PingId(u8::try_from(index).unwrap_or(u8::MAX));
+        let Some(node) = facts.node.comms().ping_node(ping) else { continue };
+        out.begin("ping")
+            .field("place", settings.nodes.len() + index)
+            .field("name", name)
+            .field("status", node.status.word())
+            .maybe("heard_ms", node.last_heard.map(|then| facts.age_ms(then)))
+            .field("answers", node.answers)
+            .field("deaths", node.deaths)
+            .end();
+    }
+    if !settings.upstream.ping_nodes.is_empty() {
+        out.begin("upstream")
+            .flag("is_compared", settings.upstream.is_compared())
+            .maybe("here", facts.node.comms().pings_alive())
+            .maybe("partner", facts.node.ownership().partner_pings())
+            .field("holdoff_ms", millis(settings.upstream.holdoff))
+            .end();
+    }
 }
 
 /// Each of our links as far as it leads to one peer.

@@ -16,6 +16,7 @@ pub(super) const fn cause(cause: Cause) -> &'static str {
         Cause::SplitBrain => "split brain",
         Cause::Shutdown => "shutdown",
         Cause::Script => "script",
+        Cause::Upstream => "upstream",
     }
 }
 

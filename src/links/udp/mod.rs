@@ -193,7 +193,7 @@ impl UdpSocket {
 fn target(medium: &Medium, detail: u32) -> SocketAddr {
     match *medium {
         // Never asked for.
-        Medium::Serial { .. } => SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
+        Medium::Serial { .. } | Medium::Ping { .. } => SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
         Medium::Ucast { peer, port, .. } => SocketAddrV4::new(peer, port).into(),
         Medium::Bcast { port, .. } => SocketAddrV4::new(Ipv4Addr::from(detail), port).into(),
         Medium::Mcast { group, port, .. } => SocketAddrV4::new(group, port).into(),

@@ -10,7 +10,7 @@ use crate::config::Medium;
 /// The link has been opened.
 pub(super) fn tell_open(medium: &Medium) {
     match medium {
-        Medium::Serial { .. } => {}
+        Medium::Serial { .. } | Medium::Ping { .. } => {}
         Medium::Ucast { interface, peer, port, .. } => {
             log::info!("glib: ucast: started on port {port} interface {interface} to {peer}");
         }

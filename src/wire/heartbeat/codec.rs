@@ -117,6 +117,11 @@ impl Codec {
         KeyNumber(self.keys.signing_number())
     }
 
+    /// Ping nodes count as nodes in `ttl`, too.
+    pub fn add_ping_nodes(&mut self, count: usize) {
+        self.ttl = self.ttl.saturating_add(u16::try_from(count).unwrap_or(u16::MAX));
+    }
+
     /// What `ld` says from now on: the first line of `load`, cut to 48 bytes. `n/a` before the first call.
     pub fn set_load(&mut self, load: &str) {
         self.load.clear();

@@ -5,7 +5,7 @@ use super::keys::{Digest, split_signature};
 use super::reject::Reject;
 use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Seq};
-use crate::core::message::{Body, Holds, Message, NodeStatus, ResourceInfo};
+use crate::core::message::{Body, ClientName, Holds, IpfailWord, Message, NodeStatus, ResourceInfo};
 
 /// Bytes of a string with newlines that is passed on to scripts.
 const STRING_MAX: usize = 1024;
@@ -57,7 +57,7 @@ impl Codec {
     }
 
     /// Checks a signature with the method and key of the number it names (spec/wire.md 4.4), and returns that.
-    fn verify(&self, signature: &[u8], feed: impl FnOnce(&mut Digest)) -> Result<KeyNumber, Reject> {
+    pub(super) fn verify(&self, signature: &[u8], feed: impl FnOnce(&mut Digest)) -> Result<KeyNumber, Reject> {
         let (number, expected) = split_signature(signature).ok_or(Reject::Unsigned)?;
         let mut digest = self.keys.get(number).ok_or(Reject::UnknownKey { number })?.digest();
         feed(&mut digest);
@@ -136,6 +136,22 @@ impl Codec {
                 node: strings.get(fields, Name::Node).ok()?,
                 result: word::value(&word::STONITH, fields.raw(Name::Result)?)?,
             },
+            kind::PING_COUNT | kind::YOU_ARE_DEAD | kind::ABORT_GIVEUP | kind::CLIENT_STATE => {
+                Body::Ipfail(ipfail_word(kind, fields)?)
+            }
+            kind::CLIENT_QUERY => Body::ClientQuery {
+                client: strings.get(fields, Name::Client).ok()?,
+                asker: strings.get(fields, Name::FromId).ok()?,
+            },
+            kind::CLIENT_ANSWER => Body::ClientAnswer {
+                client: ClientName::new(strings.get(fields, Name::Client).ok()?)?,
+                asker: ClientName::new(strings.get(fields, Name::ToId).ok()?)?,
+                is_online: match fields.raw(Name::ClientStatus)? {
+                    b"online" => true,
+                    b"offline" => false,
+                    _ => return None,
+                },
+            },
             _ => return None,
         })
     }
@@ -186,8 +202,23 @@ fn pass_on(field: &Field<'_>, is_text: bool, each: &mut dyn FnMut(&str, &str)) {
     }
 }
 
+/// What a client called ipfail says; other clients' words mean nothing to us.
+fn ipfail_word(kind: &str, fields: &Fields<'_>) -> Option<IpfailWord> {
+    if fields.raw(Name::FromId)? != word::IPFAIL.as_bytes() {
+        return None;
+    }
+    Some(match (kind, fields.raw(Name::Status)) {
+        (kind::PING_COUNT, _) => IpfailWord::Count(u32::try_from(fields.decimal(Name::PingCount).ok()?).ok()?),
+        (kind::YOU_ARE_DEAD, _) => IpfailWord::YouAreDead,
+        (kind::ABORT_GIVEUP, _) => IpfailWord::AbortGiveup,
+        (_, Some(state)) if state == word::JOIN.as_bytes() => IpfailWord::Join,
+        (_, Some(state)) if state == word::LEAVE.as_bytes() => IpfailWord::Leave,
+        _ => return None,
+    })
+}
+
 /// A hex number of 32 bits.
-fn narrow(fields: &Fields<'_>, name: Name) -> Result<u32, Reject> {
+pub(super) fn narrow(fields: &Fields<'_>, name: Name) -> Result<u32, Reject> {
     u32::try_from(fields.hex(name)?).map_err(|_| Reject::BadValue(name.word()))
 }
 

@@ -6,7 +6,7 @@ use super::fields::{Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
 use crate::core::ids::{NodeId, Uuid};
-use crate::core::message::{Body, Extension, NodeStatus, Packet, ResourceInfo};
+use crate::core::message::{Body, Extension, IpfailWord, NodeStatus, Packet, ResourceInfo};
 
 impl Codec {
     /// Writes one datagram: netstring form, signed behind the end, with `msgfmt classic` also inside (spec/wire.md 3.3).
@@ -79,6 +79,9 @@ impl Codec {
             | Body::IpRequest { .. }
             | Body::ShutDone
             | Body::Stonith { .. }
+            | Body::Ipfail(_)
+            | Body::ClientQuery { .. }
+            | Body::ClientAnswer { .. }
             | Body::Other { .. } => {
                 self.write_announcement(writer, packet)?;
                 self.write_dest(writer, packet.to)
@@ -152,10 +155,39 @@ impl Codec {
             Body::Resource { .. } | Body::AskResources { .. } | Body::Takeover { .. } => {
                 write_holdings(writer, &packet.body)?;
             }
+            Body::Ipfail(word) => write_ipfail(writer, word),
+            Body::ClientAnswer { client, asker, is_online } => {
+                writer.kind(kind::CLIENT_ANSWER);
+                writer.string(Name::Result, word::OK);
+                writer.string(Name::Client, client.as_str());
+                writer.string(Name::ToId, asker.as_str());
+                writer.string(Name::ClientStatus, if is_online { "online" } else { "offline" });
+            }
             _ => return None,
         }
         Some(())
     }
+}
+
+/// Words of a client called ipfail (spec/api.md 2.7, 2.8).
+fn write_ipfail(writer: &mut Writer<'_>, word: IpfailWord) {
+    match word {
+        IpfailWord::Count(count) => {
+            writer.kind(kind::PING_COUNT);
+            writer.field(Name::PingCount, format_args!("{count}"));
+        }
+        IpfailWord::YouAreDead => writer.kind(kind::YOU_ARE_DEAD),
+        IpfailWord::AbortGiveup => writer.kind(kind::ABORT_GIVEUP),
+        IpfailWord::Join | IpfailWord::Leave => {
+            let is_join = word == IpfailWord::Join;
+            writer.kind(kind::CLIENT_STATE);
+            writer.string(Name::Status, if is_join { word::JOIN } else { word::LEAVE });
+            writer.string(Name::Info, if is_join { "signon" } else { "signoff" });
+        }
+    }
+    writer.string(Name::FromId, word::IPFAIL);
+    writer.string(Name::ToId, word::IPFAIL);
+    writer.string(Name::ClientGeneration, "0");
 }
 
 fn write_status(
@@ -226,20 +258,20 @@ impl fmt::Display for NodeList<'_> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Netstring,
     Text,
 }
 
 /// Writes fields in one form and, for the signature inside, digests them in the text form on the way.
-struct Writer<'o> {
-    out: Output<'o>,
+pub(super) struct Writer<'o> {
+    pub(super) out: Output<'o>,
     form: Form,
     inner: Option<Digest>,
 }
 
 impl<'o> Writer<'o> {
-    fn new(bytes: &'o mut [u8], form: Form, inner: Option<Digest>) -> Self {
+    pub(super) fn new(bytes: &'o mut [u8], form: Form, inner: Option<Digest>) -> Self {
         let mut out = Output { bytes, len: 0, is_full: false };
         out.push(match form {
             Form::Netstring => netstring::START,
@@ -248,15 +280,15 @@ impl<'o> Writer<'o> {
         Self { out, form, inner }
     }
 
-    fn kind(&mut self, kind: &str) {
+    pub(super) fn kind(&mut self, kind: &str) {
         self.string(Name::Type, kind);
     }
 
-    fn string(&mut self, name: Name, value: &str) {
+    pub(super) fn string(&mut self, name: Name, value: &str) {
         self.field(name, format_args!("{value}"));
     }
 
-    fn hex(&mut self, name: Name, value: u64) {
+    pub(super) fn hex(&mut self, name: Name, value: u64) {
         self.field(name, format_args!("{value:x}"));
     }
 
@@ -327,7 +359,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Adds `auth` over all fields so far, if there is one in this form.
-    fn sign_inside(&mut self, number: u8) {
+    pub(super) fn sign_inside(&mut self, number: u8) {
         if let Some(digest) = self.inner.take() {
             let digest = digest.finish();
             let digest = core::str::from_utf8(digest.as_bytes()).unwrap_or_default();
@@ -336,7 +368,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Ends a netstring packet with the signature over all of it.
-    fn sign_behind(&mut self, number: u8, key: &Key) {
+    pub(super) fn sign_behind(&mut self, number: u8, key: &Key) {
         self.out.push(netstring::END);
         let mut digest = key.digest();
         digest.update(self.out.since(0));
@@ -348,7 +380,7 @@ impl<'o> Writer<'o> {
 }
 
 /// Bytes into a slice; once something did not fit nothing counts any more.
-struct Output<'o> {
+pub(super) struct Output<'o> {
     bytes: &'o mut [u8],
     len: usize,
     is_full: bool,
@@ -392,7 +424,7 @@ impl Output<'_> {
         self.push(b",");
     }
 
-    fn finish(self) -> Option<usize> {
+    pub(super) fn finish(self) -> Option<usize> {
         (!self.is_full).then_some(self.len)
     }
 }

@@ -66,6 +66,8 @@ names! {
     Info "info", NodeList "nodelist", DelNodeList "delnodelist", Hold "rsc_hold", HoldType "rtype",
     IsStable "isstable", Key "ipaddr", WeOwn "weown", Ok "ok", Node "node", Result "result",
     CompressedPayload "_compressed_payload",
+    // Of messages between clients.
+    FromId "from_id", ToId "to_id", ClientGeneration "client_gen", PingCount "num_ping", Client "cn", ClientStatus "cs",
     // Ours; the original stores and ignores them.
     NbVersion "nbv", NbGroups "nbg", NbClaims "nbc", NbEcho "nbe", NbLinks "nbl", NbDigests "nbd",
     NbOnly "nb_only", NbWhy "nb_why",

@@ -50,6 +50,7 @@ mod fields;
 mod fifo;
 mod keys;
 mod netstring;
+mod ping;
 mod reject;
 mod stream;
 mod text;
@@ -95,6 +96,14 @@ mod kind {
     pub(super) const IP_REQUEST_RESP: &str = "ip-request-resp";
     pub(super) const SHUT_DONE: &str = "shutdone";
     pub(super) const STONITH: &str = "stonith";
+    pub(super) const PING_COUNT: &str = "num_ping_nodes";
+    pub(super) const YOU_ARE_DEAD: &str = "you_are_dead";
+    pub(super) const ABORT_GIVEUP: &str = "abort_giveup";
+    pub(super) const CLIENT_STATE: &str = "hbapi-clstat";
+    pub(super) const CLIENT_QUERY: &str = "query-cstatus";
+    pub(super) const CLIENT_ANSWER: &str = "respond-cstatus";
+    /// Data of an echo.
+    pub(super) const PING: &str = "NS_st";
     /// What types without sequence number begin with.
     pub(super) const UNSEQUENCED: &str = "NS_";
 }
@@ -107,6 +116,10 @@ mod word {
     pub(super) const FAILED: &str = "failed";
     pub(super) const OK: &str = "OK";
     pub(super) const FAILBACK: &str = "failback";
+    pub(super) const IPFAIL: &str = "ipfail";
+    pub(super) const JOIN: &str = "join";
+    pub(super) const LEAVE: &str = "leave";
+    pub(super) const PING: &str = "ping";
     pub(super) const TOO_LOW: &str = "seqno too low";
     pub(super) const NOT_FOUND: &str = "seqno not found";
 

@@ -41,11 +41,15 @@ pub enum Reject {
     Compressed,
     /// The caller's scratch space is too small for the strings.
     ScratchFull,
+    /// The answer of a ping node, from an address that was not asked.
+    Stranger,
+    /// The answer of a ping node to a question that was not put, or has been answered.
+    Unasked,
 }
 
 impl Reject {
     /// One name per reason, in the order of [`Reject::index`]: keys of counters.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 14] = [
         "too_short",
         "too_long",
         "bad_marker",
@@ -58,6 +62,8 @@ impl Reject {
         "bad_value",
         "compressed",
         "scratch_full",
+        "stranger",
+        "unasked",
     ];
 
     /// Place of the reason in [`Reject::NAMES`].
@@ -75,6 +81,8 @@ impl Reject {
             Self::BadValue(_) => 9,
             Self::Compressed => 10,
             Self::ScratchFull => 11,
+            Self::Stranger => 12,
+            Self::Unasked => 13,
         }
     }
 
@@ -107,6 +115,8 @@ impl fmt::Display for Reject {
             Self::BadValue(name) => write!(f, "bad value of field {name}"),
             Self::Compressed => f.write_str("compressed as a whole, not supported"),
             Self::ScratchFull => f.write_str("strings do not fit the scratch space"),
+            Self::Stranger => f.write_str("echo from an address that was not asked"),
+            Self::Unasked => f.write_str("echo that was not asked for, or a second time"),
         }
     }
 }
@@ -135,6 +145,8 @@ mod tests {
             Reject::BadValue("hg"),
             Reject::Compressed,
             Reject::ScratchFull,
+            Reject::Stranger,
+            Reject::Unasked,
         ];
         assert_eq!(all.len(), Reject::NAMES.len());
         for (index, reject) in all.into_iter().enumerate() {

@@ -10,6 +10,7 @@ mod lateness;
 mod links;
 mod liveness;
 mod noise;
+mod pings;
 mod rexmit;
 mod sending;
 mod sequence;
@@ -17,7 +18,7 @@ mod signing;
 
 use super::*;
 use crate::core::Event;
-use crate::core::message::{Body, Message, Packet};
+use crate::core::message::{Body, ClientName, Message, Packet};
 use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
 
 const ALPHA: NodeId = NodeId(0);
@@ -49,6 +50,7 @@ fn settings(names: &[&str]) -> Settings {
         moves_per_hour: 0,
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
+        upstream: crate::core::settings::UpstreamSettings::NONE,
         config_digest: 0,
         resources_digest: 0,
         has_resources: true,
@@ -110,6 +112,8 @@ struct Bench {
     packets: Vec<Packet>,
     events: Vec<Event>,
     told: Vec<Happening>,
+    /// When ping nodes were asked.
+    asked: Vec<u64>,
 }
 
 impl Bench {
@@ -120,7 +124,7 @@ impl Bench {
     fn with(settings: Settings) -> Self {
         let identity = Identity { uuid: ALPHA_UUID, generation: Generation(3) };
         let comms = Comms::new(&settings, identity, stamp(0));
-        Self { comms, settings, packets: Vec::new(), events: Vec::new(), told: Vec::new() }
+        Self { comms, settings, packets: Vec::new(), events: Vec::new(), told: Vec::new(), asked: Vec::new() }
     }
 
     /// Two nodes that know each other: beta's statuses 1 to 3 came at 0 ms on both links; nothing left to look at.
@@ -158,6 +162,7 @@ impl Bench {
             match action {
                 Action::Transmit { packet, .. } => self.packets.push(*packet),
                 Action::Event(event) => self.events.push(*event),
+                Action::Ping { .. } => self.asked.push(ms),
                 other => panic!("communication does not do {other:?}"),
             }
         }
