@@ -136,6 +136,33 @@ fn groups_move_by_the_tools_of_either_and_stay_there() {
     lab.assert_exclusive();
 }
 
+#[test]
+fn legacy_pair_gives_each_group_back_to_its_node_when_that_returns() {
+    let mut lab = Lab::mixed(RESOURCES);
+    for board in &lab.boards {
+        let path = board.config_dir().join("ha.cf");
+        let text = std::fs::read_to_string(&path).expect("ha.cf").replace("auto_failback on", "auto_failback legacy");
+        std::fs::write(&path, text).expect("ha.cf");
+    }
+    lab.start_both();
+    wait_home(&lab);
+    let output = lab.boards[NULLBEAT].nullbeat(&["standby"]);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    lab.power_off(HEARTBEAT);
+    lab.wait_owner(NULLBEAT, &BOTH);
+    power_on(&mut lab, HEARTBEAT);
+    wait_home(&lab);
+    lab.boards[NULLBEAT].stop();
+    lab.wait_owner(HEARTBEAT, &BOTH);
+    lab.boards[NULLBEAT].start();
+    wait_home(&lab);
+    lab.power_off(NULLBEAT);
+    lab.wait_owner(HEARTBEAT, &BOTH);
+    power_on(&mut lab, NULLBEAT);
+    wait_home(&lab);
+    lab.assert_exclusive();
+}
+
 /// Whether nothing moves on Heartbeat's side; it ignores requests while something does.
 fn is_settled(lab: &Lab) -> bool {
     let output = lab.boards[HEARTBEAT].on_board(&["cl_status", "rscstatus"]);

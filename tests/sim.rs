@@ -6,7 +6,7 @@
 use nullbeat::core::ids::{GroupSet, LinkSet};
 use nullbeat::core::message::{Holds, NodeStatus};
 use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
-use nullbeat::core::{Outcome, Request};
+use nullbeat::core::{Outcome, Refusal, Request};
 use nullbeat::sim::fault::{Fault, ScriptFault};
 use nullbeat::sim::{Plan, Trace, World, run_seed};
 
@@ -54,6 +54,13 @@ impl Timetable {
     /// The group is in use on exactly these boards, and no rule is broken.
     fn expect(&mut self, boards: &[usize]) -> &mut Self {
         assert_eq!(self.world.users(0), boards, "{}", self.story());
+        assert!(self.world.violations().is_empty(), "{:?}\n{}", self.world.violations(), self.story());
+        self
+    }
+
+    /// No rule is broken, and the group is in use on one board or none.
+    fn expect_at_most_one(&mut self) -> &mut Self {
+        assert!(self.world.users(0).len() <= 1, "{}", self.story());
         assert!(self.world.violations().is_empty(), "{:?}\n{}", self.world.violations(), self.story());
         self
     }
@@ -257,6 +264,60 @@ fn taker_whose_clock_stood_still_does_not_believe_an_old_done() {
     }
 }
 
+/// Both take the other for a Heartbeat, and both have `auto_failback legacy`.
+fn legacy(plan: &mut Plan) {
+    plan.auto_failback = AutoFailback::Legacy;
+    plan.is_stripped = true;
+}
+
+#[test]
+fn legacy_nodes_start_their_own_groups_when_the_other_has_let_go() {
+    let mut table = Timetable::new(legacy);
+    // 500 boot, two seconds to see that nothing nicer is spoken, a request and its answer
+    table.at(2_000).expect(&[]);
+    table.at(4_000).expect_running(ALPHA);
+    table.at(30_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 0);
+}
+
+#[test]
+fn legacy_node_that_returns_asks_for_its_group_and_gets_it() {
+    for fault in [power_loss(ALPHA, 3 * S), Fault::operator(ALPHA, Request::Stop)] {
+        let mut table = Timetable::new(legacy);
+        table.at(4_000).expect_running(ALPHA);
+        table.inflict(fault);
+        table.at(5_500);
+        assert_eq!(table.world.users(0), [BETA], "{}", table.story());
+        for ms in (5_500..15_000).step_by(100) {
+            table.at(ms);
+            assert!(table.world.violations().is_empty(), "{:?}\n{}", table.world.violations(), table.story());
+        }
+        table.expect_running(ALPHA);
+        assert_eq!(table.world.moves(), 2);
+    }
+}
+
+#[test]
+fn legacy_node_refuses_to_hand_over() {
+    let mut table = Timetable::new(legacy);
+    table.at(4_000).expect_running(ALPHA);
+    table.operator(ALPHA, Request::Standby(Holds::ALL));
+    table.at(20_000).expect_running(ALPHA);
+    assert_eq!(table.world.outcomes(), [(ALPHA, Outcome::Refused(Refusal::Legacy))]);
+}
+
+#[test]
+fn preferred_node_whose_clock_stood_still_does_not_believe_an_old_word() {
+    // Frozen at each moment around its start, it wakes up to words of a partner that has taken over meanwhile.
+    for ms in (500..700).step_by(5) {
+        let mut table = Timetable::new(|_| {});
+        table.at(ms).expect_at_most_one();
+        let freeze = Fault::Freeze { node: ALPHA, lasts: 6 * S, is_clock_running: false, keeps_arrivals: true };
+        table.inflict(freeze);
+        table.at(12_000).expect_at_most_one();
+    }
+}
+
 #[test]
 fn late_node_does_not_judge() {
     let mut table = Timetable::settled(|_| {});
@@ -395,6 +456,16 @@ fn seed_respawned_engine_does_not_announce_what_it_has_not_looked_at() {
 #[test]
 fn seed_left_over_group_is_stopped_for_a_partner_that_is_deaf() {
     clean(27756);
+}
+
+#[test]
+fn seed_failback_is_no_word_for_the_partner_being_off() {
+    clean(41743);
+}
+
+#[test]
+fn seed_takeover_of_which_the_partner_took_back_a_part_is_answered() {
+    clean(32965);
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Config {
 
     /// What the extension adds (wire::heartbeat): a letter for each group, an age for each link, flags and digests.
     fn extension_bytes(&self) -> u32 {
-        let fixed = "nbv=1\nnbg=\nnbc=\nnbe=6b031868:fffffff:ps--\nnbl=\nnbd=ffffffff:ffffffff\n".len();
+        let fixed = "nbv=1\nnbg=\nnbc=\nnbe=6b031868:fffffff:ps---\nnbl=\nnbd=ffffffff:ffffffff\n".len();
         let age = format!("{:x},", self.deadtime.as_millis()).len();
         length(fixed + self.groups.len() + self.groups.len().div_ceil(4) + age * self.media.len())
     }

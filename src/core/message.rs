@@ -210,6 +210,7 @@ impl Extension {
         is_stable: false,
         is_held: false,
         is_yielding: false,
+        is_asking: false,
         link_count: 0,
         links: [LinkEcho { age_ms: u32::MAX }; LINKS_MAX],
         config_digest: 0,
@@ -301,6 +302,8 @@ pub struct Extension {
     /// Whether the sender lets go when two holders meet, whoever the fixed loser is: it overslept the dead time that it
     /// had announced (design.md rule 1c).
     pub is_yielding: bool,
+    /// Whether the sender waits for an extension that was said after this one had been heard, before it starts anything.
+    pub is_asking: bool,
     /// Number of valid entries in `links`.
     pub link_count: u8,
     /// The partner as heard on each of the sender's links, in the order of the sender's ha.cf.
@@ -386,11 +389,15 @@ pub enum Body<'a> {
     IpRequest {
         /// `ipaddr`: the group's key.
         key: &'a str,
+        /// The group of that key in our haresources.
+        group: Option<GroupId>,
     },
     /// `ip-request-resp`.
     IpRequestResp {
         /// `ipaddr`: the group's key.
         key: &'a str,
+        /// The group of that key in our haresources.
+        group: Option<GroupId>,
         /// `ok=OK`.
         is_ok: bool,
     },

@@ -171,6 +171,8 @@ pub enum Refusal {
     Busy,
     /// The guardian cannot run scripts at the moment.
     NoGuardian,
+    /// The partner is a Heartbeat with `auto_failback legacy`, which hands nothing over.
+    Legacy,
     /// The partner did not answer the hand-over within ten seconds.
     NoAnswer,
 }

@@ -24,6 +24,8 @@ pub struct Node {
     outbox: Outbox,
     last_job: u32,
     last_stamp: Stamp,
+    /// The present input is a tick: everything that had arrived before it has been handed over.
+    has_read_all: bool,
     has_begun: bool,
     has_delivered: bool,
     last_news: Option<Instant>,
@@ -49,6 +51,7 @@ impl Node {
             // Jobs of an earlier engine may still end: theirs must not be taken for ours.
             last_job: identity.generation.0 << 16,
             last_stamp: at,
+            has_read_all: false,
             has_begun: false,
             has_delivered: false,
             last_news: None,
@@ -59,6 +62,7 @@ impl Node {
     /// Takes one input. Drain [`Node::poll_action`] afterwards.
     pub fn handle(&mut self, at: Stamp, input: Input<'_>) {
         self.last_stamp = at;
+        self.has_read_all = matches!(input, Input::Tick);
         let mut happenings = Happenings::new();
         self.comms.notice_lateness(&self.settings, at, &mut happenings);
         if !self.has_begun {
@@ -120,6 +124,9 @@ impl Node {
 
     /// When to call again with [`Input::Tick`] at the latest.
     pub fn poll_timeout(&mut self) -> Instant {
+        if self.ownership.waits_for_tick() {
+            return self.last_stamp.now;
+        }
         let news = self.has_news.then(|| self.last_news.map_or(Instant::ZERO, |last| last + NEWS_GAP));
         let at = self.last_stamp;
         let (cx, ownership) = self.split(at);
@@ -165,6 +172,7 @@ impl Node {
             settings: &self.settings,
             identity: self.identity,
             at,
+            has_read_all: self.has_read_all,
             comms: &mut self.comms,
             outbox: &mut self.outbox,
             last_job: &mut self.last_job,
@@ -190,7 +198,7 @@ impl Node {
             return;
         }
         let (cx, ownership) = self.split(at);
-        let is_wanted = is_news_due || cx.comms.wants_extension();
+        let is_wanted = is_news_due || cx.comms.wants_extension() || ownership.is_asking();
         let extension = is_wanted.then(|| ownership.extension(&cx));
         self.comms.beat(&self.settings, at, extension.as_ref(), &mut self.outbox);
         if is_wanted {

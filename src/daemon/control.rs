@@ -137,6 +137,7 @@ const fn refusal_words(refusal: Refusal) -> &'static str {
         Refusal::ShuttingDown => "this node is shutting down",
         Refusal::NoPart => "this node takes no part in ownership",
         Refusal::Busy => "too many requests are waiting; try again",
+        Refusal::Legacy => "the other node runs Heartbeat with `auto_failback legacy`, which hands nothing over",
         Refusal::NoGuardian => "scripts cannot be run at the moment: the guardian does not answer",
         Refusal::NoAnswer => "the partner did not answer the hand-over",
     }

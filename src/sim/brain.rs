@@ -119,15 +119,14 @@ impl Letter {
     /// What the receiver's decoder would make of it.
     pub fn open<'a>(&'a self, names: &'a Names) -> Message<'a> {
         let node = |index: usize| names.nodes[index].as_str();
+        let key = self.packet.group.map_or("", |group| names.keys[usize::from(group.0)].as_str());
         let body: Body<'a> = match self.packet.body {
             Body::RepNodes { .. } => Body::RepNodes { nodes: &names.list, deleted: " " },
             Body::Stonith { result, .. } => {
                 Body::Stonith { node: self.packet.about.map_or("", |about| node(usize::from(about.0))), result }
             }
-            Body::IpRequestResp { is_ok, .. } => Body::IpRequestResp {
-                key: self.packet.group.map_or("", |group| names.keys[usize::from(group.0)].as_str()),
-                is_ok,
-            },
+            Body::IpRequest { .. } => Body::IpRequest { key, group: self.packet.group },
+            Body::IpRequestResp { is_ok, .. } => Body::IpRequestResp { key, group: self.packet.group, is_ok },
             other => other,
         };
         Message {

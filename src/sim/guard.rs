@@ -357,9 +357,6 @@ impl World {
         }
         let lasted = board.thaw(self.now);
         let own = board.own(self.now);
-        if lasted == 0 {
-            self.oracle.clock_stood_still(node, own, self.now);
-        }
         self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.oracle.disturbed(self.now);
         self.note(node, "board thaws");

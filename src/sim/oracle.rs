@@ -87,8 +87,6 @@ struct Heard {
     own: Option<u64>,
     /// True time.
     at: u64,
-    /// When the newest message that was read had left, true time.
-    read_sent_at: u64,
     /// An operator vouched at this listener for that node being off, and it was silent then and has been since.
     is_vouched: bool,
 }
@@ -101,8 +99,6 @@ struct Listener {
     first_limit: u64,
     /// Own clock at the end of the last time it was not scheduled.
     awake_since: u64,
-    /// Its clock stood still until then: true time, own clock.
-    thawed: Option<(u64, u64)>,
     ticks: u32,
     sent: u32,
 }
@@ -194,7 +190,7 @@ impl Oracle {
         self.listeners[node] = Listener { since: own, first_limit, awake_since: own, ..self.listeners[node] };
         for heard in &mut self.heard[node] {
             // It knows no generation yet, and cannot tell an old message from a new one.
-            *heard = Heard { at: heard.at, read_sent_at: heard.read_sent_at, ..Heard::default() };
+            *heard = Heard { at: heard.at, ..Heard::default() };
         }
         self.pending.retain(|pending| pending.node != node);
     }
@@ -216,28 +212,8 @@ impl Oracle {
     pub fn heard(&mut self, node: usize, from: usize, generation: Generation, seq: Seq, now: u64, own: u64) {
         let heard = &mut self.heard[node][from];
         if (generation, seq) > (heard.generation, heard.seq) {
-            let read_sent_at = heard.read_sent_at;
-            *heard = Heard { generation, seq, own: Some(own), at: now, read_sent_at, is_vouched: false };
+            *heard = Heard { generation, seq, own: Some(own), at: now, is_vouched: false };
         }
-    }
-
-    /// A node's engine processes a message of another node that left at `sent_at`.
-    pub fn read(&mut self, node: usize, from: usize, sent_at: u64) {
-        let heard = &mut self.heard[node][from];
-        heard.read_sent_at = heard.read_sent_at.max(sent_at);
-    }
-
-    /// A board goes on whose clock had stood still.
-    pub fn clock_stood_still(&mut self, node: usize, own: u64, now: u64) {
-        self.listeners[node].thawed = Some((now, own));
-    }
-
-    /// Whether `node` cannot know that what it read of `other` is old: its clock stood still together with the board,
-    /// and it has read nothing since that left after the thaw. By its clock that lasts the dead time at most.
-    fn is_blind(&self, node: usize, other: usize, own: u64) -> bool {
-        self.listeners[node].thawed.is_some_and(|(thawed, thawed_own)| {
-            self.heard[node][other].read_sent_at < thawed && own < thawed_own + self.plan.deadtime
-        })
     }
 
     /// Whether `node` cannot help taking `other` for dead: nothing new was delivered to it for the dead time, and it was
@@ -256,7 +232,6 @@ impl Oracle {
         (0..self.plan.nodes)
             .filter(|other| *other != node && self.is_deaf(node, *other, own))
             .filter(|other| self.plan.policy == TakeoverPolicy::Available || self.heard[node][*other].is_vouched)
-            .chain((0..self.plan.nodes).filter(|other| *other != node && self.is_blind(node, *other, own)))
             .fold(0, |mask, other| mask | 1 << other)
     }
 
@@ -512,17 +487,6 @@ mod tests {
         assert_eq!(oracle.excused(1, 2 * S), 1);
         oracle.heard(1, 0, Generation(1), Seq(2), 2 * S, 2 * S);
         assert_eq!(oracle.excused(1, 4 * S), 0, "it was heard again: his word is spent");
-    }
-
-    #[test]
-    fn order_of_a_board_whose_clock_stood_still_is_excused_until_it_reads_something_new() {
-        let mut oracle = oracle(TakeoverPolicy::Safe);
-        oracle.clock_stood_still(1, S, 5 * S);
-        oracle.read(1, 0, 5 * S - 1);
-        assert_eq!(oracle.excused(1, S), 1);
-        assert_eq!(oracle.excused(1, 2 * S), 0, "its own clock tells by now");
-        oracle.read(1, 0, 5 * S);
-        assert_eq!(oracle.excused(1, S), 0);
     }
 
     #[test]

@@ -438,7 +438,6 @@ impl World {
     }
 
     fn note_heard(&mut self, node: usize, stamp: Stamp, letter: &Letter) {
-        self.oracle.read(node, letter.src, letter.sent_at);
         if let (Body::Status { .. }, Some(seq)) = (&letter.packet.body, letter.packet.seq) {
             self.oracle.heard(node, letter.src, letter.generation, seq, self.now, stamp.now.as_micros());
         }

@@ -186,7 +186,7 @@ fn holdings_follow_the_original_rules() {
     expect_body("t=hb_takeover\nrsc_hold=local", Body::Takeover { set: Some(Holds::LOCAL) });
     expect_body("t=hb_takeover\nrsc_hold=odd", Body::Other { kind: "hb_takeover" });
     expect_body("t=ip-request", Body::Other { kind: "ip-request" });
-    expect_body("t=ip-request-resp\nipaddr=k", Body::IpRequestResp { key: "k", is_ok: false });
+    expect_body("t=ip-request-resp\nipaddr=k", Body::IpRequestResp { key: "k", group: None, is_ok: false });
     expect_body("t=stonith\nnode=beta\nresult=maybe", Body::Other { kind: "stonith" });
     expect_body("t=num_ping_nodes\nnum_ping=2", Body::Other { kind: "num_ping_nodes" });
 }

@@ -20,6 +20,7 @@ fn extension() -> Extension {
         echo_seq: Seq(u64::MAX),
         is_stable: true,
         is_yielding: true,
+        is_asking: true,
         link_count: 2,
         config_digest: 0x8000_0001,
         ..Extension::EMPTY
@@ -41,6 +42,7 @@ fn full_extension() -> Extension {
         is_stable: true,
         is_held: true,
         is_yielding: true,
+        is_asking: true,
         link_count: u8::try_from(LINKS_MAX).unwrap(),
         links: [LinkEcho { age_ms: u32::MAX - 1 }; LINKS_MAX],
         config_digest: u32::MAX,
@@ -103,12 +105,12 @@ fn filled_in() -> Vec<(Packet, Body<'static>)> {
         all.push((packet, Body::Stonith { node: "beta", result }));
     }
     for is_ok in [true, false] {
-        let body = Body::IpRequestResp { key: "", is_ok };
+        let body = Body::IpRequestResp { key: "", group: None, is_ok };
         let packet = Packet { group: Some(GroupId(1)), ..packet(Some(BETA), Some(8), body) };
-        all.push((packet, Body::IpRequestResp { key: "trace::ga::x1", is_ok }));
+        all.push((packet, Body::IpRequestResp { key: "trace::ga::x1", group: Some(GroupId(1)), is_ok }));
     }
-    let request = Packet { group: Some(GroupId(2)), ..packet(None, Some(9), Body::IpRequest { key: "" }) };
-    all.push((request, Body::IpRequest { key: "apache" }));
+    let request = Packet { group: Some(GroupId(2)), ..packet(None, Some(9), Body::IpRequest { key: "", group: None }) };
+    all.push((request, Body::IpRequest { key: "apache", group: Some(GroupId(2)) }));
     all
 }
 
@@ -174,8 +176,8 @@ fn what_cannot_be_said_is_not_said() {
         packet(None, Some(1), other),
         packet(Some(NodeId(2)), Some(1), Body::Starting),
         packet(None, Some(1), Body::Stonith { node: "beta", result: StonithResult::Ok }),
-        packet(None, Some(1), Body::IpRequestResp { key: "apache", is_ok: true }),
-        Packet { group: Some(GroupId(3)), ..packet(None, Some(1), Body::IpRequest { key: "" }) },
+        packet(None, Some(1), Body::IpRequestResp { key: "apache", group: None, is_ok: true }),
+        Packet { group: Some(GroupId(3)), ..packet(None, Some(1), Body::IpRequest { key: "", group: None }) },
     ] {
         assert_eq!(codec.encode_datagram(&packet, &mut room), None, "{packet:?}");
         assert_eq!(codec.encode_serial(&packet, &mut room), None, "{packet:?}");
@@ -211,7 +213,9 @@ fn the_largest_cluster_fits() {
         has_protocol: true,
         extension: Some(full_extension()),
     };
-    for body in [Body::RepNodes { nodes: "", deleted: "" }, Body::IpRequestResp { key: "", is_ok: true }, status] {
+    for body in
+        [Body::RepNodes { nodes: "", deleted: "" }, Body::IpRequestResp { key: "", group: None, is_ok: true }, status]
+    {
         let packet = Packet { group: Some(GroupId(0)), ..packet(Some(NodeId(15)), Some(u64::MAX), body) };
         for bytes in [datagram(&codec, &packet), serial(&codec, &packet)] {
             let seq = decode(&codec, &bytes, |message| message.seq);
@@ -240,7 +244,7 @@ fn fields_stand_in_the_original_order() {
     let rexmit = Body::RexmitRequest { first: Seq(26), last: Seq(27) };
     let reply = Packet {
         group: Some(GroupId(0)),
-        ..packet(Some(BETA), Some(0x1f), Body::IpRequestResp { key: "", is_ok: true })
+        ..packet(Some(BETA), Some(0x1f), Body::IpRequestResp { key: "", group: None, is_ok: true })
     };
     for (packet, expected) in [
         (packet(None, Some(0x1f), status), format!("t=status\nst=active\ndt=fa0\nprotocol=1\n{common}")),

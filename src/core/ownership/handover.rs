@@ -82,6 +82,11 @@ impl Handover {
         matches!(self, Self::Agreed(_))
     }
 
+    /// Whether we are to take, have the giver's `done`, and wait for its saying so once more.
+    pub(super) const fn waits_for_proof(&self) -> bool {
+        matches!(self, Self::Agreed(taking) if taking.done_seq.0 > 0)
+    }
+
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self {
             Self::None | Self::Acquiring(_) => None,
@@ -122,6 +127,7 @@ impl Ownership {
                 Refusal::PartnerAbsent
             }
             Phase::Waiting | Phase::Starting | Phase::Settling { .. } => Refusal::LocalInFlux,
+            Phase::Stable if self.is_legacy(cx) => Refusal::Legacy,
             Phase::Stable if !self.handover.is_none() => Refusal::LocalInFlux,
             Phase::Stable if !self.partner.is_stable => Refusal::PartnerInFlux,
             Phase::Stable => return None,
@@ -222,6 +228,7 @@ impl Ownership {
         after_failure: bool,
     ) {
         let name = cx.node_name(from);
+        self.heard_nice_word(cx);
         let is_stale = match self.handover {
             Handover::Released(giving) => seq < giving.word_seq,
             Handover::Agreed(taking) => seq < taking.word_seq,
@@ -271,6 +278,10 @@ impl Ownership {
     /// was said in answer to what we said after `done` had come. Our clock alone is no witness of that: it may have stood
     /// still together with the board.
     fn taking_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
+        if !cx.has_read_all {
+            self.waits_for_tick = true;
+            return;
+        }
         let Some(extension) = self.partner_extension(cx) else {
             return self.acquire_from(cx, taking);
         };
@@ -283,15 +294,6 @@ impl Ownership {
             self.handover = Handover::None;
         } else if self.is_heard_fresh(cx) && extension.echo_seq >= taking.proof_seq {
             self.acquire_from(cx, taking);
-        }
-    }
-
-    /// The taker waits for our answer before it starts anything: see `taking_step`.
-    pub(super) fn answer_taker(&mut self, claims: GroupSet) {
-        if let Handover::Released(giving) = self.handover
-            && (giving.groups & claims).is_empty()
-        {
-            self.wants_extension = true;
         }
     }
 

@@ -17,6 +17,7 @@ mod conflict;
 mod group;
 mod handover;
 mod leaving;
+mod legacy;
 mod negotiation;
 mod permit;
 mod requests;
@@ -46,6 +47,8 @@ pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) identity: Identity,
     pub(super) at: Stamp,
+    /// Everything that had arrived has been handed over.
+    pub(super) has_read_all: bool,
     pub(super) comms: &'a mut Comms,
     pub(super) outbox: &'a mut Outbox,
     pub(super) last_job: &'a mut u32,
@@ -185,6 +188,13 @@ pub struct Ownership {
     extension_seq: Seq,
     /// Nothing that the partner said up to here tells what it does with groups that we have handed over.
     outdated_seq: Seq,
+    /// The first of our numbers that left after something was to be started on what the partner had said.
+    asked_seq: Option<Seq>,
+    /// Something still waits for the answer.
+    needs_answer: bool,
+    /// Something is to be started as soon as everything that has arrived is read.
+    waits_for_tick: bool,
+    legacy: legacy::Legacy,
 }
 
 impl Ownership {
@@ -222,6 +232,10 @@ impl Ownership {
             one_way_since: [None; LINKS_MAX],
             extension_seq: Seq(0),
             outdated_seq: Seq(0),
+            asked_seq: None,
+            needs_answer: false,
+            waits_for_tick: false,
+            legacy: legacy::Legacy::default(),
         }
     }
 
@@ -347,6 +361,14 @@ impl Ownership {
 
     /// Looks at the facts and does what they call for.
     pub(super) fn reconcile(&mut self, cx: &mut Context<'_>) {
+        (self.needs_answer, self.waits_for_tick) = (false, false);
+        self.act_on_facts(cx);
+        if !self.needs_answer {
+            self.asked_seq = None;
+        }
+    }
+
+    fn act_on_facts(&mut self, cx: &mut Context<'_>) {
         if let Phase::Leaving(leaving) = self.phase {
             self.leaving_step(cx, leaving);
             return;
@@ -355,10 +377,14 @@ impl Ownership {
             return;
         }
         self.note_partner(cx);
+        self.note_legacy(cx);
         self.settle_inherited(cx);
         self.settle(cx);
         self.resolve_conflicts(cx);
         self.compare_upstream(cx);
+        if self.phase == Phase::Stable {
+            self.legacy_step(cx);
+        }
         if self.has_guardian && self.phase == Phase::Stable {
             self.handover_step(cx);
             if self.handover.is_none() {
@@ -385,11 +411,57 @@ impl Ownership {
             if group.is_claimed() || group.is_busy() || !is_free || is_frozen {
                 continue;
             }
-            if let Some(permit) = self.permit_for(cx, group.id()) {
-                self.acquire(cx, group.id(), permit, cause);
+            let id = group.id();
+            if self.is_legacy(cx) {
+                if self.is_preferred(cx, id) && self.has_grant(cx, id) && self.may_start(cx, false) {
+                    self.spend_grant(id);
+                    self.acquire(cx, id, Permit::released_by_partner(), cause);
+                }
+                continue;
+            }
+            if let Some(permit) = self.permit_for(cx, id)
+                && self.may_start(cx, permit.is_by_partners_word())
+            {
+                self.acquire(cx, id, permit, cause);
             }
         }
         self.acquire_phantoms(cx);
+    }
+
+    /// Whether something may be started now. Our clock may have stood still together with the board (a paused virtual
+    /// machine): then nothing tells that what has arrived is old, and that the partner has taken over meanwhile. So
+    /// everything that has arrived is read first; and what a living nullbeat has said counts only when it says so once
+    /// more, in answer to something of ours that left after it was to be acted on.
+    fn may_start(&mut self, cx: &Context<'_>, is_by_partners_word: bool) -> bool {
+        if is_by_partners_word && !self.has_answer(cx) {
+            return false;
+        }
+        self.waits_for_tick |= !cx.has_read_all;
+        cx.has_read_all
+    }
+
+    fn has_answer(&mut self, cx: &Context<'_>) -> bool {
+        if !self.is_partner_alive(cx) || self.partner.has_left {
+            return true;
+        }
+        let Some(extension) = self.partner_extension(cx) else { return true };
+        self.needs_answer = true;
+        let Some(asked) = self.asked_seq else {
+            self.asked_seq = Some(Seq(cx.comms.own_seq().0 + 1));
+            self.wants_extension = true;
+            return false;
+        };
+        self.is_heard_fresh(cx) && extension.echo_seq >= asked
+    }
+
+    /// Whether the partner shall answer at once.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asked_seq.is_some() || self.handover.waits_for_proof()
+    }
+
+    /// Whether the next tick is wanted as soon as nothing else has arrived.
+    pub(super) const fn waits_for_tick(&self) -> bool {
+        self.waits_for_tick
     }
 
     fn acquisition_cause(&self, cx: &Context<'_>) -> Cause {
@@ -467,8 +539,8 @@ impl Ownership {
             let group = &self.groups[index];
             let is_due = group.retry_at().is_some_and(|at| at <= cx.at.now);
             let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, group.id());
-            let may_start = cx.comms.may_judge(cx.at.now) && !is_contested;
-            if is_due && (may_start || group.is_stuck()) {
+            let (may_judge, is_stuck) = (cx.comms.may_judge(cx.at.now) && !is_contested, group.is_stuck());
+            if is_due && (is_stuck || (may_judge && self.may_start(cx, true))) {
                 self.groups[index].retry(cx, Cause::StartFailure);
             }
         }
@@ -542,6 +614,8 @@ impl Ownership {
         }
         match self.partner_extension(cx) {
             Some(extension) => extension.claims.contains(id) || extension.groups[usize::from(id.0)].is_in_use(),
+            // It owns what is its, and lets go what is ours before we start it.
+            None if self.is_legacy(cx) => !self.is_preferred(cx, id),
             None => !self.partner.is_known || self.is_in(cx, self.partner_holds().swapped(), id),
         }
     }

@@ -23,14 +23,14 @@ impl Ownership {
             }
             Body::Takeover { set } => self.heard_takeover(cx, set),
             Body::Ipfail(word) => self.heard_ipfail(cx, word),
+            Body::IpRequest { group, .. } => self.heard_ip_request(cx, group),
+            Body::IpRequestResp { group, is_ok, .. } => self.heard_ip_request_resp(cx, group, is_ok),
             Body::Status { .. }
             | Body::Ack { .. }
             | Body::RexmitRequest { .. }
             | Body::RexmitNak { .. }
             | Body::ReqNodes
             | Body::RepNodes { .. }
-            | Body::IpRequest { .. }
-            | Body::IpRequestResp { .. }
             | Body::Stonith { .. }
             | Body::ClientQuery { .. }
             | Body::ClientAnswer { .. }
@@ -44,7 +44,7 @@ impl Ownership {
         if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
-        if cx.takes_part() {
+        if cx.takes_part() && self.speaks_nicely(cx) {
             cx.send(None, Body::Starting);
         }
         self.phase = Phase::Starting;
@@ -63,6 +63,8 @@ impl Ownership {
         }
         let reason = if !self.is_partner_alive(cx) || self.partner.has_left {
             "status"
+        } else if self.is_legacy(cx) {
+            "ip-request-resp"
         } else if self.is_heard_fresh(cx) {
             "T_RESOURCES(them)"
         } else if self.partner.is_known && self.partner.is_stable {
@@ -87,7 +89,7 @@ impl Ownership {
         let is_known = is_alone
             || match self.partner_extension(cx) {
                 Some(_) => self.is_heard_fresh(cx),
-                None => self.partner.is_known,
+                None => self.partner.is_known || self.is_legacy(cx),
             };
         if !is_known || !cx.comms.may_judge(cx.at.now) {
             return;
@@ -99,6 +101,13 @@ impl Ownership {
             }
             let id = group.id();
             let is_claimed_there = !is_alone && self.partner_may_use(cx, id);
+            if self.is_legacy(cx) && !is_claimed_there && !self.has_grant(cx, id) {
+                continue;
+            }
+            if !is_claimed_there && !self.may_start(cx, true) {
+                continue;
+            }
+            self.spend_grant(id);
             let group = &mut self.groups[index];
             group.is_inherited = false;
             if is_claimed_there {
@@ -114,6 +123,7 @@ impl Ownership {
     }
 
     fn heard_starting(&mut self, cx: &mut Context<'_>) {
+        self.heard_nice_word(cx);
         self.partner.is_stable = false;
         self.partner_stable_since = None;
         match self.phase {
@@ -143,6 +153,7 @@ impl Ownership {
         is_stable: Option<bool>,
         info: ResourceInfo,
     ) {
+        self.heard_nice_word(cx);
         if matches!(self.phase, Phase::Waiting) {
             log::debug!("resource message received in state 0");
             return;
@@ -269,6 +280,7 @@ impl Ownership {
         self.partner_stable_since = None;
         self.conflict.clear();
         self.cancel_handover(cx);
+        self.restart_legacy(cx);
         self.partner_is_back(cx);
     }
 
@@ -277,6 +289,8 @@ impl Ownership {
         self.upstream.forget(cx.at.now);
         self.partner =
             Partner { has_left, holds: self.partner.holds, is_known: self.partner.is_known, ..Partner::UNKNOWN };
+        self.restart_legacy(cx);
+        self.returned_legacy(cx);
         self.partner_is_back(cx);
     }
 
@@ -297,7 +311,7 @@ impl Ownership {
         let is_stable = extension.is_stable;
         let is_current = extension.echo_generation == cx.identity.generation;
         let extension_hears = extension.hears_partner;
-        let claims = extension.claims;
+        self.wants_extension |= extension.is_asking;
         let is_deaf = is_current && !extension_hears;
         if is_current {
             self.partner.is_stable = is_stable;
@@ -310,7 +324,6 @@ impl Ownership {
             log::info!("{} does not hear us: the hand-over is off", cx.partner_name());
             self.cancel_handover(cx);
         }
-        self.answer_taker(claims);
     }
 
     /// Keeps the moment from which the partner has been stable.
@@ -344,7 +357,7 @@ impl Ownership {
             ResourceInfo::Standby => (self.wire_holds(), false),
             _ => (self.wire_holds(), self.is_settled()),
         };
-        if !cx.takes_part() {
+        if !cx.takes_part() || !self.speaks_nicely(cx) {
             return;
         }
         cx.send(None, Body::Resource { holds, is_full: true, is_stable: Some(is_stable), info });

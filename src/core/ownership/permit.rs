@@ -48,6 +48,11 @@ impl Permit {
         Self(Proof::Available)
     }
 
+    /// Whether it rests on what a living partner has said of itself.
+    pub(super) const fn is_by_partners_word(&self) -> bool {
+        matches!(self.0, Proof::Kept | Proof::Unclaimed)
+    }
+
     /// Uses it up.
     pub(super) fn spend(self) {
         log::trace!("permit spent: {:?}", self.0);

@@ -162,7 +162,12 @@ impl Ownership {
             };
         }
         let is_away = set.local && self.groups.iter().any(|g| self.is_preferred(cx, g.id()) && !g.is_claimed());
-        if is_away { self.request_takeover(cx, id, Holds::LOCAL) } else { reply(cx, id, Outcome::Nothing) }
+        match self.refusal(cx) {
+            _ if !is_away => reply(cx, id, Outcome::Nothing),
+            // Of a silent partner only `takeover` says that it is off.
+            Some(refusal) => reply(cx, id, Outcome::Refused(refusal)),
+            None => self.request_takeover(cx, id, Holds::LOCAL),
+        }
     }
 
     /// Answers what can be answered by now.
@@ -195,9 +200,9 @@ impl Ownership {
                 (until <= cx.at.now).then_some((id, Outcome::Refused(Refusal::NoAnswer)))
             }),
             Waiting::Start { id, groups, until } => self.started(groups).map(|outcome| (id, outcome)).or_else(|| {
-                // The partner came back before anything was started, or the scripts have not run within an hour.
+                // The partner came back and has what is not here, or the scripts have not run within an hour.
                 let is_over = until <= cx.at.now || self.is_partner_alive(cx);
-                (is_over && !self.groups.iter().any(|g| groups.contains(g.id()) && (g.is_busy() || g.is_claimed())))
+                (is_over && !self.groups.iter().any(|g| groups.contains(g.id()) && g.is_busy()))
                     .then_some((id, Outcome::Refused(Refusal::PartnerInFlux)))
             }),
             Waiting::Stop { id } => match self.phase {

@@ -102,6 +102,7 @@ impl Ownership {
             is_stable: self.is_settled(),
             is_held: self.is_held,
             is_yielding: self.is_yielding,
+            is_asking: self.is_asking(),
             link_count: u8::try_from(cx.settings.links.len()).unwrap_or(u8::MAX),
             config_digest: cx.settings.config_digest,
             resources_digest: cx.settings.resources_digest,
@@ -146,6 +147,7 @@ impl Ownership {
             self.handover.deadline(),
             self.conflict_deadline(cx),
             self.leaving_deadline(),
+            self.legacy_deadline(cx),
             self.requests_deadline(),
             self.upstream_deadline(cx),
         ]

@@ -158,6 +158,12 @@ impl Codec {
             index.checked_sub(1).and_then(|before| self.group_key_ends.get(before)).map_or(0, |end| usize::from(*end));
         self.group_keys.get(start..end)
     }
+
+    /// The group of this key.
+    pub(super) fn group_of(&self, key: &str) -> Option<GroupId> {
+        let count = u8::try_from(self.group_key_ends.len()).unwrap_or(u8::MAX);
+        (0..count).map(GroupId).find(|group| self.group_key(*group) == Some(key))
+    }
 }
 
 impl fmt::Debug for Codec {

@@ -126,9 +126,13 @@ impl Codec {
             kind::RESOURCE => resource(fields)?,
             kind::ASK_RESOURCES => self.ask_resources(fields)?,
             kind::TAKEOVER => Body::Takeover { set: takeover_set(fields.raw(Name::Hold))? },
-            kind::IP_REQUEST => Body::IpRequest { key: strings.get(fields, Name::Key).ok()? },
+            kind::IP_REQUEST => {
+                let key = strings.get(fields, Name::Key).ok()?;
+                Body::IpRequest { key, group: self.group_of(key) }
+            }
             kind::IP_REQUEST_RESP => Body::IpRequestResp {
                 key: strings.get(fields, Name::Key).ok()?,
+                group: self.group_of(strings.get(fields, Name::Key).ok()?),
                 is_ok: fields.raw(Name::Ok) == Some(word::OK.as_bytes()),
             },
             kind::SHUT_DONE => Body::ShutDone,

@@ -5,7 +5,7 @@
 //! | `nbv` | version of these fields | `1` |
 //! | `nbg` | one letter per group, [`GroupState::letter`] | `RRs` |
 //! | `nbc` | claims as a hex set, bit 0 = first group | `3` |
-//! | `nbe` | generation and sequence number heard of the partner, hex; what holds: `p`artner heard, `s`table, operator's `h`old, `y`ielding, each or `-` | `6b031868:1f:ps--` |
+//! | `nbe` | generation and sequence number heard of the partner, hex; what holds: `p`artner heard, `s`table, operator's `h`old, `y`ielding, `a`sks for an answer, each or `-` | `6b031868:1f:ps---` |
 //! | `nbl` | milliseconds since the partner was heard on each link, hex, `-` for never | `64,-` |
 //! | `nbd` | digests of ha.cf and haresources, hex | `8a1f:0` |
 //!
@@ -66,11 +66,12 @@ fn read_echo(extension: &mut Extension, text: &[u8]) -> Option<()> {
     let (seq, flags) = halves(rest)?;
     extension.echo_generation = Generation(hex(generation)?.try_into().ok()?);
     extension.echo_seq = Seq(hex(seq)?);
-    let [partner, stable, held, yielding] = flags else { return None };
+    let [partner, stable, held, yielding, asking] = flags else { return None };
     extension.hears_partner = flag(*partner, b'p')?;
     extension.is_stable = flag(*stable, b's')?;
     extension.is_held = flag(*held, b'h')?;
     extension.is_yielding = flag(*yielding, b'y')?;
+    extension.is_asking = flag(*asking, b'a')?;
     Some(())
 }
 
@@ -109,13 +110,14 @@ pub(super) fn write(extension: &Extension, mut field: impl FnMut(Name, fmt::Argu
     field(
         Name::NbEcho,
         format_args!(
-            "{:x}:{:x}:{}{}{}{}",
+            "{:x}:{:x}:{}{}{}{}{}",
             extension.echo_generation.0,
             extension.echo_seq.0,
             on(extension.hears_partner, 'p'),
             on(extension.is_stable, 's'),
             on(extension.is_held, 'h'),
             on(extension.is_yielding, 'y'),
+            on(extension.is_asking, 'a'),
         ),
     );
     field(Name::NbLinks, format_args!("{}", Ages(extension)));
@@ -157,7 +159,7 @@ mod tests {
         ("nbv", "1"),
         ("nbg", "RsF"),
         ("nbc", "5"),
-        ("nbe", "6b031868:1f:p-h-"),
+        ("nbe", "6b031868:1f:p-h-a"),
         ("nbl", "64,-,0"),
         ("nbd", "8a1f:ffffffff"),
     ];
@@ -184,6 +186,7 @@ mod tests {
         assert_eq!(extension.claims, GroupSet(5));
         assert_eq!((extension.echo_generation, extension.echo_seq), (Generation(0x6b03_1868), Seq(0x1f)));
         assert!(extension.hears_partner && !extension.is_stable && extension.is_held && !extension.is_yielding);
+        assert!(extension.is_asking);
         assert_eq!(extension.link_count, 3);
         assert_eq!(extension.links.map(|link| link.age_ms)[..4], [100, u32::MAX, 0, u32::MAX]);
         assert_eq!((extension.config_digest, extension.resources_digest), (0x8a1f, u32::MAX));

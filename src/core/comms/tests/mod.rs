@@ -98,6 +98,7 @@ fn extension(group_count: u8) -> Extension {
         is_stable: true,
         is_held: false,
         is_yielding: false,
+        is_asking: false,
         link_count: 0,
         links: [crate::core::message::LinkEcho::default(); LINKS_MAX],
         config_digest: 0,

@@ -137,7 +137,7 @@ fn sent_at_remembers_the_first_sending() {
 fn stonith_and_ip_request_resp_name_what_they_are_about() {
     let mut bench = Bench::met();
     let group = crate::core::ids::GroupId(2);
-    let body = Body::IpRequestResp { key: "", is_ok: true };
+    let body = Body::IpRequestResp { key: "", group: None, is_ok: true };
     bench.handle(10, |comms, settings, at, outbox, _| {
         comms.send_about(settings, at, Some(BETA), body, (None, Some(group)), outbox);
     });
