@@ -226,3 +226,33 @@ fn message_from_heartbeats_own_tools_runs_the_script_of_both() {
         "mytype 1 mytype t=mytype src=beta x=1 2 OSTATUS=active NICEFAILBACK=yes CURHOST=alpha LOGD=no \n"
     );
 }
+
+#[test]
+fn lonely_start_tells_the_first_script_of_an_own_group_that_nobody_is_asked_as_heartbeat_does() {
+    let mut lab = Lab::mixed("alpha noted::web noted::db\nbeta noted::mail noted::spool\n");
+    for board in &lab.boards {
+        let text = format!(
+            "#!/bin/sh\necho \"$1 $2 $HA_DONTASK\" >> {dir}/noted\nexec {dir}/ha.d/resource.d/trace \"$@\"\n",
+            dir = board.dir.display()
+        );
+        lab::write_script(&board.config_dir().join("resource.d/noted"), &text);
+    }
+    lab.modem.cut(true);
+    for board in &mut lab.boards {
+        board.power_on();
+    }
+    lab.ethernet(0, false);
+    for board in &mut lab.boards {
+        board.start();
+    }
+    lab.wait("both take everything", |lab| {
+        ["web", "db", "mail", "spool"].iter().all(|group| lab.runners(group) == [NULLBEAT, HEARTBEAT])
+    });
+    // Nullbeat looks once before that, at what an earlier daemon may have left.
+    let noted = |index: usize| std::fs::read_to_string(lab.boards[index].dir.join("noted")).unwrap_or_default();
+    let unasked = |index: usize| -> Vec<String> {
+        noted(index).lines().filter(|line| line.ends_with(" yes")).map(str::to_owned).collect()
+    };
+    assert_eq!(unasked(NULLBEAT), ["web status yes"], "{}", noted(NULLBEAT));
+    assert_eq!(unasked(HEARTBEAT), ["mail status yes"], "{}", noted(HEARTBEAT));
+}

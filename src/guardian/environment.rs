@@ -1,7 +1,7 @@
 //! The environment of resource scripts (spec/resources.md 3.3), built once.
 //!
-//! Left out on purpose: `HA_DONTASK` (only the native work of `req_resource` read it), and the variables by which a
-//! service manager talks to *us*. Our own variables are set last, so that neither ha.cf nor what was inherited can
+//! Left out on purpose: the variables by which a service manager talks to *us*. `HA_DONTASK` is for some runs only, see
+//! [`Launch::is_unasked`](super::launcher::Launch::is_unasked). Our own variables are set last, so that neither ha.cf nor what was inherited can
 //! replace them.
 
 use std::ffi::{CString, OsString};

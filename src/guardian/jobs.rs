@@ -146,6 +146,7 @@ impl Runner {
     /// The same of a node: its place in ha.cf and the first letter of its status.
     pub fn notify_node(&mut self, now: Instant, node: u8, status: u8) {
         self.notifier.node(node, status);
+        self.launcher.set_alone(!self.notifier.is_anybody_active());
         self.notifier.turn(now, &mut self.launcher);
     }
 

@@ -198,8 +198,9 @@ fn start(
         Dialect::Ocf { variables } if action == Action::Status => ("monitor", variables.as_slice()),
         Dialect::Ocf { variables } => (action.word(), variables.as_slice()),
     };
+    let is_question = action == Action::Status;
     let arguments: Vec<&str> = program.arguments.iter().map(String::as_str).chain([word]).collect();
-    if action != Action::Status {
+    if !is_question {
         log::info!("Running {} {}", program.path.display(), arguments.join(" "));
     }
     let launch = Launch {
@@ -207,7 +208,8 @@ fn start(
         arguments: &arguments,
         variables,
         is_acquiring: job.order == Order::Start,
-        is_status: action == Action::Status && program.dialect == Dialect::Heartbeat,
+        is_unasked: is_question && job.order == Order::Start && at == 0 && launcher.is_unasked(&job.member.group.node),
+        is_status: is_question && program.dialect == Dialect::Heartbeat,
         name: &resource.script,
     };
     match launcher.launch(now, &launch) {

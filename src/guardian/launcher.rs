@@ -22,6 +22,7 @@ use crate::sys;
 
 /// Scripts stuck in the kernel that are remembered to be reaped one day; with that many no new one is started.
 const STUCK_MAX: usize = 64;
+const DONT_ASK: &CStr = c"HA_DONTASK=yes";
 
 /// What to start.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub struct Launch<'a> {
     pub variables: &'a [CString],
     /// With what Heartbeat sets for scripts that acquire.
     pub is_acquiring: bool,
+    /// With `HA_DONTASK=yes`: the `status` of a group's first resource before one of our own groups is started while no
+    /// other node is active. That is the only script which Heartbeat runs below its `req_resource` (spec/resources.md
+    /// 3.3 and section 6).
+    pub is_unasked: bool,
     /// Whether the text on stdout is wanted rather than logged.
     pub is_status: bool,
     /// The script's name, for the log.
@@ -81,6 +86,9 @@ pub struct Launcher {
     pub places: Places,
     environment: Environment,
     limit: Duration,
+    node: String,
+    /// No other node is active.
+    is_alone: bool,
     directory: CString,
     epoll: Epoll,
     outputs: Option<Outputs>,
@@ -107,6 +115,8 @@ impl Launcher {
             environment: environment(config, &places),
             places,
             limit: config.script_timeout,
+            node: config.node.clone(),
+            is_alone: true,
             directory: working_directory(&config.paths.state),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             outputs: outputs.ok(),
@@ -121,6 +131,17 @@ impl Launcher {
     pub fn replace_config(&mut self, config: &Config) {
         self.environment = environment(config, &self.places);
         self.limit = config.script_timeout;
+        self.node.clone_from(&config.node);
+    }
+
+    /// Whether no other node is active.
+    pub fn set_alone(&mut self, is_alone: bool) {
+        self.is_alone = is_alone;
+    }
+
+    /// Whether nobody has to be asked for a group of this node: it is ours, and no other node is active.
+    pub fn is_unasked(&self, node: &str) -> bool {
+        self.is_alone && node == self.node
     }
 
     /// Starts a program.
@@ -207,7 +228,8 @@ impl Launcher {
 
     fn variables<'a>(&'a self, launch: &'a Launch<'_>) -> Vec<&'a CStr> {
         let base = if launch.is_acquiring { self.environment.acquiring() } else { self.environment.base() };
-        base.iter().chain(launch.variables).map(CString::as_c_str).collect()
+        let unasked = launch.is_unasked.then_some(DONT_ASK);
+        base.iter().chain(launch.variables).map(CString::as_c_str).chain(unasked).collect()
     }
 
     /// Whether `run` is over; also reads what it has printed and sees to its time limit.

@@ -136,6 +136,11 @@ impl Notifier {
         self.tell_programs(news);
     }
 
+    /// Whether a node is a full member, as far as was told.
+    pub fn is_anybody_active(&self) -> bool {
+        self.node_states.values().any(|state| *state == "active")
+    }
+
     /// A link to a node came up or died.
     pub fn link(&mut self, node: u8, link: LinkId, is_up: bool) {
         let (old, new) = if is_up { ("dead", "up") } else { ("up", "dead") };
@@ -263,6 +268,7 @@ impl Notifier {
             arguments: &words,
             variables: &variables,
             is_acquiring: false,
+            is_unasked: false,
             is_status: false,
             name: &name,
         };

@@ -315,3 +315,25 @@ fn start_announces_and_stop_takes_back() {
     assert!(runner.announcer.next_deadline().is_none());
     finish(&mut runner);
 }
+
+#[test]
+fn dont_ask_is_set_for_the_first_status_of_an_own_group_while_nobody_else_is_active() {
+    let yard = Yard::new();
+    let body = format!("#!/bin/sh\necho \"$1 $2 ${{HA_DONTASK-}}\" >>{}/told\n", yard.root.display());
+    yard.write("ha.d/resource.d/a", &body);
+    let mut runner = yard.runner(&yard.config(&[("alpha", "a::1 a::2"), ("beta", "a::3")]));
+    ask(&mut runner, 1, G0, Order::Start);
+    finish(&mut runner);
+    ask(&mut runner, 2, G0, Order::Stop);
+    finish(&mut runner);
+    ask(&mut runner, 3, GroupId(1), Order::Start);
+    finish(&mut runner);
+    runner.notify_node(Instant::now(), 1, b'a');
+    ask(&mut runner, 4, G0, Order::Start);
+    finish(&mut runner);
+    runner.notify_node(Instant::now(), 1, b'd');
+    ask(&mut runner, 5, G0, Order::Probe);
+    finish(&mut runner);
+    let told = yard.text("told");
+    assert_eq!(told.lines().filter(|line| line.ends_with("yes")).collect::<Vec<_>>(), ["1 status yes"], "{told}");
+}
