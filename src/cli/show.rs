@@ -248,7 +248,8 @@ fn last_move(report: &Report<'_>, last: &Line<'_>, out: &mut String) {
     let _ = write!(out, "last move to this node: {}, {} ago", last.or_dash("cause"), ago(last, "age_ms"));
     let phases = [("detect_us", "detected in"), ("decide_us", "decided in"), ("total_us", "altogether")];
     for (name, words) in phases {
-        if let Some(us) = last.number(name) {
+        // A decision that took no time is not worth a word.
+        if let Some(us) = last.number(name).filter(|us| *us > 0) {
             let _ = write!(out, ", {words} {}", spoken_us(us));
         }
     }

@@ -90,6 +90,9 @@ pub(super) fn spoken_ms(ms: u64) -> String {
 
 /// The same from microseconds: `1.2 ms` below ten milliseconds.
 pub(super) fn spoken_us(us: u64) -> String {
+    if us < 100 {
+        return format!("{us} µs");
+    }
     if us < 10_000 { format!("{}.{} ms", us / 1000, us % 1000 / 100) } else { spoken_ms(us / 1000) }
 }
 

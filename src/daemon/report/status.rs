@@ -34,9 +34,10 @@ fn peers(facts: &Facts<'_>) -> impl Iterator<Item = NodeId> {
     (0..u8::try_from(settings.nodes.len()).unwrap_or(u8::MAX)).map(NodeId).filter(move |id| *id != local)
 }
 
+/// What a dead partner had told is not how it is.
 fn partner_extension<'a>(facts: &Facts<'a>) -> Option<&'a Extension> {
-    let partner = facts.node.settings().partner?;
-    facts.node.comms().peer(partner).extension.as_ref()
+    let peer = facts.node.comms().peer(facts.node.settings().partner?);
+    peer.extension.as_ref().filter(|_| peer.status != NodeStatus::Dead)
 }
 
 fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
@@ -120,7 +121,7 @@ fn peer(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
             .flag("is_settled", extension.is_stable)
             .flag("is_held", extension.is_held);
     }
-    if is_partner {
+    if is_partner && peer.status != NodeStatus::Dead {
         out.field("holds", facts.node.ownership().partner_announced().word());
     }
     out.maybe("config_digest", extension.map(|extension| Digest(extension.config_digest)))
