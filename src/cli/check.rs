@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::arguments::{Arguments, Flag, Misuse};
 use super::{exit, print_out};
-use crate::config::{Config, LineTime, LoadOptions, Loaded, Medium, Purpose, Severity, load, spoken};
+use crate::config::{Config, LineTime, LoadOptions, Loaded, Medium, PortSource, Purpose, Severity, load, spoken};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 const FLAGS: [Flag; 7] = [
@@ -111,6 +111,7 @@ fn tally(loaded: &Loaded) -> String {
 fn summary(config: &Config) -> Vec<String> {
     let mut lines = vec![nodes(config)];
     lines.extend(config.media.iter().zip(config.line_times()).map(|(medium, line)| link(config, medium, line)));
+    lines.extend(port(config));
     lines.push(timing(config));
     lines.push(start(config));
     lines.push(failback(config));
@@ -159,6 +160,17 @@ fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
 
 const fn hearing(is_looped: bool) -> &'static str {
     if is_looped { ", hearing ourselves" } else { "" }
+}
+
+/// Which port lines have that do not say one.
+fn port(config: &Config) -> Option<String> {
+    let is_used = config.media.iter().any(|medium| !matches!(medium, Medium::Serial { .. }));
+    let source = match config.udp_port.1 {
+        PortSource::Directive => return None,
+        PortSource::Service => "that of the service ha-cluster/udp on this machine",
+        PortSource::BuiltIn => "the registered one: this machine knows no service ha-cluster/udp",
+    };
+    is_used.then(|| format!("no `udpport`: the port is {}, {source}", config.udp_port.0))
 }
 
 fn timing(config: &Config) -> String {
@@ -218,6 +230,7 @@ mod tests {
             "node alpha of alpha, beta; groups are exchanged with beta",
             "link /dev/ttyS0 at 19200 baud with RTS/CTS flow control: 179 bytes of 10 bits each at 19200 bits a second take 94 ms, 53 % of the line's time",
             "link eth0 to 10.0.0.2 port 694",
+            "no `udpport`: the port is 694, the registered one: this machine knows no service ha-cluster/udp",
             "a beat every 200 ms; the peer is called late 500 ms after its last beat, and declared dead 1 s after it (5 beats)",
             "a peer that is not heard within 4 s of the start is declared dead",
             "groups go back to their node 90 s after it has returned; the groups of a silent peer are taken over at once",

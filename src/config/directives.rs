@@ -6,6 +6,7 @@ use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
 use super::{ResetWith, clients, media, pings, value};
+use crate::core::limits::MOVES_MAX;
 
 /// Reads the values of a line at once.
 type ReadAll = fn(&mut Draft<'_>, &[Word]);
@@ -176,7 +177,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("auto_failback", "`on`, `off` or `legacy`", One(read_auto_failback)),
     row("nice_failback", "`auto_failback` in its place", One(read_nice_failback)),
     row("failback_delay", "a time", One(|d, w| d.time(w, true, |d| &mut d.failback_delay))),
-    row("moves_per_hour", "a number", One(|d, w| d.integer(w, 0..=10_000, |d| &mut d.moves_per_hour))),
+    row("moves_per_hour", "a number", One(|d, w| d.integer(w, 0..=MOVES_MAX as i64, |d| &mut d.moves_per_hour))),
     row(
         "takeover_policy",
         "`safe` or `available`",

@@ -74,6 +74,8 @@ pub(super) struct Draft<'a> {
     pub(super) hopfudge: Given<i64>,
     pub(super) baud: Given<u32>,
     pub(super) udpport: Given<i64>,
+    /// The port of the machine's service, once it has been asked.
+    pub(super) service_port: Option<Option<u16>>,
     pub(super) msgfmt: Given<&'static str>,
     pub(super) hbgenmethod: Given<&'static str>,
     pub(super) uuidfrom: Given<&'static str>,
@@ -141,6 +143,7 @@ impl<'a> Draft<'a> {
             hopfudge: None,
             baud: None,
             udpport: None,
+            service_port: None,
             msgfmt: None,
             hbgenmethod: None,
             uuidfrom: None,

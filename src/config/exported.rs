@@ -5,10 +5,9 @@ use super::draft::Draft;
 use super::sense::Timing;
 
 /// What 3.0.6 exports for directives that are not given (seen).
-const DEFAULTS: [(&str, &str); 23] = [
+const DEFAULTS: [(&str, &str); 22] = [
     ("hopfudge", "1"),
     ("baud", "19200"),
-    ("udpport", "694"),
     ("auto_failback", "legacy"),
     ("msgfmt", "classic"),
     ("cluster", "linux-ha"),
@@ -46,6 +45,7 @@ pub(super) fn directives(draft: &Draft<'_>, config: &Config, time: &Timing) -> V
         ("deadping", milliseconds(time.deadping)),
         ("warntime", milliseconds(time.warntime)),
         ("initdead", milliseconds(time.initdead)),
+        ("udpport", config.udp_port.0.to_string()),
         ("max_rexmit_delay", config.max_rexmit_delay.as_millis().to_string()),
     ];
     let defaults = defaults.into_iter().chain(DEFAULTS.map(|(word, text)| (word, text.to_owned())));

@@ -282,12 +282,15 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
         findings.warning(word.at, found).expected("text after each `::`").hint("it is left out, as in Heartbeat");
     }
     check_arguments(word, resource, findings);
-    if let Some(agent) = agent(resource) {
-        warn_of_writers(word, &agent, machine, findings);
-        if machine.file(&agent) != FileKind::Executable {
-            let found = format!("OCF agent {}, which does not exist here", quote(&agent.display().to_string()));
-            findings.warning(word.at, found).hint("the group cannot be started here");
-        }
+    let agents = agents(resource, machine);
+    if let Some(agent) = agents.iter().find(|agent| machine.file(agent) == FileKind::Executable) {
+        return warn_of_writers(word, agent, machine, findings);
+    }
+    if let [first, others @ ..] = agents.as_slice() {
+        let nor =
+            if others.is_empty() { String::new() } else { format!(", nor with {} other providers", others.len()) };
+        let found = format!("OCF agent {}, which does not exist here{nor}", quote(&first.display().to_string()));
+        findings.warning(word.at, found).hint("the group cannot be started here");
         return;
     }
     let places =
@@ -318,14 +321,20 @@ fn warn_of_writers(word: &Word, script: &Path, machine: &dyn Machine, findings: 
     }
 }
 
-/// The file behind `OCF::TYPE::INSTANCE` (Heartbeat's own provider is looked at) and `ocf:PROVIDER:TYPE::…`.
-fn agent(resource: &Resource) -> Option<PathBuf> {
+/// The files that may be behind `OCF::TYPE::INSTANCE` (of each provider, Heartbeat's own first) and
+/// `ocf:PROVIDER:TYPE::…`; none for other resources.
+fn agents(resource: &Resource, machine: &dyn Machine) -> Vec<PathBuf> {
     let root = Path::new(OCF_DIRECTORY);
     if resource.script == "OCF" {
-        return Some(root.join("heartbeat").join(resource.arguments.first()?));
+        let Some(kind) = resource.arguments.first() else { return Vec::new() };
+        let mut providers = machine.directories(root);
+        providers.retain(|provider| provider != "heartbeat");
+        providers.sort();
+        providers.insert(0, "heartbeat".to_owned());
+        return providers.iter().map(|provider| root.join(provider).join(kind)).collect();
     }
-    let (provider, kind) = resource.script.strip_prefix("ocf:")?.split_once(':')?;
-    Some(root.join(provider).join(kind))
+    let direct = resource.script.strip_prefix("ocf:").and_then(|agent| agent.split_once(':'));
+    direct.map(|(provider, kind)| root.join(provider).join(kind)).into_iter().collect()
 }
 
 /// Arguments that are known to be wrong for the scripts that everybody uses.

@@ -33,6 +33,10 @@ pub trait Machine {
     fn addresses(&self) -> Vec<IpAddr>;
     /// The first IPv4 address of a host name. May ask the network.
     fn resolve(&self, host: &str) -> Option<Ipv4Addr>;
+    /// The port of a UDP service, by its name.
+    fn udp_service(&self, name: &str) -> Option<u16>;
+    /// Names of the directories in this one.
+    fn directories(&self, path: &Path) -> Vec<String>;
     /// What stands at `path`, links followed.
     fn file(&self, path: &Path) -> FileKind;
     /// Whether everybody may write the file at `path`.
@@ -67,6 +71,16 @@ impl Machine for ThisMachine {
 
     fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
         names::address_of(host)
+    }
+
+    fn udp_service(&self, name: &str) -> Option<u16> {
+        names::udp_service(name)
+    }
+
+    fn directories(&self, path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let directories = entries.filter(|entry| entry.path().is_dir());
+        directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     fn file(&self, path: &Path) -> FileKind {
@@ -109,6 +123,8 @@ pub(crate) mod fake {
         pub(crate) interfaces: HashSet<String>,
         pub(crate) addresses: Vec<IpAddr>,
         pub(crate) hosts: HashMap<String, Ipv4Addr>,
+        pub(crate) services: HashMap<String, u16>,
+        pub(crate) directories: HashMap<PathBuf, Vec<String>>,
         pub(crate) files: HashMap<PathBuf, FileKind>,
         /// Everybody may write these.
         pub(crate) open_files: HashSet<PathBuf>,
@@ -147,6 +163,12 @@ pub(crate) mod fake {
         }
         fn resolve(&self, host: &str) -> Option<Ipv4Addr> {
             self.hosts.get(host).copied()
+        }
+        fn udp_service(&self, name: &str) -> Option<u16> {
+            self.services.get(name).copied()
+        }
+        fn directories(&self, path: &Path) -> Vec<String> {
+            self.directories.get(path).cloned().unwrap_or_default()
         }
         fn file(&self, path: &Path) -> FileKind {
             self.files.get(path).copied().or(self.other_files).unwrap_or(FileKind::Missing)

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use super::PortSource;
 use super::draft::{Draft, DraftMedium};
 use super::finding::{At, nearest};
 use super::machine::FileKind;
@@ -14,8 +15,10 @@ use crate::core::limits::{LINK_NAME_MAX, LINKS_MAX};
 const BAUDS: [u32; 8] = [9600, 19200, 38400, 57600, 115_200, 230_400, 460_800, 921_600];
 /// Speed when neither `baud` nor the line says one.
 const DEFAULT_BAUD: u32 = 19200;
-/// Port when neither `udpport` nor the line says one.
+/// Port when neither `udpport` nor the line says one, and the machine knows no [`PORT_SERVICE`].
 const DEFAULT_PORT: u16 = 694;
+/// The service whose UDP port is taken when `udpport` is absent (spec/config.md 2.2).
+const PORT_SERVICE: &str = "ha-cluster";
 
 impl Draft<'_> {
     /// Adds a medium unless there are too many.
@@ -76,8 +79,8 @@ impl Draft<'_> {
     }
 
     /// `udpport` as far as it has been read, as in Heartbeat.
-    fn port_so_far(&self) -> u16 {
-        self.udpport.map_or(DEFAULT_PORT, |(port, _)| u16::try_from(port).unwrap_or(DEFAULT_PORT))
+    fn port_so_far(&mut self) -> u16 {
+        self.default_port().0
     }
 
     /// Whether the line is meant for the other node, whose address it would have to name here. Then it opens no link.
@@ -89,6 +92,16 @@ impl Draft<'_> {
             note.hint("this line is for the other node and opens no link here");
         }
         is_own && self.purpose == super::Purpose::Run
+    }
+
+    /// The port of lines that do not say one, as things stand, and where it comes from.
+    pub(super) fn default_port(&mut self) -> (u16, PortSource) {
+        if let Some((port, _)) = self.udpport {
+            return (u16::try_from(port).unwrap_or(DEFAULT_PORT), PortSource::Directive);
+        }
+        let machine = self.machine;
+        let service = *self.service_port.get_or_insert_with(|| machine.udp_service(PORT_SERVICE));
+        service.map_or((DEFAULT_PORT, PortSource::BuiltIn), |port| (port, PortSource::Service))
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Config {
     pub auto_failback: AutoFailback,
     /// `failback_delay`.
     pub failback_delay: Duration,
+    /// The UDP port of lines that do not say one, and who says it.
+    pub udp_port: (u16, PortSource),
     /// `moves_per_hour`, zero: no limit.
     pub moves_per_hour: u16,
     /// `takeover_policy`; default `available`.
@@ -144,6 +146,17 @@ pub struct Config {
     pub resources_digest: u32,
     /// Groups are managed here; without (`--no-resources`) there are none and haresources was not read.
     pub has_resources: bool,
+}
+
+/// Where the UDP port comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortSource {
+    /// `udpport`.
+    Directive,
+    /// `ha-cluster`/udp among the services of this machine.
+    Service,
+    /// Nowhere: the one that is registered for it.
+    BuiltIn,
 }
 
 /// One medium line.

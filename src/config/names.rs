@@ -33,6 +33,12 @@ pub fn group(name: &str) -> Option<u32> {
     look_up("/etc/group", "group", name, |text| fields_of(text, name)?.nth(1)?.parse().ok())
 }
 
+/// The port of a UDP service.
+pub fn udp_service(name: &str) -> Option<u16> {
+    let in_file = fs::read_to_string("/etc/services").ok().and_then(|text| udp_service_in(&text, name));
+    in_file.or_else(|| udp_service_in(&ask("services", &format!("{name}/udp"))?, name))
+}
+
 fn look_up<T>(file: &str, database: &str, name: &str, find: impl Fn(&str) -> Option<T>) -> Option<T> {
     fs::read_to_string(file).ok().and_then(|text| find(&text)).or_else(|| find(&ask(database, name)?))
 }
@@ -53,6 +59,17 @@ fn host_in(text: &str, host: &str) -> Option<Ipv4Addr> {
         let mut words = line.split('#').next()?.split_ascii_whitespace();
         let address = words.next()?.parse().ok()?;
         words.any(|name| name.eq_ignore_ascii_case(host) || name == "STREAM").then_some(address)
+    })
+}
+
+/// services(5), which is also how getent(1) prints them.
+fn udp_service_in(text: &str, service: &str) -> Option<u16> {
+    text.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_ascii_whitespace();
+        let first = words.next()?;
+        let (port, protocol) = words.next()?.split_once('/')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (protocol == "udp" && (first == service || words.any(|alias| alias == service))).then_some(port)
     })
 }
 
@@ -99,6 +116,18 @@ mod tests {
         assert_eq!(address_of("localhost"), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(address_of("no-such-host.invalid"), None);
         assert_eq!(address_of("--help"), None);
+    }
+
+    #[test]
+    fn service_is_found_by_name_and_alias_and_only_for_udp() {
+        let services =
+            "ssh 22/tcp\nha-cluster\t694/tcp\nha-cluster\t 700/udp hb # heartbeat\nodd\nzero 0/udp\nbig 70000/udp\n";
+        assert_eq!(udp_service_in(services, "ha-cluster"), Some(700));
+        assert_eq!(udp_service_in(services, "hb"), Some(700));
+        for none in ["ssh", "heartbeat", "odd", "zero", "big", ""] {
+            assert_eq!(udp_service_in(services, none), None, "{none}");
+        }
+        assert_eq!(udp_service("no-such-service"), None);
     }
 
     #[test]

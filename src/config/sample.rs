@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{AuthKey, AuthMethod, Config, Group, LogConfig, Medium, OnStopFailure, Paths, ResetWith, Resource};
+use super::{
+    AuthKey, AuthMethod, Config, Group, LogConfig, Medium, OnStopFailure, Paths, PortSource, ResetWith, Resource,
+};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 /// Nodes `alpha` (here) and `beta`, keepalive 200 ms, deadtime 1 s, one UDP link; `groups` are pairs of node and words.
@@ -34,6 +36,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         auto_failback: AutoFailback::On,
         failback_delay: Duration::ZERO,
         moves_per_hour: 0,
+        udp_port: (694, PortSource::BuiltIn),
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: None,
         groups: groups.iter().map(|(node, text)| group(node, text)).collect(),

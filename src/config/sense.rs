@@ -246,6 +246,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         },
         failback_delay: value_or(&draft.failback_delay, Duration::ZERO),
         moves_per_hour: small(&draft.moves_per_hour, 0),
+        udp_port: draft.default_port(),
         takeover_policy: match draft.takeover_policy {
             Some(("safe", _)) => TakeoverPolicy::Safe,
             _ => TakeoverPolicy::Available,

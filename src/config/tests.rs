@@ -89,7 +89,11 @@ fn board() -> FakeMachine {
         ("/etc/init.d/plain".into(), FileKind::Missing),
         ("/etc/init.d/missing".into(), FileKind::Missing),
         ("/usr/lib/ocf/resource.d/own/Dummy".into(), FileKind::Missing),
+        ("/usr/lib/ocf/resource.d/heartbeat/Ours".into(), FileKind::Missing),
+        ("/usr/lib/ocf/resource.d/heartbeat/None".into(), FileKind::Missing),
+        ("/usr/lib/ocf/resource.d/own/None".into(), FileKind::Missing),
     ]);
+    machine.directories.insert("/usr/lib/ocf/resource.d".into(), vec!["own".into(), "heartbeat".into()]);
     machine
 }
 

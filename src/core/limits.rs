@@ -31,6 +31,8 @@ pub const REXMIT_BURST: usize = 50;
 pub const ACTIONS_MAX: usize = 320;
 /// Operator requests waiting for an outcome. One more is answered `Busy`.
 pub const REQUESTS_MAX: usize = 8;
+/// Moves remembered for `moves_per_hour`, which cannot be more.
+pub const MOVES_MAX: usize = 32;
 
 const _: () = assert!(GROUPS_MAX <= 64, "group sets are 64 bits wide");
 const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");

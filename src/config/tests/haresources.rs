@@ -160,6 +160,13 @@ fn lines_and_words_are_answered() {
         ),
         (b"alpha OCF::Dummy", &["haresources:1:7: warning: found `OCF::Dummy`; expected `OCF::TYPE::INSTANCE`"]),
         (b"alpha OCF::Dummy::d1", &[]),
+        (b"alpha OCF::Ours::d1", &[]),
+        (
+            b"alpha OCF::None::d1",
+            &[
+                "haresources:1:7: warning: found OCF agent `/usr/lib/ocf/resource.d/heartbeat/None`, which does not exist here, nor with 1 other providers; the group cannot be started here",
+            ],
+        ),
         (b"alpha ocf:heartbeat:Dummy::state=x", &[]),
         (
             b"alpha ocf:own:Dummy",

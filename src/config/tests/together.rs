@@ -495,3 +495,24 @@ fn without_resources_haresources_is_not_read_and_there_is_no_partner() {
     let note = "haresources: note: found a file that is not read; resource management is off: no group is started here";
     assert!(said.contains(&note.to_owned()), "{said:?}");
 }
+
+#[test]
+fn udp_port_is_that_of_the_directive_then_of_the_service_then_the_registered_one() {
+    let port = |text: &[u8], service: Option<u16>| {
+        let directory = Directory::new();
+        directory.write("ha.cf", complete(text));
+        let mut machine = board();
+        machine.services = service.map(|port| ("ha-cluster".to_owned(), port)).into_iter().collect();
+        let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Check) });
+        let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings));
+        let Some(Medium::Ucast { port, .. }) = config.media.last() else { panic!("{:?}", config.media) };
+        let exported = config.directives.iter().find(|(name, _)| name == "udpport").map(|(_, value)| value.clone());
+        assert_eq!(exported, Some(config.udp_port.0.to_string()));
+        (*port, config.udp_port.1)
+    };
+    let line = b"udpport 700\nucast eth0 10.0.0.2";
+    assert_eq!(port(line, Some(701)), (700, PortSource::Directive));
+    assert_eq!(port(b"ucast eth0 10.0.0.2", Some(701)), (701, PortSource::Service));
+    assert_eq!(port(b"ucast eth0 10.0.0.2", None), (694, PortSource::BuiltIn));
+    assert_eq!(port(b"ucast eth0 10.0.0.2 port 800", Some(701)), (800, PortSource::Service));
+}

@@ -2,19 +2,18 @@
 
 use super::{Context, Ownership};
 use crate::core::ids::LinkId;
+use crate::core::limits::MOVES_MAX;
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::settings::{Settings, TakeoverPolicy};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Alarms, Cause, Event};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Moves remembered; `moves_per_hour` counts no further.
-const MOVES_KEPT: usize = 32;
 
 /// When groups moved lately without an operator's word.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
-    at: heapless::Deque<Instant, MOVES_KEPT>,
+    at: heapless::Deque<Instant, MOVES_MAX>,
 }
 
 impl Moves {
@@ -27,7 +26,7 @@ impl Moves {
     }
 
     pub(super) fn is_latched(&self, settings: &Settings, now: Instant) -> bool {
-        let limit = usize::from(settings.moves_per_hour).min(MOVES_KEPT);
+        let limit = usize::from(settings.moves_per_hour).min(MOVES_MAX);
         limit != 0 && self.at.iter().filter(|at| now.since(**at) < HOUR).count() >= limit
     }
 
