@@ -154,25 +154,13 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         "`classic` or `netstring`",
         One(|d, w| d.word(w, &["classic", "netstring"], false, |d| &mut d.msgfmt)),
     ),
-    not_yet(
-        "compression",
-        "`zlib` or `bz2`",
-        One(|d, w| d.word(w, &["zlib", "bz2"], false, |d| &mut d.unused_word)),
-        "messages are never compressed",
-    ),
-    not_yet(
+    row("compression", "`zlib` or `bz2`", One(|d, w| d.word(w, &["zlib", "bz2"], false, |d| &mut d.compression))),
+    row(
         "compression_threshold",
         "kilobytes",
-        One(|d, w| d.integer(w, 1..=i64::from(i32::MAX), |d| &mut d.unused_integer)),
-        "messages are never compressed",
+        One(|d, w| d.integer(w, 1..=i64::from(i32::MAX), |d| &mut d.compression_threshold)),
     ),
-    not_yet_unless(
-        "traditional_compression",
-        "`on` or `off`",
-        One(unused_boolean),
-        "messages are never compressed",
-        FALSE,
-    ),
+    row("traditional_compression", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.traditional_compression))),
     // Resources, clients, fencing (2.5).
     row("auto_failback", "`on`, `off` or `legacy`", One(read_auto_failback)),
     row("nice_failback", "`auto_failback` in its place", One(read_nice_failback)),

@@ -77,6 +77,9 @@ pub(super) struct Draft<'a> {
     /// The port of the machine's service, once it has been asked.
     pub(super) service_port: Option<Option<u16>>,
     pub(super) msgfmt: Given<&'static str>,
+    pub(super) compression: Given<&'static str>,
+    pub(super) compression_threshold: Given<i64>,
+    pub(super) traditional_compression: Given<bool>,
     pub(super) hbgenmethod: Given<&'static str>,
     pub(super) uuidfrom: Given<&'static str>,
     pub(super) autojoin: Given<&'static str>,
@@ -107,7 +110,6 @@ pub(super) struct Draft<'a> {
     pub(super) unused_integer: Given<i64>,
     pub(super) unused_time: Given<Duration>,
     pub(super) unused_text: Given<String>,
-    pub(super) unused_word: Given<&'static str>,
     /// Groups are managed here (no `--no-resources`).
     pub(super) has_resources: bool,
 }
@@ -145,6 +147,9 @@ impl<'a> Draft<'a> {
             udpport: None,
             service_port: None,
             msgfmt: None,
+            compression: None,
+            compression_threshold: None,
+            traditional_compression: None,
             hbgenmethod: None,
             uuidfrom: None,
             autojoin: None,
@@ -174,7 +179,6 @@ impl<'a> Draft<'a> {
             unused_integer: None,
             unused_time: None,
             unused_text: None,
-            unused_word: None,
             has_resources: true,
         }
     }

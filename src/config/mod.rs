@@ -92,6 +92,8 @@ pub struct Config {
     pub upstream_holdoff: Duration,
     /// `msgfmt netstring`.
     pub is_netstring: bool,
+    /// With `traditional_compression on`: datagrams of more bytes than this are packed (`compression_threshold`).
+    pub compress_above: Option<usize>,
     /// `hbgenmethod time`.
     pub is_generation_from_time: bool,
     /// `uuidfrom nodename`.

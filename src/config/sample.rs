@@ -27,6 +27,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         has_upstream_failover: false,
         upstream_holdoff: Duration::from_secs(2),
         is_netstring: false,
+        compress_above: None,
         is_generation_from_time: false,
         is_uuid_from_name: false,
         keys: vec![AuthKey { number: 1, method: AuthMethod::Crc, key: Vec::new() }],

@@ -177,6 +177,10 @@ fn check_failback(draft: &mut Draft<'_>) {
         let finding = draft.findings.warning(at, "`msgfmt netstring`").expected("`classic`");
         finding.hint("a Heartbeat with it loses a message at each takeover and then never ends it");
     }
+    if let (Some(("bz2", at)), Some((true, _))) = (draft.compression, draft.traditional_compression) {
+        let finding = draft.findings.warning(at, "`compression bz2`").expected("`zlib`");
+        finding.hint("our own messages are packed with zlib all the same; both are unpacked, whatever is set");
+    }
     if !draft.attempted.contains("takeover_policy") {
         let finding = draft.findings.note(At::FILE, "no `takeover_policy`");
         finding.hint("it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group");
@@ -233,6 +237,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         has_upstream_failover: pings::has_failover(draft),
         upstream_holdoff: pings::holdoff(draft, time.keepalive),
         is_netstring: is_word(&draft.msgfmt, "netstring"),
+        compress_above: compress_above(draft),
         is_generation_from_time: is_word(&draft.hbgenmethod, "time"),
         is_uuid_from_name: is_word(&draft.uuidfrom, "nodename"),
         keys: keys.keys,
@@ -287,6 +292,12 @@ fn local_node(draft: &Draft<'_>) -> String {
         Some(name) => name.clone(),
         None => draft.local.clone(),
     }
+}
+
+/// Bytes above which a datagram is packed. Single fields, the other kind of compression, only come from clients.
+fn compress_above(draft: &Draft<'_>) -> Option<usize> {
+    let threshold: usize = small(&draft.compression_threshold, 2);
+    value_or(&draft.traditional_compression, false).then(|| threshold.saturating_mul(1024))
 }
 
 fn small<T: TryFrom<i64> + Default>(given: &Given<i64>, default: i64) -> T {

@@ -33,7 +33,8 @@ use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::ToGuardian;
-use crate::wire::heartbeat::{Codec, ENCODED_MAX, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
+use crate::sys::memory;
+use crate::wire::heartbeat::{Codec, ENCODED_MAX, Expander, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
 
 use super::clock;
 use super::control::server::FOREIGN_REQUESTS;
@@ -152,6 +153,9 @@ pub struct Driver<'c> {
     now: Stamp,
     buffer: Box<[u8]>,
     scratch: Box<[u8]>,
+    expander: Box<Expander>,
+    /// Where a message is packed; empty when none ever is.
+    packing: Box<[u8]>,
     /// The last message that was sent as a datagram is the first `datagram_len` bytes.
     datagram: Box<[u8]>,
     datagram_len: usize,
@@ -194,6 +198,8 @@ impl<'c> Driver<'c> {
             now,
             buffer: vec![0; PACKET_MAX + 1].into(),
             scratch: vec![0; TEXT_FRAME_MAX].into(),
+            expander: Box::default(),
+            packing: vec![0; if parts.config.compress_above.is_some() { 2 * ENCODED_MAX } else { 0 }].into(),
             datagram: vec![0; ENCODED_MAX].into(),
             datagram_len: 0,
             text: vec![0; ENCODED_MAX].into(),
@@ -215,6 +221,14 @@ impl<'c> Driver<'c> {
         }
         self.feed(Input::Tick);
         Ok(())
+    }
+
+    /// Gives pages back that only a peer's compressed message needs; they come again when one does. To be called once,
+    /// when memory has been locked.
+    pub fn give_back_idle_memory(&mut self) {
+        for part in self.expander.idle_memory() {
+            memory::give_back(part);
+        }
     }
 
     /// Turns until the end.

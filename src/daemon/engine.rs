@@ -86,6 +86,7 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
     {
         log::warn!("Cannot lock ourselves into memory: {error}; a board short of memory may delay beats");
     }
+    driver.give_back_idle_memory();
     if let Some(user) = successor {
         become_user(&user)?;
     }

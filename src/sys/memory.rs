@@ -27,6 +27,24 @@ pub fn lock() -> io::Result<()> {
     Ok(())
 }
 
+/// Unlocks and frees the whole pages of `buffer`, which reads as zeroes afterwards. They come again one by one when they
+/// are written: for memory that is hardly ever needed. Where that cannot be done they stay.
+pub fn give_back(buffer: &mut [u8]) {
+    let start = buffer.as_mut_ptr();
+    let skipped = start.addr().next_multiple_of(PAGE) - start.addr();
+    let Some(len) = buffer.len().checked_sub(skipped).map(|rest| rest & !(PAGE - 1)).filter(|len| *len > 0) else {
+        return;
+    };
+    // SAFETY: these pages lie within the buffer, which is borrowed exclusively, and any bytes are valid in it; memory of
+    // a Rust allocation is private and anonymous, so that pages given back come again as zeroes.
+    unsafe {
+        let page = start.add(skipped).cast();
+        if libc::munlock(page, len) == 0 {
+            libc::madvise(page, len, libc::MADV_DONTNEED);
+        }
+    }
+}
+
 /// Unlocks and frees the stack below what [`touch_stack`] has touched: starting needs half a megabyte of it that is
 /// never needed again. Where that cannot be done it stays.
 fn give_back_stack() {
@@ -79,6 +97,19 @@ mod tests {
             *byte = 1;
         }
         black_box(&large);
+    }
+
+    #[test]
+    fn pages_given_back_read_as_zeroes_and_the_rest_stays() {
+        let mut buffer = vec![7_u8; 10 * PAGE];
+        give_back(&mut buffer[100..]);
+        let zeroes = buffer.iter().filter(|byte| **byte == 0).count();
+        assert!((8 * PAGE..10 * PAGE).contains(&zeroes) && zeroes.is_multiple_of(PAGE), "{zeroes}");
+        assert!(buffer[..100].iter().all(|byte| *byte == 7));
+        buffer.fill(8);
+        give_back(&mut buffer[..100]);
+        give_back(&mut []);
+        assert!(buffer.iter().all(|byte| *byte == 8));
     }
 
     /// Pages of stack in memory, of the thread whose stack has a name.

@@ -211,3 +211,25 @@ fn fields_of_ours_that_make_no_sense_are_counted() {
         Body::AskResources { set: Holds::ALL, word: StandbyWord::Me, only: Some(GroupSet(5)), after_failure: false },
     );
 }
+
+#[test]
+fn sizes_nesting_and_numbers_of_fields_are_bounded_by_the_datagram_alone() {
+    let few: Vec<Vec<u8>> = STANDARD.lines().map(|line| format!("(0){line}").into_bytes()).collect();
+    let kind = b"(0)t=any".to_vec();
+    let with = |more: Vec<Vec<u8>>| {
+        let all: Vec<&[u8]> = [&kind].into_iter().chain(&few).chain(&more).map(Vec::as_slice).collect();
+        netstring(&all)
+    };
+    let many = with(vec![b"(0)x=".to_vec(); 8_000]);
+    let nested = with(vec![[b"(2)x=".to_vec(), b"###\n9:(2)y=###\n".repeat(4_000)].concat()]);
+    let lists = with(vec![[b"(3)x=".to_vec(), b"1:a,".repeat(10_000)].concat()]);
+    let packed = with(vec![b"(0)_compression_algorithm=zlib".to_vec(), [&b"(4)x="[..], &[0xff; 20_000]].concat()]);
+    let longest = with(vec![[&b"(0)x="[..], &[b'x'; 65_507 - 100]].concat()]);
+    for bytes in [&many, &nested, &lists, &packed, &longest] {
+        assert!(bytes.len() <= 65_507, "{}", bytes.len());
+        assert_eq!(decode(&codec(), bytes, |message| message.body == Body::Other { kind: "any" }), Ok(true));
+    }
+    assert_eq!(longest.len(), 65_507);
+    let too_long = with(vec![[&b"(0)x="[..], &[b'x'; 65_507]].concat()]);
+    assert_eq!(reject(&codec(), &too_long), Some(Reject::TooLong));
+}

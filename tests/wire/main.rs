@@ -1,6 +1,7 @@
 //! Heartbeat's wire protocol from outside: captured packets, round trips, everything that must be refused.
 
 mod captured;
+mod compressed;
 mod fields;
 mod keys;
 mod mutations;

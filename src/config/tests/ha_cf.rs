@@ -240,16 +240,15 @@ fn numbers_and_words_are_answered() {
         ),
         (b"on_stop_failure panic", &["ha.cf:1:17: error: found `panic`; expected `reboot` or `hold`"]),
         (b"compression gzip", &["ha.cf:1:13: error: found `gzip`; expected `zlib` or `bz2`"]),
-        (
-            b"compression zlib",
-            &["ha.cf:1:1: warning: found `compression`, which has no effect yet; messages are never compressed"],
-        ),
+        (b"compression zlib", &[]),
+        (b"compression bz2", &[]),
         (b"compression_threshold 0", &["ha.cf:1:23: error: found `0`; expected a whole number from 1 to 2147483647"]),
         (b"traditional_compression x", &["ha.cf:1:25: error: found `x`; expected `on` or `off`"]),
+        (b"compression zlib\ncompression_threshold 1\ntraditional_compression on", &[]),
         (
-            b"traditional_compression on",
+            b"traditional_compression on\ncompression bz2",
             &[
-                "ha.cf:1:1: warning: found `traditional_compression`, which has no effect yet; messages are never compressed",
+                "ha.cf:2:13: warning: found `compression bz2`; expected `zlib`; our own messages are packed with zlib all the same; both are unpacked, whatever is set",
             ],
         ),
         (b"traditional_compression off", &[]),

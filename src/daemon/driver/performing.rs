@@ -10,6 +10,7 @@ use crate::core::{Action, Alarm, Cause, Event, Order, Outcome};
 use crate::daemon::clock;
 use crate::daemon::history::What;
 use crate::guardian::protocol::ToGuardian;
+use crate::wire::heartbeat::Codec;
 
 /// How long the last words may take to leave a serial line.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -54,12 +55,17 @@ impl Driver<'_> {
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {
             let Some(slot) = self.links.get_mut(link) else { continue };
-            let (is_text, codec) = (slot.link().is_text(), &self.codec);
+            let (is_text, codec, limit) = (slot.link().is_text(), &self.codec, self.config.compress_above);
             let (encoded, out) =
                 if is_text { (&mut text, &mut self.text) } else { (&mut datagram, &mut self.datagram) };
             // Once for all links of a kind.
             let len = *encoded.get_or_insert_with(|| {
-                if is_text { codec.encode_serial(packet, out) } else { codec.encode_datagram(packet, out) }
+                if is_text {
+                    // A serial line never carries packed messages (seen).
+                    codec.encode_serial(packet, out)
+                } else {
+                    encode_datagram(codec, packet, limit, (&mut self.packing, out))
+                }
             });
             let Some(len) = len else {
                 log::error!("A message cannot be encoded: {:?}", packet.body);
@@ -144,4 +150,18 @@ impl Driver<'_> {
             std::thread::sleep(LAST_WORDS_LOOK);
         }
     }
+}
+
+/// Packed when it is longer than `limit` (`traditional_compression`, spec/wire.md section 5).
+fn encode_datagram(
+    codec: &Codec,
+    packet: &Packet,
+    limit: Option<usize>,
+    (room, out): (&mut [u8], &mut [u8]),
+) -> Option<usize> {
+    let len = codec.encode_datagram(packet, out)?;
+    if limit.is_none_or(|limit| len <= limit) {
+        return Some(len);
+    }
+    codec.encode_compressed(packet, room, out).or_else(|| codec.encode_datagram(packet, out))
 }

@@ -14,7 +14,7 @@ use crate::daemon::history::What;
 use crate::daemon::link_table::Taken;
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Received;
-use crate::wire::heartbeat::Reject;
+use crate::wire::heartbeat::{Codec, Expander, Reject};
 
 /// Datagrams, or buffers full of a serial line's bytes, taken from one link in one turn: a flood must not keep the beat
 /// waiting.
@@ -99,14 +99,14 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, node, uuids, now, site, .. } = self;
+            let Self { links, codec, scratch, expander, node, uuids, now, site, .. } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
-            let outcome = codec.decode(frame, scratch).map(|message| {
-                let origin = Origin::of(node, uuids, &message);
-                node.handle(*now, Input::Received { link, message: &message });
+            let outcome = read(codec, frame, (scratch, expander), |message, plain| {
+                let origin = Origin::of(node, uuids, message);
+                node.handle(*now, Input::Received { link, message });
                 if node.has_delivered() {
-                    site.received(now.now, &message.body, frame);
+                    site.received(now.now, &message.body, plain);
                 }
                 origin
             });
@@ -115,14 +115,15 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, node, uuids, now, site, .. } = self;
-        let message = codec.decode(bytes, scratch)?;
-        let origin = Origin::of(node, uuids, &message);
-        node.handle(*now, Input::Received { link, message: &message });
-        if node.has_delivered() {
-            site.received(now.now, &message.body, bytes);
-        }
-        Ok(origin)
+        let Self { codec, scratch, expander, node, uuids, now, site, .. } = self;
+        read(codec, bytes, (scratch, expander), |message, plain| {
+            let origin = Origin::of(node, uuids, message);
+            node.handle(*now, Input::Received { link, message });
+            if node.has_delivered() {
+                site.received(now.now, &message.body, plain);
+            }
+            origin
+        })
     }
 
     /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
@@ -237,6 +238,23 @@ impl Driver<'_> {
             }
             self.drain();
         }
+    }
+}
+
+/// Shows the message in these bytes to `look`, unpacked if need be, and the bytes that it then stands in.
+fn read<R>(
+    codec: &Codec,
+    bytes: &[u8],
+    (scratch, expander): (&mut [u8], &mut Expander),
+    look: impl FnOnce(&Message<'_>, &[u8]) -> R,
+) -> Result<R, Reject> {
+    match codec.decode(bytes, scratch) {
+        Ok(message) => Ok(look(&message, bytes)),
+        Err(Reject::Compressed) => {
+            let expanded = codec.expand(bytes, expander)?;
+            codec.decode_expanded(&expanded, scratch).map(|message| look(&message, expanded.bytes()))
+        }
+        Err(reject) => Err(reject),
     }
 }
 

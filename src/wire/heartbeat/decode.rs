@@ -20,37 +20,46 @@ impl Codec {
     /// Every reason not to believe or not to understand the bytes; drop them, count [`Reject::index`], and log at a
     /// limited rate.
     pub fn decode<'a>(&self, bytes: &'a [u8], scratch: &'a mut [u8]) -> Result<Message<'a>, Reject> {
+        let (key, fields) = self.authentic_fields(bytes)?;
+        if fields.has(Name::CompressedPayload) {
+            return Err(Reject::Compressed);
+        }
+        let scratch = bytes.starts_with(text::START).then_some(scratch);
+        self.message(key, &fields, &mut Strings { scratch })
+    }
+
+    /// The fields of a packet whose signature fits, and the key that made it.
+    pub(super) fn authentic_fields<'a>(&self, bytes: &'a [u8]) -> Result<(KeyNumber, Fields<'a>), Reject> {
         if bytes.len() > PACKET_MAX {
             return Err(Reject::TooLong);
         }
         let marker = bytes.first_chunk().ok_or(Reject::TooShort)?;
-        let (key, fields, scratch) = match marker {
+        match marker {
             netstring::START => {
                 let packet = netstring::split(bytes)?;
                 let key = self.verify(packet.signature, |digest| digest.update(packet.signed))?;
-                (key, Fields::collect(packet.fields)?, None)
+                Ok((key, Fields::collect(packet.fields)?))
             }
             text::START => {
                 let packet = text::split(bytes)?;
                 let key = self.verify(packet.signature, |digest| packet.digest(digest))?;
-                (key, Fields::collect(packet.fields())?, Some(scratch))
+                Ok((key, Fields::collect(packet.fields())?))
             }
-            _ => return Err(Reject::BadMarker),
-        };
-        self.message(key, &fields, &mut Strings { scratch })
+            _ => Err(Reject::BadMarker),
+        }
     }
 
     /// Passes on every string field of a packet, for scripts: all but its signature, as far as name and value are
-    /// text. Only for bytes that [`Codec::decode`] has accepted, or that were encoded here.
+    /// text. Only for bytes that [`Codec::decode`] or [`Codec::decode_expanded`] has accepted, or that were encoded here.
     pub fn strings(bytes: &[u8], each: &mut dyn FnMut(&str, &str)) {
         match bytes.first_chunk() {
             Some(netstring::START) => {
-                let Ok(packet) = netstring::split(bytes) else { return };
-                packet.fields.flatten().for_each(|field| pass_on(&field, false, each));
+                let Ok(fields) = netstring::split_unsigned(bytes) else { return };
+                fields.flatten().for_each(|field| pass_on(&field, false, each));
             }
             Some(text::START) => {
-                let Ok(packet) = text::split(bytes) else { return };
-                packet.fields().flatten().for_each(|field| pass_on(&field, true, each));
+                let Ok(fields) = text::split_unsigned(bytes) else { return };
+                fields.flatten().for_each(|field| pass_on(&field, true, each));
             }
             _ => {}
         }
@@ -65,15 +74,12 @@ impl Codec {
     }
 
     /// The standard fields (spec/wire.md section 6).
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &self,
         key: KeyNumber,
         fields: &Fields<'a>,
         strings: &mut Strings<'a>,
     ) -> Result<Message<'a>, Reject> {
-        if fields.has(Name::CompressedPayload) {
-            return Err(Reject::Compressed);
-        }
         let src = strings.get(fields, Name::Src)?;
         let kind = strings.get(fields, Name::Type)?;
         let ts = narrow(fields, Name::Time)?;

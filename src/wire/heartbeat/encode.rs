@@ -35,6 +35,24 @@ impl Codec {
         writer.out.finish()
     }
 
+    /// Writes netstring form without any signature.
+    pub(super) fn encode_unsigned(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out, Form::Netstring, None);
+        self.write_fields(&mut writer, packet)?;
+        writer.out.push(netstring::END);
+        writer.out.finish()
+    }
+
+    /// Writes a datagram whose content is packed (spec/wire.md section 5): nothing but these two fields (seen).
+    pub(super) fn encode_wrapper(&self, payload: &[u8], algorithm: &str, out: &mut [u8]) -> Option<usize> {
+        let (number, key) = self.keys.signing()?;
+        let mut writer = Writer::new(out, Form::Netstring, None);
+        writer.bytes(Name::CompressedPayload, payload);
+        writer.string(Name::CompressionAlgorithm, algorithm);
+        writer.sign_behind(number, key);
+        writer.out.finish()
+    }
+
     /// All fields but signatures, in the order of spec/wire.md section 6.
     fn write_fields(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
         self.write_body(writer, packet)?;
@@ -350,6 +368,15 @@ impl<'o> Writer<'o> {
                 self.digest_since(start);
             }
         }
+    }
+
+    /// Bytes as they are; for netstrings without a signature inside.
+    fn bytes(&mut self, name: Name, value: &[u8]) {
+        let start = self.out.len;
+        for part in [b"(1)", name.word().as_bytes(), b"=", value] {
+            self.out.push(part);
+        }
+        self.out.close_netstring(start);
     }
 
     fn digest_since(&mut self, start: usize) {

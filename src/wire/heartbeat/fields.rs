@@ -65,7 +65,7 @@ names! {
     Status "st", DeadTime "dt", Protocol "protocol", AckSeq "ackseq", FirstSeq "firstseq", LastSeq "lastseq",
     Info "info", NodeList "nodelist", DelNodeList "delnodelist", Hold "rsc_hold", HoldType "rtype",
     IsStable "isstable", Key "ipaddr", WeOwn "weown", Ok "ok", Node "node", Result "result",
-    CompressedPayload "_compressed_payload",
+    CompressedPayload "_compressed_payload", CompressionAlgorithm "_compression_algorithm",
     // Of messages between clients.
     FromId "from_id", ToId "to_id", ClientGeneration "client_gen", PingCount "num_ping", Client "cn", ClientStatus "cs",
     // Ours; the original stores and ignores them.
@@ -102,6 +102,11 @@ impl<'a> Fields<'a> {
     /// Whether there is a field of this name, of whatever type.
     pub(super) fn has(&self, name: Name) -> bool {
         self.slot(name).is_some()
+    }
+
+    /// A value as it stands in the packet, with its type.
+    pub(super) fn value(&self, name: Name) -> Option<(Kind, &'a [u8])> {
+        self.slot(name)
     }
 
     fn slot(&self, name: Name) -> Option<(Kind, &'a [u8])> {

@@ -42,8 +42,11 @@
 //! assert_eq!((message.src, message.body), ("alpha", Body::Starting));
 //! ```
 
+mod bz2;
 mod codec;
+mod compressed;
 mod decode;
+mod deflate;
 mod encode;
 mod extension;
 mod fields;
@@ -56,6 +59,7 @@ mod stream;
 mod text;
 
 pub use codec::{Codec, Setup, SetupError};
+pub use compressed::{Expanded, Expander};
 pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};
 pub use keys::{KEYS_MAX, KeyError, Keys, Method};
 pub use reject::Reject;

@@ -19,12 +19,24 @@ pub(super) struct Packet<'a> {
     pub(super) signature: &'a [u8],
 }
 
-/// Finds the signature. Bytes behind it are ignored.
-pub(super) fn split(bytes: &[u8]) -> Result<Packet<'_>, Reject> {
+/// The fields of a packet without signature. Bytes behind its end are ignored.
+pub(super) fn split_unsigned(bytes: &[u8]) -> Result<Fields<'_>, Reject> {
+    let peeler = to_end(bytes)?;
+    Ok(Fields(Peeler { bytes: bytes.get(..peeler.at).unwrap_or_default(), at: START.len() }))
+}
+
+/// Goes to the end marker.
+fn to_end(bytes: &[u8]) -> Result<Peeler<'_>, Reject> {
     let mut peeler = Peeler { bytes, at: START.len() };
     while !peeler.is_at_end_marker() {
         peeler.next()?;
     }
+    Ok(peeler)
+}
+
+/// Finds the signature. Bytes behind it are ignored.
+pub(super) fn split(bytes: &[u8]) -> Result<Packet<'_>, Reject> {
+    let mut peeler = to_end(bytes)?;
     let fields = bytes.get(..peeler.at).unwrap_or_default();
     peeler.at += END.len();
     let signed = bytes.get(..peeler.at).unwrap_or_default();

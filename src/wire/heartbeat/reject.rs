@@ -37,8 +37,11 @@ pub enum Reject {
     Missing(&'static str),
     /// Authentic, but this field's value makes no sense.
     BadValue(&'static str),
-    /// The whole message is compressed (`traditional_compression`, spec/wire.md section 5).
+    /// The whole message is compressed (`traditional_compression`): to be unpacked by
+    /// [`Codec::expand`](super::Codec::expand).
     Compressed,
+    /// Authentic, but compressed with something unknown, twice, damaged, or longer than 64 KiB when unpacked.
+    BadCompression,
     /// The caller's scratch space is too small for the strings.
     ScratchFull,
     /// The answer of a ping node, from an address that was not asked.
@@ -49,7 +52,7 @@ pub enum Reject {
 
 impl Reject {
     /// One name per reason, in the order of [`Reject::index`]: keys of counters.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "too_short",
         "too_long",
         "bad_marker",
@@ -61,6 +64,7 @@ impl Reject {
         "missing_field",
         "bad_value",
         "compressed",
+        "bad_compression",
         "scratch_full",
         "stranger",
         "unasked",
@@ -80,9 +84,10 @@ impl Reject {
             Self::Missing(_) => 8,
             Self::BadValue(_) => 9,
             Self::Compressed => 10,
-            Self::ScratchFull => 11,
-            Self::Stranger => 12,
-            Self::Unasked => 13,
+            Self::BadCompression => 11,
+            Self::ScratchFull => 12,
+            Self::Stranger => 13,
+            Self::Unasked => 14,
         }
     }
 
@@ -95,7 +100,12 @@ impl Reject {
     pub const fn is_authentic(self) -> bool {
         matches!(
             self,
-            Self::Malformed { .. } | Self::Missing(_) | Self::BadValue(_) | Self::Compressed | Self::ScratchFull
+            Self::Malformed { .. }
+                | Self::Missing(_)
+                | Self::BadValue(_)
+                | Self::Compressed
+                | Self::BadCompression
+                | Self::ScratchFull
         )
     }
 }
@@ -113,7 +123,8 @@ impl fmt::Display for Reject {
             Self::Malformed { offset } => write!(f, "malformed field at byte {offset}"),
             Self::Missing(name) => write!(f, "field {name} missing"),
             Self::BadValue(name) => write!(f, "bad value of field {name}"),
-            Self::Compressed => f.write_str("compressed as a whole, not supported"),
+            Self::Compressed => f.write_str("compressed as a whole"),
+            Self::BadCompression => f.write_str("compressed in a way that cannot be undone"),
             Self::ScratchFull => f.write_str("strings do not fit the scratch space"),
             Self::Stranger => f.write_str("echo from an address that was not asked"),
             Self::Unasked => f.write_str("echo that was not asked for, or a second time"),
@@ -144,6 +155,7 @@ mod tests {
             Reject::Missing("src"),
             Reject::BadValue("hg"),
             Reject::Compressed,
+            Reject::BadCompression,
             Reject::ScratchFull,
             Reject::Stranger,
             Reject::Unasked,

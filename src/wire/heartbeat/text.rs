@@ -19,6 +19,17 @@ pub(super) struct Packet<'a> {
 
 /// Finds the end and the signature. Bytes behind the end are ignored: a NUL follows in datagrams.
 pub(super) fn split(bytes: &[u8]) -> Result<Packet<'_>, Reject> {
+    let (lines, signature) = cut(bytes)?;
+    Ok(Packet { lines, signature: signature.ok_or(Reject::Unsigned)? })
+}
+
+/// The fields of a packet of which nobody wants the signature.
+pub(super) fn split_unsigned(bytes: &[u8]) -> Result<Fields<'_>, Reject> {
+    cut(bytes).map(|(lines, _)| Fields { lines, at: 0 })
+}
+
+/// The lines up to the end, and the value of the first `auth` among them.
+fn cut(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
     let body = bytes.get(START.len()..).unwrap_or_default();
     let mut at = 0;
     let mut signature = None;
@@ -36,8 +47,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<Packet<'_>, Reject> {
         }
         at += length + 1;
     }
-    let lines = body.get(..at).unwrap_or_default();
-    Ok(Packet { lines, signature: signature.ok_or(Reject::Unsigned)? })
+    Ok((body.get(..at).unwrap_or_default(), signature))
 }
 
 impl<'a> Packet<'a> {
