@@ -25,6 +25,8 @@ pub(crate) struct Board {
     pub(crate) switch_port: String,
     /// Heartbeat's program, on a board that runs it instead of nullbeat.
     pub(crate) heartbeat: Option<PathBuf>,
+    /// Words before each daemon's own: a program that starts it.
+    pub(crate) through: Vec<String>,
     /// Its process 1 is systemd.
     pub(super) has_systemd: bool,
     pub(super) netns: String,
@@ -61,6 +63,7 @@ impl Board {
             switch_port,
             heartbeat: None,
             has_systemd: false,
+            through: Vec::new(),
             netns,
             lan: lan.to_owned(),
             observer,
@@ -75,6 +78,11 @@ impl Board {
     /// The configuration directory.
     pub(crate) fn config_dir(&self) -> PathBuf {
         self.dir.join("ha.d")
+    }
+
+    /// The name of the board's network namespace.
+    pub(crate) fn netns(&self) -> &str {
+        &self.netns
     }
 
     /// What a reset of the board runs instead.
@@ -255,7 +263,9 @@ exit 0
     fn spawn(&mut self, words: &[&str]) {
         let stderr =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("stderr")).expect("a file");
-        let daemon = self.command(words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
+        let through = self.through.iter().map(String::as_str);
+        let words: Vec<&str> = through.chain(words.iter().copied()).collect();
+        let daemon = self.command(&words).stdout(Stdio::null()).stderr(stderr).spawn().expect("the daemon");
         self.daemons.push(daemon);
     }
 
@@ -336,12 +346,13 @@ exit 0
         self.daemons.last_mut().and_then(|daemon| daemon.wait().expect("a child").code())
     }
 
-    /// Pids, out here, of this board's process of this role: `guardian`, `engine`, `logger`.
+    /// Pids, out here, of this board's process of this role: `guardian`, `engine`, `logger`, or each of `heartbeat`.
     pub(crate) fn pids(&self, role: &str) -> Vec<i32> {
         let wanted = match role {
             "guardian" => "nullbeat",
             "engine" => "nullbeat:engine",
             "logger" => "nullbeat:logger",
+            "heartbeat" => "heartbeat",
             other => panic!("no role {other}"),
         };
         self.residents().into_iter().filter(|&pid| is_alive(pid) && is_called(pid, wanted)).collect()
@@ -426,7 +437,9 @@ exit 0
 
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
-        let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
+        // Heartbeat prints the packets that it refuses as they came.
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let read = |name: &str| std::fs::read(self.dir.join(name)).map(text).unwrap_or_default();
         // Heartbeat in the foreground says everything twice.
         let stderr = if self.heartbeat.is_some() { String::new() } else { read("stderr") };
         format!("{stderr}{}{}", read("ha-debug"), read("log/ha-debug"))

@@ -62,6 +62,21 @@ impl Board {
         self.on_board(&all)
     }
 
+    /// The next daemon started here is ours: the board keeps the files of Heartbeat, and its power.
+    pub(crate) fn swap_to_nullbeat(&mut self) {
+        assert!(self.heartbeat.take().is_some(), "{} does not run Heartbeat", self.name);
+    }
+
+    /// The next daemon started here is Heartbeat again.
+    pub(crate) fn swap_to_heartbeat(&mut self) {
+        self.heartbeat = Some(program());
+    }
+
+    /// Whether the board's daemon is Heartbeat.
+    pub(crate) fn runs_heartbeat(&self) -> bool {
+        self.heartbeat.is_some()
+    }
+
     /// One of Heartbeat's own tools, on this board.
     pub(crate) fn heartbeat_tool(&self, name: &str, words: &[&str]) -> Output {
         let path = format!("/usr/share/heartbeat/{name}");

@@ -9,7 +9,7 @@
 mod board;
 mod heartbeat;
 mod null_modem;
-mod observer;
+pub(crate) mod observer;
 mod systemd;
 pub(crate) mod tap;
 
@@ -204,10 +204,13 @@ impl Lab {
 
     /// Prints what a failed test needs.
     pub(crate) fn dump(&self) {
-        eprintln!("{}", self.observer.describe());
-        for board in &self.boards {
-            eprintln!("---- {} ----\n{}", board.name, board.log());
-        }
+        eprintln!("{}", self.describe());
+    }
+
+    /// What the observer saw and what the daemons logged.
+    pub(crate) fn describe(&self) -> String {
+        let logs = self.boards.iter().map(|board| format!("---- {} ----\n{}\n", board.name, board.log()));
+        logs.fold(self.observer.describe() + "\n", |text, log| text + &log)
     }
 }
 

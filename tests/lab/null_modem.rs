@@ -17,6 +17,8 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 pub(crate) struct NullModem {
     devices: [PathBuf; 2],
     is_cut: [Arc<AtomicBool>; 2],
+    /// Per cent of what is read at once that the line loses.
+    loss: Arc<AtomicU64>,
     carried: Arc<AtomicU64>,
     said: Arc<[Mutex<Vec<u8>>; 2]>,
     masters: [File; 2],
@@ -43,13 +45,15 @@ impl NullModem {
         let is_cut = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
         let is_over = Arc::new(AtomicBool::new(false));
         let carried = Arc::new(AtomicU64::new(0));
+        let loss = Arc::new(AtomicU64::new(0));
         let said = Arc::new([const { Mutex::new(Vec::new()) }; 2]);
         let thread = {
             let (is_cut, is_over, carried) = (is_cut.clone(), Arc::clone(&is_over), Arc::clone(&carried));
-            let said = Arc::clone(&said);
-            std::thread::spawn(move || pump(copies, &is_cut, &is_over, &carried, &said))
+            let (loss, said) = (Arc::clone(&loss), Arc::clone(&said));
+            std::thread::spawn(move || pump(copies, &is_cut, &loss, &is_over, &carried, &said))
         };
-        Self { devices, is_cut, carried, said, masters, _slaves: [a.slave, b.slave], is_over, thread: Some(thread) }
+        let slaves = [a.slave, b.slave];
+        Self { devices, is_cut, loss, carried, said, masters, _slaves: slaves, is_over, thread: Some(thread) }
     }
 
     /// The device of one end.
@@ -66,6 +70,11 @@ impl NullModem {
     /// Only what the board at this end sends.
     pub(crate) fn cut_from(&self, end: usize, is_cut: bool) {
         self.is_cut[end].store(is_cut, Ordering::SeqCst);
+    }
+
+    /// From now on the line loses this share of the messages, in per cent.
+    pub(crate) fn lose(&self, percent: u64) {
+        self.loss.store(percent, Ordering::SeqCst);
     }
 
     /// Bytes carried so far.
@@ -109,11 +118,13 @@ const KEPT_MAX: usize = 64 * 1024;
 fn pump(
     mut masters: [File; 2],
     is_cut: &[Arc<AtomicBool>; 2],
+    loss: &AtomicU64,
     is_over: &AtomicBool,
     carried: &AtomicU64,
     said: &[Mutex<Vec<u8>>; 2],
 ) {
     let mut buffer = [0u8; 4096];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     while !is_over.load(Ordering::SeqCst) {
         {
             let mut fds = masters.each_ref().map(|master| PollFd::new(master.as_fd(), PollFlags::POLLIN));
@@ -125,11 +136,24 @@ fn pump(
             let room = KEPT_MAX - kept.len();
             kept.extend_from_slice(&buffer[..count.min(room)]);
             drop(kept);
-            if !is_cut[from].load(Ordering::SeqCst) {
+            let is_lost = random.percent() < loss.load(Ordering::SeqCst);
+            if !is_lost && !is_cut[from].load(Ordering::SeqCst) {
                 // A full line loses bytes, as a UART with its flow control off does.
                 let _ = masters[1 - from].write(&buffer[..count]);
                 carried.fetch_add(count as u64, Ordering::SeqCst);
             }
         }
+    }
+}
+
+/// xorshift64: the same losses in each run.
+struct Random(u64);
+
+impl Random {
+    fn percent(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % 100
     }
 }

@@ -1,0 +1,50 @@
+//! What joins the two boards, as lines of ha.cf.
+
+use crate::lab::Lab;
+
+/// A medium, or two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Serial,
+    Ucast,
+    /// Serial and ucast, both in order.
+    Both,
+    /// Serial and ucast, the serial cable pulled once both boards are at work.
+    SerialCut,
+    /// Serial and ucast, the network pulled once both boards are at work.
+    UcastCut,
+}
+
+/// Every medium, in the order of the table.
+pub(crate) const MEDIA: [Medium; 5] =
+    [Medium::Serial, Medium::Ucast, Medium::Both, Medium::SerialCut, Medium::UcastCut];
+
+impl Medium {
+    /// Its part of a cell's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Ucast => "ucast",
+            Self::Both => "both",
+            Self::SerialCut => "both, serial cut",
+            Self::UcastCut => "both, ucast cut",
+        }
+    }
+
+    /// Whether one lost packet is lost for good: there is no second path.
+    pub(crate) const fn is_single(self) -> bool {
+        !matches!(self, Self::Both)
+    }
+
+    /// Lines of ha.cf for the board of this index. Both programs read them.
+    pub(crate) fn lines(self, lab: &Lab, index: usize) -> String {
+        let (board, peer) = (&lab.boards[index], &lab.boards[1 - index]);
+        let serial = format!("serial {}\n", board.serial.display());
+        let ucast = format!("ucast ens33 {}\n", peer.address);
+        match self {
+            Self::Serial => serial,
+            Self::Ucast => ucast,
+            Self::Both | Self::SerialCut | Self::UcastCut => serial + &ucast,
+        }
+    }
+}
