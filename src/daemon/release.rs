@@ -14,7 +14,7 @@ use crate::config::{self, Config, Purpose};
 use crate::core::ids::GroupSet;
 use crate::core::message::GroupState;
 use crate::guardian::jobs::Runner;
-use crate::guardian::lease::{self, Lease};
+use crate::guardian::lease::{self, Lease, ProcessKey};
 
 /// The option, with its value behind it.
 const SERVICE_RESULT: &str = "--service-result=";
@@ -67,9 +67,17 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
     lease.set_table(config, carried.as_ref());
     let groups = lease.in_use();
     let mut runner = Runner::new(config)?;
+    // A daemon that is started after this process has been killed must neither believe that they run nor run beside a
+    // script of ours.
+    for group in groups.iter() {
+        lease.set_group(group, GroupState::Stopping);
+    }
     runner.assume_started(groups);
     runner.stop_all(Instant::now(), groups);
     loop {
+        for (group, script) in runner.scripts() {
+            lease.set_script(group, ProcessKey::of(script).ok());
+        }
         let left = runner.unstopped();
         for group in (groups - left).iter() {
             lease.set_group(group, GroupState::Stopped);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::bench::{Bench, GROUPS, Outcome, is_settled};
 use crate::scenario::Scenario;
@@ -45,8 +46,10 @@ pub(crate) fn fast_restart(bench: &mut Bench, index: usize) -> Outcome {
     bench.come_home()?;
     let roles: &[&str] =
         if bench.lab.boards[index].runs_heartbeat() { &["heartbeat"] } else { &["guardian", "engine", "logger"] };
-    for role in roles {
-        bench.lab.boards[index].signal(role, Signal::SIGKILL);
+    // All at once: those who are left for a moment would begin to stop the services.
+    let pids: Vec<i32> = roles.iter().flat_map(|role| bench.lab.boards[index].pids(role)).collect();
+    for pid in pids {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|e| format!("process {pid}: {e}"))?;
     }
     bench.lab.boards[index].await_end();
     bench.lab.boards[index].start();
