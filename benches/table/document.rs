@@ -56,11 +56,23 @@ const DAY: &str = "A day's beats (`cargo bench --bench table -- --day`): ";
 
 /// The page `old` with what a day's beats did: bytes before and after, and how many they were.
 pub(crate) fn with_day(old: &str, (early, late, beats): (f64, f64, u32)) -> String {
-    let line =
-        format!("{DAY}{} page frames before, {} after {beats} beats at keepalive 2 ms.", early / 4096.0, late / 4096.0);
-    let kept: String = old.lines().filter(|line| !line.starts_with(DAY)).fold(String::new(), |text, l| text + l + "\n");
+    let (early, late) = (early / 4096.0, late / 4096.0);
+    with_line(old, DAY, &format!("{early} page frames before, {late} after {beats} beats at keepalive 2 ms."))
+}
+
+/// First words of the line about a mixed pair.
+const MIXED: &str = "One nullbeat beside one Heartbeat (`cargo bench --bench table -- --mixed`): ";
+
+/// The page `old` with what was found of a mixed pair.
+pub(crate) fn with_mixed(old: &str, found: &str) -> String {
+    with_line(old, MIXED, found)
+}
+
+fn with_line(old: &str, first_words: &str, rest: &str) -> String {
+    let is_kept = |line: &&str| !line.starts_with(first_words);
+    let kept: String = old.lines().filter(is_kept).fold(String::new(), |text, l| text + l + "\n");
     match kept.split_once(METHOD) {
-        Some((before, after)) => format!("{}\n\n{line}\n{METHOD}{after}", before.trim_end()),
+        Some((before, after)) => format!("{}\n\n{first_words}{rest}\n{METHOD}{after}", before.trim_end()),
         None => kept,
     }
 }
@@ -124,7 +136,8 @@ impl Results {
             self.took.as_secs()
         );
         self.table(&mut text);
-        let _ = old.lines().filter(|line| line.starts_with(DAY)).try_for_each(|line| writeln!(text, "\n{line}"));
+        let is_kept = |line: &&str| [DAY, MIXED].iter().any(|words| line.starts_with(words));
+        let _ = old.lines().filter(is_kept).try_for_each(|line| writeln!(text, "\n{line}"));
         text.push_str(METHOD);
         self.stress_table(&mut text);
         text

@@ -11,6 +11,7 @@ mod cycle;
 mod document;
 mod lab;
 mod machine;
+mod mixed;
 mod sample;
 mod steady;
 mod stress;
@@ -35,6 +36,7 @@ cargo bench --bench table [-- OPTIONS]
   --long SECONDS   beat beside a heavy load as well, so long in each case
   --stress-only    only that; the other parts of docs/performance.md are left as they are
   --day            only count page frames before and after a day's beats, made in a quarter of an hour
+  --mixed          only one nullbeat beside one Heartbeat; the other parts of docs/performance.md are left as they are
   --class on|off   of that, only with or without the real-time class; the other rows are left as they are
   --medium udp|serial  of that, only this one
 ";
@@ -48,6 +50,7 @@ struct Options {
     class: Option<bool>,
     is_serial: Option<bool>,
     is_day: bool,
+    is_mixed: bool,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
         class: None,
         is_serial: None,
         is_day: false,
+        is_mixed: false,
     };
     let mut words = arguments.iter();
     let misuse = |word: &str| io::Error::other(format!("what is `{word}`? See --help"));
@@ -99,6 +103,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
             "--stress-only" => options.is_stress_only = true,
             "--medium" => options.is_serial = Some(words.next().is_some_and(|word| word == "serial")),
             "--day" => options.is_day = true,
+            "--mixed" => options.is_mixed = true,
             "--class" => options.class = Some(words.next().is_some_and(|word| word == "on")),
             "--help" => return Ok(None),
             other => return Err(misuse(other)),
@@ -123,6 +128,12 @@ fn table(options: &Options) -> io::Result<()> {
     if options.is_day {
         let old = std::fs::read_to_string(&page)?;
         let text = document::with_day(&old, steady::day(&nullbeat, &marker)?);
+        return std::fs::write(page, text);
+    }
+    if options.is_mixed {
+        let line = mixed::measure(&nullbeat, &marker, options.runs)?.to_string();
+        println!("{line}");
+        let text = document::with_mixed(&std::fs::read_to_string(&page)?, &line);
         return std::fs::write(page, text);
     }
     if !options.is_stress_only {

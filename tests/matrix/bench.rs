@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::cell::{Cell, Pair};
-use crate::lab::{Board, Lab, NULLBEAT, PATIENCE};
+use crate::lab::{Board, Lab, NULLBEAT, PATIENCE, run};
 use crate::measure;
 use crate::medium::Medium;
+use crate::scenario::Scenario;
 
 /// Nothing, or why the cell is red.
 pub(crate) type Outcome = Result<(), String>;
@@ -30,7 +31,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(cell: Cell) -> Self {
         let mut lab = Lab::new(["alpha", "beta"]);
-        if cell.pair == Pair::Original || cell.scenario == crate::scenario::Scenario::MoveOver {
+        if cell.pair == Pair::Original || cell.scenario == Scenario::MoveOver {
             lab.boards[0].use_heartbeat();
         }
         lab.boards[1].use_heartbeat();
@@ -39,6 +40,11 @@ impl Bench {
             std::os::unix::fs::symlink(NULLBEAT, lab.dir.join("bin").join(tool)).expect("link");
         }
         let bench = Self { lab, cell, began: Instant::now(), permitted: 0, time: None, is_pulled: false };
+        if bench.is_by_fifo() {
+            for file in ["shellfuncs", "harc", "rc.d"] {
+                run("cp", &["-a", &format!("/etc/ha.d/{file}"), &bench.lab.boards[0].config_dir().to_string_lossy()]);
+            }
+        }
         for index in 0..2 {
             bench.configure(index);
         }
@@ -68,6 +74,11 @@ impl Bench {
     /// Whether both boards run Heartbeat.
     pub(crate) fn is_original(&self) -> bool {
         self.cell.pair == Pair::Original
+    }
+
+    /// Whether orders on nullbeat's board are given by the package's own scripts.
+    pub(crate) const fn is_by_fifo(&self) -> bool {
+        matches!(self.cell.scenario, Scenario::StandbyByFifo | Scenario::TakeoverByFifo)
     }
 
     /// Powers the board and starts its daemon.

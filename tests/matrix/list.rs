@@ -2,7 +2,7 @@
 
 use crate::cell::{Cell, Digest, Format, Pair};
 use crate::medium::{MEDIA, Medium};
-use crate::scenario::{SCENARIOS, Scenario};
+use crate::scenario::{LOCAL, SCENARIOS, Scenario};
 
 /// Cells of the default lane, which has each medium, digest, format and scenario at least once in a few minutes.
 const DEFAULT_LANE: &[&str] = &[
@@ -37,6 +37,8 @@ const DEFAULT_LANE: &[&str] = &[
     "ucast/sha1/zlib/kill",
     "serial/sha1/bz2/start together",
     "ucast/key rollover",
+    "ucast/packaged hb_standby",
+    "serial/packaged hb_takeover",
 ];
 
 /// Cells known to be red, by a part of their name, and why.
@@ -71,7 +73,7 @@ pub(crate) fn mixed() -> Vec<Cell> {
                 cells.push(Cell { medium, digest: Digest::Sha1, format, scenario, pair: Pair::Mixed });
             }
         }
-        cells.push(Cell::usual(medium, Scenario::KeyRollover));
+        cells.extend(LOCAL.iter().map(|scenario| Cell::usual(medium, *scenario)));
     }
     cells
 }

@@ -1,9 +1,10 @@
 //! What operators type on either board.
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Outcome};
-use crate::lab::PATIENCE;
+use crate::lab::{Board, PATIENCE};
 
 /// Board, word, and where web and mail are afterwards. A standby gives up what the word means *there*.
 type Order = (usize, &'static str, [usize; 2]);
@@ -59,6 +60,8 @@ fn give(bench: &Bench, index: usize, tool: &str, word: &str) -> Outcome {
     loop {
         let output = if board.runs_heartbeat() {
             board.heartbeat_tool(tool, &[word])
+        } else if bench.is_by_fifo() {
+            packaged(board, tool, word)
         } else {
             let program = bench.lab.dir.join("bin").join(tool);
             let run_dir = format!("--run-dir={}/run", board.dir.display());
@@ -74,4 +77,13 @@ fn give(bench: &Bench, index: usize, tool: &str, word: &str) -> Outcome {
         }
         std::thread::yield_now();
     }
+}
+
+/// The package's own script on a board that runs nullbeat: the places that it knows are bound over the machine's while it
+/// runs.
+fn packaged(board: &Board, tool: &str, word: &str) -> Output {
+    let script = "mount --bind \"$1/ha.d\" /etc/ha.d && mount --bind \"$1/state\" /var/lib/heartbeat || exit 99\n\
+                  shift; exec \"$@\"";
+    let path = format!("/usr/share/heartbeat/{tool}");
+    board.on_board(&["unshare", "--mount", "sh", "-c", script, "sh", &board.dir.to_string_lossy(), &path, word])
 }

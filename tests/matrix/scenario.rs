@@ -20,6 +20,8 @@ pub(crate) enum Scenario {
     ReturnLegacy,
     Standby,
     Takeover,
+    StandbyByFifo,
+    TakeoverByFifo,
     Partition,
     Loss5,
     Loss20,
@@ -58,6 +60,9 @@ pub(crate) const SCENARIOS: [Scenario; 22] = [
     Scenario::Other,
 ];
 
+/// What has nothing to do with the medium: serial and ucast only.
+pub(crate) const LOCAL: [Scenario; 3] = [Scenario::StandbyByFifo, Scenario::TakeoverByFifo, Scenario::KeyRollover];
+
 impl Scenario {
     /// Its part of a cell's name.
     pub(crate) const fn name(self) -> &'static str {
@@ -76,6 +81,8 @@ impl Scenario {
             Self::ReturnLegacy => "return, failback legacy",
             Self::Standby => "hb_standby",
             Self::Takeover => "hb_takeover",
+            Self::StandbyByFifo => "packaged hb_standby",
+            Self::TakeoverByFifo => "packaged hb_takeover",
             Self::Partition => "partition and heal",
             Self::Loss5 => "5 % loss",
             Self::Loss20 => "20 % loss",
@@ -118,6 +125,8 @@ impl Scenario {
             Self::ReturnLegacy => "each board loses power and returns with auto_failback legacy; it gets its own back",
             Self::Standby => "`hb_standby` with `all`, `local`, `foreign`, `failback`, typed on either board",
             Self::Takeover => "`hb_takeover` with `all`, `local`, `foreign`, `failback`, typed on either board",
+            Self::StandbyByFifo => "the same with the package's own script on nullbeat's board too, through the FIFO",
+            Self::TakeoverByFifo => "the same with the package's own script on nullbeat's board too, through the FIFO",
             Self::Partition => {
                 "everything cut: both own everything, as configured. Healed: Heartbeat drops everything and restarts \
                  itself; nullbeat keeps, stops nothing, and there is no second owner after Heartbeat's release"
@@ -188,7 +197,7 @@ impl Scenario {
 
     /// Whether it is worth running with two Heartbeats, to have something to compare with.
     pub(crate) const fn has_reference(self) -> bool {
-        !matches!(self, Self::MoveOver)
+        !matches!(self, Self::MoveOver | Self::StandbyByFifo | Self::TakeoverByFifo)
     }
 
     /// Runs it.
@@ -204,8 +213,8 @@ impl Scenario {
             Self::KillEither | Self::ReturnOff | Self::ReturnLegacy => deaths::power_loss(bench, &[1, 0]),
             Self::RestartNullbeat => deaths::fast_restart(bench, 0),
             Self::RestartHeartbeat => deaths::fast_restart(bench, 1),
-            Self::Standby => operators::play(bench, "hb_standby"),
-            Self::Takeover => operators::play(bench, "hb_takeover"),
+            Self::Standby | Self::StandbyByFifo => operators::play(bench, "hb_standby"),
+            Self::Takeover | Self::TakeoverByFifo => operators::play(bench, "hb_takeover"),
             Self::Partition => network::partition(bench),
             Self::Loss5 => network::loss(bench, 5),
             Self::Loss20 => network::loss(bench, 20),
