@@ -46,10 +46,16 @@ pub(crate) fn fast_restart(bench: &mut Bench, index: usize) -> Outcome {
     bench.come_home()?;
     let roles: &[&str] =
         if bench.lab.boards[index].runs_heartbeat() { &["heartbeat"] } else { &["guardian", "engine", "logger"] };
-    // All at once: those who are left for a moment would begin to stop the services.
-    let pids: Vec<i32> = roles.iter().flat_map(|role| bench.lab.boards[index].pids(role)).collect();
-    for pid in pids {
-        kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|e| format!("process {pid}: {e}"))?;
+    // At once, and again until none is left: who sees the others die begins to stop the services.
+    loop {
+        let pids: Vec<i32> = roles.iter().flat_map(|role| bench.lab.boards[index].pids(role)).collect();
+        if pids.is_empty() {
+            break;
+        }
+        for pid in pids {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
     bench.lab.boards[index].await_end();
     bench.lab.boards[index].start();
