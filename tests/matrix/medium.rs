@@ -7,6 +7,10 @@ use crate::lab::Lab;
 pub(crate) enum Medium {
     Serial,
     Ucast,
+    Bcast,
+    Mcast,
+    Ucast6,
+    Mcast6,
     /// Serial and ucast, both in order.
     Both,
     /// Serial and ucast, the serial cable pulled once both boards are at work.
@@ -16,8 +20,17 @@ pub(crate) enum Medium {
 }
 
 /// Every medium, in the order of the table.
-pub(crate) const MEDIA: [Medium; 5] =
-    [Medium::Serial, Medium::Ucast, Medium::Both, Medium::SerialCut, Medium::UcastCut];
+pub(crate) const MEDIA: [Medium; 9] = [
+    Medium::Serial,
+    Medium::Ucast,
+    Medium::Bcast,
+    Medium::Mcast,
+    Medium::Ucast6,
+    Medium::Mcast6,
+    Medium::Both,
+    Medium::SerialCut,
+    Medium::UcastCut,
+];
 
 impl Medium {
     /// Its part of a cell's name.
@@ -25,6 +38,10 @@ impl Medium {
         match self {
             Self::Serial => "serial",
             Self::Ucast => "ucast",
+            Self::Bcast => "bcast",
+            Self::Mcast => "mcast",
+            Self::Ucast6 => "ucast6",
+            Self::Mcast6 => "mcast6",
             Self::Both => "both",
             Self::SerialCut => "both, serial cut",
             Self::UcastCut => "both, ucast cut",
@@ -44,6 +61,10 @@ impl Medium {
         match self {
             Self::Serial => serial,
             Self::Ucast => ucast,
+            Self::Bcast => "bcast ens33\n".to_owned(),
+            Self::Mcast => "mcast ens33 225.0.0.43 694 1 0\n".to_owned(),
+            Self::Ucast6 => format!("ucast6 ens33 {}\n", peer.address6),
+            Self::Mcast6 => "mcast6 ens33 ff02::43 694 1 0\n".to_owned(),
             Self::Both | Self::SerialCut | Self::UcastCut => serial + &ucast,
         }
     }
