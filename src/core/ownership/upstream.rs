@@ -114,7 +114,11 @@ impl Ownership {
         }
         let is_told = self.upstream.told.is_some_and(|(told, _)| told == ours);
         if !is_told || self.tell_again_at(cx).is_some_and(|at| at <= now) {
-            log::info!("Asking other side for ping node count.");
+            if is_told {
+                log::debug!("Telling the ping node count again");
+            } else {
+                log::info!("Asking other side for ping node count.");
+            }
             self.upstream.told = Some((ours, now));
             self.say_ipfail(cx, IpfailWord::Count(ours));
         } else if self.verdict_at(cx).is_some_and(|at| at <= now) {

@@ -1,0 +1,234 @@
+//! Ping nodes on real boards: a host in the network that one board, or both, can no longer reach, while the links between
+//! them stay whole. First two nullbeats, then one with the packaged Heartbeat and its real `ipfail` on the other board.
+
+mod lab;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use lab::{AT_HOME, Lab};
+
+/// A host outside of the cluster.
+const GATEWAY: &str = "192.168.231.200";
+const BOTH: [&str; 2] = ["web", "mail"];
+/// What both kinds of daemon are told.
+const PING: &str = "ping 192.168.231.200\ndeadping 1500ms\n";
+const JUDGED: &str = "upstream_failover on\nupstream_holdoff 500ms\n";
+/// In the mixed cluster alpha runs nullbeat, beta Heartbeat.
+const HEARTBEAT: usize = 1;
+
+/// The gateway from now on drops the pings of boards in a set, which is empty.
+fn with_gateway(lab: Lab) -> Lab {
+    for words in [
+        "add table inet up",
+        "add set inet up cut { type ipv4_addr; }",
+        "add chain inet up in { type filter hook input priority 0; }",
+        "add rule inet up in ip saddr @cut icmp type echo-request drop",
+    ] {
+        nft(&lab, words);
+    }
+    lab
+}
+
+#[track_caller]
+fn nft(lab: &Lab, words: &str) {
+    let output = lab.on_client(&["nft", words]);
+    assert!(output.status.success(), "nft {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Whether a board reaches the gateway from now on.
+fn upstream(lab: &Lab, index: usize, is_there: bool) {
+    let verb = if is_there { "delete" } else { "add" };
+    nft(lab, &format!("{verb} element inet up cut {{ {} }}", lab.boards[index].address));
+}
+
+/// Two nullbeats, each with its group.
+fn pair(extra: &str) -> Lab {
+    let mut lab = with_gateway(Lab::usual(&format!("{PING}{JUDGED}{extra}"), AT_HOME));
+    lab.start_both();
+    lab.wait_at_home();
+    lab
+}
+
+/// One line of the daemon's log, after it has been written so often.
+fn wait_said(lab: &Lab, index: usize, line: &str, times: usize) {
+    lab.wait(line, |lab| lab.boards[index].log().matches(line).count() >= times);
+}
+
+#[test]
+fn upstream_of_one_is_lost_the_other_owns_until_it_is_back() {
+    let lab = pair("");
+    upstream(&lab, 0, false);
+    lab.wait_owner(1, &BOTH);
+    wait_said(&lab, 0, &format!("node {GATEWAY}: is dead"), 1);
+    lab.assert_stays(1, &BOTH, Duration::from_secs(3));
+    upstream(&lab, 0, true);
+    lab.wait_at_home();
+    upstream(&lab, 1, false);
+    lab.wait_owner(0, &BOTH);
+    upstream(&lab, 1, true);
+    lab.wait_at_home();
+    lab.assert_exclusive();
+    assert_eq!(lab.boards[0].log().matches("node beta: is dead").count(), 0, "the links were whole");
+}
+
+#[test]
+fn upstream_of_both_is_lost_nothing_moves() {
+    let lab = pair("");
+    upstream(&lab, 0, false);
+    upstream(&lab, 1, false);
+    for index in 0..2 {
+        wait_said(&lab, index, &format!("node {GATEWAY}: is dead"), 1);
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(3));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(10));
+    for index in 0..2 {
+        upstream(&lab, index, true);
+        wait_said(&lab, index, &format!("Status update for node {GATEWAY}: status ping"), 2);
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+    assert_eq!(lab.observer.count("beta", "mail", "start-begin"), 1);
+}
+
+#[test]
+fn upstream_is_back_without_auto_failback_the_group_stays() {
+    let lab = pair("auto_failback off\n");
+    upstream(&lab, 0, false);
+    lab.wait_owner(1, &BOTH);
+    upstream(&lab, 0, true);
+    wait_said(&lab, 0, &format!("Status update for node {GATEWAY}: status ping"), 2);
+    lab.assert_stays(1, &BOTH, Duration::from_secs(3));
+    lab.assert_exclusive();
+}
+
+#[test]
+fn all_kinds_of_ping_nodes_are_asked_through_ping_sockets_and_raw_ones() {
+    let extra = format!("{PING}ping 192.168.231.250\nping6 ::1\nping_group routers 192.168.231.251 192.168.231.129\n");
+    let mut lab = Lab::usual(&extra, AT_HOME);
+    for board in &mut lab.boards {
+        board.power_on();
+    }
+    // One board has the kernel's own ping sockets, the other does not.
+    let range = lab.boards[1].on_board(&["sh", "-c", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"]);
+    assert!(range.status.success(), "{range:?}");
+    for board in &mut lab.boards {
+        board.start();
+    }
+    lab.wait_at_home();
+    for board in &lab.boards {
+        let words = ["ping", "dead", "ping", "ping"];
+        lab.wait("ping nodes stand as they are", |lab| {
+            let text = String::from_utf8_lossy(&lab.boards[board.index].nullbeat(&["links"]).stdout).into_owned();
+            let state = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+                line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+            };
+            [GATEWAY, "192.168.231.250", "::1", "routers"].map(state) == words
+        });
+        let kinds = board.on_board(&["sh", "-c", "cat /proc/net/icmp /proc/net/icmp6 | grep -c :"]);
+        let kernel = String::from_utf8_lossy(&kinds.stdout).trim().parse::<usize>().expect("a count") > 0;
+        assert_eq!(kernel, board.index == 1, "{}", board.name);
+        let json = board.status_json();
+        assert!(json.contains("\"ping_nodes\"") && json.contains("\"is_compared\": false"), "{json}");
+    }
+}
+
+#[test]
+fn garbage_and_forged_answers_are_counted_and_wake_nobody() {
+    let mut lab = with_gateway(Lab::usual(&format!("{PING}{JUDGED}"), AT_HOME));
+    upstream(&lab, 0, false);
+    for board in &mut lab.boards {
+        board.power_on();
+        board.start();
+    }
+    lab.wait_owner(1, &BOTH);
+    // Answers that nobody asked for, from the host itself: its own ping programs' numbers, and ours with other data.
+    let sender = r#"use Socket;
+socket(my $socket, PF_INET, SOCK_RAW, 1) or die $!;
+my $to = sockaddr_in(0, inet_aton($ARGV[0]));
+for my $number (0 .. 65535) {
+    my $data = '### junk';
+    my $sum = unpack('%32n*', pack('CCnnn', 0, 0, 0, $number, 0) . $data . chr 0);
+    $sum = ($sum & 65535) + ($sum >> 16) while $sum >> 16;
+    send($socket, pack('CCnnn', 0, 0, ~$sum & 65535, $number, 0) . $data, 0, $to);
+}
+"#;
+    let script = lab.dir.join("forge.pl");
+    std::fs::File::create(&script).and_then(|mut file| file.write_all(sender.as_bytes())).expect("written");
+    let forged = lab.on_client(&["perl", &script.to_string_lossy(), &lab.boards[0].address]);
+    assert!(forged.status.success(), "{}", String::from_utf8_lossy(&forged.stderr));
+    lab.wait("the forged one is counted", |lab| {
+        let links = lab.boards[0].nullbeat(&["links"]);
+        let text = String::from_utf8_lossy(&links.stdout).into_owned();
+        let rejected = ["unasked", "bad_marker"];
+        text.lines().any(|line| line.starts_with(GATEWAY) && rejected.iter().any(|reason| line.contains(reason)))
+    });
+    lab.assert_stays(1, &BOTH, Duration::from_secs(1));
+}
+
+// ---- with Heartbeat and its ipfail ------------------------------------------------------------------------------
+
+/// The packaged program.
+fn ipfail() -> String {
+    let output = std::process::Command::new("dpkg").args(["-L", "heartbeat"]).output().expect("dpkg");
+    let files = String::from_utf8_lossy(&output.stdout).into_owned();
+    files.lines().find(|path| path.ends_with("/ipfail")).expect("Debian's heartbeat has it").to_owned()
+}
+
+/// alpha runs nullbeat, beta Heartbeat with its ipfail; `lines` go to alpha only.
+fn mixed(lines: &str) -> Lab {
+    let mut lab = with_gateway(Lab::mixed(AT_HOME));
+    for board in &lab.boards {
+        let own = if board.index == HEARTBEAT { format!("respawn hacluster {}\n", ipfail()) } else { lines.to_owned() };
+        let path = board.config_dir().join("ha.cf");
+        let text = std::fs::read_to_string(&path).expect("configured");
+        std::fs::write(path, format!("{text}{PING}{own}")).expect("ha.cf");
+    }
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    // The two have compared their counts.
+    lab.wait("ipfail counts the same", |lab| lab.boards[0].status_json().contains("\"partner\": 1"));
+    lab
+}
+
+#[test]
+fn nullbeat_and_ipfail_agree_whoever_loses_the_upstream() {
+    let lab = mixed(JUDGED);
+    let present = lab.boards[HEARTBEAT].on_board(&["cl_status", "clientstatus", "alpha", "ipfail"]);
+    assert_eq!(String::from_utf8_lossy(&present.stdout).trim(), "online", "{present:?}");
+    upstream(&lab, HEARTBEAT, false);
+    lab.wait_owner(0, &BOTH);
+    lab.assert_stays(0, &BOTH, Duration::from_secs(5));
+    let more = "Telling other node that we have more visible ping nodes.";
+    wait_said(&lab, 0, more, 1);
+    wait_said(&lab, HEARTBEAT, "Giving up because we were told that we have less ping nodes.", 1);
+    upstream(&lab, HEARTBEAT, true);
+    lab.wait_owner(1, &["mail"]);
+    lab.wait_owner(0, &["web"]);
+    upstream(&lab, 0, false);
+    lab.wait_owner(1, &BOTH);
+    wait_said(&lab, HEARTBEAT, more, 1);
+    wait_said(&lab, 0, "Giving up because we have less visible ping nodes.", 1);
+    lab.assert_stays(1, &BOTH, Duration::from_secs(5));
+    upstream(&lab, 0, true);
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.assert_exclusive();
+}
+
+#[test]
+fn nullbeat_and_ipfail_move_nothing_when_both_lose_the_upstream() {
+    // The line of an old file switches the judgement on as well.
+    let lab = mixed(&format!("respawn hacluster {}\nupstream_holdoff 500ms\n", ipfail()));
+    upstream(&lab, 0, false);
+    upstream(&lab, HEARTBEAT, false);
+    for index in 0..2 {
+        wait_said(&lab, index, &format!("node {GATEWAY}: is dead"), 1);
+    }
+    lab.wait("both know of both", |lab| lab.boards[0].status_json().contains("\"partner\": 0"));
+    lab.assert_stays(0, &["web"], Duration::from_secs(5));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(10));
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+}
