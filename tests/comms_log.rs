@@ -61,6 +61,7 @@ fn settings() -> Settings {
         config_digest: 0,
         resources_digest: 0,
         has_resources: true,
+        autojoin: nullbeat::core::settings::Autojoin::default(),
         random_seed: 1,
     }
 }

@@ -90,6 +90,7 @@ impl<'c> Board<'c> {
             guardian: engine.into(),
             messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&config.paths.run).unwrap(),
+            roster: nullbeat::guardian::roster::Roster::new().unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
             table_digest: lease::table_digest(config),

@@ -41,6 +41,7 @@ fn settings(local: u8) -> Settings {
         config_digest: 1,
         resources_digest: 1,
         has_resources: true,
+        autojoin: nullbeat::core::settings::Autojoin::default(),
         random_seed: 7,
     }
 }

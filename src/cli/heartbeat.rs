@@ -8,6 +8,7 @@
 //! killed still answers there, and is adopted by the next start.
 
 mod cl_status;
+mod node_tools;
 mod options;
 mod tables;
 mod tools;
@@ -62,6 +63,10 @@ pub(super) fn program(called: &str) -> Option<fn(&[String]) -> u8> {
         "cl_status" => Some(cl_status::main),
         "hb_standby" => Some(tools::standby),
         "hb_takeover" => Some(tools::takeover),
+        "hb_addnode" => Some(node_tools::add),
+        "hb_delnode" => Some(node_tools::delete),
+        "hb_setweight" => Some(node_tools::set_weight),
+        "hb_setsite" => Some(node_tools::set_site),
         _ => None,
     }
 }

@@ -99,12 +99,10 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("max_rexmit_delay", "milliseconds", One(|d, w| d.integer(w, 1..=MILLIS_MAX, |d| &mut d.max_rexmit_delay))),
     row("uuidfrom", "`file` or `nodename`", One(|d, w| d.word(w, &["file", "nodename"], false, |d| &mut d.uuidfrom))),
     row("hbgenmethod", "`file` or `time`", One(|d, w| d.word(w, &["file", "time"], false, |d| &mut d.hbgenmethod))),
-    not_yet_unless(
+    row(
         "autojoin",
         "`none`, `other` or `any`",
         One(|d, w| d.word(w, &["none", "other", "any"], true, |d| &mut d.autojoin)),
-        "nodes are those of the `node` lines",
-        &["none"],
     ),
     not_yet("cluster", "a name", One(unused_text), ONLY_PASSED_ON),
     not_yet("quorum_server", "a host", One(unused_text), "no quorum server is asked"),

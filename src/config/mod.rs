@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::message::PingKind;
-use crate::core::settings::{AutoFailback, TakeoverPolicy};
+use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
 pub use finding::{At, Finding, Severity};
 pub use line_time::{LineTime, MessageBytes};
@@ -148,6 +148,8 @@ pub struct Config {
     pub resources_digest: u32,
     /// Groups are managed here; without (`--no-resources`) there are none and haresources was not read.
     pub has_resources: bool,
+    /// `autojoin`.
+    pub autojoin: Autojoin,
 }
 
 /// Where the UDP port comes from.

@@ -55,6 +55,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         config_digest: 1,
         resources_digest: 2,
         has_resources: true,
+        autojoin: crate::core::settings::Autojoin::None,
     }
 }
 

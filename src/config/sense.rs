@@ -8,7 +8,7 @@ use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, pings};
-use crate::core::settings::{AutoFailback, TakeoverPolicy};
+use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
 /// How often a failing stop is tried again (spec/resources.md 4.2).
 const DEFAULT_STOP_RETRIES: u32 = 10;
@@ -91,6 +91,14 @@ fn check_media(draft: &mut Draft<'_>) {
 }
 
 fn check_nodes(draft: &mut Draft<'_>) {
+    if let Some(("any", at)) = draft.autojoin
+        && !draft.has_resources
+        && !draft.nodes.iter().any(|(name, _)| *name == draft.local)
+    {
+        let found = format!("Current node [{}] added to configuration", draft.local);
+        draft.findings.note(at, found).hint("`autojoin any` wants no `node` line");
+        draft.nodes.push((draft.local.clone(), at));
+    }
     let names: Vec<String> = draft.nodes.iter().map(|(name, _)| name.clone()).collect();
     if names.is_empty() {
         if draft.attempted.contains("node") {
@@ -276,6 +284,11 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         config_digest: 0,
         resources_digest: 0,
         has_resources: draft.has_resources,
+        autojoin: match draft.autojoin {
+            Some(("other", _)) => Autojoin::Other,
+            Some(("any", _)) => Autojoin::Any,
+            _ => Autojoin::None,
+        },
     };
     config.directives = exported::directives(draft, &config, &time);
     config.config_digest = digest::of_config(&config);

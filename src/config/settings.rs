@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::core::ids::{KeyNumber, NodeId};
-use crate::core::settings::{GroupSettings, Settings, SplitBrainLoser, UpstreamSettings};
+use crate::core::settings::{Autojoin, GroupSettings, Settings, SplitBrainLoser, UpstreamSettings};
 
 impl Config {
     /// The nodes that groups prefer, in the order of haresources: at most two.
@@ -70,6 +70,7 @@ impl Config {
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,
             has_resources: self.has_resources,
+            autojoin: if self.has_resources { Autojoin::None } else { self.autojoin },
             random_seed: seed,
         }
     }

@@ -1,6 +1,6 @@
 //! Names and numbers that must not be mixed up.
 
-use super::limits::{GROUPS_MAX, LINK_NAME_MAX, LINKS_MAX, NODE_NAME_MAX};
+use super::limits::{GROUPS_MAX, LINK_NAME_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX, SITE_MAX};
 
 /// Index of a node in [`Settings::nodes`](super::settings::Settings), the order of ha.cf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,8 @@ impl Uuid {
 
 /// A node's name, lower case.
 pub type NodeName = heapless::String<NODE_NAME_MAX>;
+/// Where a node stands, as an administrator calls it.
+pub type SiteName = heapless::String<SITE_MAX>;
 /// A link's name: interface or device path.
 pub type LinkName = heapless::String<LINK_NAME_MAX>;
 
@@ -142,6 +144,10 @@ macro_rules! set {
 set!(
     /// Some of the groups.
     GroupSet, u64, GroupId, GROUPS_MAX
+);
+set!(
+    /// Some of the nodes.
+    NodeSet, u16, NodeId, NODES_MAX
 );
 set!(
     /// Some of the links.

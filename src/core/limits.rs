@@ -1,9 +1,12 @@
 //! Every capacity of the core, in one place. Full is an answer: each use states its policy and counter.
 
-/// Nodes in ha.cf, the local one included. More are refused by the configuration check.
+/// Nodes in ha.cf, the local one included, and those that were added or deleted since. More are refused, by the
+/// configuration check or at run time.
 pub const NODES_MAX: usize = 16;
 /// Bytes of a node name (spec/wire.md section 1).
 pub const NODE_NAME_MAX: usize = 99;
+/// Bytes of a node's site (`setsite`). A longer one is refused.
+pub const SITE_MAX: usize = 64;
 /// Links, that is media lines of ha.cf. More are refused by the configuration check.
 pub const LINKS_MAX: usize = 16;
 /// Ping nodes: hosts of `ping` and `ping6`, and ping groups. More are refused by the configuration check.
@@ -35,6 +38,7 @@ pub const REQUESTS_MAX: usize = 8;
 pub const MOVES_MAX: usize = 32;
 
 const _: () = assert!(GROUPS_MAX <= 64, "group sets are 64 bits wide");
+const _: () = assert!(NODES_MAX <= 16, "node sets are 16 bits wide");
 const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");
 const _: () = assert!(MISSING_MAX >= REXMIT_SLOTS, "what a peer still keeps can still be asked for");
 const _: () = assert!(ACTIONS_MAX > 3 * GROUPS_MAX + REXMIT_BURST, "one input may move every group");

@@ -1,7 +1,7 @@
 //! What nodes say to each other, by meaning. The bytes are `wire`'s business (spec/wire.md sections 6 and 7,
 //! spec/resources.md section 7).
 
-use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, Seq, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, NodeSet, Seq, Uuid};
 use super::limits::{CLIENT_NAME_MAX, GROUPS_MAX, LINKS_MAX};
 
 /// Status word of a node (spec/wire.md 9.1).
@@ -356,6 +356,34 @@ pub enum Body<'a> {
         /// Deleted names, each followed by a blank.
         deleted: &'a str,
     },
+    /// `addnode`: these belong to the cluster from now on.
+    AddNodes {
+        /// Names with blanks between them; empty when sending.
+        names: &'a str,
+        /// When sending: which.
+        nodes: NodeSet,
+    },
+    /// `delnode`: these do not any more.
+    DelNodes {
+        /// Names with blanks between them; empty when sending.
+        names: &'a str,
+        /// When sending: which.
+        nodes: NodeSet,
+    },
+    /// `setweight`.
+    SetWeight {
+        /// Whose; when sending, [`Packet::about`].
+        node: &'a str,
+        /// Which.
+        weight: u32,
+    },
+    /// `setsite`.
+    SetSite {
+        /// Whose; when sending, [`Packet::about`].
+        node: &'a str,
+        /// Which; filled in by the encoder.
+        site: &'a str,
+    },
     /// `starting`: tell me what you hold.
     Starting,
     /// `resource`: what the sender holds.
@@ -486,7 +514,7 @@ pub struct Packet {
     /// of `repnodes`, the node of `stonith` (see `about`), the key of `ip-request` and
     /// `ip-request-resp` (see `group`).
     pub body: Body<'static>,
-    /// The node that a `stonith` message is about.
+    /// The node that a `stonith`, `setweight` or `setsite` message is about.
     pub about: Option<NodeId>,
     /// The group whose key an `ip-request` or `ip-request-resp` carries.
     pub group: Option<GroupId>,

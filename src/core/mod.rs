@@ -38,7 +38,8 @@ pub mod time;
 use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RequestId};
 use message::{GroupState, Holds, Message, NodeStatus, Packet};
 
-pub use node::Node;
+pub use node::members::{MemberChange, Members, Remembered};
+pub use node::{Node, members};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +76,13 @@ pub enum Input<'a> {
     Guardian {
         /// Whether it answers.
         is_present: bool,
+    },
+    /// An administrator changes the list of nodes; answered as a request.
+    Members {
+        /// Returned with the reply.
+        id: RequestId,
+        /// What.
+        change: MemberChange<'a>,
     },
     /// An operator asks for something.
     Request {
@@ -175,6 +183,18 @@ pub enum Refusal {
     Legacy,
     /// The partner did not answer the hand-over within ten seconds.
     NoAnswer,
+    /// With haresources the nodes are those of the `node` lines.
+    FixedNodes,
+    /// The table of nodes is full.
+    TooManyNodes,
+    /// This can be no name of a node or site.
+    BadName,
+    /// There is no such node.
+    UnknownNode,
+    /// The node to be deleted is not dead.
+    NodeAlive,
+    /// Another node than those to be deleted is not there to hear of it.
+    NodesMissing,
 }
 
 /// What went wrong with a request that was begun.
@@ -272,6 +292,8 @@ pub enum Event {
         /// Raised?
         is_raised: bool,
     },
+    /// The list of nodes, a weight or a site has changed. What follows may name nodes that were not there before.
+    Members,
     /// This node noticed that it had not been scheduled.
     Late {
         /// By how much, milliseconds.

@@ -1,5 +1,7 @@
 //! One node: communication and ownership behind one door.
 
+pub mod members;
+
 use super::comms::{Comms, Happening, Happenings, Outbox};
 use super::ids::Seq;
 use super::message::NodeStatus;
@@ -7,6 +9,7 @@ use super::ownership::{Context, Ownership};
 use super::settings::{Carried, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
+use members::Members;
 
 /// Shortest time between two beats that are sent because something changed.
 const NEWS_GAP: Duration = Duration::from_millis(10);
@@ -21,6 +24,7 @@ pub struct Node {
     carried: Option<Carried>,
     comms: Comms,
     ownership: Ownership,
+    members: Members,
     outbox: Outbox,
     last_job: u32,
     last_stamp: Stamp,
@@ -47,6 +51,7 @@ impl Node {
             carried,
             comms,
             ownership,
+            members: Members::default(),
             outbox: Outbox::new(),
             // Jobs of an earlier engine may still end: theirs must not be taken for ours.
             last_job: identity.generation.0 << 16,
@@ -71,6 +76,7 @@ impl Node {
         let mut delivery = None;
         match input {
             Input::Tick => self.comms.tick(&self.settings, at, &mut self.outbox, &mut happenings),
+            Input::Received { message, .. } if self.join(at, message) => {}
             Input::Received { link, message } => {
                 let from = self.comms.receive(&self.settings, at, link, message, &mut self.outbox, &mut happenings);
                 delivery = from.map(|from| (from, message));
@@ -79,7 +85,11 @@ impl Node {
                 self.comms.ping_answered(&self.settings, at, ping, &mut self.outbox, &mut happenings);
             }
             Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
+            Input::Members { id, change } => self.request_members(at, id, change),
             Input::JobDone { .. } | Input::Guardian { .. } | Input::Request { .. } => {}
+        }
+        if let Some((from, message)) = delivery {
+            self.heard_of_members(at, from, &message.body);
         }
         self.has_delivered = delivery.is_some();
         let (mut cx, ownership) = self.split(at);
@@ -98,7 +108,11 @@ impl Node {
             Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
             Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),
             Input::Request { id, request } => ownership.request(&mut cx, id, request),
-            Input::Tick | Input::Received { .. } | Input::PingAnswer { .. } | Input::LinkDevice { .. } => {}
+            Input::Tick
+            | Input::Received { .. }
+            | Input::PingAnswer { .. }
+            | Input::LinkDevice { .. }
+            | Input::Members { .. } => {}
         }
         ownership.reconcile(&mut cx);
         ownership.note_finish(at.now);

@@ -14,6 +14,18 @@ pub enum TakeoverPolicy {
     Safe,
 }
 
+/// `autojoin` (spec/wire.md 10.3): whether nodes join that nobody has named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Autojoin {
+    /// They are refused.
+    #[default]
+    None,
+    /// They join.
+    Other,
+    /// They join, and this node need not be named itself.
+    Any,
+}
+
 /// `auto_failback` (spec/config.md 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AutoFailback {
@@ -112,6 +124,8 @@ pub struct Settings {
     pub resources_digest: u32,
     /// Groups are managed here. Without, this node only communicates and says nothing about resources.
     pub has_resources: bool,
+    /// `autojoin`; without resources only.
+    pub autojoin: Autojoin,
     /// Seed of the random delays (spec/wire.md 8.2, 8.4).
     pub random_seed: u64,
 }

@@ -139,6 +139,12 @@ const fn refusal_words(refusal: Refusal) -> &'static str {
         Refusal::Busy => "too many requests are waiting; try again",
         Refusal::Legacy => "the other node runs Heartbeat with `auto_failback legacy`, which hands nothing over",
         Refusal::NoGuardian => "scripts cannot be run at the moment: the guardian does not answer",
+        Refusal::FixedNodes => "with haresources the nodes are those of the `node` lines",
+        Refusal::TooManyNodes => "the table of nodes is full",
+        Refusal::BadName => "this can be no name",
+        Refusal::UnknownNode => "there is no such node",
+        Refusal::NodeAlive => "the node is not dead",
+        Refusal::NodesMissing => "not all other nodes are alive to hear of it",
         Refusal::NoAnswer => "the partner did not answer the hand-over",
     }
 }

@@ -9,12 +9,14 @@
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
 //! | `fifo_side` | what root's scripts ask by the FIFO |
+//! | `members_side` | the list of nodes as it changes |
 //! | `guardian_side` | the guardian's records, and whether it is there |
 //! | `performing` | the core's actions: links out, jobs, news |
 //! | `site_messages` | messages for a site's own `rc.d` scripts |
 
 mod fifo_side;
 mod guardian_side;
+mod members_side;
 mod performing;
 mod receiving;
 mod site_messages;
@@ -33,6 +35,7 @@ use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::ToGuardian;
+use crate::guardian::roster::{Roster, TEXT_MAX};
 use crate::sys::memory;
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Expander, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
 
@@ -110,6 +113,8 @@ pub struct Parts<'c> {
     pub messages: MessageOutlet,
     /// Where to wait.
     pub reactor: Reactor,
+    /// The list of nodes for the guardian.
+    pub roster: Roster,
     /// What `ld` says.
     pub load: LoadAverage,
     /// Records of the guardian that have come already.
@@ -131,6 +136,10 @@ pub struct Driver<'c> {
     control: Option<ControlServer>,
     fifo: Option<Fifo>,
     fifo_log: FifoLog,
+    roster: Roster,
+    is_roster_old: bool,
+    /// The text of hostcache and delhostcache.
+    host_lines: [String; 2],
     is_fifo_paused: bool,
     reactor: Reactor,
     load: LoadAverage,
@@ -179,6 +188,9 @@ impl<'c> Driver<'c> {
             control: None,
             fifo: None,
             fifo_log: FifoLog::default(),
+            roster: parts.roster,
+            is_roster_old: false,
+            host_lines: [(); 2].map(|()| String::with_capacity(TEXT_MAX)),
             is_fifo_paused: false,
             reactor: parts.reactor,
             load: parts.load,
@@ -213,6 +225,7 @@ impl<'c> Driver<'c> {
     pub fn begin(&mut self) -> io::Result<()> {
         self.reactor.add(&self.guardian, GUARDIAN)?;
         self.now = clock::stamp();
+        self.note_members();
         for link in (self.links.all() - self.links.open()).iter() {
             self.feed(Input::LinkDevice { link, is_open: false });
         }
@@ -278,6 +291,7 @@ impl<'c> Driver<'c> {
             self.load.refresh(self.now.now, &mut self.codec);
         }
         self.tell_ready();
+        self.keep_members();
         self.update_interest()
     }
 

@@ -18,6 +18,7 @@ use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
+use crate::guardian::roster::{self, Roster};
 use crate::sys::{memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
@@ -50,6 +51,8 @@ pub struct EngineContext {
     pub messages: MessageOutlet,
     /// The shared page, mapped.
     pub lease: Lease,
+    /// The list of nodes, as an earlier engine left it.
+    pub roster: Roster,
     /// What an earlier engine of this boot held.
     pub carried: Option<Carried>,
     /// Who this node is in this run.
@@ -112,6 +115,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         config,
         codec,
         lease: context.lease,
+        roster: context.roster,
         timer: context.timer,
         links: LinkTable::new(config, start.now),
         guardian,
@@ -122,7 +126,15 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
     };
     open_links(&mut parts)?;
     let now = clock::stamp();
-    let node = Box::new(Node::new(config.settings(seed()), context.identity, context.carried, now));
+    let mut node = Box::new(Node::new(config.settings(seed()), context.identity, context.carried, now));
+    if !config.has_resources
+        && let Some([hostcache, delhostcache]) = parts.roster.read()
+    {
+        let known = hostcache.lines().filter_map(|line| roster::parse_line(line, false));
+        for line in known.chain(delhostcache.lines().filter_map(|line| roster::parse_line(line, true))) {
+            node.recall(now, line);
+        }
+    }
     Ok(Driver::new(parts, node, now))
 }
 

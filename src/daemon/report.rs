@@ -396,6 +396,7 @@ mod tests {
             config_digest: 0xabc,
             resources_digest: 1,
             has_resources: true,
+            autojoin: crate::core::settings::Autojoin::default(),
             random_seed: 1,
         }
     }

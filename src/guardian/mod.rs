@@ -16,5 +16,6 @@ pub mod ocf;
 pub mod output;
 pub mod protocol;
 pub mod rc_d;
+pub mod roster;
 pub mod script;
 pub mod status_text;

@@ -46,6 +46,8 @@ pub enum ToGuardian {
     },
     /// Hand over the listening control socket; answered by [`ToEngine::Control`].
     OpenControl,
+    /// The roster has changed: write its files.
+    KeepNodes,
     /// Hand over the FIFO of the shell tools; answered by [`ToEngine::Fifo`].
     OpenFifo,
     /// Tell the `notify` programs: a group changed.
@@ -314,6 +316,7 @@ impl ToGuardian {
             Self::Exit => Fields::new(9),
             Self::Stopping => Fields::new(10),
             Self::OpenFifo => Fields::new(11),
+            Self::KeepNodes => Fields::new(12),
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -339,6 +342,7 @@ impl ToGuardian {
             9 => Self::Exit,
             10 => Self::Stopping,
             11 => Self::OpenFifo,
+            12 => Self::KeepNodes,
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
@@ -410,6 +414,7 @@ mod tests {
         let mut all = vec![
             ToGuardian::OpenControl,
             ToGuardian::OpenFifo,
+            ToGuardian::KeepNodes,
             ToGuardian::Ready,
             ToGuardian::Exit,
             ToGuardian::Stopping,

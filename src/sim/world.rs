@@ -359,6 +359,7 @@ impl World {
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
+            autojoin: crate::core::settings::Autojoin::default(),
             random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
         }
     }
@@ -655,7 +656,7 @@ impl World {
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
             }
-            Event::Alarm { .. } | Event::Link { .. } | Event::Ping { .. } | Event::Late { .. } => {}
+            Event::Alarm { .. } | Event::Link { .. } | Event::Ping { .. } | Event::Late { .. } | Event::Members => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whatever we say is understood as said, in each form, under each method.
 
 use super::{ALPHA, BETA, Node, UUIDS, datagram, decode, packet, serial};
-use nullbeat::core::ids::{Generation, GroupId, GroupSet, NodeId, NodeName, Seq, Uuid};
+use nullbeat::core::ids::{Generation, GroupId, GroupSet, NodeId, NodeName, NodeSet, Seq, Uuid};
 use nullbeat::core::limits::{GROUPS_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX};
 use nullbeat::core::message::{
     Body, Extension, GroupState, Holds, LinkEcho, NodeStatus, Packet, ResourceInfo, StandbyWord, StonithResult,
@@ -109,6 +109,13 @@ fn filled_in() -> Vec<(Packet, Body<'static>)> {
         let packet = Packet { group: Some(GroupId(1)), ..packet(Some(BETA), Some(8), body) };
         all.push((packet, Body::IpRequestResp { key: "trace::ga::x1", group: Some(GroupId(1)), is_ok }));
     }
+    let both = [ALPHA, BETA].into_iter().collect();
+    let names = "alpha beta ";
+    let nodes = NodeSet::EMPTY;
+    all.push((packet(None, Some(10), Body::AddNodes { names: "", nodes: both }), Body::AddNodes { names, nodes }));
+    all.push((packet(None, Some(11), Body::DelNodes { names: "", nodes: both }), Body::DelNodes { names, nodes }));
+    let weight = Packet { about: Some(BETA), ..packet(None, Some(12), Body::SetWeight { node: "", weight: 50 }) };
+    all.push((weight, Body::SetWeight { node: "beta", weight: 50 }));
     let request = Packet { group: Some(GroupId(2)), ..packet(None, Some(9), Body::IpRequest { key: "", group: None }) };
     all.push((request, Body::IpRequest { key: "apache", group: Some(GroupId(2)) }));
     all
@@ -176,6 +183,7 @@ fn what_cannot_be_said_is_not_said() {
         packet(None, Some(1), other),
         packet(Some(NodeId(2)), Some(1), Body::Starting),
         packet(None, Some(1), Body::Stonith { node: "beta", result: StonithResult::Ok }),
+        packet(None, Some(1), Body::SetSite { node: "beta", site: "cellar" }),
         packet(None, Some(1), Body::IpRequestResp { key: "apache", group: None, is_ok: true }),
         Packet { group: Some(GroupId(3)), ..packet(None, Some(1), Body::IpRequest { key: "", group: None }) },
     ] {

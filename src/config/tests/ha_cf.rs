@@ -221,14 +221,12 @@ fn numbers_and_words_are_answered() {
         (
             b"autojoin Any",
             &[
-                "ha.cf:1:1: warning: found `autojoin`, which has no effect yet; nodes are those of the `node` lines",
                 "ha.cf:1:10: error: found `autojoin any` beside haresources; expected `autojoin none`; with haresources the nodes are those of the `node` lines",
             ],
         ),
         (
             b"crm off\nautojoin any",
             &[
-                "ha.cf:2:1: warning: found `autojoin`, which has no effect yet; nodes are those of the `node` lines",
                 "ha.cf:2:10: error: found `autojoin any` beside haresources; expected `autojoin none`; with haresources the nodes are those of the `node` lines",
             ],
         ),

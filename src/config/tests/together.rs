@@ -516,3 +516,18 @@ fn udp_port_is_that_of_the_directive_then_of_the_service_then_the_registered_one
     assert_eq!(port(b"ucast eth0 10.0.0.2", None), (694, PortSource::BuiltIn));
     assert_eq!(port(b"ucast eth0 10.0.0.2 port 800", Some(701)), (800, PortSource::Service));
 }
+
+#[test]
+fn autojoin_any_wants_no_node_line_without_resources() {
+    let directory = Directory::new();
+    let machine = board();
+    directory.write("ha.cf", complete(b"autojoin any\nnode other"));
+    let options = LoadOptions { machine: &machine, is_without_resources: true, ..LoadOptions::new(Purpose::Run) };
+    let loaded = directory.load(&options);
+    let config = loaded.config.as_ref().expect("it can be used");
+    assert_eq!(config.nodes, ["other", "alpha"]);
+    let said = directory.messages(&loaded);
+    assert!(said.iter().any(|line| line.contains("Current node [alpha] added to configuration")), "{said:?}");
+    let with = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
+    assert!(with.config.is_none(), "beside haresources it is an error");
+}

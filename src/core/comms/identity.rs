@@ -19,7 +19,11 @@ impl Comms {
                 self.notice_own(now, message);
                 None
             }
-            Some(node) => Some(node),
+            Some(node) if self.is_member(node) => Some(node),
+            Some(_) => {
+                self.complain_bad_node(now, message.src);
+                None
+            }
             None => self.identify_by_uuid(settings, now, message),
         }
     }
@@ -33,12 +37,16 @@ impl Comms {
                 log::warn!("nodename {old} uuid changed to {src}{swallowed}");
             }
         } else {
-            self.counters.unknown_node += 1;
-            if let Some(swallowed) = self.complaints.admit(Complaint::BadNode, now) {
-                log::error!("process_status_message: bad node [{src}] in message{swallowed}");
-            }
+            self.complain_bad_node(now, src);
         }
         known
+    }
+
+    fn complain_bad_node(&mut self, now: Instant, src: &str) {
+        self.counters.unknown_node += 1;
+        if let Some(swallowed) = self.complaints.admit(Complaint::BadNode, now) {
+            log::error!("process_status_message: bad node [{src}] in message{swallowed}");
+        }
     }
 
     /// A message under our own name: looped back by a broadcast medium, or from another daemon that uses it too.

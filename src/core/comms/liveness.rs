@@ -47,7 +47,7 @@ impl Comms {
     /// When `node` dies if nothing comes; `None` when it is dead.
     pub(super) fn node_deadline(&self, node: NodeId) -> Option<Instant> {
         let peer = self.peer(node);
-        let since = peer.last_status.unwrap_or(self.started);
+        let since = peer.last_status.unwrap_or(self.state(node).known_since);
         (peer.status != NodeStatus::Dead).then(|| since + self.deadtime_of(node))
     }
 
@@ -215,8 +215,15 @@ impl Comms {
         outbox: &mut Outbox,
         happenings: &mut Happenings,
     ) {
+        if self.not_up_before.is_some_and(|until| at.now >= until) {
+            self.not_up_before = None;
+        }
         let is_settled = |node| self.is_alive(node) || self.peer(node).status == NodeStatus::Dead;
-        if self.is_up || !self.others().all(is_settled) || !self.pings.lets_comm_come_up() {
+        if self.is_up
+            || self.not_up_before.is_some()
+            || !self.others().all(is_settled)
+            || !self.pings.lets_comm_come_up()
+        {
             return;
         }
         self.is_up = true;

@@ -11,6 +11,7 @@
 //! | `liveness` | dead, returned, restarted; warnings about late ones; communication up |
 //! | `links` | the same for each link of each peer |
 //! | `pings` | ping nodes: asking, and who answers |
+//! | `membership` | nodes that come and go |
 //! | `lateness` | whether this node itself was late, and so must not judge |
 //! | `sending` | beats, own status, every other message |
 //! | `signing` | with which key, as an old Heartbeat knows only one |
@@ -32,6 +33,7 @@ mod identity;
 mod lateness;
 mod links;
 mod liveness;
+mod membership;
 mod pings;
 mod random;
 mod receive;
@@ -47,7 +49,7 @@ use super::Action;
 use super::ids::{Generation, KeyNumber, LinkId, LinkSet, NodeId, Seq, Uuid};
 use super::limits::{ACTIONS_MAX, LINKS_MAX, NODES_MAX};
 use super::message::{Extension, NodeStatus};
-use super::settings::{CarriedPartner, Identity, Settings};
+use super::settings::{Autojoin, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 
 use complaints::Complaints;
@@ -209,6 +211,10 @@ struct PeerState {
     first_wait: Option<Duration>,
     /// Our highest number when it joined: it cannot be expected to acknowledge what came before.
     joined_at: Seq,
+    /// Since when it has been waited for.
+    known_since: Instant,
+    /// It belongs to the cluster: it was not deleted.
+    is_member: bool,
     /// When to ask (again) for what is missing.
     rexmit_at: Option<Instant>,
     /// The lowest number asked for last, and how often in a row.
@@ -218,7 +224,7 @@ struct PeerState {
 }
 
 impl PeerState {
-    fn new(settings: &Settings, random: &mut Random) -> Self {
+    fn new(settings: &Settings, random: &mut Random, now: Instant) -> Self {
         Self {
             peer: Peer {
                 status: NodeStatus::Init,
@@ -243,6 +249,8 @@ impl PeerState {
             has_flow_control: true,
             first_wait: None,
             joined_at: Seq(0),
+            known_since: now,
+            is_member: true,
             rexmit_at: None,
             rexmit_asked: (Seq(0), 0),
             refusals: (Instant::ZERO, 0),
@@ -301,6 +309,8 @@ pub struct Comms {
     initdead: Duration,
     deadping: Duration,
     is_up: bool,
+    /// With `autojoin` others may still turn up until then.
+    not_up_before: Option<Instant>,
 }
 
 impl Comms {
@@ -311,7 +321,7 @@ impl Comms {
         Self {
             identity,
             local: settings.local,
-            peers: settings.nodes.iter().map(|_| PeerState::new(settings, &mut random)).collect(),
+            peers: settings.nodes.iter().map(|_| PeerState::new(settings, &mut random, at.now)).collect(),
             ring: Ring::new(),
             beats: Beats::new(settings, at.now),
             lateness: Lateness::default(),
@@ -326,6 +336,7 @@ impl Comms {
             initdead: settings.initdead,
             deadping: settings.upstream.deadping,
             is_up: false,
+            not_up_before: (settings.autojoin != Autojoin::None).then(|| at.now + settings.initdead),
         }
     }
 
@@ -354,6 +365,7 @@ impl Comms {
     /// When to call again at the latest, with [`Comms::tick`] and, if then due, [`Comms::beat`].
     pub fn next_deadline(&self) -> Instant {
         let mut next = self.beats.next_deadline();
+        next = self.not_up_before.map_or(next, |at| next.min(at));
         for node in self.others() {
             let verdict = self.node_deadline(node).into_iter().chain(self.link_deadline(node)).min();
             let judged = verdict.map(|verdict| self.lateness.postpone(verdict));
@@ -416,9 +428,10 @@ impl Comms {
         self.ring.sent_at(seq)
     }
 
-    fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let local = self.local;
-        (0..).take(self.peers.len()).map(NodeId).filter(move |node| *node != local)
+    /// All nodes of the cluster but this one.
+    pub(in crate::core) fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let (local, members) = (self.local, self.members());
+        members.iter().filter(move |node| *node != local)
     }
 
     fn state(&self, node: NodeId) -> &PeerState {

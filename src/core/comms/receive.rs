@@ -190,7 +190,7 @@ impl Comms {
                 self.send(settings, at, Some(node), Body::RepNodes { nodes: "", deleted: "" }, outbox);
                 None
             }
-            Body::RepNodes { nodes, .. } => {
+            Body::RepNodes { nodes, .. } if settings.has_resources => {
                 self.compare_nodes(settings, at.now, node, nodes);
                 None
             }

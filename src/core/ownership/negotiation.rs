@@ -31,6 +31,10 @@ impl Ownership {
             | Body::RexmitNak { .. }
             | Body::ReqNodes
             | Body::RepNodes { .. }
+            | Body::AddNodes { .. }
+            | Body::DelNodes { .. }
+            | Body::SetWeight { .. }
+            | Body::SetSite { .. }
             | Body::Stonith { .. }
             | Body::ClientQuery { .. }
             | Body::ClientAnswer { .. }

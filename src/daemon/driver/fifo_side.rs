@@ -2,17 +2,22 @@
 
 use super::{Driver, FIFO};
 use crate::core::ids::{GroupId, RequestId};
-use crate::core::{Input, Outcome, Request};
+use crate::core::{Input, MemberChange, Outcome, Request};
 use crate::daemon::control::outcome_answer;
 use crate::daemon::control::server::FOREIGN_REQUESTS;
 use crate::daemon::fifo::Fifo;
-use crate::wire::heartbeat::{FifoMessage, FifoReject};
+use crate::wire::heartbeat::{FIFO_MESSAGE_MAX, FifoMessage, FifoReject};
 
 /// Who asked: its number with [`FOREIGN_REQUESTS`] is that of the request.
-const TOOLS: [&str; 3] = ["hb_standby", "hb_takeover", "req_resource"];
+const TOOLS: [&str; 7] =
+    ["hb_standby", "hb_takeover", "req_resource", "hb_addnode", "hb_delnode", "hb_setweight", "hb_setsite"];
 const STANDBY: u32 = 1;
 const TAKEOVER: u32 = 2;
 const OBTAIN: u32 = 3;
+const ADD: u32 = 4;
+const DELETE: u32 = 5;
+const SET_WEIGHT: u32 = 6;
+const SET_SITE: u32 = 7;
 
 impl Driver<'_> {
     pub(super) fn open_fifo(&mut self, descriptor: std::os::fd::OwnedFd) {
@@ -63,9 +68,40 @@ impl Driver<'_> {
                 let group = place.and_then(|place| u8::try_from(place).ok()).map(GroupId);
                 (OBTAIN, Request::Obtain(group.ok_or(Dropped::NoSuchGroup)?))
             }
-            _ => return Err(Dropped::UnknownType),
+            message => return self.asked_about_nodes(message),
         };
         self.feed(Input::Request { id: RequestId(FOREIGN_REQUESTS + tool), request });
+        Ok(())
+    }
+
+    /// A change of the list of nodes. Names are lower case, however they were typed.
+    fn asked_about_nodes(&mut self, message: FifoMessage<'_>) -> Result<(), Dropped> {
+        let mut lower = heapless::String::<FIFO_MESSAGE_MAX>::new();
+        let mut lower_case = |text: &str| {
+            // A part of a message fits where the whole of it did.
+            let _ = lower.push_str(text);
+            lower.make_ascii_lowercase();
+        };
+        let (tool, change) = match message {
+            FifoMessage::AddNodes { names } => {
+                lower_case(names);
+                (ADD, MemberChange::Add { names: &lower })
+            }
+            FifoMessage::DeleteNodes { names } => {
+                lower_case(names);
+                (DELETE, MemberChange::Delete { names: &lower })
+            }
+            FifoMessage::SetWeight { node, weight } => {
+                lower_case(node);
+                (SET_WEIGHT, MemberChange::SetWeight { node: &lower, weight })
+            }
+            FifoMessage::SetSite { node, site } => {
+                lower_case(node);
+                (SET_SITE, MemberChange::SetSite { node: &lower, site })
+            }
+            _ => return Err(Dropped::UnknownType),
+        };
+        self.feed(Input::Members { id: RequestId(FOREIGN_REQUESTS + tool), change });
         Ok(())
     }
 

@@ -129,6 +129,7 @@ impl Driver<'_> {
                 let _ = self.guardian.send(ToGuardian::NotifyLink { node: node.0, link, is_up });
             }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
+            Event::Members => self.note_members(),
             Event::Ping { .. } | Event::Alarm { .. } | Event::Late { .. } => {}
         }
     }

@@ -138,8 +138,7 @@ impl Driver<'_> {
                     slot.count_received(now);
                 }
                 if let Origin::New(node, uuid) = origin {
-                    self.uuids[usize::from(node.0)] = uuid;
-                    self.codec.set_uuid(node, uuid);
+                    self.note_uuid(node, uuid);
                 }
                 self.drain();
             }

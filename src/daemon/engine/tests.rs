@@ -19,6 +19,7 @@ use crate::core::ids::{Generation, GroupId, LinkId, Uuid};
 use crate::core::{JobOutcome, Order};
 use crate::guardian::lease;
 use crate::guardian::lease_timer::LeaseTimer;
+use crate::guardian::roster::Roster;
 use crate::links;
 
 /// Generous: a test that waits for an event fails after this long.
@@ -190,6 +191,7 @@ fn start(config: Config, number: u8) -> Running {
             guardian: engine_end.into(),
             messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&run_dir).unwrap(),
+            roster: Roster::new().unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
             timer: LeaseTimer::new().unwrap(),

@@ -8,13 +8,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use super::{CHANNEL, ENGINE, Guarding, MESSAGES, REFILL, RETRY_PAUSE, Stage, Then, in_use};
+use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, RETRY_PAUSE, Stage, Then, in_use};
 use crate::config::Config;
 use crate::core::ids::GroupSet;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::daemon::engine::{self, EngineContext};
+use crate::daemon::host_files;
+use crate::daemon::identity::state_directory;
 use crate::daemon::log_pipe;
 use crate::daemon::watch::nanos;
 use crate::guardian::channel::Channel;
@@ -57,6 +59,7 @@ impl Guarding {
             guardian: OwnedFd::from(theirs),
             messages: outlet,
             lease: self.lease.share(),
+            roster: self.roster.clone(),
             carried,
             identity,
             table_digest: self.digest,
@@ -110,6 +113,40 @@ impl Guarding {
         }
         let _ = self.reactor.remove(&child.pidfd);
         self.refill = None;
+    }
+
+    /// Writes hostcache and delhostcache, in a process of its own; what changes meanwhile is written after it.
+    pub(super) fn keep_nodes(&mut self) {
+        if self.keeper.is_some() {
+            self.is_roster_old = true;
+            return;
+        }
+        self.is_roster_old = false;
+        let Some(texts) = self.roster.read() else { return };
+        let directory = state_directory(&self.config.paths);
+        let started = fork_child(|| {
+            let _ = close_descriptors_but(&mut []);
+            i32::from(host_files::write(&directory, &texts).is_err())
+        });
+        match started {
+            Ok(child) if self.reactor.add(&child.pidfd, KEEPER).is_ok() => self.keeper = Some(child),
+            Ok(_) => {}
+            Err(error) => log::warn!("the list of nodes cannot be kept: {error}"),
+        }
+    }
+
+    pub(super) fn keeper_ended(&mut self) {
+        let Some(child) = &self.keeper else { return };
+        match child.try_wait() {
+            Ok(None) => return,
+            Ok(Some(WaitStatus::Exited(_, 0))) => {}
+            _ => log::warn!("the list of nodes could not be kept in {}", state_directory(&self.config.paths).display()),
+        }
+        let _ = self.reactor.remove(&child.pidfd);
+        self.keeper = None;
+        if self.is_roster_old {
+            self.keep_nodes();
+        }
     }
 
     /// Looks at the stamps.

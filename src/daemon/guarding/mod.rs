@@ -26,7 +26,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-use super::identity::IdentityStore;
+use super::host_files;
+use super::identity::{IdentityStore, state_directory};
 use super::log_pipe;
 use super::reactor::{Reactor, Token};
 use super::reset::{Reason, ResetPath};
@@ -37,12 +38,13 @@ use super::watch::{Limits, Respawns, Watch, nanos};
 use crate::config::{Config, FileStamps, OnStopFailure};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;
-use crate::core::settings::Carried;
+use crate::core::settings::{Autojoin, Carried};
 use crate::core::time;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease};
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::ToEngine;
+use crate::guardian::roster::Roster;
 use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
@@ -56,6 +58,7 @@ const SCRIPTS: Token = Token(3);
 const SIGNALS: Token = Token(4);
 const REFILL: Token = Token(5);
 const CHECK: Token = Token(6);
+const KEEPER: Token = Token(9);
 const SILENCE: Token = Token(7);
 const MESSAGES: Token = Token(8);
 
@@ -152,6 +155,10 @@ pub struct Guarding {
     watch: Watch,
     respawns: Respawns,
     refill: Option<(Child, u32)>,
+    roster: Roster,
+    /// Writes the roster's files.
+    keeper: Option<Child>,
+    is_roster_old: bool,
     /// Nobody can have heard an engine of ours after this and [`Lease::engine_stamp`].
     silent_since: u64,
     is_stop_wanted: bool,
@@ -189,6 +196,10 @@ impl Guarding {
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         let limits = Limits::new(config.keepalive, config.deadtime);
+        let roster = Roster::new()?;
+        if !config.has_resources && config.autojoin != Autojoin::None {
+            host_files::read(&state_directory(&config.paths), &roster);
+        }
         let is_certain = carried.is_some_and(|carried| carried.is_certain);
         if let Some(carried) = &carried {
             runner.assume_started(in_use(carried, config.groups.len()));
@@ -221,6 +232,9 @@ impl Guarding {
             watch: Watch::new(limits, now),
             respawns: Respawns::default(),
             refill: None,
+            roster,
+            keeper: None,
+            is_roster_old: false,
             silent_since: if is_certain { 0 } else { now },
             is_stop_wanted: false,
             unsent: None,
@@ -300,6 +314,7 @@ impl Guarding {
                 LOGGER => self.logger_ended(now),
                 SIGNALS => self.take_signals(now),
                 REFILL => self.refill_ended(),
+                KEEPER => self.keeper_ended(),
                 CHECK => self.check_ended(now),
                 MESSAGES => self.take_messages(),
                 _ => {}

@@ -74,6 +74,7 @@ impl Guarding {
                 let opened = self.directory.open_control();
                 self.answer_with(opened, |errno| ToEngine::Control { errno });
             }
+            ToGuardian::KeepNodes => self.keep_nodes(),
             ToGuardian::OpenFifo => {
                 let opened = self.open_fifo();
                 self.answer_with(opened, |errno| ToEngine::Fifo { errno });

@@ -64,6 +64,9 @@ fn core_event(facts: &Facts<'_>, event: Event, out: &mut Lines<'_>) {
             }
             .field("to", if is_raised { "raised" } else { "cleared" });
         }
+        Event::Members => {
+            out.field("event", "nodes").field("text", "the list of nodes, a weight or a site has changed");
+        }
         Event::Late { ms } => {
             out.field("event", "late").field("ms", ms);
         }

@@ -30,8 +30,8 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
 /// Every node but ours.
 fn peers(facts: &Facts<'_>) -> impl Iterator<Item = NodeId> {
     let settings = facts.node.settings();
-    let local = settings.local;
-    (0..u8::try_from(settings.nodes.len()).unwrap_or(u8::MAX)).map(NodeId).filter(move |id| *id != local)
+    let (local, members) = (settings.local, facts.node.comms().members());
+    members.iter().filter(move |id| *id != local)
 }
 
 /// What a dead partner had told is not how it is.

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::fmt;
 
 use super::{GROUP_KEYS_MAX, Keys};
-use crate::core::ids::{GroupId, KeyNumber, NodeId, NodeName, Uuid};
+use crate::core::ids::{GroupId, KeyNumber, NodeId, NodeName, NodeSet, SiteName, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
 use crate::core::settings::Identity;
 
@@ -56,6 +56,9 @@ impl fmt::Display for SetupError {
 pub struct Codec {
     pub(super) keys: Keys,
     pub(super) nodes: heapless::Vec<NodeName, NODES_MAX>,
+    /// Those that belong to the cluster; the others were deleted.
+    pub(super) members: NodeSet,
+    pub(super) sites: [SiteName; NODES_MAX],
     pub(super) local: NodeId,
     pub(super) identity: Identity,
     pub(super) ttl: u16,
@@ -77,6 +80,8 @@ impl Codec {
         let mut codec = Self {
             keys: setup.keys,
             ttl: u16::from(setup.hopfudge) + u16::try_from(nodes.len()).unwrap_or(u16::MAX),
+            members: NodeSet::first(nodes.len()),
+            sites: [const { SiteName::new() }; NODES_MAX],
             nodes,
             local: setup.local,
             identity: setup.identity,
@@ -120,6 +125,22 @@ impl Codec {
     /// Ping nodes count as nodes in `ttl`, too.
     pub fn add_ping_nodes(&mut self, count: usize) {
         self.ttl = self.ttl.saturating_add(u16::try_from(count).unwrap_or(u16::MAX));
+    }
+
+    /// Takes in what is new about a node: a known one or the next. What does not fit is left as it was.
+    pub fn set_node(&mut self, node: NodeId, name: &NodeName, site: &str, is_member: bool) {
+        let place = usize::from(node.0);
+        if place == self.nodes.len() && self.nodes.push(name.clone()).is_ok() {
+            self.ttl = self.ttl.saturating_add(1);
+        }
+        if place < self.nodes.len() {
+            if is_member {
+                self.members.insert(node);
+            } else {
+                self.members.remove(node);
+            }
+            self.sites[place] = site.try_into().unwrap_or_default();
+        }
     }
 
     /// What `ld` says from now on: the first line of `load`, cut to 48 bytes. `n/a` before the first call.

@@ -4,7 +4,7 @@ use super::fields::{Field, Fields, Kind, Name, Strings, hex};
 use super::keys::{Digest, split_signature};
 use super::reject::Reject;
 use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
-use crate::core::ids::{Generation, GroupSet, KeyNumber, Seq};
+use crate::core::ids::{Generation, GroupSet, KeyNumber, NodeSet, Seq};
 use crate::core::message::{Body, ClientName, Holds, IpfailWord, Message, NodeStatus, ResourceInfo};
 
 /// Bytes of a string with newlines that is passed on to scripts.
@@ -127,6 +127,20 @@ impl Codec {
             kind::REP_NODES => Body::RepNodes {
                 nodes: strings.get(fields, Name::NodeList).ok()?,
                 deleted: strings.get(fields, Name::DelNodeList).unwrap_or_default(),
+            },
+            kind::ADD_NODE => {
+                Body::AddNodes { names: strings.get(fields, Name::NodeList).ok()?, nodes: NodeSet::EMPTY }
+            }
+            kind::DEL_NODE => {
+                Body::DelNodes { names: strings.get(fields, Name::NodeList).ok()?, nodes: NodeSet::EMPTY }
+            }
+            kind::SET_WEIGHT => Body::SetWeight {
+                node: strings.get(fields, Name::Node).ok()?,
+                weight: fields.decimal(Name::Weight).ok()?.try_into().ok()?,
+            },
+            kind::SET_SITE => Body::SetSite {
+                node: strings.get(fields, Name::Node).ok()?,
+                site: strings.get(fields, Name::Site).ok()?,
             },
             kind::STARTING => Body::Starting,
             kind::RESOURCE => resource(fields)?,

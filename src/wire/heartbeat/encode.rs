@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use super::fields::{Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
-use crate::core::ids::{NodeId, Uuid};
+use crate::core::ids::{NodeId, NodeSet, Uuid};
 use crate::core::message::{Body, Extension, IpfailWord, NodeStatus, Packet, ResourceInfo};
 
 impl Codec {
@@ -90,6 +90,10 @@ impl Codec {
             | Body::IpRequestResp { .. } => self.write_answer(writer, packet),
             Body::Status { .. }
             | Body::ReqNodes
+            | Body::AddNodes { .. }
+            | Body::DelNodes { .. }
+            | Body::SetWeight { .. }
+            | Body::SetSite { .. }
             | Body::Starting
             | Body::Resource { .. }
             | Body::AskResources { .. }
@@ -132,8 +136,11 @@ impl Codec {
             Body::RepNodes { .. } => {
                 writer.kind(kind::REP_NODES);
                 self.write_dest(writer, to)?;
-                writer.field(Name::NodeList, format_args!("{}", NodeList(self)));
-                writer.string(Name::DelNodeList, " ");
+                writer.field(Name::NodeList, format_args!("{}", NodeList(self, self.members)));
+                let deleted = NodeSet::first(self.nodes.len()) - self.members;
+                // Of nothing the original still says the blank.
+                let blank = if deleted.is_empty() { " " } else { "" };
+                writer.field(Name::DelNodeList, format_args!("{blank}{}", NodeList(self, deleted)));
             }
             Body::IpRequestResp { is_ok, .. } => {
                 writer.kind(kind::IP_REQUEST_RESP);
@@ -156,6 +163,24 @@ impl Codec {
                 write_status(writer, status?, dead_ms, has_protocol, extension.as_ref());
             }
             Body::ReqNodes => writer.kind(kind::REQ_NODES),
+            Body::AddNodes { nodes, .. } => {
+                writer.kind(kind::ADD_NODE);
+                writer.field(Name::NodeList, format_args!("{}", NodeList(self, nodes)));
+            }
+            Body::DelNodes { nodes, .. } => {
+                writer.kind(kind::DEL_NODE);
+                writer.field(Name::NodeList, format_args!("{}", NodeList(self, nodes)));
+            }
+            Body::SetWeight { weight, .. } => {
+                writer.kind(kind::SET_WEIGHT);
+                writer.string(Name::Node, self.node(packet.about?)?);
+                writer.field(Name::Weight, format_args!("{weight}"));
+            }
+            Body::SetSite { .. } => {
+                writer.kind(kind::SET_SITE);
+                writer.string(Name::Node, self.node(packet.about?)?);
+                writer.string(Name::Site, self.sites.get(usize::from(packet.about?.0))?);
+            }
             Body::Starting => writer.kind(kind::STARTING),
             Body::ShutDone => {
                 writer.kind(kind::SHUT_DONE);
@@ -266,12 +291,12 @@ fn write_holdings(writer: &mut Writer<'_>, body: &Body<'_>) -> Option<()> {
     Some(())
 }
 
-/// All names, each followed by a blank (spec/wire.md 10.4).
-struct NodeList<'c>(&'c Codec);
+/// The names of these, each followed by a blank (spec/wire.md 10.4).
+struct NodeList<'c>(&'c Codec, NodeSet);
 
 impl fmt::Display for NodeList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.nodes.iter().try_for_each(|name| write!(f, "{name} "))
+        self.1.iter().filter_map(|node| self.0.node(node)).try_for_each(|name| write!(f, "{name} "))
     }
 }
 

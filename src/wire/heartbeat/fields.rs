@@ -64,7 +64,7 @@ names! {
     // Of one type or another.
     Status "st", DeadTime "dt", Protocol "protocol", AckSeq "ackseq", FirstSeq "firstseq", LastSeq "lastseq",
     Info "info", NodeList "nodelist", DelNodeList "delnodelist", Hold "rsc_hold", HoldType "rtype",
-    IsStable "isstable", Key "ipaddr", WeOwn "weown", Ok "ok", Node "node", Result "result",
+    IsStable "isstable", Key "ipaddr", WeOwn "weown", Ok "ok", Node "node", Result "result", Weight "weight", Site "site",
     CompressedPayload "_compressed_payload", CompressionAlgorithm "_compression_algorithm",
     // Of messages between clients.
     FromId "from_id", ToId "to_id", ClientGeneration "client_gen", PingCount "num_ping", Client "cn", ClientStatus "cs",

@@ -92,6 +92,10 @@ mod kind {
     pub(super) const NAK: &str = "NS_nak_rexmit";
     pub(super) const REQ_NODES: &str = "reqnodes";
     pub(super) const REP_NODES: &str = "repnodes";
+    pub(super) const ADD_NODE: &str = "addnode";
+    pub(super) const DEL_NODE: &str = "delnode";
+    pub(super) const SET_WEIGHT: &str = "setweight";
+    pub(super) const SET_SITE: &str = "setsite";
     pub(super) const STARTING: &str = "starting";
     pub(super) const RESOURCE: &str = "resource";
     pub(super) const ASK_RESOURCES: &str = "ask_resources";

@@ -19,7 +19,7 @@ mod signing;
 use super::*;
 use crate::core::Event;
 use crate::core::message::{Body, ClientName, Message, Packet};
-use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
+use crate::core::settings::{AutoFailback, Autojoin, SplitBrainLoser, TakeoverPolicy};
 
 const ALPHA: NodeId = NodeId(0);
 const BETA: NodeId = NodeId(1);
@@ -54,6 +54,7 @@ fn settings(names: &[&str]) -> Settings {
         config_digest: 0,
         resources_digest: 0,
         has_resources: true,
+        autojoin: Autojoin::default(),
         random_seed: 1,
     }
 }
