@@ -272,3 +272,46 @@ fn service_that_writes_to_what_it_inherited_outlives_guardian_and_logger() {
     assert_eq!(lab.observer.count("alpha", "bad", "start-begin"), 1);
     lab.assert_exclusive();
 }
+
+/// Of `TEST_LANE=all` a minute, else as long as it takes to fill every buffer.
+fn long_stop() -> Duration {
+    let is_long = std::env::var("TEST_LANE").is_ok_and(|lane| lane == "all");
+    Duration::from_secs(if is_long { 60 } else { 6 })
+}
+
+#[test]
+fn logger_stopped_for_long_neither_service_nor_beats_wait_and_what_was_dropped_is_told() {
+    use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+    // A loud start says more than the log's pipe holds; the service goes on all the while.
+    let service = "[ ! -e loud ] || yes \"$(printf %0150d 0)\" | head -n 1000\n\
+                   ( while [ -d marks ] && yes chatter | head -c 100000; do echo >> rounds; sleep 0.05; done ) &";
+    let mut lab = with_bad_script("", &starting_with(service));
+    lab.start_both();
+    lab.wait_owner(0, &["bad", "web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.wait("both have settled", |lab| lab.boards.iter().all(lab::Board::is_settled));
+    let rounds = |lab: &Lab| std::fs::metadata(lab.boards[0].dir.join("rounds")).map_or(0, |file| file.len());
+    std::fs::write(lab.boards[0].dir.join("loud"), "").expect("a file");
+    lab.boards[0].signal("logger", SIGSTOP);
+    // Away and back, twice: two starts with as many lines as one may log.
+    for verb in ["standby", "takeover", "standby", "takeover"] {
+        lab.wait(verb, |lab| {
+            let output = lab.boards[0].nullbeat(&[verb, "local"]);
+            assert!([Some(0), Some(75)].contains(&output.status.code()), "{verb}: {output:?}");
+            output.status.success()
+        });
+    }
+    let begun = rounds(&lab);
+    lab.assert_stays(0, &["bad", "web"], long_stop());
+    assert!(rounds(&lab) > begun + 10, "the service stood still");
+    assert_eq!(lab.boards[1].log().matches("node alpha: is dead").count(), 0);
+    assert_eq!(lab.boards[1].log().matches("Late heartbeat").count(), 0, "the engine never waits");
+    assert!(!lab.boards[0].log().contains("lines of the guardian were dropped"));
+    lab.boards[0].signal("logger", SIGCONT);
+    lab.wait("what was dropped is told", |lab| {
+        // The next line of a process tells of those before it.
+        let _ = lab.boards[0].nullbeat(&["status"]);
+        lab.boards[0].log().contains("log lines of the guardian were dropped: the log pipe was full")
+    });
+    lab.assert_exclusive();
+}

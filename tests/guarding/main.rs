@@ -513,3 +513,31 @@ fn service_manager_is_told() {
     heard("STOPPING=1");
     assert_eq!(node.exit_code(), Some(0));
 }
+
+#[test]
+fn generations_are_set_aside_again_when_the_disk_takes_them() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let files = ["state/hb_generation", "state/hb_generation.copy"];
+    for file in files {
+        // Neither replaced nor written to.
+        fs::remove_file(node.root.join(file)).expect("a file");
+        fs::create_dir_all(node.root.join(file).join("full")).expect("a folder");
+    }
+    // Then one of those set aside at the start is left, and more are wanted.
+    for _ in 0..3 {
+        let (engine, old) = (node.engine(), node.generation());
+        Node::signal(engine, SIGKILL);
+        node.hear_new_generation(old);
+        eventually("the new engine has settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    }
+    eventually("it is said", || node.text("log").contains("no generation could be set aside; trying on"));
+    for file in files {
+        fs::remove_dir_all(node.root.join(file)).expect("a folder");
+    }
+    eventually("it is done", || node.text("log").contains("generations are set aside again"));
+    let number = |file: &str| node.text(file).trim().parse::<u32>().expect("a number");
+    assert!(files.iter().all(|file| number(file) > node.generation()));
+    assert!(node.is_running("a"));
+    assert_eq!(node.calls(), ["start a"]);
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -38,6 +38,9 @@ impl NullModem {
             cfmakeraw(&mut settings);
             tcsetattr(&end.slave, SetArg::TCSANOW, &settings).expect("raw");
             fcntl(&end.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("nonblocking");
+            // A daemon that had inherited the far end would never see it go away.
+            fcntl(&end.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("closed on exec");
+            fcntl(&end.slave, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("closed on exec");
         }
         let [a, b] = ends;
         let masters = [File::from(a.master), File::from(b.master)];

@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
-use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, RETRY_PAUSE, Stage, Then, in_use};
+use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, REFILL_PAUSE, RETRY_PAUSE, Stage, Then, in_use};
 use crate::config::Config;
 use crate::core::ids::GroupSet;
 use crate::core::limits::GROUPS_MAX;
@@ -83,12 +83,12 @@ impl Guarding {
             // Its predecessor was told, and is gone.
             self.send(ToEngine::StopRequested);
         }
-        self.begin_refill();
+        self.begin_refill(born);
         Ok(())
     }
 
     /// Sets generations aside in a process of its own: this one waits for no disk.
-    fn begin_refill(&mut self) {
+    fn begin_refill(&mut self, now: u64) {
         let (None, Some(target)) = (&self.refill, self.identity.refill_target()) else { return };
         let identity = &self.identity;
         let started = fork_child(|| {
@@ -98,21 +98,47 @@ impl Guarding {
         });
         match started {
             Ok(child) if self.reactor.add(&child.pidfd, REFILL).is_ok() => self.refill = Some((child, target)),
-            Ok(_) => {}
-            Err(error) => log::warn!("no generation can be set aside: {error}"),
+            Ok(_) => self.refill_failed(now),
+            Err(error) => {
+                log::debug!("fork: {error}");
+                self.refill_failed(now);
+            }
         }
     }
 
-    pub(super) fn refill_ended(&mut self) {
+    /// Tries again what has failed, when it is time.
+    pub(super) fn retry_refill(&mut self, now: u64) {
+        if self.refill_again_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let is_needed = self.refill.is_some() || self.identity.refill_target().is_some();
+        self.refill_again_at = is_needed.then(|| now.saturating_add(nanos(REFILL_PAUSE)));
+        self.begin_refill(now);
+    }
+
+    /// Said once, and tried on.
+    fn refill_failed(&mut self, now: u64) {
+        if self.refill_again_at.is_none() {
+            log::warn!("no generation could be set aside; trying on every {} s", REFILL_PAUSE.as_secs());
+        }
+        self.refill_again_at = Some(now.saturating_add(nanos(REFILL_PAUSE)));
+    }
+
+    pub(super) fn refill_ended(&mut self, now: u64) {
         let Some((child, target)) = &self.refill else { return };
         let (status, target) = (child.try_wait(), *target);
-        match status {
-            Ok(None) => return,
-            Ok(Some(WaitStatus::Exited(_, 0))) => self.identity.note_refill(target),
-            _ => log::warn!("no generation could be set aside"),
+        if matches!(status, Ok(None)) {
+            return;
         }
         let _ = self.reactor.remove(&child.pidfd);
         self.refill = None;
+        if !matches!(status, Ok(Some(WaitStatus::Exited(_, 0)))) {
+            return self.refill_failed(now);
+        }
+        self.identity.note_refill(target);
+        if self.refill_again_at.take().is_some() {
+            log::info!("generations are set aside again");
+        }
     }
 
     /// Writes hostcache and delhostcache, in a process of its own; what changes meanwhile is written after it.

@@ -66,6 +66,8 @@ const MESSAGES: Token = Token(8);
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
 /// Between two tries of a reset that did not happen.
 const RESET_PAUSE: Duration = Duration::from_secs(10);
+/// Between two tries to set generations aside: a disk that was full may have room again.
+const REFILL_PAUSE: Duration = Duration::from_secs(10);
 /// What an engine that has said `Exit` may take to end.
 const LEAVE_LIMIT: Duration = Duration::from_millis(200);
 /// What a new engine that holds nothing may take to its first beat, at least.
@@ -159,6 +161,8 @@ pub struct Guarding {
     /// Writes the roster's files.
     keeper: Option<Child>,
     is_roster_old: bool,
+    /// The last one failed: when the next is tried.
+    refill_again_at: Option<u64>,
     /// Nobody can have heard an engine of ours after this and [`Lease::engine_stamp`].
     silent_since: u64,
     is_stop_wanted: bool,
@@ -235,6 +239,7 @@ impl Guarding {
             roster,
             keeper: None,
             is_roster_old: false,
+            refill_again_at: None,
             silent_since: if is_certain { 0 } else { now },
             is_stop_wanted: false,
             unsent: None,
@@ -296,7 +301,8 @@ impl Guarding {
             Stage::Guarding | Stage::Reloading(_) | Stage::Over(_) => None,
         };
         let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
-        [scripts, stage, first_beat, self.service_due, self.logs.due()].into_iter().flatten().fold(look, u64::min)
+        let chores = [self.service_due, self.logs.due(), self.refill_again_at];
+        [scripts, stage, first_beat].into_iter().chain(chores).flatten().fold(look, u64::min)
     }
 
     /// An engine has beaten and decides.
@@ -313,8 +319,8 @@ impl Guarding {
                 ENGINE => is_engine_ended = true,
                 LOGGER => self.logger_ended(now),
                 SIGNALS => self.take_signals(now),
-                REFILL => self.refill_ended(),
                 KEEPER => self.keeper_ended(),
+                REFILL => self.refill_ended(now),
                 CHECK => self.check_ended(now),
                 MESSAGES => self.take_messages(),
                 _ => {}
@@ -335,6 +341,7 @@ impl Guarding {
         }
         self.judge(now);
         self.revive_logger(now);
+        self.retry_refill(now);
         self.feed_service_manager(now);
     }
 
