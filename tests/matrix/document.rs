@@ -189,7 +189,9 @@ const ORIGINALS_OWN: &str = "\
 ## What is Heartbeat's own fault
 
 - `msgfmt netstring`: the end of each takeover gets lost in Heartbeat's FIFO, and it stays in transition for good. Every cell
-  in which a Heartbeat with it has to take over is red, with two Heartbeats too. The service itself runs.
+  in which a Heartbeat with it must settle after a takeover is red, with two Heartbeats too. The service itself runs. After a
+  partition such a Heartbeat does not drop anything: two of them go on with every group on both boards for good. Beside one,
+  nullbeat waits 10 s, then lets go of what the other keeps, and each group ends where it belongs.
 - Two scripts of Heartbeat that write into its FIFO at the same moment can lose a message; a group may then run nowhere. A
   cell that meets this (Heartbeat logs `Message with zero fields` or `NV failure`) is run again, and its remark says so.
 - Between two Heartbeats whose active keys differ a key rollover takes both for dead. Beside nullbeat it works.
