@@ -7,7 +7,9 @@ use nullbeat::core::ids::{
     Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, NodeId, PingId, RequestId, Seq, Uuid,
 };
 use nullbeat::core::limits::GROUPS_MAX;
-use nullbeat::core::message::{Body, GroupState, Holds, IpfailWord, Message, NodeStatus, Packet, ResourceInfo};
+use nullbeat::core::message::{
+    Body, GroupState, Holds, IpfailWord, Message, NodeStatus, Packet, ResourceInfo, StandbyWord,
+};
 use nullbeat::core::settings::{
     AutoFailback, Carried, CarriedPartner, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy,
     UpstreamSettings,
@@ -55,6 +57,10 @@ struct Table {
     /// Which groups run on which board, whoever started them.
     running: [[bool; 3]; 2],
     jobs: Vec<(u64, usize, JobId, GroupId, Order)>,
+    /// All that was ever asked for.
+    orders: Vec<(usize, u8, Order)>,
+    /// How often a node has called itself stable while it was starting something.
+    stable_too_early: u32,
     mail: Vec<(usize, LinkId, Packet)>,
     cut: [[bool; 2]; 2],
     /// Neither says what only nullbeats understand: each takes the other for a Heartbeat.
@@ -83,6 +89,8 @@ impl Table {
             generation: [10, 20],
             running: [[false; 3]; 2],
             jobs: Vec::new(),
+            orders: Vec::new(),
+            stable_too_early: 0,
             mail: Vec::new(),
             cut: [[false; 2]; 2],
             is_plain: false,
@@ -135,10 +143,16 @@ impl Table {
                     if let Body::Ipfail(word) = packet.body {
                         self.ipfail.push((node, word));
                     }
+                    let is_starting = self.jobs.iter().any(|job| job.1 == node && job.4 == Order::Start);
+                    let is_called_stable = matches!(packet.body, Body::Resource { is_stable: Some(true), .. });
+                    self.stable_too_early += u32::from(is_starting && is_called_stable);
                     self.goodbyes[node] += u32::from(packet.body == Body::ShutDone);
                     self.mail.extend(links.iter().map(|link| (node, link, packet)));
                 }
-                Action::Run { job, group, order } => self.jobs.push((self.now + 10, node, job, group, order)),
+                Action::Run { job, group, order } => {
+                    self.jobs.push((self.now + 10, node, job, group, order));
+                    self.orders.push((node, group.0, order));
+                }
                 Action::Reply { outcome, .. } => self.replies.push((node, outcome)),
                 Action::Exit => self.exited[node] = true,
                 Action::Ping { .. } => is_asking = true,
@@ -898,5 +912,81 @@ fn partner_without_extension_is_told_to_give_up() {
     table.reaches[0] = [true, true];
     table.until(5_000, |table| table.owners() == HOME());
     assert!(table.ipfail.contains(&(1, IpfailWord::AbortGiveup)));
+    assert_eq!(table.overlaps, 0);
+}
+
+/// What node 1 gives up is announced before it is done, and then it dies (spec/resources.md section 22, number 1).
+#[test]
+fn partner_that_dies_in_the_middle_of_a_release_has_not_given_up() {
+    for request in [Request::Stop, Request::Standby(Holds::ALL)] {
+        let mut table = Table::new(|settings| settings.takeover_policy = TakeoverPolicy::Safe);
+        table.is_plain = true;
+        table.boot(0);
+        table.boot(1);
+        table.until(20_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+        table.run(2_000);
+        table.request(1, request);
+        table.until(2_000, |table| table.jobs.iter().any(|job| job.1 == 1 && job.4 == Order::Stop));
+        // Its words have arrived, its scripts have not ended.
+        for job in table.jobs.iter_mut().filter(|job| job.1 == 1) {
+            job.0 += 5_000;
+        }
+        table.until(1_000, |table| table.core(0).ownership().partner_announced() == Holds::NONE);
+        table.power_off(1);
+        table.run(5_000);
+        assert_eq!(table.owners()[2], [], "{request:?}: nobody vouches for its being off");
+        assert!(table.core(0).ownership().alarms().contains(Alarm::NeedsOperator), "{request:?}");
+    }
+}
+
+#[test]
+fn node_calls_itself_stable_only_when_its_scripts_are_done() {
+    let mut table = Table::at_home(|_| {});
+    table.power_off(1);
+    table.until(3_000, |table| table.running[0] == [true; 3]);
+    table.run(1_000);
+    table.boot(1);
+    table.until(3_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    table.run(1_000);
+    table.request(0, Request::Standby(Holds::ALL));
+    table.until(3_000, |table| table.running[1] == [true; 3]);
+    table.run(1_000);
+    assert_eq!(table.stable_too_early, 0);
+}
+
+#[test]
+fn stop_and_standby_run_no_script_of_groups_that_are_not_held() {
+    let mut table = Table::at_home(|_| {});
+    table.orders.clear();
+    table.request(0, Request::Standby(Holds::LOCAL));
+    table.until(2_000, |table| table.running[1] == [true; 3]);
+    table.run(500);
+    let stops = |table: &Table, node: usize| -> Vec<u8> {
+        table.orders.iter().filter(|order| order.0 == node && order.2 == Order::Stop).map(|order| order.1).collect()
+    };
+    assert_eq!((stops(&table, 0), stops(&table, 1)), (vec![0, 1], vec![]));
+    table.orders.clear();
+    table.request(0, Request::Stop);
+    table.until(2_000, |table| table.exited[0]);
+    assert_eq!(table.orders, [], "it held nothing");
+}
+
+/// A tool had written it while the other daemon was down (spec/resources.md 21 G11).
+#[test]
+fn stale_request_for_a_standby_locks_nobody_for_long() {
+    let mut table = Table::new(|_| {});
+    table.is_plain = true;
+    table.boot(0);
+    table.boot(1);
+    table.until(20_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    table.run(2_000);
+    let seq = table.core(1).comms().own_seq().0 + 1;
+    let (set, word) = (Holds::FOREIGN, StandbyWord::Me);
+    table.say(1, seq, Body::AskResources { set, word, only: None, after_failure: false });
+    assert_ne!(table.core(0).ownership().handover().name(), "none", "it has answered");
+    let took = table.until(15_000, |table| table.core(0).ownership().handover().name() == "none");
+    assert!(took <= 12_000, "{took} ms");
+    table.request(0, Request::Standby(Holds::ALL));
+    table.until(15_000, |table| table.running[1] == [true; 3]);
     assert_eq!(table.overlaps, 0);
 }

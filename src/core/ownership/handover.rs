@@ -62,6 +62,8 @@ pub struct Taking {
     after_failure: bool,
     /// The giver has announced that its release begins.
     is_confirmed: bool,
+    /// Whether it had called itself stable, and has not said otherwise since.
+    was_stable: bool,
     /// Number of the partner's last word in this.
     word_seq: Seq,
     /// Number of its `done`; zero: not said.
@@ -80,6 +82,13 @@ impl Handover {
     /// Whether the partner is giving and has not said `done`.
     pub(super) const fn is_partner_releasing(&self) -> bool {
         matches!(self, Self::Agreed(_))
+    }
+
+    /// The partner tells whether it is stable.
+    pub(super) const fn note_stability(&mut self, is_stable: bool) {
+        if let Self::Agreed(taking) = self {
+            taking.was_stable = is_stable;
+        }
     }
 
     /// Whether we are to take, have the giver's `done`, and wait for its saying so once more.
@@ -359,6 +368,7 @@ impl Ownership {
             groups,
             after_failure,
             is_confirmed: false,
+            was_stable: self.partner.is_stable,
             word_seq,
             done_seq: Seq(0),
             proof_seq: Seq(0),
@@ -420,6 +430,8 @@ impl Ownership {
             }
             Handover::Agreed(taking) if taking.until <= cx.at.now => {
                 log::warn!("{} asked to go standby and did not begin: forgotten", cx.partner_name());
+                // A Heartbeat that asked and heard nothing in time has not moved: it has nothing to announce either.
+                self.partner.is_stable |= taking.was_stable && !taking.is_confirmed;
                 self.handover = Handover::None;
             }
             Handover::Released(giving) if giving.until <= cx.at.now => {

@@ -187,7 +187,10 @@ impl Ownership {
         }
         let was_stable = self.partner.is_stable;
         match is_stable {
-            Some(stable) => self.partner.is_stable = stable,
+            Some(stable) => {
+                self.partner.is_stable = stable;
+                self.handover.note_stability(stable);
+            }
             None if info == ResourceInfo::MachDown => self.partner.is_stable = true,
             None => {}
         }
