@@ -250,9 +250,49 @@ fn links_between_the_documents_lead_somewhere() {
     }
 }
 
+/// The text of every source below these folders.
+fn every_source(folders: &[PathBuf]) -> String {
+    let mut all = String::new();
+    for folder in folders {
+        for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() {
+                all += &every_source(&[path]);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                all += &fs::read_to_string(path).expect("a source");
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_weakness_that_is_mended_has_a_test_that_exists() {
+    let page = text("docs/testing.md");
+    let table = page.split("## What Heartbeat gets wrong").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let sources = every_source(&["src", "tests"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)));
+    let mut numbers = Vec::new();
+    for row in table.expect("the table").lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [number, _, tests] = cells.as_slice() else { panic!("{row}") };
+        if *number == "number" {
+            continue;
+        }
+        numbers.push(*number);
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "number {number} names no test");
+        for name in names {
+            let is_there = sources.contains(&format!("#[test]\nfn {name}() {{"))
+                || sources.contains(&format!("#[test]\n    fn {name}() {{"));
+            assert!(is_there, "number {number} names {name}, which is no test");
+        }
+    }
+    let mended = "1 2 3 4 6 9 10 11a 12 13 14 17 19 21 21a 22 23 24";
+    assert_eq!(numbers, mended.split(' ').collect::<Vec<_>>());
+}
+
 #[test]
 fn tests_and_files_that_the_documents_name_exist() {
-    let sources = text("tests/guarding/main.rs") + &text("tests/main_job.rs") + &text("tests/services.rs");
+    let sources = every_source(&["src", "tests"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)));
     let (mut tests, mut files) = (0, 0);
     for page in PAGES {
         for name in text(page).split('`').skip(1).step_by(2) {

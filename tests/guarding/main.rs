@@ -541,3 +541,17 @@ fn generations_are_set_aside_again_when_the_disk_takes_them() {
     assert!(node.is_running("a"));
     assert_eq!(node.calls(), ["start a"]);
 }
+
+#[test]
+fn status_whose_text_and_code_disagree_counts_by_its_text_and_is_told_once() {
+    let mut node = Node::new("alpha odd::x\n", "");
+    let script = "#!/bin/sh\necho $2 >> ${0%/*}/../../asked\n[ $2 = status ] && { echo running; exit 3; }\nexit 0\n";
+    node::write_program(&node.root.join("ha.d/resource.d/odd"), script);
+    node.run();
+    let told = "the text says running, the exit code 3; the text counts";
+    eventually("it is told", || node.text("log").contains(told));
+    eventually("settled", || node.has_lease_settled() && node.verb(&["status"]) == 0);
+    assert_eq!(node.verb(&["stop"]), 0);
+    assert_eq!(node.text("log").matches(told).count(), 1);
+    assert!(!node.text("asked").contains("start"), "it was said to run: {}", node.text("asked"));
+}
