@@ -111,6 +111,8 @@ pub struct Parts<'c> {
     pub guardian: GuardianEnd,
     /// The way to it for messages that `rc.d` wants.
     pub messages: MessageOutlet,
+    /// What has happened before.
+    pub history: History,
     /// Where to wait.
     pub reactor: Reactor,
     /// The list of nodes for the guardian.
@@ -195,7 +197,7 @@ impl<'c> Driver<'c> {
             reactor: parts.reactor,
             load: parts.load,
             early: parts.early,
-            history: History::default(),
+            history: parts.history,
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,

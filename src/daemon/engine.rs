@@ -25,6 +25,8 @@ use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 use super::clock;
 use super::driver::{Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
+use super::history::History;
+use super::history_page::HistoryPage;
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Token};
@@ -51,6 +53,8 @@ pub struct EngineContext {
     pub messages: MessageOutlet,
     /// The shared page, mapped.
     pub lease: Lease,
+    /// What has happened, mapped.
+    pub history: Option<HistoryPage>,
     /// The list of nodes, as an earlier engine left it.
     pub roster: Roster,
     /// What an earlier engine of this boot held.
@@ -120,6 +124,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         links: LinkTable::new(config, start.now),
         guardian,
         messages: context.messages,
+        history: History::new(context.history, config),
         reactor: Reactor::new()?,
         load: LoadAverage::open(),
         early: Vec::new(),

@@ -1,5 +1,8 @@
-//! What has happened lately, in memory: a ring of fixed size, and the phases of the last move of groups to this node.
+//! What has happened lately: a ring of fixed size, and the phases of the last move of groups to this node. In memory, and
+//! in a page ([`HistoryPage`]) from which the next engine takes it.
 
+use super::history_page::HistoryPage;
+use crate::config::Config;
 use crate::core::ids::{GroupId, LinkId};
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Cause, Event, JobOutcome, Order};
@@ -39,7 +42,7 @@ pub enum What {
 /// One thing that happened, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
-    /// Counts from 1; gaps never occur, so a missing number was overwritten.
+    /// Counts from 1. A missing number was overwritten, or was about what a reload has taken away.
     pub number: u64,
     /// Both clocks.
     pub at: Stamp,
@@ -90,6 +93,7 @@ pub struct History {
     spare_move: Option<Box<Move>>,
     /// The partner was declared dead: when, and how long it had been silent.
     verdict: Option<(Instant, Duration)>,
+    page: Option<HistoryPage>,
 }
 
 impl Default for History {
@@ -101,12 +105,13 @@ impl Default for History {
             // Made now: a move must not be the moment for an allocation.
             spare_move: Some(Box::new(Move::begun(Cause::Startup, Stamp::default()))),
             verdict: None,
+            page: None,
         }
     }
 }
 
 impl Move {
-    const fn begun(cause: Cause, at: Stamp) -> Self {
+    pub(super) const fn begun(cause: Cause, at: Stamp) -> Self {
         Self {
             cause,
             at,
@@ -122,13 +127,38 @@ impl Move {
 }
 
 impl History {
+    /// Goes on with what an earlier engine has left in this page, if there is one.
+    pub fn new(page: Option<HistoryPage>, config: &Config) -> Self {
+        let mut this = Self::default();
+        if let Some(page) = &page {
+            let saved = page.adopt(config);
+            this.last_number = saved.last_number;
+            this.last_move = saved.last_move;
+            for entry in saved.entries {
+                let _ = this.ring.push_back(entry);
+            }
+        }
+        this.page = page;
+        this
+    }
+
+    fn keep_move(&self) {
+        if let (Some(page), Some(last)) = (&self.page, &self.last_move) {
+            page.put_move(last);
+        }
+    }
+
     /// Adds an entry.
     pub fn record(&mut self, at: Stamp, what: What) {
         if self.ring.is_full() {
             self.ring.pop_front();
         }
-        self.last_number += 1;
-        let _ = self.ring.push_back(Entry { number: self.last_number, at, what });
+        self.last_number = self.last_number.saturating_add(1);
+        let entry = Entry { number: self.last_number, at, what };
+        let _ = self.ring.push_back(entry);
+        if let Some(page) = &self.page {
+            page.put_entry(&entry);
+        }
     }
 
     /// What is kept, oldest first.
@@ -153,6 +183,7 @@ impl History {
         if let Some(last) = &mut self.last_move {
             last.running += 1;
         }
+        self.keep_move();
     }
 
     fn begin_move(&mut self, at: Stamp, cause: Cause) {
@@ -182,6 +213,7 @@ impl History {
         {
             last.more_scripts += 1;
         }
+        self.keep_move();
     }
 
     /// A start job ended.
@@ -191,6 +223,7 @@ impl History {
             last.failed += u32::from(outcome != JobOutcome::Done);
             last.last_end = Some(now);
         }
+        self.keep_move();
     }
 }
 

@@ -8,6 +8,7 @@ pub mod fifo;
 pub mod guardian_end;
 pub mod guarding;
 pub mod history;
+pub mod history_page;
 pub mod host_files;
 pub mod identity;
 pub mod link_table;

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::unistd::{Gid, Uid, chown};
 
-use super::pid_file;
+use super::{history_page, pid_file};
 use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
@@ -183,7 +183,7 @@ impl RunDirectory {
 
     /// Removes what is only there while a daemon runs: after an orderly end nothing is held, and nobody needs a lease.
     pub fn clear(&self) {
-        for name in [PID, CONTROL, lease::FILE_NAME] {
+        for name in [PID, CONTROL, lease::FILE_NAME, history_page::FILE_NAME] {
             let _ = fs::remove_file(self.path.join(name));
         }
         if let Some(path) = pid_file::of_heartbeat(&self.path) {

@@ -462,6 +462,11 @@ pub fn table_digest(config: &Config) -> u64 {
     digest
 }
 
+/// Digest of what numbers of nodes and links stand for.
+pub fn paths_digest(config: &Config) -> u64 {
+    fnv(FNV_START, format!("{:?} {:?}", config.nodes, config.media).as_bytes())
+}
+
 /// Digest of who the nodes are, and which of them this one is.
 fn nodes_digest(config: &Config) -> u64 {
     config.nodes.iter().fold(fnv(FNV_START, config.node.as_bytes()), |hash, node| fnv(fnv(hash, b" "), node.as_bytes()))
@@ -475,7 +480,10 @@ fn fnv(start: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Digest of the kernel's name for this boot.
-fn boot_id() -> io::Result<u64> {
+///
+/// # Errors
+/// What reading it says.
+pub fn boot_id() -> io::Result<u64> {
     Ok(fnv(FNV_START, std::fs::read("/proc/sys/kernel/random/boot_id")?.as_slice()))
 }
 

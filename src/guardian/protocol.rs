@@ -165,8 +165,10 @@ impl std::fmt::Display for BadRecord {
 
 impl std::error::Error for BadRecord {}
 
-const ORDERS: [Order; 4] = [Order::Start, Order::Stop, Order::Probe, Order::Announce];
-const CAUSES: [Cause; 10] = [
+/// Orders by the number that stands for each.
+pub const ORDERS: [Order; 4] = [Order::Start, Order::Stop, Order::Probe, Order::Announce];
+/// Causes likewise.
+pub const CAUSES: [Cause; 10] = [
     Cause::Startup,
     Cause::Death,
     Cause::Goodbye,
@@ -178,7 +180,8 @@ const CAUSES: [Cause; 10] = [
     Cause::Script,
     Cause::Upstream,
 ];
-const OUTCOMES: [JobOutcome; 7] = [
+/// Outcomes likewise.
+pub const OUTCOMES: [JobOutcome; 7] = [
     JobOutcome::Done,
     JobOutcome::Failed,
     JobOutcome::StopFailed,

@@ -555,3 +555,39 @@ fn status_whose_text_and_code_disagree_counts_by_its_text_and_is_told_once() {
     assert_eq!(node.text("log").matches(told).count(), 1);
     assert!(!node.text("asked").contains("start"), "it was said to run: {}", node.text("asked"));
 }
+
+#[test]
+fn history_and_last_move_survive_a_killed_engine_and_a_reload() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let report = |verb: &str| {
+        let output = node.command(Node::program(), &[verb]).output().expect("it runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let is_known = || {
+        report("history").contains("starting -> running") && report("status").contains("last move to this node: death")
+    };
+    eventually("history tells of the start", is_known);
+    let old = node.generation();
+    Node::signal(node.engine(), SIGKILL);
+    node.hear_new_generation(old);
+    eventually("so does the next engine", is_known);
+    let old = node.generation();
+    node.write_resources("alpha svc::b\nalpha svc::a\n");
+    assert_eq!(node.verb(&["reload"]), 0);
+    node.hear_new_generation(old);
+    eventually("and the one with new files", || {
+        let told = report("history");
+        node.is_running("b") && told.lines().any(|line| line.contains("svc::a") && line.contains("starting -> running"))
+    });
+    let output = node.command(Node::program(), &["history", "--json"]).output().expect("it runs");
+    let json = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers: Vec<u64> = json
+        .split("\"number\": ")
+        .skip(1)
+        .filter_map(|rest| rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok())
+        .collect();
+    assert!(numbers.len() > 10 && numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert_eq!(node.verb(&["stop"]), 0);
+    assert!(!node.root.join("run/history").exists());
+}

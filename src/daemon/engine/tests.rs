@@ -191,6 +191,7 @@ fn start(config: Config, number: u8) -> Running {
             guardian: engine_end.into(),
             messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&run_dir).unwrap(),
+            history: None,
             roster: Roster::new().unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },

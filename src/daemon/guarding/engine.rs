@@ -15,6 +15,7 @@ use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::daemon::engine::{self, EngineContext};
+use crate::daemon::history_page::HistoryPage;
 use crate::daemon::host_files;
 use crate::daemon::identity::state_directory;
 use crate::daemon::log_pipe;
@@ -59,6 +60,7 @@ impl Guarding {
             guardian: OwnedFd::from(theirs),
             messages: outlet,
             lease: self.lease.share(),
+            history: self.open_history(),
             roster: self.roster.clone(),
             carried,
             identity,
@@ -85,6 +87,12 @@ impl Guarding {
         }
         self.begin_refill(born);
         Ok(())
+    }
+
+    /// Only convenience: an engine without it begins a new one.
+    fn open_history(&self) -> Option<HistoryPage> {
+        let opened = HistoryPage::open(self.directory.path());
+        opened.inspect_err(|error| log::warn!("history is not kept: {error}")).ok()
     }
 
     /// Sets generations aside in a process of its own: this one waits for no disk.
