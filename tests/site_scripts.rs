@@ -106,6 +106,7 @@ fn flood_of_messages_runs_few_scripts_and_is_counted() {
     send(&lab, &flood);
     lab.wait("drops are said", |lab| lab.boards[0].log().contains("dropping further ones"));
     let runs = || text(&lab.boards[0].dir.join("runs")).len();
+    lab.wait("the first one runs", |_| runs() > 0);
     assert_eq!(runs(), 1, "one at a time");
     std::fs::write(lab.boards[0].dir.join("go"), "").expect("a file");
     lab.wait("drops are counted", |lab| lab.boards[0].log().contains("messages were dropped; "));
