@@ -202,6 +202,9 @@ fn guard(options: RunOptions, config: Config, stamps: FileStamps, directory: Run
     protect_from_oom_killer();
     let reset = ResetPath::prepare(&config.reset_with).map_err(cannot("reset_with"))?;
     directory.write_pid().map_err(cannot("the pid file"))?;
+    if let Err(error) = directory.make_script_directory() {
+        log::warn!("no directory for the notes of resource scripts: {error}");
+    }
     let (is_realtime, priority) = (config.is_realtime, config.rtprio);
     let mut guarding =
         Guarding::begin(Start { options, config, stamps, directory, lease, identity, reset, logs, carried })?;

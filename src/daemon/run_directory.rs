@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown};
 
 use super::{history_page, pid_file};
@@ -25,6 +26,8 @@ const LOCK: &str = "lock";
 const PID: &str = "pid";
 /// The control socket, for `status` and the other verbs.
 pub const CONTROL: &str = "control";
+/// Where resource scripts of Heartbeat's keep their notes.
+const SCRIPT_DIRECTORY: &str = "/run/heartbeat/rsctmp";
 /// Members of this group may read the state.
 const READERS: &str = "haclient";
 
@@ -143,6 +146,22 @@ impl RunDirectory {
     pub fn write_pid(&self) -> io::Result<()> {
         pid_file::write(&self.path.join(PID))?;
         pid_file::of_heartbeat(&self.path).map_or(Ok(()), |path| pid_file::write(&path))
+    }
+
+    /// Makes Heartbeat's directory for what resource scripts note (spec/config.md section 6), beside the usual run
+    /// directory only. Unlike the original's it is not emptied at a start: services may be running whose notes are in it.
+    ///
+    /// # Errors
+    /// What mkdir(2) and chmod(2) say.
+    pub fn make_script_directory(&self) -> io::Result<()> {
+        if pid_file::of_heartbeat(&self.path).is_none() {
+            return Ok(());
+        }
+        fs::create_dir_all(SCRIPT_DIRECTORY)?;
+        // Its parent may belong to Heartbeat's user, who could have put a link to somewhere else in its place.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = File::from(nix::fcntl::open(SCRIPT_DIRECTORY, flags, Mode::empty())?);
+        directory.set_permissions(fs::Permissions::from_mode(0o1777))
     }
 
     /// Another daemon that Heartbeat's pid file names: Heartbeat itself, on this very board.
