@@ -190,7 +190,7 @@ fn signals_do_what_they_do_to_the_packaged_program() {
     let lab = both_at_home();
     for index in [OURS, THEIRS] {
         let mode = lab.boards[index].on_board(&["stat", "-c", "%a %F", "/run/heartbeat/rsctmp"]).stdout;
-        assert_eq!(String::from_utf8_lossy(&mode), "1777 directory\n", "what scripts keep their notes in");
+        assert_eq!(String::from_utf8_lossy(&mode), "1755 directory\n", "what scripts keep their notes in");
         let says = |text: &str| lab.wait(text, |lab| lab.boards[index].log().contains(text));
         signal(&lab, index, "USR1");
         says("debug: debug now set to 1 [pid ");

@@ -161,7 +161,7 @@ impl RunDirectory {
         // Its parent may belong to Heartbeat's user, who could have put a link to somewhere else in its place.
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = File::from(nix::fcntl::open(SCRIPT_DIRECTORY, flags, Mode::empty())?);
-        directory.set_permissions(fs::Permissions::from_mode(0o1777))
+        directory.set_permissions(fs::Permissions::from_mode(0o1755))
     }
 
     /// Another daemon that Heartbeat's pid file names: Heartbeat itself, on this very board.
