@@ -8,7 +8,8 @@
 //!
 //! Listed once, as Heartbeat does, and again at a reload. A script gets the type as its argument, and of the message
 //! each string field `F` as `HA_F`. Heartbeat lets a message replace any variable of its scripts that way, up to the
-//! file of functions that they run; here none that is set otherwise can be (spec/resources.md section 22, number 12).
+//! file of functions that they run; here none that is set otherwise can be (spec/resources.md section 22, number 12), and
+//! none in capitals: those are for programs and directories, and a script's own functions look at some that nobody sets.
 
 use std::ffi::CStr;
 use std::fs;
@@ -36,8 +37,6 @@ const NEVER_PASSED_ON: &[&str] = &[
     "respond-cstatus",
     "local_giveip",
 ];
-/// Set after the fields of a message, whatever these are called.
-const OWN: &[&str] = &["OSTATUS", "NICEFAILBACK", "DONTASK"];
 
 /// What there is.
 #[derive(Debug, Default)]
@@ -88,17 +87,17 @@ fn is_type(name: &str) -> bool {
     !NEVER_PASSED_ON.contains(&name) && !name.bytes().any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_control())
 }
 
-/// The variables that a message's fields become: the first of each name, none that is in `environment`.
+/// The variables that a message's fields become: the first of each name, none that is in `environment`, none in capitals.
 pub fn variables(fields: &[(String, String)], environment: &[impl AsRef<CStr>]) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for (name, value) in fields {
         let is_word = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_in_capitals = !name.bytes().any(|byte| byte.is_ascii_lowercase());
         let name = format!("HA_{name}");
         let is_set =
             |set: &CStr| set.to_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
-        let is_own = OWN.iter().any(|own| name.strip_prefix("HA_") == Some(own));
         if is_word
-            && !is_own
+            && !is_in_capitals
             && !environment.iter().any(|set| is_set(set.as_ref()))
             && !variables.iter().any(|(known, _)| *known == name)
         {
@@ -133,11 +132,13 @@ mod tests {
             ("a b", "1"),
             ("a=", "1"),
             ("", "1"),
-            ("FUNC", "fine"),
+            ("SBIN_DIR", "/tmp/evil"),
+            ("_", "1"),
+            ("Func", "fine"),
         ];
         let fields: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let variables = variables(&fields, &[c"HA_FUNCS=/etc/ha.d/shellfuncs"]);
         let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(variables, [("HA_t", "mytype"), ("HA_x", "1"), ("HA_FUNC", "fine")]);
+        assert_eq!(variables, [("HA_t", "mytype"), ("HA_x", "1"), ("HA_Func", "fine")]);
     }
 }

@@ -172,7 +172,8 @@ board of its own made of namespaces, joined by a pseudo-terminal null-modem, a s
 asks neither daemon, notes when a resource script starts and stops something where. Green means: all that the scenario says
 has happened, no group was ever in use on two boards, nothing stayed without an owner longer than with two Heartbeats in the
 same scenario (a quarter and a second more are allowed for what the machine adds). keepalive is 200 ms, deadtime 2 s, initdead
-6 s where the scenario does not say otherwise; a time contains them.
+6 s where the scenario does not say otherwise; a time contains them. With 20 % loss so many beats are lost in a row now and
+then that a death is right: the best of three tries counts, and the remark tells what the others ended with.
 
 This page is made by a command, which updates the rows of the cells that it runs and leaves the others as they are:
 

@@ -155,10 +155,12 @@ fn scan_text(bytes: &[u8]) -> Scan {
     const END: &[u8] = b"\n<<<\n";
     // The newline of the start line may be that of an end: a message without fields.
     let at = text::START.len() - 1;
-    let end = bytes.get(at..).and_then(|rest| rest.windows(END.len()).position(|window| window == END));
-    match (end.map(|end| at + end + END.len()), beginning(bytes, 1)) {
-        (Some(end), Some(next)) if next < end => Scan::Torn(next),
-        (Some(end), _) => Scan::Whole(end),
+    let next = beginning(bytes, 1);
+    // No further than the next beginning: a buffer full of them is gone through once, not once for each.
+    let end =
+        bytes.get(at..next.unwrap_or(bytes.len())).and_then(|rest| rest.windows(END.len()).position(|it| it == END));
+    match (end, next) {
+        (Some(end), _) => Scan::Whole(at + end + END.len()),
         (None, Some(next)) => Scan::Torn(next),
         (None, None) => Scan::More,
     }
