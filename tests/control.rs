@@ -157,6 +157,10 @@ fn reports_are_shown_for_people_and_programs() {
             let json = stdout(&node.run("nullbeat", &["status", "--json"]));
             assert!(json.starts_with("{\n  \"schema_version\": 1,\n") && json.contains("\"generation\": 7"), "{json}");
             assert!(stdout(&node.run("nullbeat", &["history", "--json"])).contains("\"events\": []"));
+            // What Heartbeat's options ask is who runs, and this process stands in for the daemon.
+            let own = std::process::id();
+            std::fs::write(format!("/proc/{own}/comm"), "nullbeat").unwrap();
+            std::fs::write(node.directory.join("pid"), format!("{own:>10}\n")).unwrap();
             let text = stdout(&node.run("heartbeat", &["-s"]));
             assert!(
                 text.starts_with(&format!("heartbeat OK [pid {} et al] is running on ", std::process::id())),
