@@ -199,6 +199,39 @@ fn reload_starts_a_changed_group_again_where_it_ran() {
     assert_eq!(table.world.moves(), 0);
 }
 
+fn upstream_lost(node: usize, lasts: u64) -> Fault {
+    Fault::UpstreamLost { node, lasts }
+}
+
+#[test]
+fn upstream_lost_moves_the_group_and_its_return_brings_it_home() {
+    let mut table = Timetable::settled(|plan| plan.has_upstream = true);
+    table.inflict(upstream_lost(ALPHA, 10 * S));
+    // Dead 1 s after the last answer, 0.4 s hold-off, 50 ms stop, 60 ms status and start.
+    table.at(2_900).expect_running(ALPHA);
+    table.at(4_000).expect_running(BETA);
+    table.at(12_000).expect_running(BETA);
+    table.at(13_500).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 2);
+}
+
+#[test]
+fn upstream_lost_by_both_moves_nothing() {
+    let mut table = Timetable::settled(|plan| plan.has_upstream = true);
+    table.inflict(upstream_lost(ALPHA, 10 * S));
+    table.at(2_150).inflict(upstream_lost(BETA, 10 * S));
+    table.at(30_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 0);
+}
+
+#[test]
+fn upstream_lost_by_the_node_that_takes_over_alone_moves_nothing_more() {
+    let mut table = Timetable::settled(|plan| plan.has_upstream = true);
+    table.inflict(upstream_lost(BETA, FOR_EVER)).at(4_000).inflict(power_loss(ALPHA, 6 * S));
+    table.at(6_000).expect_running(BETA);
+    table.at(14_000).expect_running(ALPHA);
+}
+
 #[test]
 fn reload_without_a_changed_group_touches_nothing() {
     let mut table = Timetable::settled(|_| {});

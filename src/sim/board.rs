@@ -27,6 +27,8 @@ pub enum Arrived {
     Device(LinkId, bool),
     /// The guardian's presence.
     Guardian(bool),
+    /// The ping node's answer.
+    Echo,
     /// An operator.
     Request(RequestId, Request),
 }
@@ -231,7 +233,7 @@ impl Board {
     pub fn receive(&mut self, arrived: Arrived) {
         let is_losing = self.freeze.is_some_and(|freeze| !freeze.keeps_arrivals);
         if let Some(engine) = &mut self.engine {
-            let is_letter = matches!(arrived, Arrived::Letter(..));
+            let is_letter = matches!(arrived, Arrived::Letter(..) | Arrived::Echo);
             if !is_letter || (!is_losing && engine.inbox.len() < BUFFERED_MAX) {
                 engine.inbox.push_back(arrived);
             }

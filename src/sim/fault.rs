@@ -130,6 +130,13 @@ pub enum Fault {
         /// Groups with other words.
         changed: GroupSet,
     },
+    /// A node does not reach the ping nodes; its links are whole.
+    UpstreamLost {
+        /// Which board.
+        node: usize,
+        /// How long.
+        lasts: u64,
+    },
     /// An operator asks a node for something.
     Operator {
         /// Whom.
@@ -172,7 +179,7 @@ pub enum ScriptFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 31] = [
+pub const KINDS: [&str; 32] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -204,10 +211,13 @@ pub const KINDS: [&str; 31] = [
     "hold",
     "stop and restart",
     "reload",
+    "upstream lost",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
 pub const RELOAD: usize = 30;
+/// Index of lost upstreams in [`KINDS`]: so are they.
+pub const UPSTREAM: usize = 31;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -243,6 +253,7 @@ impl Fault {
                 Request::Stop => 29,
             },
             Self::Reload { .. } => RELOAD,
+            Self::UpstreamLost { .. } => UPSTREAM,
         }
     }
 
@@ -256,6 +267,7 @@ impl Fault {
             | Self::Flap { lasts, .. }
             | Self::Noise { lasts, .. }
             | Self::DeviceLost { lasts, .. }
+            | Self::UpstreamLost { lasts, .. }
             | Self::Scripts { lasts, .. } => lasts,
             Self::KillAll { back_after, .. } => back_after,
             Self::EngineCrash { respawn_after, .. } => respawn_after,

@@ -40,6 +40,7 @@ impl World {
                 self.net.lose_device(index, links, node);
                 self.tell_devices(node, links);
             }
+            Fault::UpstreamLost { .. } => {}
             Fault::Replay { to, count } => self.replay(to, count),
             Fault::Scripts { node, group, kind, .. } => self.boards[node].scripts.break_down(index, group, kind),
             Fault::WallStep { node, by } => self.boards[node].step_wall(by),
@@ -91,6 +92,7 @@ impl World {
             | Fault::KillAll { .. }
             | Fault::Replay { .. }
             | Fault::WallStep { .. }
+            | Fault::UpstreamLost { .. }
             | Fault::Reload { .. }
             | Fault::Operator { .. } => {}
         }
@@ -169,6 +171,7 @@ fn fault_node(fault: &Fault) -> usize {
         | Fault::DeviceLost { node, .. }
         | Fault::Scripts { node, .. }
         | Fault::WallStep { node, .. }
+        | Fault::UpstreamLost { node, .. }
         | Fault::Reload { node, .. }
         | Fault::Operator { node, .. } => node,
         Fault::Replay { to, .. } => to,

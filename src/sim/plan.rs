@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{Fault, Noise, RELOAD, ScriptFault};
+use super::fault::{Fault, Noise, RELOAD, ScriptFault, UPSTREAM};
 use super::rng::Rng;
 use crate::core::Request;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
@@ -83,6 +83,8 @@ pub struct Plan {
     pub is_stripped: bool,
     /// Messages go through the real encoder and decoder.
     pub is_wire: bool,
+    /// There is a ping node, and groups go to the node that reaches it.
+    pub has_upstream: bool,
     /// Senders hear their own messages come back on this link.
     pub echo: LinkSet,
     /// Faults in the order of time.
@@ -117,6 +119,7 @@ impl Plan {
             power_on: vec![0, 0],
             is_stripped: false,
             is_wire: false,
+            has_upstream: false,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
             calm_at: u64::MAX,
@@ -139,6 +142,7 @@ impl Plan {
             }
         }
         plan.draw_reloads(span);
+        plan.draw_upstream(span);
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.calm_at = span;
         plan.tidy_at = span + plan.boot + plan.settling();
@@ -155,7 +159,9 @@ impl Plan {
     /// started waits for `initdead`, a death takes `deadtime`, then all scripts may have to run, and what a node says
     /// only with every tenth beat may have to be heard. Towards a Heartbeat come the ten seconds of resources.md 9.2.
     pub fn settling(&self) -> u64 {
-        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + self.courtesy() + S
+        // A ping node takes its dead time and the hold-off; its news lead to one move more.
+        let upstream = if self.has_upstream { self.deadtime + self.holdoff() + 2 * self.scripts() } else { 0 };
+        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + self.courtesy() + upstream + S
     }
 
     /// How much longer a node waits when it takes the other for a Heartbeat: ten seconds for its start (resources.md
@@ -256,6 +262,24 @@ impl Plan {
         }
     }
 
+    /// As reloads.
+    fn draw_upstream(&mut self, span: u64) {
+        let mut rng = Rng::new(self.seed, 5);
+        self.has_upstream = rng.chance(200);
+        if self.has_upstream {
+            for _ in 0..rng.range(1, 4) {
+                let at = rng.below(span);
+                let fault = self.fault_of_kind(UPSTREAM, &mut rng);
+                self.faults.push((at, fault));
+            }
+        }
+    }
+
+    /// `upstream_holdoff`.
+    pub fn holdoff(&self) -> u64 {
+        2 * self.keepalive
+    }
+
     fn fault_of_kind(&self, kind: usize, rng: &mut Rng) -> Fault {
         let node = rng.index(self.nodes.min(2));
         let lasts = self.draw_length(rng);
@@ -291,6 +315,7 @@ impl Plan {
                 let is_changed = |_: &GroupId| rng.chance(500);
                 Fault::Reload { node, changed: GroupSet::first(self.groups.len()).iter().filter(is_changed).collect() }
             }
+            UPSTREAM => Fault::UpstreamLost { node, lasts: lasts * 2 },
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
         }
@@ -359,8 +384,8 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "  reset on stop failure {}, without extensions {}, through the encoder {}",
-            self.is_reset_on_stop_failure, self.is_stripped, self.is_wire
+            "  reset on stop failure {}, without extensions {}, through the encoder {}, ping node {}",
+            self.is_reset_on_stop_failure, self.is_stripped, self.is_wire, self.has_upstream
         )?;
         for (at, fault) in &self.faults {
             writeln!(f, "  {:>8} ms {fault:?}", ms(*at))?;

@@ -16,7 +16,7 @@ use super::plan::{MS, Medium, Plan};
 use super::rng::Rng;
 use super::scripts::{Effect, Job, Use};
 use super::trace::Trace;
-use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, RequestId};
+use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, PingId, RequestId};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::settings::{GroupSettings, Identity, Settings, UpstreamSettings};
@@ -26,6 +26,8 @@ use crate::wire::heartbeat::TextStream;
 
 /// Turns in a row that a node may ask for without time passing.
 const SPIN_MAX: u32 = 200;
+/// From a question to the ping node's answer, microseconds.
+const ECHO_TIME: u64 = 700;
 /// Letters kept per node for a replay.
 const RECORDED: usize = 100;
 
@@ -38,6 +40,8 @@ pub(super) enum Happening {
     Boot { node: usize, life: u32 },
     /// A copy of a message arrives.
     Arrive { to: usize, link: LinkId, letter: Rc<Letter>, is_corrupt: bool },
+    /// The ping node's answer to an engine.
+    Echo { node: usize, engine: u32 },
     /// The timer that the engine asked for.
     Timer { node: usize, timer: u64 },
     /// A script ends, or can begin.
@@ -260,6 +264,12 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive { to, link, letter, is_corrupt } => self.arrive(to, link, letter, is_corrupt),
+            Happening::Echo { node, engine } => {
+                if self.boards[node].engine_life == engine {
+                    self.boards[node].receive(Arrived::Echo);
+                    self.turn(node);
+                }
+            }
             Happening::Timer { node, timer } => {
                 if self.boards[node].engine.as_ref().is_some_and(|engine| engine.timer == timer) {
                     self.turn(node);
@@ -355,12 +365,33 @@ impl World {
             moves_per_hour: plan.moves_per_hour,
             takeover_policy: plan.policy,
             split_brain_loser: plan.loser,
-            upstream: UpstreamSettings::NONE,
+            upstream: self.upstream(),
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
             autojoin: crate::core::settings::Autojoin::default(),
             random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
+        }
+    }
+
+    fn upstream(&self) -> UpstreamSettings {
+        if !self.plan.has_upstream {
+            return UpstreamSettings::NONE;
+        }
+        UpstreamSettings {
+            ping_nodes: ["gateway"].into_iter().filter_map(|name| name.try_into().ok()).collect(),
+            deadping: Duration::from_micros(self.plan.deadtime),
+            has_failover: true,
+            holdoff: Duration::from_micros(self.plan.holdoff()),
+        }
+    }
+
+    /// A ping node answers whom it can hear.
+    fn ask_ping_node(&mut self, node: usize) {
+        let is_cut = |index: &usize| matches!(self.plan.faults[*index].1, Fault::UpstreamLost { node: other, .. } if other == node);
+        if !self.standing.iter().any(|index| is_cut(index)) {
+            let engine = self.boards[node].engine_life;
+            self.after(ECHO_TIME, Happening::Echo { node, engine });
         }
     }
 
@@ -414,6 +445,7 @@ impl World {
             Arrived::Letter(link, ref letter, is_corrupt) => self.deliver(node, stamp, link, letter, is_corrupt),
             Arrived::Job(job, outcome) => self.handle(node, stamp, Input::JobDone { job, outcome }),
             Arrived::Device(link, is_open) => self.handle(node, stamp, Input::LinkDevice { link, is_open }),
+            Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
                 if matches!(request, Request::Takeover(_)) {
@@ -497,7 +529,7 @@ impl World {
     fn perform(&mut self, node: usize, action: Action) {
         match action {
             Action::Transmit { links, packet } => self.transmit(node, links, packet),
-            Action::Ping { .. } => {}
+            Action::Ping { .. } => self.ask_ping_node(node),
             Action::Run { job, group, order } => self.run_job(node, job, group, order),
             Action::Event(event) => self.note_event(node, event),
             Action::Reply { id, outcome } => {
@@ -710,8 +742,10 @@ impl World {
 
     /// Whether what stands now leaves the nodes able to talk and act.
     fn is_livable(&self) -> bool {
-        let is_harmless =
-            |index: &usize| matches!(self.plan.faults[*index].1, Fault::Cut { .. } | Fault::DeviceLost { .. });
+        let is_harmless = |index: &usize| {
+            let fault = &self.plan.faults[*index].1;
+            matches!(fault, Fault::Cut { .. } | Fault::DeviceLost { .. } | Fault::UpstreamLost { .. })
+        };
         self.standing.iter().all(is_harmless) && self.net.has_clean_path()
     }
 
