@@ -181,6 +181,11 @@ impl Table {
             {
                 *extension = None;
             }
+            if let Body::AskResources { only, after_failure, .. } = &mut body
+                && self.is_plain
+            {
+                (*only, *after_failure) = (None, false);
+            }
             let message = Message {
                 src: NAMES[from],
                 src_uuid: Some(Uuid([if from == 0 { 1 } else { 2 }; 16])),
@@ -988,5 +993,23 @@ fn stale_request_for_a_standby_locks_nobody_for_long() {
     assert!(took <= 12_000, "{took} ms");
     table.request(0, Request::Standby(Holds::ALL));
     table.until(15_000, |table| table.running[1] == [true; 3]);
+}
+
+#[test]
+fn partner_without_extension_that_cannot_start_a_group_is_not_given_it_again_and_again() {
+    let mut table = Table::new(with_upstream);
+    table.is_plain = true;
+    table.boot(0);
+    table.boot(1);
+    table.until(12_000, |table| table.owners() == HOME());
+    table.run(500);
+    table.fails[1][0] = true;
+    table.reaches[0] = [false; 2];
+    table.until(5_000, |table| !table.running[0][0]);
+    table.until(30_000, |table| table.running[0][0]);
+    let since = table.now;
+    let took = table.until(1_200_000, |table| !table.running[0][0]);
+    assert!(took >= 599_000, "offered again after {took} ms");
+    assert!(table.now - since < 700_000, "and not never");
     assert_eq!(table.overlaps, 0);
 }

@@ -389,7 +389,7 @@ impl World {
     /// A ping node answers whom it can hear.
     fn ask_ping_node(&mut self, node: usize) {
         let is_cut = |index: &usize| matches!(self.plan.faults[*index].1, Fault::UpstreamLost { node: other, .. } if other == node);
-        if !self.standing.iter().any(|index| is_cut(index)) {
+        if !self.standing.iter().any(is_cut) {
             let engine = self.boards[node].engine_life;
             self.after(ECHO_TIME, Happening::Echo { node, engine });
         }

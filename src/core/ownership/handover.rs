@@ -494,6 +494,7 @@ impl Ownership {
         };
         self.note_move(cx, cause);
         self.note_decision(cx, cause);
+        self.note_return(cx);
         for id in taking.groups.iter() {
             let group = &self.groups[usize::from(id.0)];
             if !group.is_claimed() && !group.is_busy() {

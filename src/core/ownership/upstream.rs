@@ -24,6 +24,9 @@ use crate::core::time::{Duration, Instant};
 const REMIND: Duration = Duration::from_secs(30);
 /// How often a real `ipfail` that should have given up is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How long groups are not offered to a Heartbeat that is ahead and has handed them to us all the same: it may be unable to
+/// start them, and has no word for it.
+const RETURN_PAUSE: Duration = Duration::from_secs(600);
 /// Shortest time between two of our `join`s: two nodes that know no counts yet must not answer each other all the time.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// How long nothing goes home to a node that has just come back and has not told its count: a real `ipfail` is started
@@ -44,6 +47,8 @@ pub(super) struct Upstream {
     standing: Option<(Ordering, Instant)>,
     /// In this standing it has been told that it is behind.
     is_verdict_said: bool,
+    /// In this standing nothing is offered to it before.
+    offer_at: Option<Instant>,
     /// Until when its first word is waited for.
     word_until: Option<Instant>,
 }
@@ -106,6 +111,7 @@ impl Ownership {
         if self.upstream.standing.map(|(standing, _)| standing) != standing {
             self.upstream.standing = standing.map(|standing| (standing, now));
             self.upstream.is_verdict_said = false;
+            self.upstream.offer_at = None;
         }
         if self.upstream.join_at.is_some_and(|at| at <= now) {
             (self.upstream.joined, self.upstream.join_at) = (Some(now), None);
@@ -181,11 +187,23 @@ impl Ownership {
         }
     }
 
+    /// When groups are given up, if nothing changes.
+    fn give_up_at(&self, cx: &Context<'_>) -> Option<Instant> {
+        let at = self.upstream.since(Ordering::Greater)? + cx.settings.upstream.holdoff;
+        Some(self.upstream.offer_at.map_or(at, |later| later.max(at)))
+    }
+
+    /// The partner has handed groups to us. A nullbeat tells when it could not start them.
+    pub(super) fn note_return(&mut self, cx: &Context<'_>) {
+        if self.upstream.since(Ordering::Greater).is_some() && self.partner_extension(cx).is_none() {
+            self.upstream.offer_at = Some(cx.at.now + RETURN_PAUSE);
+        }
+    }
+
     /// Offers everything to a partner that has reached more ping nodes for the whole hold-off. Groups that would not run
     /// there stay.
     pub(super) fn give_up_for_upstream(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(since) = self.upstream.since(Ordering::Greater) else { return false };
-        if cx.at.now < since + cx.settings.upstream.holdoff {
+        if self.give_up_at(cx).is_none_or(|at| cx.at.now < at) {
             return false;
         }
         let groups: GroupSet = self
@@ -234,7 +252,7 @@ impl Ownership {
         if !cx.settings.upstream.is_compared() || !self.is_partner_asked(cx) {
             return None;
         }
-        let give_up = self.upstream.since(Ordering::Greater).map(|since| since + cx.settings.upstream.holdoff);
+        let give_up = self.give_up_at(cx);
         [give_up, self.upstream.join_at, self.tell_again_at(cx), self.verdict_at(cx), self.home_is_good_at(cx)]
             .into_iter()
             .flatten()
