@@ -11,15 +11,8 @@ const NULLBEAT: usize = 0;
 const HEARTBEAT: usize = 1;
 
 /// What must not be in any log, apart from nodes that do not exist.
-const CALAMITIES: [&str; 7] = [
-    "node alpha: is dead",
-    "node beta: is dead",
-    "Late heartbeat",
-    "Bad packet",
-    "authentication failed",
-    "failed authentication",
-    "ncompress",
-];
+const CALAMITIES: [&str; 5] =
+    ["node alpha: is dead", "node beta: is dead", "Late heartbeat", "Bad packet", "ncompress"];
 
 /// A mixed pair with these lines more in the ha.cf of each, on Ethernet alone: there 3.0.6 is choosy about keys.
 fn on_ethernet(extra: [&str; 2]) -> Lab {
@@ -99,6 +92,14 @@ fn keys_are_rolled_over_one_node_at_a_time_without_a_death() {
     roll(&lab, NULLBEAT, "auth 1\n1 sha1 an-old-key\n", 4);
     lab.assert_stays(HEARTBEAT, &["mail"], Duration::from_secs(4));
     assert_calm(&lab);
+    // What is under way while a key changes is lost, and what a new engine says before it has heard anything.
+    let unheard = unauthentic(&lab);
+    assert!(unheard < 50, "{unheard} messages were not heard");
+}
+
+/// Packets that Heartbeat has refused because of their signature.
+fn unauthentic(lab: &Lab) -> usize {
+    lab.boards[HEARTBEAT].log().matches("authentication failed").count()
 }
 
 /// Each asks the other one for the list of nodes, which is longer than a kilobyte; without the answer to its question a
@@ -128,6 +129,7 @@ fn long_lists_are_understood_both_ways(extra: [&str; 2]) {
     });
     lab.assert_stays(HEARTBEAT, &["mail"], Duration::from_secs(3));
     assert_calm(&lab);
+    assert_eq!(unauthentic(&lab), 0);
     let links = String::from_utf8_lossy(&lab.boards[NULLBEAT].nullbeat(&["links", "--json"]).stdout).into_owned();
     assert!(links.contains("\"rejects\"") && !links.contains("\"reason\""), "{links}");
 }
