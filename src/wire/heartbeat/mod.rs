@@ -81,7 +81,7 @@ pub const TEXT_FRAME_MAX: usize = 8192;
 /// Bytes of all group keys together (first words of haresources lines).
 pub const GROUP_KEYS_MAX: usize = 6144;
 
-/// `t` of [`Body::Stonith`](crate::core::message::Body::Stonith), which no daemon but only clients and scripts read.
+/// `t` of [`Body::Stonith`], which no daemon but only clients and scripts read.
 pub const STONITH_TYPE: &str = kind::STONITH;
 
 /// Types of messages (`t`, spec/wire.md section 7).
