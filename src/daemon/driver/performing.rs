@@ -49,7 +49,8 @@ impl Driver<'_> {
 
     pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
         let is_beat = matches!(packet.body, Body::Status { .. });
-        if is_beat {
+        // What reaches no device is no beat.
+        if is_beat && links.iter().any(|link| self.links.open().contains(link)) {
             self.stamp();
         }
         let (mut datagram, mut text) = (None, None);

@@ -232,6 +232,33 @@ const ONE: GroupId = GroupId(0);
 const TWO: GroupId = GroupId(1);
 
 #[test]
+fn engine_whose_guardian_dies_before_any_link_is_open_does_not_go_on() {
+    let scratch = Scratch::new();
+    let [alpha, _] = pair(&scratch, None);
+    let (engine_end, guardian_end) = Channel::pair().unwrap();
+    let run_dir = alpha.paths.run.clone();
+    std::fs::create_dir_all(&run_dir).unwrap();
+    let page = Lease::open_or_create(&run_dir).unwrap();
+    page.set_table(&alpha, None);
+    page.stamp_engine(7);
+    let context = EngineContext {
+        guardian: engine_end.into(),
+        messages: MessageOutlet::default(),
+        lease: Lease::open_or_create(&run_dir).unwrap(),
+        history: None,
+        roster: Roster::new().unwrap(),
+        carried: None,
+        identity: Identity { uuid: Uuid([1; 16]), generation: Generation(1) },
+        timer: LeaseTimer::new().unwrap(),
+        table_digest: lease::table_digest(&alpha),
+    };
+    guardian_end.send(&ToEngine::Link { link: LinkId(0), errno: 99, detail: 0 }.encode()).unwrap();
+    drop(guardian_end);
+    assert_eq!(run(&alpha, context), 1);
+    assert_eq!(page.engine_stamp(), 7, "no beat of its has left: the peer counts from its predecessor's last");
+}
+
+#[test]
 fn engines_start_their_groups_and_the_one_that_stays_takes_over() {
     let (scratch, cable) = (Scratch::new(), Cable::new());
     let [alpha, beta] = pair(&scratch, Some(&cable));
