@@ -119,8 +119,9 @@ Two boards, four busy loops and a process that churns 64 MB, all on this machine
 more than a keepalive after the one before it left alpha, as seen on the cable. The serial line is a process of the
 real-time class between two pseudo-terminals that hands on 11520 bytes a second. To reach: 20/100 ms on UDP, 50/250 ms
 on serial, no false death in 5 minutes; shorter ones are searched for in runs of 20 s, and what held is run as long as
-the others. Fewer beats than the time has keepalives mean that a board fell silent: a guardian that takes its late engine for stuck replaces it, and resets the board when
-the groups cannot be stopped within the rest of so short a dead time. Its death is counted as false, too.
+the others. Fewer beats than the time has keepalives mean that a board fell silent: a guardian that takes its late engine
+for stuck replaces it, and resets the board when the groups cannot be stopped within the rest of so short a dead time. Its
+death is counted as false, too.
 
 ";
 
