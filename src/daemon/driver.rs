@@ -267,9 +267,6 @@ impl<'c> Driver<'c> {
     /// # Errors
     /// As [`Driver::run`].
     pub fn turn(&mut self) -> io::Result<()> {
-        if self.is_mute_for_good() {
-            return Ok(());
-        }
         let tick = self.node.poll_timeout();
         let deadline = self.other_deadline().map_or(tick, |other| other.min(tick));
         self.reactor.wait(Some(deadline))?;
@@ -277,9 +274,6 @@ impl<'c> Driver<'c> {
         let lateness = self.now.now.since(deadline);
         self.serve_links(tick <= self.now.now);
         self.serve_others();
-        if self.is_mute_for_good() {
-            return Ok(());
-        }
         if lateness > LATE {
             self.catch_up()?;
         }
@@ -292,8 +286,9 @@ impl<'c> Driver<'c> {
         }
         if self.node.poll_timeout() <= self.now.now {
             self.feed(Input::Tick);
-            if self.links.open().is_empty() {
-                // No beat leaves, and the guardian shall not take us for dead because of that.
+            if self.links.open().is_empty() && !self.guardian.is_gone() {
+                // No beat leaves, and the guardian shall not take us for dead because of that. Without a guardian nobody
+                // will open a link again: unless another one comes, the logger stops our groups before the peer starts them.
                 self.stamp();
             }
             self.load.refresh(self.now.now, &mut self.codec);
@@ -326,18 +321,6 @@ impl<'c> Driver<'c> {
         let fifo = self.fifo.as_ref().filter(|_| self.is_fifo_paused).and_then(Fifo::paused_until);
         let others = [control, stop, fifo, self.site.deadline()];
         self.links.deadline().into_iter().chain(others.into_iter().flatten()).min()
-    }
-
-    /// No link is open and the guardian, who opens them, is gone: nobody will hear this engine again, the peer is going to
-    /// take over, and an engine that went on would keep the groups in use here. Its end leaves them to the logger, which
-    /// stops them in time.
-    fn is_mute_for_good(&mut self) -> bool {
-        if !self.guardian.is_gone() || !self.links.open().is_empty() {
-            return false;
-        }
-        log::error!(target: "CRIT", "The guardian is gone and no link is open: leaving the groups to be stopped");
-        self.end = Some(End::Broken);
-        true
     }
 
     /// Guardian and operators.

@@ -133,6 +133,12 @@ impl<'a> Sentinel<'a> {
             Err(LockError::Held(_)) => return true,
             Err(LockError::Io(_)) => None,
         };
+        // A guardian has come, and gone again, and left an engine that beats: the groups are in its care.
+        let is_new = |process: &ProcessKey| !victims.contains(&Some(*process)) && process.open().is_some();
+        if self.processes().iter().flatten().any(is_new) {
+            log::info!("Another engine is at work: giving up nothing.");
+            return true;
+        }
         end_leftovers(&self.lease);
         match stop_groups(self.config, &self.lease, Some(stop_by)) {
             Ok(left) if left.is_empty() => {
