@@ -113,11 +113,12 @@ fn each_medium_is_a_link_of_its_own_on_one_interface_and_port() {
     // TTL 3 and hop limit 2 leave the board as they are configured.
     filter_at_switch(&lab, "ip daddr 225.0.0.1 ip ttl != 3 drop; ip6 daddr ff02::694 ip6 hoplimit != 2 drop");
     let before: Vec<u64> = lab.boards.iter().map(|board| counter(board, "own")).collect();
-    std::thread::sleep(Duration::from_secs(2));
+    // Two beats a second and more come back from each of bcast and mcast, none from mcast6.
+    lab.wait("own packets are counted", |lab| {
+        lab.boards.iter().zip(&before).all(|(board, before)| counter(board, "own") >= before + 10)
+    });
     wait_links(&lab, "all links are up", &[true; 5]);
-    for (board, before) in lab.boards.iter().zip(before) {
-        // Two beats a second and more come back from each of bcast and mcast, none from mcast6.
-        assert!(counter(board, "own") >= before + 10, "own packets are counted");
+    for board in &lab.boards {
         assert_eq!(counter(board, "impostors"), 0);
         let log = board.log();
         for words in [
