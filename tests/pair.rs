@@ -40,6 +40,9 @@ fn settings(local: u8) -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: UpstreamSettings::NONE,
+        fence: nullbeat::core::settings::FenceSettings::NONE,
+        interlock: None,
+        lease: None,
         config_digest: 1,
         resources_digest: 1,
         has_resources: true,
@@ -157,6 +160,9 @@ impl Table {
                 Action::Exit => self.exited[node] = true,
                 Action::Ping { .. } => is_asking = true,
                 Action::Event(_) => {}
+                Action::Fence { .. } | Action::CancelFence { .. } | Action::SetOwner { .. } => {
+                    panic!("nothing of the kind is configured: {action:?}")
+                }
             }
         }
         if self.exited[node] {
@@ -734,6 +740,9 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         is_held: false,
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),
+        confirmed: None,
+        is_shooting: false,
+        kicks_until: None,
     };
     table.nodes[1] = Some(Box::new(Node::new(table.settings[1].clone(), identity, Some(carried), table.stamp())));
     table.give(1, Input::Tick);

@@ -22,6 +22,10 @@ pub struct GroupId(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u32);
 
+/// Number of a shot at the partner that the core asked the guardian for; grows by one, over replaced engines too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShotId(pub u32);
+
 /// Number of an operator's request, chosen by the caller and returned in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u32);

@@ -1,6 +1,7 @@
 //! What nodes say to each other, by meaning. The bytes are `wire`'s business (spec/wire.md sections 6 and 7,
 //! spec/resources.md section 7).
 
+use super::LineLevel;
 use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, NodeSet, Seq, Uuid};
 use super::limits::{CLIENT_NAME_MAX, GROUPS_MAX, LINKS_MAX};
 
@@ -215,6 +216,8 @@ impl Extension {
         links: [LinkEcho { age_ms: u32::MAX }; LINKS_MAX],
         config_digest: 0,
         resources_digest: 0,
+        lease_ms: 0,
+        owner_line: LineLevel::Unknown,
     };
 }
 
@@ -312,6 +315,11 @@ pub struct Extension {
     pub config_digest: u32,
     /// Digest of haresources after normalisation.
     pub resources_digest: u32,
+    /// Watchdog lease in force at the sender: its board is reset within so many milliseconds of the sending of the newest
+    /// beat that the partner has acknowledged. Zero: none.
+    pub lease_ms: u32,
+    /// The sender's own line `owner`, as it was set last.
+    pub owner_line: LineLevel,
 }
 
 /// The typed part of a message. `'a` borrows from the received bytes.

@@ -35,7 +35,7 @@ pub mod planted;
 pub mod settings;
 pub mod time;
 
-use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RequestId};
+use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RequestId, ShotId};
 use message::{GroupState, Holds, Message, NodeStatus, Packet};
 
 pub use node::members::{MemberChange, Members, Remembered};
@@ -71,6 +71,32 @@ pub enum Input<'a> {
         job: JobId,
         /// How.
         outcome: JobOutcome,
+    },
+    /// A shot that [`Action::Fence`] asked for has ended. Every shot is answered once, a cancelled one too.
+    FenceDone {
+        /// Which.
+        shot: ShotId,
+        /// How.
+        outcome: FenceOutcome,
+    },
+    /// A line has the level it has: told at the start, and when it changes.
+    Line {
+        /// Which.
+        line: InputLine,
+        /// What is read, by the polarity and bias of the board file.
+        level: LineLevel,
+    },
+    /// The guardian has set the line `owner` as [`Action::SetOwner`] asked, or could not.
+    OwnerSet {
+        /// As asked.
+        is_owner: bool,
+        /// Whether it worked.
+        is_ok: bool,
+    },
+    /// The watchdog is armed and will reset this board unless it is kicked, or is no longer.
+    Watchdog {
+        /// Whether it is.
+        is_armed: bool,
     },
     /// The guardian can (or can no longer) run jobs. While it cannot, nothing is handed over or taken, claims stand.
     Guardian {
@@ -113,6 +139,55 @@ pub enum JobOutcome {
     Cancelled,
 }
 
+/// How a shot ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FenceOutcome {
+    /// The device, or the sense line where there is one, says that the partner is off or was reset.
+    Confirmed,
+    /// Anything else: a lost or unknown result too.
+    Failed,
+}
+
+/// A GPIO line that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InputLine {
+    /// The partner's daemon is healthy.
+    PeerAlive,
+    /// The partner holds the service. An open or unpowered wire reads as active.
+    PeerOwner,
+    /// The partner's board has power.
+    PeerPower,
+    /// A switch: hold.
+    Maintenance,
+}
+
+impl InputLine {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::PeerAlive, Self::PeerOwner, Self::PeerPower, Self::Maintenance];
+
+    /// The name in board files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PeerAlive => "peer-alive",
+            Self::PeerOwner => "peer-owner",
+            Self::PeerPower => "peer-power",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+/// What is read from a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LineLevel {
+    /// What the line's name says holds.
+    Active,
+    /// It does not.
+    Inactive,
+    /// There is no such line, or it cannot be read.
+    #[default]
+    Unknown,
+}
+
 /// What the guardian is asked to do with one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
@@ -141,9 +216,11 @@ pub enum Request {
     Obtain(GroupId),
     /// Send these home: groups running away from their preferred node.
     Failback(Holds),
+    /// The operator's word that the partner is off (`nullbeat fence --confirm`): as good as a device's.
+    ConfirmFence,
     /// Freeze decisions: beats go on, nothing moves but on request.
     Hold,
-    /// End of `Hold`, clears the latch of `moves_per_hour`, retries failed starts at once.
+    /// End of `Hold`, clears the latches of `moves_per_hour` and of fencings in an hour, retries failed starts at once.
     Resume,
     /// Release everything, say goodbye, end.
     Stop,
@@ -167,6 +244,8 @@ pub enum Outcome {
 pub enum Refusal {
     /// The partner is dead or not yet a full member.
     PartnerAbsent,
+    /// The partner is alive: nobody can vouch for its being off.
+    PartnerAlive,
     /// The partner is in the middle of something.
     PartnerInFlux,
     /// We are.
@@ -235,6 +314,23 @@ pub enum Action {
         /// What to do with it.
         order: Order,
     },
+    /// Fence the partner.
+    Fence {
+        /// Comes back with [`Input::FenceDone`].
+        shot: ShotId,
+        /// Index into [`FenceSettings::methods`](settings::FenceSettings::methods).
+        method: u8,
+    },
+    /// The partner is back, or the shot is no longer wanted: break it off. It is answered all the same.
+    CancelFence {
+        /// Which.
+        shot: ShotId,
+    },
+    /// Set the line `owner`; answered by [`Input::OwnerSet`].
+    SetOwner {
+        /// This node holds, or wants to hold, the service.
+        is_owner: bool,
+    },
     /// Something that history, notifications and alarms want to know. The log line has been written already.
     Event(Event),
     /// Answer to an operator.
@@ -292,6 +388,20 @@ pub enum Event {
         /// Raised?
         is_raised: bool,
     },
+    /// Something about fencing the partner.
+    Fence {
+        /// Index into [`FenceSettings::methods`](settings::FenceSettings::methods); of an operator's word `u8::MAX`.
+        method: u8,
+        /// What.
+        step: FenceStep,
+    },
+    /// A line has changed its level.
+    Line {
+        /// Which.
+        line: InputLine,
+        /// To.
+        level: LineLevel,
+    },
     /// The list of nodes, a weight or a site has changed. What follows may name nodes that were not there before.
     Members,
     /// This node noticed that it had not been scheduled.
@@ -299,6 +409,26 @@ pub enum Event {
         /// By how much, milliseconds.
         ms: u32,
     },
+}
+
+/// What happened to a shot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FenceStep {
+    /// It is asked for, or waited for.
+    Begun,
+    /// The partner is off.
+    Confirmed,
+    /// It failed, or nobody knows.
+    Failed,
+    /// The partner was heard: it is broken off.
+    Cancelled,
+    /// It was confirmed, and the partner was heard in the same run.
+    Lied,
+}
+
+impl FenceStep {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Begun, Self::Confirmed, Self::Failed, Self::Cancelled, Self::Lied];
 }
 
 /// Why a group moves. Recorded with each change.
@@ -351,6 +481,22 @@ pub enum Alarm {
     MovesLatched,
     /// An operator holds decisions.
     Held,
+    /// The switch `maintenance` holds decisions.
+    Maintenance,
+    /// The partner is to be fenced, and it is not confirmed yet that it is off.
+    FencePending,
+    /// The last shot failed. Nothing of the partner's is taken before one succeeds.
+    FenceFailed,
+    /// More shots in an hour than allowed: none before an operator resumes.
+    FenceLatched,
+    /// A shot was confirmed, and the partner was heard in the same run: the device cannot be trusted.
+    FenceLied,
+    /// The own line `owner` cannot be set: nothing is started here.
+    OwnerLineFailed,
+    /// The line `peer-owner` forbids to start what nobody else seems to run.
+    Interlocked,
+    /// What this line says contradicts what the partner says: it is not believed.
+    LineStuck(InputLine),
     /// The guardian cannot run scripts.
     NoGuardian,
     /// The two nodes' messages cannot be reconciled: the partner asked for a message that is gone, or more than
@@ -362,7 +508,7 @@ pub enum Alarm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Alarms {
     /// The alarms that are about nothing in particular, by discriminant.
-    pub plain: u16,
+    pub plain: u32,
     /// [`Alarm::OneWayLink`].
     pub one_way: LinkSet,
     /// [`Alarm::SplitBrain`].
@@ -371,4 +517,6 @@ pub struct Alarms {
     pub start_failed: GroupSet,
     /// [`Alarm::StopFailed`].
     pub stop_failed: GroupSet,
+    /// [`Alarm::LineStuck`], by discriminant.
+    pub stuck_lines: u8,
 }

@@ -86,7 +86,13 @@ impl Node {
             }
             Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
             Input::Members { id, change } => self.request_members(at, id, change),
-            Input::JobDone { .. } | Input::Guardian { .. } | Input::Request { .. } => {}
+            Input::JobDone { .. }
+            | Input::FenceDone { .. }
+            | Input::Line { .. }
+            | Input::OwnerSet { .. }
+            | Input::Watchdog { .. }
+            | Input::Guardian { .. }
+            | Input::Request { .. } => {}
         }
         if let Some((from, message)) = delivery {
             self.heard_of_members(at, from, &message.body);
@@ -108,6 +114,10 @@ impl Node {
             Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
             Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),
             Input::Request { id, request } => ownership.request(&mut cx, id, request),
+            Input::FenceDone { shot, outcome } => ownership.fence_done(shot, outcome),
+            Input::Line { line, level } => ownership.line_changed(&mut cx, line, level),
+            Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(is_owner, is_ok),
+            Input::Watchdog { is_armed } => ownership.watchdog(is_armed),
             Input::Tick
             | Input::Received { .. }
             | Input::PingAnswer { .. }
@@ -179,6 +189,17 @@ impl Node {
         let is_dead = self.comms.peer(partner).status == NodeStatus::Dead;
         (is_dead || self.comms.is_alive(partner))
             .then(|| CarriedPartner { is_dead, has_left: self.ownership.partner_has_left() })
+    }
+
+    /// Whether the watchdog may be kicked at `now`: false stops the kicks, so that this board is reset before the partner
+    /// takes that for granted. A node without a lease always may.
+    pub fn may_kick(&self, now: Instant) -> bool {
+        self.ownership.may_kick(&self.settings, now)
+    }
+
+    /// Until when the lease allows kicks, for the next engine of this boot ([`Carried::kicks_until`]).
+    pub const fn kicks_until(&self) -> Option<Instant> {
+        self.ownership.kicks_until()
     }
 
     fn split(&mut self, at: Stamp) -> (Context<'_>, &mut Ownership) {

@@ -1,9 +1,9 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
 use super::ids::{Generation, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
-use super::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
+use super::limits::{FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use super::message::GroupState;
-use super::time::Duration;
+use super::time::{Duration, Instant};
 
 /// What to do about a silent peer of which nobody knows whether it is off (`takeover_policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +81,69 @@ impl UpstreamSettings {
     }
 }
 
+/// What stands behind one way to fence the partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FenceKind {
+    /// Something that the guardian runs or drives: a GPIO line, a plugin, an agent, a script.
+    Device,
+    /// A person switches it off and says so ([`Request::ConfirmFence`](super::Request::ConfirmFence)).
+    Manual,
+    /// No device: the partner has announced that its watchdog resets it when it hears nothing of us.
+    WatchdogLease,
+}
+
+/// One way to fence the partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FenceMethod {
+    /// What it is.
+    pub kind: FenceKind,
+    /// Time after which the guardian gives it up, retries of its own included; without meaning for the kinds that it
+    /// does not run.
+    pub limit: Duration,
+}
+
+/// How the partner is fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FenceSettings {
+    /// In the order in which they are tried. Empty: no fencing.
+    pub methods: heapless::Vec<FenceMethod, FENCE_METHODS_MAX>,
+    /// `fence_settle`: silence after a shot whose result is lost or unknown, before the next one.
+    pub settle: Duration,
+    /// Shots in an hour, then none before an operator resumes. At most [`SHOTS_MAX`](super::limits::SHOTS_MAX).
+    pub per_hour_max: u8,
+    /// Shots that count as taken in the hour before the start: of earlier runs, since the partner was heard last. The
+    /// guardian counts them on disk, so that two boards that reset each other do not do so for ever.
+    pub shots_before: u8,
+}
+
+impl FenceSettings {
+    /// No fencing.
+    pub const NONE: Self =
+        Self { methods: heapless::Vec::new(), settle: Duration::from_secs(60), per_hour_max: 3, shots_before: 0 };
+
+    /// Whether a takeover from a dead partner waits for a confirmation.
+    pub fn is_configured(&self) -> bool {
+        !self.methods.is_empty()
+    }
+}
+
+/// `interlock gpio`: the lines between the boards gate acquiring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterlockSettings {
+    /// `interlock_settle`: from the own `owner` line's being set to reading the partner's.
+    pub settle: Duration,
+}
+
+/// The watchdog lease: this node lets its armed watchdog reset it when nobody acknowledges its beats any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseSettings {
+    /// How long the watchdog is kicked after the newest own beat that the partner has acknowledged was sent.
+    pub kick_for: Duration,
+    /// After so long this board is surely reset: `kick_for`, the watchdog's timeout, and what the device adds. Announced,
+    /// so that the partner can rest a takeover on it.
+    pub reset_within: Duration,
+}
+
 /// Everything that a node is told about itself and its cluster.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -118,6 +181,13 @@ pub struct Settings {
     pub split_brain_loser: SplitBrainLoser,
     /// Ping nodes.
     pub upstream: UpstreamSettings,
+    /// How the partner is fenced.
+    pub fence: FenceSettings,
+    /// The lines between the boards, when they gate acquiring.
+    pub interlock: Option<InterlockSettings>,
+    /// The watchdog lease, when the configuration asks for it. It is in force while the watchdog is armed
+    /// ([`Input::Watchdog`](super::Input::Watchdog)).
+    pub lease: Option<LeaseSettings>,
     /// Digest of what must be equal in both ha.cf files.
     pub config_digest: u32,
     /// Digest of haresources after normalisation.
@@ -164,4 +234,11 @@ pub struct Carried {
     pub to_restart: GroupSet,
     /// What it knew of the partner, once it had heard it or counted it dead.
     pub partner: Option<CarriedPartner>,
+    /// The partner's fencing had been confirmed: the run of the partner that is off. Zero: of one never heard.
+    pub confirmed: Option<Generation>,
+    /// A shot was under way: what came of it nobody knows.
+    pub is_shooting: bool,
+    /// Until when the watchdog lease allowed kicks ([`Node::kicks_until`](super::Node::kicks_until)); the clock is that of
+    /// the boot.
+    pub kicks_until: Option<Instant>,
 }

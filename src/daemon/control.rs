@@ -16,7 +16,7 @@
 //! | `status` | a [report](super::report) |
 //! | `history` | the last events, see [report](super::report) |
 //! | `standby`, `takeover`, `failback` with `all`, `local` or `foreign` | when it is finished |
-//! | `hold`, `resume` | at once |
+//! | `hold`, `resume`, `confirm-fence` | at once |
 //! | `stop` | when everything is released, just before the daemon ends |
 //! | `reload`, `reload binary` | only when it is refused; else the connection ends without an answer |
 //!
@@ -89,6 +89,7 @@ impl ControlRequest {
             ("failback", _) => Request::Failback(set()?),
             ("hold", None) => Request::Hold,
             ("resume", None) => Request::Resume,
+            ("confirm-fence", None) => Request::ConfirmFence,
             ("stop", None) => Request::Stop,
             ("status", None) => return Some(Self::Query(Query::Status)),
             ("history", None) => return Some(Self::Query(Query::History)),
@@ -132,6 +133,7 @@ pub fn outcome_answer<'a>(outcome: Outcome, key: impl Fn(GroupId) -> &'a str, ou
 const fn refusal_words(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::PartnerAbsent => "the partner is dead or not yet a full member",
+        Refusal::PartnerAlive => "the partner is alive: nobody can vouch for its being off",
         Refusal::PartnerInFlux => "the partner is in the middle of a move of its own; try again",
         Refusal::LocalInFlux => "this node is in the middle of a move; try again",
         Refusal::ShuttingDown => "this node is shutting down",

@@ -25,7 +25,7 @@ use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::time::{Duration, Instant, Stamp};
-use crate::core::{Alarm, Event};
+use crate::core::{Alarm, Event, FenceStep, InputLine, LineLevel};
 use crate::guardian::lease::{boot_id, group_digest, paths_digest};
 use crate::guardian::protocol::{CAUSES, ORDERS, OUTCOMES};
 use crate::sys::mapping::SharedWords;
@@ -240,7 +240,7 @@ impl Known {
             What::Event(Event::Node { .. } | Event::Link { .. } | Event::Ping { .. }) | What::Device { .. } => {
                 self.are_paths_same
             }
-            What::Event(Event::Members | Event::Late { .. }) => true,
+            What::Event(Event::Members | Event::Late { .. } | Event::Fence { .. } | Event::Line { .. }) => true,
         };
         is_known.then_some(entry)
     }
@@ -270,7 +270,7 @@ fn small<T: PartialEq>(table: &[T], value: &T) -> u8 {
 }
 
 /// Alarms about nothing in particular, by place; the others follow them.
-const PLAIN_ALARMS: [Alarm; 9] = [
+const PLAIN_ALARMS: [Alarm; 16] = [
     Alarm::LastLink,
     Alarm::ConfigDiffers,
     Alarm::ResourcesDiffer,
@@ -280,11 +280,19 @@ const PLAIN_ALARMS: [Alarm; 9] = [
     Alarm::Held,
     Alarm::NoGuardian,
     Alarm::MessagesLost,
+    Alarm::Maintenance,
+    Alarm::FencePending,
+    Alarm::FenceFailed,
+    Alarm::FenceLatched,
+    Alarm::FenceLied,
+    Alarm::OwnerLineFailed,
+    Alarm::Interlocked,
 ];
 const ONE_WAY: u8 = 0x80;
 const SPLIT_BRAIN: u8 = 0x81;
 const START_FAILED: u8 = 0x82;
 const STOP_FAILED: u8 = 0x83;
+const LINE_STUCK: u8 = 0x84;
 
 fn alarm_code(alarm: Alarm) -> (u8, u8) {
     match alarm {
@@ -292,6 +300,7 @@ fn alarm_code(alarm: Alarm) -> (u8, u8) {
         Alarm::SplitBrain(group) => (SPLIT_BRAIN, group.0),
         Alarm::StartFailed(group) => (START_FAILED, group.0),
         Alarm::StopFailed(group) => (STOP_FAILED, group.0),
+        Alarm::LineStuck(line) => (LINE_STUCK, small(&InputLine::ALL, &line)),
         Alarm::LastLink
         | Alarm::ConfigDiffers
         | Alarm::ResourcesDiffer
@@ -300,7 +309,14 @@ fn alarm_code(alarm: Alarm) -> (u8, u8) {
         | Alarm::MovesLatched
         | Alarm::Held
         | Alarm::NoGuardian
-        | Alarm::MessagesLost => (small(&PLAIN_ALARMS, &alarm), 0),
+        | Alarm::MessagesLost
+        | Alarm::Maintenance
+        | Alarm::FencePending
+        | Alarm::FenceFailed
+        | Alarm::FenceLatched
+        | Alarm::FenceLied
+        | Alarm::OwnerLineFailed
+        | Alarm::Interlocked => (small(&PLAIN_ALARMS, &alarm), 0),
     }
 }
 
@@ -310,11 +326,14 @@ fn alarm_of(code: u8, subject: u8) -> Option<Alarm> {
         SPLIT_BRAIN => Some(Alarm::SplitBrain(GroupId(subject))),
         START_FAILED => Some(Alarm::StartFailed(GroupId(subject))),
         STOP_FAILED => Some(Alarm::StopFailed(GroupId(subject))),
+        LINE_STUCK => InputLine::ALL.get(usize::from(subject)).copied().map(Alarm::LineStuck),
         plain => PLAIN_ALARMS.get(usize::from(plain)).copied(),
     }
 }
 
 const STATUSES: [NodeStatus; 4] = [NodeStatus::Init, NodeStatus::Up, NodeStatus::Active, NodeStatus::Dead];
+
+const LEVELS: [LineLevel; 3] = [LineLevel::Active, LineLevel::Inactive, LineLevel::Unknown];
 
 /// Kind, three small numbers, a large one.
 fn pack(what: What) -> u64 {
@@ -331,6 +350,8 @@ fn pack(what: What) -> u64 {
         }
         What::Event(Event::Members) => ([6, 0, 0, 0], 0),
         What::Event(Event::Late { ms }) => ([7, 0, 0, 0], ms),
+        What::Event(Event::Fence { method, step }) => ([10, method, small(&FenceStep::ALL, &step), 0], 0),
+        What::Event(Event::Line { line, level }) => ([11, small(&InputLine::ALL, &line), small(&LEVELS, &level), 0], 0),
         What::Job { group, order, outcome, ms } => {
             ([8, group.0, small(&ORDERS, &order), small(&OUTCOMES, &outcome)], ms)
         }
@@ -361,6 +382,10 @@ fn unpack(word: u64) -> Option<What> {
             outcome: *OUTCOMES.get(usize::from(c))?,
             ms: number,
         },
+        10 => What::Event(Event::Fence { method: a, step: *FenceStep::ALL.get(usize::from(b))? }),
+        11 => {
+            What::Event(Event::Line { line: *InputLine::ALL.get(usize::from(a))?, level: *LEVELS.get(usize::from(b))? })
+        }
         9 => What::Device { link: LinkId(a), is_open: b != 0 },
         _ => return None,
     })
@@ -416,16 +441,21 @@ mod tests {
         }
         let about =
             [Alarm::OneWayLink(link), Alarm::SplitBrain(group), Alarm::StartFailed(group), Alarm::StopFailed(group)];
-        for alarm in PLAIN_ALARMS.into_iter().chain(about) {
+        let stuck = InputLine::ALL.map(Alarm::LineStuck);
+        for alarm in PLAIN_ALARMS.into_iter().chain(about).chain(stuck) {
             all.push(What::Event(Event::Alarm { alarm, is_raised: true }));
         }
         all.push(What::Event(Event::Link { node: NodeId(1), link, is_up: true }));
         all.push(What::Event(Event::Ping { ping: PingId(3), is_alive: true }));
         all.push(What::Event(Event::Late { ms: u32::MAX }));
+        all.extend(FenceStep::ALL.map(|step| What::Event(Event::Fence { method: u8::MAX, step })));
+        for line in InputLine::ALL {
+            all.extend(LEVELS.map(|level| What::Event(Event::Line { line, level })));
+        }
         for what in all {
             assert_eq!(unpack(pack(what)), Some(what));
         }
-        assert_eq!([0, 10, 0x0101_0101, u64::MAX].map(unpack), [None; 4]);
+        assert_eq!([0, 12, 0x0101_0101, u64::MAX].map(unpack), [None; 4]);
     }
 
     #[test]

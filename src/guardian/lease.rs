@@ -418,6 +418,9 @@ impl Lease {
         let mut carried = Carried {
             to_restart: GroupSet::EMPTY,
             partner: self.partner(config),
+            confirmed: None,
+            is_shooting: false,
+            kicks_until: None,
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,

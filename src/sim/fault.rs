@@ -247,7 +247,7 @@ impl Fault {
             Self::WallStep { .. } => 24,
             Self::Operator { request, .. } => match request {
                 Request::Standby(_) => 25,
-                Request::Takeover(_) | Request::Obtain(_) => 26,
+                Request::Takeover(_) | Request::Obtain(_) | Request::ConfirmFence => 26,
                 Request::Failback(_) => 27,
                 Request::Hold | Request::Resume => 28,
                 Request::Stop => 29,

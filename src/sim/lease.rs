@@ -91,6 +91,9 @@ impl Lease {
             is_held: self.is_held,
             to_restart: self.claims & changed,
             partner: self.partner,
+            confirmed: None,
+            is_shooting: false,
+            kicks_until: None,
         })
     }
 }

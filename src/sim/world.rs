@@ -366,6 +366,9 @@ impl World {
             takeover_policy: plan.policy,
             split_brain_loser: plan.loser,
             upstream: self.upstream(),
+            fence: crate::core::settings::FenceSettings::NONE,
+            interlock: None,
+            lease: None,
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
@@ -538,6 +541,9 @@ impl World {
                 self.oracle.replied(self.now, node, id);
             }
             Action::Exit => self.exit(node),
+            Action::Fence { .. } | Action::CancelFence { .. } | Action::SetOwner { .. } => {
+                self.oracle.accuse(self.now, "hardware", format!("node {node} wants {action:?} and has no such thing"));
+            }
         }
     }
 
@@ -688,7 +694,13 @@ impl World {
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
             }
-            Event::Alarm { .. } | Event::Link { .. } | Event::Ping { .. } | Event::Late { .. } | Event::Members => {}
+            Event::Alarm { .. }
+            | Event::Link { .. }
+            | Event::Ping { .. }
+            | Event::Fence { .. }
+            | Event::Line { .. }
+            | Event::Late { .. }
+            | Event::Members => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whatever we say is understood as said, in each form, under each method.
 
 use super::{ALPHA, BETA, Node, UUIDS, datagram, decode, packet, serial};
+use nullbeat::core::LineLevel;
 use nullbeat::core::ids::{Generation, GroupId, GroupSet, NodeId, NodeName, NodeSet, Seq, Uuid};
 use nullbeat::core::limits::{GROUPS_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX};
 use nullbeat::core::message::{
@@ -23,6 +24,7 @@ fn extension() -> Extension {
         is_asking: true,
         link_count: 2,
         config_digest: 0x8000_0001,
+        owner_line: LineLevel::Active,
         ..Extension::EMPTY
     };
     extension.groups[..7].copy_from_slice(&GroupState::ALL);
@@ -47,6 +49,8 @@ fn full_extension() -> Extension {
         links: [LinkEcho { age_ms: u32::MAX - 1 }; LINKS_MAX],
         config_digest: u32::MAX,
         resources_digest: u32::MAX,
+        lease_ms: u32::MAX,
+        owner_line: LineLevel::Inactive,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::core::limits::MOVES_MAX;
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::settings::{Settings, TakeoverPolicy};
 use crate::core::time::{Duration, Instant};
-use crate::core::{Action, Alarm, Alarms, Cause, Event};
+use crate::core::{Action, Alarm, Alarms, Cause, Event, InputLine};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,6 +43,7 @@ impl Alarms {
             Alarm::SplitBrain(group) => self.split_brain.contains(group),
             Alarm::StartFailed(group) => self.start_failed.contains(group),
             Alarm::StopFailed(group) => self.stop_failed.contains(group),
+            Alarm::LineStuck(line) => self.stuck_lines & 1 << line as u8 != 0,
             plain => self.plain & plain_bit(plain) != 0,
         }
     }
@@ -58,6 +59,8 @@ impl Alarms {
             Alarm::SplitBrain(group) => change!(self.split_brain, group),
             Alarm::StartFailed(group) => change!(self.start_failed, group),
             Alarm::StopFailed(group) => change!(self.stop_failed, group),
+            Alarm::LineStuck(line) if is_raised => self.stuck_lines |= 1 << line as u8,
+            Alarm::LineStuck(line) => self.stuck_lines &= !(1 << line as u8),
             plain if is_raised => self.plain |= plain_bit(plain),
             plain => self.plain &= !plain_bit(plain),
         }
@@ -65,7 +68,7 @@ impl Alarms {
 
     /// All that stand.
     pub fn iter(&self) -> impl Iterator<Item = Alarm> + '_ {
-        const PLAIN: [Alarm; 9] = [
+        const PLAIN: [Alarm; 16] = [
             Alarm::LastLink,
             Alarm::ConfigDiffers,
             Alarm::ResourcesDiffer,
@@ -75,6 +78,13 @@ impl Alarms {
             Alarm::Held,
             Alarm::NoGuardian,
             Alarm::MessagesLost,
+            Alarm::Maintenance,
+            Alarm::FencePending,
+            Alarm::FenceFailed,
+            Alarm::FenceLatched,
+            Alarm::FenceLied,
+            Alarm::OwnerLineFailed,
+            Alarm::Interlocked,
         ];
         PLAIN
             .into_iter()
@@ -83,6 +93,7 @@ impl Alarms {
             .chain(self.split_brain.iter().map(Alarm::SplitBrain))
             .chain(self.start_failed.iter().map(Alarm::StartFailed))
             .chain(self.stop_failed.iter().map(Alarm::StopFailed))
+            .chain(InputLine::ALL.into_iter().map(Alarm::LineStuck).filter(|alarm| self.contains(*alarm)))
     }
 }
 
@@ -92,7 +103,7 @@ fn lost_for_good(cx: &Context<'_>) -> u64 {
     counters.irretrievable + counters.rexmit_refused
 }
 
-const fn plain_bit(alarm: Alarm) -> u16 {
+const fn plain_bit(alarm: Alarm) -> u32 {
     match alarm {
         Alarm::LastLink => 1,
         Alarm::ConfigDiffers => 1 << 1,
@@ -103,7 +114,18 @@ const fn plain_bit(alarm: Alarm) -> u16 {
         Alarm::Held => 1 << 6,
         Alarm::NoGuardian => 1 << 7,
         Alarm::MessagesLost => 1 << 8,
-        Alarm::OneWayLink(_) | Alarm::SplitBrain(_) | Alarm::StartFailed(_) | Alarm::StopFailed(_) => 0,
+        Alarm::Maintenance => 1 << 9,
+        Alarm::FencePending => 1 << 10,
+        Alarm::FenceFailed => 1 << 11,
+        Alarm::FenceLatched => 1 << 12,
+        Alarm::FenceLied => 1 << 13,
+        Alarm::OwnerLineFailed => 1 << 14,
+        Alarm::Interlocked => 1 << 15,
+        Alarm::OneWayLink(_)
+        | Alarm::SplitBrain(_)
+        | Alarm::StartFailed(_)
+        | Alarm::StopFailed(_)
+        | Alarm::LineStuck(_) => 0,
     }
 }
 
@@ -122,6 +144,14 @@ impl core::fmt::Display for Alarm {
             Self::MovesLatched => write!(f, "too many moves in an hour: none by itself until `nullbeat resume`"),
             Self::Held => write!(f, "an operator holds decisions"),
             Self::NoGuardian => write!(f, "scripts cannot be run: the guardian does not answer"),
+            Self::Maintenance => write!(f, "the switch `maintenance` holds decisions"),
+            Self::FencePending => write!(f, "the partner must be fenced before anything of it is taken"),
+            Self::FenceFailed => write!(f, "fencing the partner failed"),
+            Self::FenceLatched => write!(f, "too many fencings in an hour: none until `nullbeat resume`"),
+            Self::FenceLied => write!(f, "fencing was confirmed, and the partner still beats: check the fence device"),
+            Self::OwnerLineFailed => write!(f, "the line `owner` cannot be set: nothing is started here"),
+            Self::Interlocked => write!(f, "the line `peer-owner` forbids to start what nobody seems to run"),
+            Self::LineStuck(line) => write!(f, "the line `{}` says what cannot be: it is not believed", line.name()),
             Self::MessagesLost => write!(f, "messages between the nodes were lost for good"),
         }
     }

@@ -14,10 +14,13 @@
 
 mod alarms;
 mod conflict;
+mod fence;
 mod group;
 mod handover;
+mod lease;
 mod leaving;
 mod legacy;
+mod lines;
 mod negotiation;
 mod permit;
 mod requests;
@@ -26,6 +29,7 @@ mod view;
 
 pub use group::Group;
 pub use handover::Handover;
+pub use lines::Lines;
 pub use view::LastMove;
 
 use super::comms::{Comms, Happening, Outbox};
@@ -195,6 +199,8 @@ pub struct Ownership {
     /// Something is to be started as soon as everything that has arrived is read.
     waits_for_tick: bool,
     legacy: legacy::Legacy,
+    lease: lease::Lease,
+    lines: Lines,
 }
 
 impl Ownership {
@@ -236,6 +242,8 @@ impl Ownership {
             needs_answer: false,
             waits_for_tick: false,
             legacy: legacy::Legacy::default(),
+            lease: lease::Lease::new(carried),
+            lines: Lines::default(),
         }
     }
 
@@ -362,6 +370,7 @@ impl Ownership {
     /// Looks at the facts and does what they call for.
     pub(super) fn reconcile(&mut self, cx: &mut Context<'_>) {
         (self.needs_answer, self.waits_for_tick) = (false, false);
+        self.note_lease(cx);
         self.act_on_facts(cx);
         if !self.needs_answer {
             self.asked_seq = None;

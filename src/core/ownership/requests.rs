@@ -40,6 +40,7 @@ impl Ownership {
             Request::Takeover(set) => self.request_takeover(cx, id, set),
             Request::Obtain(group) => self.request_obtain(cx, id, group),
             Request::Failback(set) => self.request_failback(cx, id, set),
+            Request::ConfirmFence => self.request_confirm_fence(cx, id),
             Request::Hold => {
                 let outcome = if self.is_held { Outcome::Nothing } else { Outcome::Done };
                 self.hold(cx, true);
@@ -247,6 +248,6 @@ impl Ownership {
     }
 }
 
-fn reply(cx: &mut Context<'_>, id: RequestId, outcome: Outcome) {
+pub(super) fn reply(cx: &mut Context<'_>, id: RequestId, outcome: Outcome) {
     cx.act(Action::Reply { id, outcome });
 }

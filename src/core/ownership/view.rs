@@ -106,6 +106,8 @@ impl Ownership {
             link_count: u8::try_from(cx.settings.links.len()).unwrap_or(u8::MAX),
             config_digest: cx.settings.config_digest,
             resources_digest: cx.settings.resources_digest,
+            lease_ms: self.lease_ms(cx),
+            owner_line: self.lines.owner(),
             ..Extension::EMPTY
         };
         let mut states = [GroupState::Unknown; GROUPS_MAX];

@@ -6,7 +6,7 @@ use super::{Driver, End, Job, STOP_BY_GUARDIAN, StopRequest};
 use crate::core::ids::{GroupId, JobId, LinkSet};
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
-use crate::core::{Action, Alarm, Cause, Event, Order, Outcome};
+use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
 use crate::daemon::clock;
 use crate::daemon::history::What;
 use crate::guardian::protocol::ToGuardian;
@@ -26,6 +26,15 @@ impl Driver<'_> {
             Action::Transmit { links, packet } => self.transmit(links, &packet),
             Action::Ping { ts } => self.ask_pings(ts),
             Action::Run { job, group, order } => self.run_job(job, group, order),
+            Action::Fence { shot, method } => {
+                log::error!(target: "CRIT", "No way to fence the partner by method {method}");
+                self.feed(Input::FenceDone { shot, outcome: FenceOutcome::Failed });
+            }
+            Action::CancelFence { shot } => log::debug!("Shot {} is not wanted any more", shot.0),
+            Action::SetOwner { is_owner } => {
+                log::error!("The line `owner` cannot be set");
+                self.feed(Input::OwnerSet { is_owner, is_ok: false });
+            }
             Action::Event(event) => self.tell(event),
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
                 if !matches!(outcome, Outcome::Done | Outcome::Nothing) {
@@ -131,7 +140,11 @@ impl Driver<'_> {
             }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
             Event::Members => self.note_members(),
-            Event::Ping { .. } | Event::Alarm { .. } | Event::Late { .. } => {}
+            Event::Ping { .. }
+            | Event::Alarm { .. }
+            | Event::Fence { .. }
+            | Event::Line { .. }
+            | Event::Late { .. } => {}
         }
     }
 

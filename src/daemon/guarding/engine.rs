@@ -292,6 +292,9 @@ impl Guarding {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
             to_restart: GroupSet::EMPTY,
             partner: self.lease.partner(&self.config),
+            confirmed: None,
+            is_shooting: false,
+            kicks_until: None,
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,

@@ -67,6 +67,12 @@ fn core_event(facts: &Facts<'_>, event: Event, out: &mut Lines<'_>) {
         Event::Members => {
             out.field("event", "nodes").field("text", "the list of nodes, a weight or a site has changed");
         }
+        Event::Fence { method, step } => {
+            out.field("event", "fence").field("method", method).field("to", words::fence_step(step));
+        }
+        Event::Line { line, level } => {
+            out.field("event", "line").field("subject", line.name()).field("to", words::level(level));
+        }
         Event::Late { ms } => {
             out.field("event", "late").field("ms", ms);
         }

@@ -204,6 +204,7 @@ pub(super) fn alarm_subject<'a>(facts: &'a Facts<'_>, subject: &Subject) -> Opti
         Subject::Nothing => None,
         Subject::Link(link) => Some(facts.link_name(*link)),
         Subject::Group(group) => Some(facts.key(*group)),
+        Subject::Line(line) => Some(line.name()),
     }
 }
 

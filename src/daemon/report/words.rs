@@ -3,7 +3,7 @@
 use crate::core::ids::{GroupId, LinkId};
 use crate::core::ownership::{Handover, Phase};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
-use crate::core::{Alarm, Cause, JobOutcome, Order};
+use crate::core::{Alarm, Cause, FenceStep, InputLine, JobOutcome, LineLevel, Order};
 
 pub(super) const fn cause(cause: Cause) -> &'static str {
     match cause {
@@ -77,11 +77,30 @@ pub(super) const fn job_outcome(outcome: JobOutcome) -> &'static str {
     }
 }
 
+pub(super) const fn fence_step(step: FenceStep) -> &'static str {
+    match step {
+        FenceStep::Begun => "begun",
+        FenceStep::Confirmed => "confirmed",
+        FenceStep::Failed => "failed",
+        FenceStep::Cancelled => "cancelled",
+        FenceStep::Lied => "lied",
+    }
+}
+
+pub(super) const fn level(level: LineLevel) -> &'static str {
+    match level {
+        LineLevel::Active => "active",
+        LineLevel::Inactive => "inactive",
+        LineLevel::Unknown => "unknown",
+    }
+}
+
 /// What an alarm is about.
 pub(super) enum Subject {
     Nothing,
     Link(LinkId),
     Group(GroupId),
+    Line(InputLine),
 }
 
 /// An alarm's name, what it is about, and a sentence for people.
@@ -111,6 +130,28 @@ pub(super) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'static str)
         }
         Alarm::Held => ("held", Subject::Nothing, "an operator holds decisions until `nullbeat resume`"),
         Alarm::NoGuardian => ("no_guardian", Subject::Nothing, "scripts cannot be run: the guardian does not answer"),
+        Alarm::Maintenance => ("maintenance", Subject::Nothing, "the switch on the line `maintenance` holds decisions"),
+        Alarm::FencePending => {
+            ("fence_pending", Subject::Nothing, "the partner must be fenced before anything of it is taken")
+        }
+        Alarm::FenceFailed => ("fence_failed", Subject::Nothing, "fencing the partner failed; it is tried again"),
+        Alarm::FenceLatched => {
+            ("fence_latched", Subject::Nothing, "too many fencings within an hour: none until `nullbeat resume`")
+        }
+        Alarm::FenceLied => (
+            "fence_lied",
+            Subject::Nothing,
+            "fencing was confirmed, and the partner was heard all the same: check the fence device",
+        ),
+        Alarm::OwnerLineFailed => {
+            ("owner_line_failed", Subject::Nothing, "the line `owner` cannot be set: nothing is started here")
+        }
+        Alarm::Interlocked => {
+            ("interlocked", Subject::Nothing, "the line `peer-owner` forbids to start what nobody seems to run")
+        }
+        Alarm::LineStuck(line) => {
+            ("line_stuck", Subject::Line(line), "this line contradicts the partner's beats: it is not believed")
+        }
         Alarm::MessagesLost => {
             ("messages_lost", Subject::Nothing, "messages between the nodes were lost and cannot be had again")
         }

@@ -8,18 +8,20 @@
 //! | `nbe` | generation and sequence number heard of the partner, hex; what holds: `p`artner heard, `s`table, operator's `h`old, `y`ielding, `a`sks for an answer, each or `-` | `6b031868:1f:ps---` |
 //! | `nbl` | milliseconds since the partner was heard on each link, hex, `-` for never | `64,-` |
 //! | `nbd` | digests of ha.cf and haresources, hex | `8a1f:0` |
+//! | `nbh` | watchdog lease in milliseconds, hex, `-` for none; own line `owner`: `u`p, `d`own, `-` for none | `4e20:d` |
 //!
-//! All six or nothing: anything else is dropped and counted, the `status` itself stands.
+//! All of the first six or nothing; the seventh where there is something to tell: anything else is dropped and counted, the `status` itself stands.
 
 use core::fmt::{self, Write};
 
 use super::fields::{Fields, Name, decimal, hex};
+use crate::core::LineLevel;
 use crate::core::ids::{Generation, GroupSet, Seq};
 use crate::core::message::{Extension, GroupState, LinkEcho};
 
 const VERSION: u8 = 1;
-const NAMES: [Name; 6] =
-    [Name::NbVersion, Name::NbGroups, Name::NbClaims, Name::NbEcho, Name::NbLinks, Name::NbDigests];
+const NAMES: [Name; 7] =
+    [Name::NbVersion, Name::NbGroups, Name::NbClaims, Name::NbEcho, Name::NbLinks, Name::NbDigests, Name::NbHardware];
 
 /// The extension could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,22 @@ fn read_all(fields: &Fields<'_>) -> Option<Extension> {
     let (config, resources) = halves(fields.raw(Name::NbDigests)?)?;
     extension.config_digest = hex(config)?.try_into().ok()?;
     extension.resources_digest = hex(resources)?.try_into().ok()?;
+    if let Some(hardware) = fields.raw(Name::NbHardware) {
+        read_hardware(&mut extension, hardware)?;
+    }
     Some(extension)
+}
+
+fn read_hardware(extension: &mut Extension, text: &[u8]) -> Option<()> {
+    let (lease, line) = halves(text)?;
+    extension.lease_ms = if lease == b"-" { 0 } else { hex(lease)?.try_into().ok()? };
+    extension.owner_line = match line {
+        b"u" => LineLevel::Active,
+        b"d" => LineLevel::Inactive,
+        b"-" => LineLevel::Unknown,
+        _ => return None,
+    };
+    Some(())
 }
 
 fn read_groups(extension: &mut Extension, letters: &[u8]) -> Option<()> {
@@ -122,6 +139,16 @@ pub(super) fn write(extension: &Extension, mut field: impl FnMut(Name, fmt::Argu
     );
     field(Name::NbLinks, format_args!("{}", Ages(extension)));
     field(Name::NbDigests, format_args!("{:x}:{:x}", extension.config_digest, extension.resources_digest));
+    let line = match extension.owner_line {
+        LineLevel::Active => 'u',
+        LineLevel::Inactive => 'd',
+        LineLevel::Unknown => '-',
+    };
+    match extension.lease_ms {
+        0 if line == '-' => {}
+        0 => field(Name::NbHardware, format_args!("-:{line}")),
+        lease => field(Name::NbHardware, format_args!("{lease:x}:{line}")),
+    }
 }
 
 struct Letters<'e>(&'e Extension);
@@ -196,6 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn hardware_is_told_where_there_is_some() {
+        assert_eq!(with("nbh", None).unwrap().unwrap().lease_ms, 0);
+        for (text, lease_ms, owner_line) in [
+            ("4e20:d", 20_000, LineLevel::Inactive),
+            ("4e20:-", 20_000, LineLevel::Unknown),
+            ("-:u", 0, LineLevel::Active),
+        ] {
+            let extension = with("nbh", Some(text)).unwrap().unwrap();
+            assert_eq!((extension.lease_ms, extension.owner_line), (lease_ms, owner_line));
+            let mut written = Vec::new();
+            write(&extension, |name, value| written.push((name.word(), format!("{value}"))));
+            assert_eq!(written.last(), Some(&("nbh", text.to_owned())));
+        }
+    }
+
+    #[test]
     fn none_is_none_and_a_part_is_an_error() {
         assert_eq!(read_pairs(&[("t", "status")]), Ok(None));
         for (name, _) in GOOD {
@@ -245,6 +288,11 @@ mod tests {
             ("nbd", "1"),
             ("nbd", "1:2:3"),
             ("nbd", "100000000:1"),
+            ("nbh", ""),
+            ("nbh", "4e20"),
+            ("nbh", "4e20:x"),
+            ("nbh", "100000000:u"),
+            ("nbh", ":u"),
         ] {
             assert_eq!(with(name, Some(value)), Err(Malformed), "{name}={value}");
         }

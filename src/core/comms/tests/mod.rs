@@ -51,6 +51,9 @@ fn settings(names: &[&str]) -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: crate::core::settings::UpstreamSettings::NONE,
+        fence: crate::core::settings::FenceSettings::NONE,
+        interlock: None,
+        lease: None,
         config_digest: 0,
         resources_digest: 0,
         has_resources: true,
@@ -104,6 +107,8 @@ fn extension(group_count: u8) -> Extension {
         links: [crate::core::message::LinkEcho::default(); LINKS_MAX],
         config_digest: 0,
         resources_digest: 0,
+        lease_ms: 0,
+        owner_line: crate::core::LineLevel::Unknown,
     }
 }
 
