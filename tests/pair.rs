@@ -31,6 +31,7 @@ fn settings(local: u8) -> Settings {
         keepalive: ms(200),
         warntime: ms(500),
         deadtime: ms(1000),
+        announced_extra: Duration::ZERO,
         initdead: ms(4000),
         max_rexmit_delay: ms(250),
         signing_key: KeyNumber(1),

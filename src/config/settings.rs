@@ -1,5 +1,7 @@
 //! The configuration as the core takes it.
 
+use std::time::Duration;
+
 use super::Config;
 use crate::core::ids::{KeyNumber, NodeId};
 use crate::core::settings::{Autojoin, GroupSettings, Settings, SplitBrainLoser, UpstreamSettings};
@@ -50,6 +52,7 @@ impl Config {
             keepalive: self.keepalive,
             warntime: self.warntime,
             deadtime: self.deadtime,
+            announced_extra: Duration::ZERO,
             initdead: self.initdead,
             max_rexmit_delay: self.max_rexmit_delay,
             signing_key: KeyNumber(self.signing_key),

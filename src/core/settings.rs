@@ -163,6 +163,8 @@ pub struct Settings {
     pub warntime: Duration,
     /// `deadtime`.
     pub deadtime: Duration,
+    /// By how much our beats announce more than `deadtime`: what our own watchdog needs before the peer may take over.
+    pub announced_extra: Duration,
     /// `initdead`.
     pub initdead: Duration,
     /// `max_rexmit_delay`.

@@ -384,6 +384,7 @@ mod tests {
             keepalive: Duration::from_millis(200),
             warntime: Duration::from_millis(500),
             deadtime: Duration::from_secs(1),
+            announced_extra: Duration::ZERO,
             initdead: Duration::from_secs(4),
             max_rexmit_delay: Duration::from_millis(250),
             signing_key: KeyNumber(1),

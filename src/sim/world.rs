@@ -357,6 +357,7 @@ impl World {
             keepalive: Duration::from_micros(plan.keepalive),
             warntime: Duration::from_micros(plan.deadtime / 2),
             deadtime: Duration::from_micros(plan.deadtime),
+            announced_extra: Duration::ZERO,
             initdead: Duration::from_micros(plan.initdead),
             max_rexmit_delay: Duration::from_millis(250),
             signing_key: KeyNumber(1),

@@ -38,7 +38,7 @@ impl Beats {
         Self {
             due: now,
             last: None,
-            announced: settings.deadtime,
+            announced: settings.deadtime + settings.announced_extra,
             is_restarting: false,
             is_following: false,
             is_extension_wanted: true,
@@ -64,7 +64,7 @@ impl Beats {
     /// Brings the announced dead time up to date; a change is announced at once.
     pub(super) fn update_announced(&mut self, settings: &Settings, now: Instant) {
         let restarting = if self.is_restarting { RESTART_GRACE } else { Duration::ZERO };
-        let announced = settings.deadtime + restarting;
+        let announced = settings.deadtime + settings.announced_extra + restarting;
         if announced != self.announced {
             self.announced = announced;
             self.due = self.due.min(now);
@@ -198,7 +198,7 @@ impl Comms {
         self.peer(self.local).status
     }
 
-    /// The dead time that our statuses announce: `deadtime`, more before a restart. Unlike the original we need no
+    /// The dead time that our statuses announce: `deadtime` and what our watchdog needs, more before a restart. Unlike the original we need no
     /// grace after our start (spec/wire.md 9.2): nothing of ours blocks then, and it would delay a takeover.
     pub const fn announced_deadtime(&self) -> Duration {
         self.beats.announced

@@ -45,6 +45,16 @@ fn dead_time_changed_by_a_reload_is_announced_at_once() {
 }
 
 #[test]
+fn watchdog_that_needs_longer_raises_what_is_announced_only() {
+    let mut bench = Bench::met();
+    bench.settings.announced_extra = Duration::from_millis(1300);
+    bench.run_to(600);
+    assert_eq!(words(&bench.beats()).last().map(|(_, _, ms)| *ms), Some(2300));
+    assert_eq!(bench.comms.announced_deadtime(), Duration::from_millis(2300));
+    assert_eq!(bench.comms.peer(BETA).deadtime, Duration::from_millis(1000), "the peer is judged by its own word");
+}
+
+#[test]
 fn restart_announced_raises_the_dead_time_by_30_seconds() {
     let mut bench = Bench::met();
     set_status(&mut bench, 100, NodeStatus::Active);

@@ -19,6 +19,7 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
         keepalive: Duration::from_millis(200),
         warntime: Duration::from_millis(500),
         deadtime: DEAD,
+        announced_extra: Duration::ZERO,
         initdead: Duration::from_secs(2),
         max_rexmit_delay: Duration::from_millis(250),
         auto_failback: AutoFailback::Off,
