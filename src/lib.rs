@@ -6,6 +6,7 @@
 //! | [`wire`] | bytes to messages and back | core types |
 //! | [`config`] | files to values | core types |
 //! | [`links`] | moves bytes | sys |
+//! | [`hardware`] | touches the board | sys |
 //! | [`guardian`] | runs scripts, outlives the engine | config |
 //! | [`daemon`] | waits, reads the clock, performs | all of the above |
 //! | [`cli`] | talks to people | control protocol, config |
@@ -23,6 +24,8 @@ pub mod config;
 pub mod daemon;
 #[cfg(feature = "std")]
 pub mod guardian;
+#[cfg(feature = "std")]
+pub mod hardware;
 #[cfg(feature = "std")]
 pub mod links;
 #[cfg(feature = "std")]

@@ -15,3 +15,4 @@ pub mod spawn;
 pub mod time;
 pub mod tty;
 pub mod udp;
+pub mod watchdog;

@@ -1,0 +1,3 @@
+//! Touches the board. Never decides: it is told what to set, and tells what it sees.
+
+pub mod watchdog;
