@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
-use super::{ResetWith, clients, media, pings, value};
+use super::{ResetWith, board, clients, gpio, media, pings, value};
 use crate::core::limits::MOVES_MAX;
 
 /// Reads the values of a line at once.
@@ -42,6 +42,14 @@ pub(super) enum Effect {
     Safety,
 }
 
+/// Which files it may stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    HaCf,
+    Board,
+    Both,
+}
+
 /// One row.
 pub(super) struct Directive {
     pub(super) word: &'static str,
@@ -49,6 +57,7 @@ pub(super) struct Directive {
     pub(super) expects: &'static str,
     pub(super) shape: Shape,
     pub(super) effect: Effect,
+    pub(super) home: Home,
 }
 
 impl Directive {
@@ -56,14 +65,23 @@ impl Directive {
     pub(super) fn is_recorded(&self) -> bool {
         matches!(self.shape, One(_) | Once(_))
     }
+
+    /// Whether it may stand in a board file, or in ha.cf.
+    pub(super) fn is_of(&self, is_board: bool) -> bool {
+        self.home == Home::Both || is_board == (self.home == Home::Board)
+    }
 }
 
 const fn row(word: &'static str, expects: &'static str, shape: Shape) -> Directive {
-    Directive { word, expects, shape, effect: Effect::Built }
+    Directive { word, expects, shape, effect: Effect::Built, home: Home::HaCf }
+}
+
+const fn of_board(word: &'static str, home: Home, read: ReadAll) -> Directive {
+    Directive { word, expects: "", shape: Line(read), effect: Effect::Built, home }
 }
 
 const fn not_yet(word: &'static str, expects: &'static str, shape: Shape, instead: &'static str) -> Directive {
-    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless: &[] } }
+    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless: &[] }, home: Home::HaCf }
 }
 
 const fn not_yet_unless(
@@ -73,11 +91,11 @@ const fn not_yet_unless(
     instead: &'static str,
     harmless: &'static [&'static str],
 ) -> Directive {
-    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless } }
+    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless }, home: Home::HaCf }
 }
 
 const fn safety(word: &'static str, shape: Shape) -> Directive {
-    Directive { word, expects: "its arguments", shape, effect: Effect::Safety }
+    Directive { word, expects: "its arguments", shape, effect: Effect::Safety, home: Home::HaCf }
 }
 
 const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
@@ -196,8 +214,13 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     // Tells itself whether it concerns this node.
     row("stonith_host", "", Line(clients::read_stonith_host)),
     safety("fence", Line(|_, _| {})),
-    safety("interlock", Line(|_, _| {})),
-    safety("board", Line(|_, _| {})),
+    // The board.
+    row("board", "the name of a board file", Once(board::read_board)),
+    safety("interlock", One(gpio::read_interlock)),
+    row("interlock_settle", "a time", One(gpio::read_settle)),
+    of_board("gpio", Home::Both, gpio::read_gpio),
+    of_board("serial-port", Home::Board, board::read_serial_port),
+    of_board("watchdog-device", Home::Board, board::read_watchdog_device),
     // Process (2.6).
     row("realtime", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.realtime))),
     row("rtprio", "a priority", One(|d, w| d.integer(w, 1..=99, |d| &mut d.rtprio))),

@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::directives::{DIRECTIVES, Directive, Effect, Shape};
+use super::board::NamedDevice;
+use super::directives::{DIRECTIVES, Directive, Effect, Home, Shape};
 use super::finding::{At, Finding, Findings, Severity, quote};
+use super::gpio::DraftLine;
 use super::machine::Machine;
 use super::token::{self, Word, column_of, is_blank};
 use super::value::{self, TimeFault};
@@ -39,6 +41,12 @@ pub(super) struct DraftPing {
 /// All that ha.cf says.
 pub(super) struct Draft<'a> {
     pub(super) findings: Findings,
+    /// Of the board file.
+    pub(super) board_findings: Findings,
+    /// A board file is being read.
+    pub(super) is_in_board: bool,
+    /// The directory of ha.cf.
+    pub(super) config_dir: PathBuf,
     pub(super) machine: &'a dyn Machine,
     pub(super) purpose: Purpose,
     pub(super) is_unfenced: bool,
@@ -97,6 +105,13 @@ pub(super) struct Draft<'a> {
     pub(super) moves_per_hour: Given<i64>,
     pub(super) takeover_policy: Given<&'static str>,
     pub(super) split_brain_loser: Given<String>,
+    /// The board file that was read.
+    pub(super) board: Given<PathBuf>,
+    pub(super) serial_ports: Vec<NamedDevice>,
+    pub(super) watchdog_devices: Vec<NamedDevice>,
+    pub(super) gpio: Vec<DraftLine>,
+    pub(super) interlock: Given<&'static str>,
+    pub(super) interlock_settle: Given<Duration>,
     pub(super) script_timeout: Given<Duration>,
     pub(super) on_stop_failure: Given<&'static str>,
     pub(super) reset_with: Given<super::ResetWith>,
@@ -118,6 +133,9 @@ impl<'a> Draft<'a> {
     pub(super) fn new(file: &Path, machine: &'a dyn Machine, purpose: Purpose, is_unfenced: bool, local: &str) -> Self {
         Self {
             findings: Findings::new(file),
+            board_findings: Findings::new(file),
+            is_in_board: false,
+            config_dir: PathBuf::new(),
             machine,
             purpose,
             is_unfenced,
@@ -167,6 +185,12 @@ impl<'a> Draft<'a> {
             moves_per_hour: None,
             takeover_policy: None,
             split_brain_loser: None,
+            board: None,
+            serial_ports: Vec::new(),
+            watchdog_devices: Vec::new(),
+            gpio: Vec::new(),
+            interlock: None,
+            interlock_settle: None,
             script_timeout: None,
             on_stop_failure: None,
             reset_with: None,
@@ -206,7 +230,9 @@ impl<'a> Draft<'a> {
             return;
         };
         self.here = (directive.word, first.at);
-        self.apply(directive, values);
+        if self.is_in_its_file(directive, first) {
+            self.apply(directive, values);
+        }
     }
 
     /// The line up to a remark or carriage return.
@@ -229,13 +255,31 @@ impl<'a> Draft<'a> {
             return;
         }
         let found = format!("{}, an unknown directive", word.quoted());
-        let finding = self.findings.error(word.at, found).expected("a directive of ha.cf");
+        let kind = self.kind_of_file();
+        let is_possible = |directive: &&Directive| directive.is_of(self.is_in_board);
+        let known: Vec<&str> = DIRECTIVES.iter().filter(is_possible).map(|directive| directive.word).collect();
+        let finding = self.findings.error(word.at, found).expected(format!("a directive of {kind}"));
         let lower = word.text.to_ascii_lowercase();
-        if DIRECTIVES.iter().any(|directive| directive.word == lower) {
+        if known.contains(&lower.as_str()) {
             finding.hint(format!("directives are written in lower case: {}", quote(&lower)));
         } else {
-            finding.nearest(&word.text, DIRECTIVES.iter().map(|directive| directive.word));
+            finding.nearest(&word.text, known);
         }
+    }
+
+    /// Board files hold what a kind of board has, ha.cf what a node does with it.
+    fn is_in_its_file(&mut self, directive: &'static Directive, word: &Word) -> bool {
+        let expected = match (self.is_in_board, directive.home) {
+            (false, Home::HaCf | Home::Both) | (true, Home::Board | Home::Both) => return true,
+            (false, Home::Board) => "it in a board file, which `board NAME` reads",
+            (true, Home::HaCf) => "it in ha.cf",
+        };
+        self.findings.refuse(word.at, format!("{} in {}", word.quoted(), self.kind_of_file()), expected);
+        false
+    }
+
+    const fn kind_of_file(&self) -> &'static str {
+        if self.is_in_board { "a board file" } else { "ha.cf" }
     }
 
     fn apply(&mut self, directive: &'static Directive, words: &[Word]) {

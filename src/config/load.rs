@@ -49,7 +49,7 @@ impl LoadOptions<'static> {
 pub struct Loaded {
     /// The configuration, when no finding is an error.
     pub config: Option<Config>,
-    /// All findings, by file and line: ha.cf, haresources, authkeys.
+    /// All findings, by file and line: ha.cf, the board file, haresources, authkeys.
     pub findings: Vec<Finding>,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct TextFile {
 
 impl TextFile {
     /// Reads a regular file of moderate size. A FIFO in its place does not block.
-    fn read(path: &Path) -> io::Result<Self> {
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -94,6 +94,7 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     let local = local_name(paths, options, &mut early);
     let mut draft = Draft::new(&ha_cf, options.machine, options.purpose, options.is_unfenced, &local);
     draft.has_resources = !options.is_without_resources;
+    paths.config.clone_into(&mut draft.config_dir);
     if let Some(text) = read(&ha_cf, "the configuration", &mut draft.findings) {
         draft.read(&text);
         sense::check(&mut draft);
@@ -120,11 +121,12 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
         let at = keys.at;
         let built = sense::build(&mut draft, paths, keys, groups);
         warn_of_checksum(&built, at, &mut authkeys_findings);
-        let is_fine =
-            ![&early, &draft.findings, &haresources_findings, &authkeys_findings].iter().any(|f| f.has_error());
+        let is_fine = ![&early, &draft.findings, &draft.board_findings, &haresources_findings, &authkeys_findings]
+            .iter()
+            .any(|f| f.has_error());
         config = is_fine.then_some(built);
     }
-    let findings = [early, draft.findings, haresources_findings, authkeys_findings];
+    let findings = [early, draft.findings, draft.board_findings, haresources_findings, authkeys_findings];
     Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
 }
 
@@ -136,7 +138,7 @@ fn note_unread(path: &Path, findings: &mut Findings) {
 }
 
 /// Bits of a file's mode by which everybody may write it.
-const WRITABLE_BY_ALL: u32 = 0o002;
+pub(super) const WRITABLE_BY_ALL: u32 = 0o002;
 
 fn read(path: &Path, what: &str, findings: &mut Findings) -> Option<TextFile> {
     match TextFile::read(path) {

@@ -143,7 +143,8 @@ fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.text.as_str() {
-            path if path.starts_with('/') => devices.push(word),
+            path if path.starts_with('/') => devices.push(word.clone()),
+            name if draft.serial_ports.iter().any(|port| port.name == name) => devices.extend(named(draft, word)),
             "baud" => match words.next() {
                 Some(speed) => baud = draft.baud(speed).or(baud),
                 None => draft.findings.refuse(word.at, "`baud` without a speed", "`baud N`"),
@@ -171,18 +172,28 @@ fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
         draft.findings.error(draft.here.1, "`serial` without a device").expected("the path of a serial device");
     }
     for device in devices {
-        add_serial(draft, device, baud, is_rtscts);
+        add_serial(draft, &device, baud, is_rtscts);
     }
 }
 
+/// The device that the board file calls so, at the place of its name.
+fn named(draft: &Draft<'_>, word: &Word) -> Option<Word> {
+    let port = draft.serial_ports.iter().find(|port| port.name == word.text)?;
+    let text = port.path.to_str()?.to_owned();
+    Some(Word { bytes: text.clone().into_bytes(), text, ..word.clone() })
+}
+
 fn refuse_serial_word(draft: &mut Draft<'_>, word: &Word) {
-    let expected = "the full path of a device, `baud N` or `flow none|rtscts`";
+    let is_board_with_ports = !draft.serial_ports.is_empty();
+    let name = if is_board_with_ports { ", its name in the board file" } else { "" };
+    let expected = format!("the full path of a device{name}, `baud N` or `flow none|rtscts`");
     let is_device_name = word.text.starts_with("tty") || word.text.starts_with("dev/");
     let finding = draft.findings.error(word.at, word.quoted()).expected(expected);
     if is_device_name {
         finding.hint(format!("did you mean `/dev/{}`?", word.text.trim_start_matches("dev/")));
     } else {
-        finding.nearest(&word.text, OPTIONS);
+        let ports = draft.serial_ports.iter().map(|port| port.name.as_str());
+        finding.nearest(&word.text, ports.chain(OPTIONS));
     }
 }
 

@@ -10,12 +10,14 @@
 //! ```
 
 mod authkeys;
+pub mod board;
 mod clients;
 mod digest;
 mod directives;
 mod draft;
 mod exported;
 mod finding;
+mod gpio;
 mod haresources;
 mod line_time;
 mod load;
@@ -39,6 +41,7 @@ use crate::core::message::PingKind;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
 pub use finding::{At, Finding, Severity};
+pub use gpio::{Bias, Drive, GpioLine, LinePlace, LineUse, OutputLine};
 pub use line_time::{LineTime, MessageBytes};
 use load::TextFile;
 pub use load::{LoadOptions, Loaded, Purpose, load};
@@ -150,6 +153,12 @@ pub struct Config {
     pub has_resources: bool,
     /// `autojoin`.
     pub autojoin: Autojoin,
+    /// The file that `board` read.
+    pub board: Option<PathBuf>,
+    /// `gpio` of ha.cf and the board file; each use once, each line once.
+    pub gpio: Vec<GpioLine>,
+    /// `interlock gpio`, with `interlock_settle`; the lines `owner` and `peer-owner` are there then.
+    pub interlock: Option<Duration>,
 }
 
 /// Where the UDP port comes from.

@@ -55,6 +55,9 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         config_digest: 1,
         resources_digest: 2,
         has_resources: true,
+        board: None,
+        gpio: Vec::new(),
+        interlock: None,
         autojoin: crate::core::settings::Autojoin::None,
     }
 }

@@ -7,7 +7,9 @@ use super::authkeys::Keys;
 use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
-use super::{Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, pings};
+use super::{
+    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, gpio, pings,
+};
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
 /// How often a failing stop is tried again (spec/resources.md 4.2).
@@ -72,6 +74,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_logging(draft);
     check_membership(draft);
     pings::check(draft);
+    gpio::check(draft);
 }
 
 fn check_media(draft: &mut Draft<'_>) {
@@ -284,6 +287,9 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         config_digest: 0,
         resources_digest: 0,
         has_resources: draft.has_resources,
+        board: draft.board.as_ref().map(|(path, _)| path.clone()),
+        gpio: draft.gpio.iter().map(|draft| draft.line.clone()).collect(),
+        interlock: gpio::interlock(draft),
         autojoin: match draft.autojoin {
             Some(("other", _)) => Autojoin::Other,
             Some(("any", _)) => Autojoin::Any,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::core::ids::{KeyNumber, NodeId};
-use crate::core::settings::{Autojoin, GroupSettings, Settings, SplitBrainLoser, UpstreamSettings};
+use crate::core::settings::{Autojoin, GroupSettings, InterlockSettings, Settings, SplitBrainLoser, UpstreamSettings};
 
 impl Config {
     /// The nodes that groups prefer, in the order of haresources: at most two.
@@ -71,7 +71,7 @@ impl Config {
                 holdoff: self.upstream_holdoff,
             },
             fence: crate::core::settings::FenceSettings::NONE,
-            interlock: None,
+            interlock: self.interlock.map(|settle| InterlockSettings { settle }),
             lease: None,
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,

@@ -1,9 +1,10 @@
 //! Which state of the files was read: SIGHUP acts on what has changed since (spec/config.md section 5).
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::Paths;
+use super::{Paths, board};
 
 /// Time of last change in whole seconds and nanoseconds, inode and size: a file that was replaced by an older one is
 /// another one too.
@@ -15,6 +16,8 @@ pub struct FileStamps {
     ha_cf: Option<Stamp>,
     haresources: Option<Stamp>,
     authkeys: Option<Stamp>,
+    /// Of all board files: which one is read, ha.cf says.
+    boards: u64,
 }
 
 /// What differs between two moments.
@@ -24,7 +27,7 @@ pub enum Change {
     None,
     /// authkeys alone.
     Keys,
-    /// ha.cf or haresources.
+    /// ha.cf, haresources or a board file.
     Configuration,
 }
 
@@ -32,12 +35,17 @@ impl FileStamps {
     /// Now. Taken before the files are read, so that what changes while they are read is a change.
     pub fn of(paths: &Paths) -> Self {
         let stamp = |name: &str| stamp(&paths.config.join(name));
-        Self { ha_cf: stamp("ha.cf"), haresources: stamp("haresources"), authkeys: stamp("authkeys") }
+        Self {
+            ha_cf: stamp("ha.cf"),
+            haresources: stamp("haresources"),
+            authkeys: stamp("authkeys"),
+            boards: boards(paths),
+        }
     }
 
     /// What has changed since `before`.
     pub fn change_since(&self, before: &Self) -> Change {
-        if (self.ha_cf, self.haresources) != (before.ha_cf, before.haresources) {
+        if (self.ha_cf, self.haresources, self.boards) != (before.ha_cf, before.haresources, before.boards) {
             Change::Configuration
         } else if self.authkeys != before.authkeys {
             Change::Keys
@@ -45,6 +53,17 @@ impl FileStamps {
             Change::None
         }
     }
+}
+
+fn boards(paths: &Paths) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for directory in board::directories(&paths.config) {
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut stamps: Vec<_> = files.map(|file| (file.file_name(), stamp(&file.path()))).collect();
+        stamps.sort();
+        stamps.hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -70,7 +89,15 @@ mod tests {
         assert_eq!(second.change_since(&first), Change::Keys);
         // It came, which is a change as well.
         write("haresources", "");
-        assert_eq!(FileStamps::of(&paths).change_since(&second), Change::Configuration);
+        let third = FileStamps::of(&paths);
+        assert_eq!(third.change_since(&second), Change::Configuration);
+        std::fs::create_dir(dir.join("boards")).unwrap();
+        write("boards/own.conf", "");
+        let fourth = FileStamps::of(&paths);
+        assert_eq!(fourth.change_since(&third), Change::Configuration);
+        write("boards/own.conf", "serial-port peer /dev/ttyS1");
+        assert_eq!(FileStamps::of(&paths).change_since(&fourth), Change::Configuration);
+        assert_eq!(FileStamps::of(&paths).change_since(&FileStamps::of(&paths)), Change::None);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Every kind of mistake in each file, with the words it is answered with; and the three files together.
 
 mod authkeys;
+mod board;
 mod clients;
 mod ha_cf;
 mod haresources;

@@ -284,18 +284,6 @@ fn resources_and_clients_are_answered() {
                 "ha.cf:1:1: warning: found `fence`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
             ],
         ),
-        (
-            b"interlock gpio 2",
-            &[
-                "ha.cf:1:1: warning: found `interlock`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
-            b"board apu2",
-            &[
-                "ha.cf:1:1: warning: found `board`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
     ];
     expect(Purpose::Check, "ha.cf", table);
 }
@@ -303,10 +291,7 @@ fn resources_and_clients_are_answered() {
 #[test]
 fn safety_that_is_not_built_refuses_to_run_unless_waived() {
     let directory = Directory::new();
-    directory.write(
-        "ha.cf",
-        complete(b"watchdog /dev/watchdog\nstonith_host * meatware beta\nstonith_host beta x\nboard apu2\nboard x"),
-    );
+    directory.write("ha.cf", complete(b"watchdog /dev/watchdog\nstonith_host * meatware beta\nstonith_host beta x"));
     let machine = board();
     let run = LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) };
     let loaded = directory.load(&run);
@@ -328,6 +313,6 @@ fn safety_that_is_not_built_refuses_to_run_unless_waived() {
             directory.messages(&loaded)[0],
             "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
         );
-        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "stonith_host", "board"]);
+        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "stonith_host"]);
     }
 }
