@@ -115,7 +115,9 @@ fn nobody_below_the_daemon_uses_it() {
 #[test]
 fn no_test_can_reset_this_machine() {
     let own = Path::new("tests/tidy.rs");
-    for (path, text) in files("tests").iter().filter(|(path, _)| path != own) {
+    // In tests/vm it is QEMU's machine that the daemon resets.
+    let is_here = |path: &Path| path != own && !path.starts_with("tests/vm");
+    for (path, text) in files("tests").iter().filter(|(path, _)| is_here(path)) {
         let starts_daemons = text.contains("CARGO_BIN_EXE_nullbeat") || text.contains("nullbeat run");
         if starts_daemons && text.contains("deadtime") {
             assert!(text.contains("reset_with hook"), "{} starts daemons without `reset_with hook`", path.display());

@@ -44,8 +44,12 @@ impl Observer {
             for line in BufReader::new(file).lines().map_while(Result::ok) {
                 let mut words = line.split_whitespace().map(str::to_owned);
                 if let (Some(node), Some(group), Some(what)) = (words.next(), words.next(), words.next()) {
-                    let record = Record { at: Instant::now(), node, group, what };
-                    shared.0.lock().expect("not poisoned").note(record);
+                    let mut seen = shared.0.lock().expect("not poisoned");
+                    match group.as_str() {
+                        "*" => seen.note_off(&node),
+                        _ => seen.note(Record { at: Instant::now(), node, group, what }),
+                    }
+                    drop(seen);
                     shared.1.notify_all();
                 }
             }
@@ -53,18 +57,14 @@ impl Observer {
         Self { fifo, seen, began: Instant::now() }
     }
 
-    /// Where scripts write `NODE GROUP WHAT`.
+    /// Where scripts write `NODE GROUP WHAT`; `NODE * off` is the end of everything on a board.
     pub(crate) fn fifo(&self) -> PathBuf {
         self.fifo.clone()
     }
 
     /// The board has lost its power: nothing runs there any more.
     pub(crate) fn board_off(&self, node: &str) {
-        let mut seen = self.seen.0.lock().expect("not poisoned");
-        let groups: Vec<String> = seen.state.keys().filter(|key| key.0 == node).map(|key| key.1.clone()).collect();
-        for group in groups {
-            seen.note(Record { at: Instant::now(), node: node.to_owned(), group, what: "off".to_owned() });
-        }
+        self.seen.0.lock().expect("not poisoned").note_off(node);
         self.seen.1.notify_all();
     }
 
@@ -113,6 +113,14 @@ impl Observer {
 }
 
 impl Seen {
+    /// Nothing runs on this board any more.
+    fn note_off(&mut self, node: &str) {
+        let groups: Vec<String> = self.state.keys().filter(|key| key.0 == node).map(|key| key.1.clone()).collect();
+        for group in groups {
+            self.note(Record { at: Instant::now(), node: node.to_owned(), group, what: "off".to_owned() });
+        }
+    }
+
     fn note(&mut self, record: Record) {
         let key = (record.node.clone(), record.group.clone());
         let state = self.state.entry(key).or_default();

@@ -1,0 +1,122 @@
+//! What a board boots: an archive for the kernel to unpack, and a disk that survives.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The folder of the package.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What is the same for all boards of an architecture.
+pub(crate) struct Image {
+    pub(crate) kernel: PathBuf,
+    archive: Archive,
+}
+
+/// A file of one board: path, mode, content.
+pub(crate) type BoardFile = (String, u32, Vec<u8>);
+
+impl Image {
+    /// For a Debian architecture and its Rust target: fetched and built at the first use.
+    pub(crate) fn of(architecture: &'static str, target: &str) -> &'static Self {
+        static ARM64: OnceLock<Image> = OnceLock::new();
+        static AMD64: OnceLock<Image> = OnceLock::new();
+        let place = if architecture == "arm64" { &ARM64 } else { &AMD64 };
+        place.get_or_init(|| Self::prepare(architecture, target))
+    }
+
+    fn prepare(architecture: &str, target: &str) -> Self {
+        let folder = Path::new(&path_from("tests/vm/prepare", &[architecture])).to_owned();
+        let program = Path::new(ROOT).join(path_from("dist/build-cross", &[target, "vm"]));
+        let mut archive = Archive::default();
+        let root = Path::new(ROOT);
+        archive.copy("init", 0o755, &root.join("tests/vm/init"));
+        archive.copy("bin/busybox", 0o755, &folder.join("busybox"));
+        archive.copy("usr/sbin/nullbeat", 0o755, &program);
+        archive.copy("etc/ha.d/resource.d/trace", 0o755, &root.join("tests/vm/trace"));
+        for entry in std::fs::read_dir(root.join("dist/resource.d")).expect("dist/resource.d") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_str().expect("ASCII").to_owned();
+            archive.copy(&format!("etc/ha.d/resource.d/{name}"), 0o755, &path);
+        }
+        for entry in std::fs::read_dir(folder.join("modules")).expect("modules") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_str().expect("ASCII").to_owned();
+            archive.copy(&format!("lib/modules/{name}"), 0o644, &path);
+        }
+        Self { kernel: folder.join("vmlinuz"), archive }
+    }
+
+    /// Writes the archive of one board.
+    pub(crate) fn write(&self, path: &Path, files: &[BoardFile]) {
+        let mut archive = self.archive.clone();
+        for (name, mode, content) in files {
+            archive.add(name, *mode, content);
+        }
+        std::fs::write(path, archive.finish()).expect("an archive");
+    }
+}
+
+/// Runs one of the project's scripts that print a path.
+fn path_from(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(Path::new(ROOT).join(script)).args(arguments).current_dir(ROOT).output().expect(script);
+    assert!(output.status.success(), "{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("a path").trim().to_owned()
+}
+
+/// An empty ext4 of 16 MiB, sparse.
+pub(crate) fn make_disk(path: &Path) {
+    let output = Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(path).arg("16M").output().expect("mke2fs");
+    assert!(output.status.success(), "mke2fs: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A cpio archive in the format `newc` (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+#[derive(Clone, Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    directories: BTreeSet<String>,
+    count: u32,
+}
+
+impl Archive {
+    fn copy(&mut self, name: &str, mode: u32, from: &Path) {
+        let content = std::fs::read(from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+        self.add(name, mode, &content);
+    }
+
+    /// A file, and the directories above it.
+    fn add(&mut self, name: &str, mode: u32, content: &[u8]) {
+        for (at, _) in name.match_indices('/') {
+            if self.directories.insert(name[..at].to_owned()) {
+                self.entry(&name[..at], 0o040_755, &[]);
+            }
+        }
+        self.entry(name, 0o100_000 | mode, content);
+    }
+
+    fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
+        self.count += 1;
+        let (size, name_size) = (content.len(), name.len() + 1);
+        // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
+        let header = format!(
+            "070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{size:08x}{:08x}{:08x}{:08x}{:08x}{name_size:08x}{:08x}",
+            self.count, 0, 0, 1, 0, 0, 0, 0, 0, 0
+        );
+        self.bytes.extend_from_slice(header.as_bytes());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(0);
+        self.pad();
+        self.bytes.extend_from_slice(content);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.entry("TRAILER!!!", 0, &[]);
+        self.bytes
+    }
+}
