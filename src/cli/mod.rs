@@ -8,6 +8,7 @@ mod ask;
 pub mod check;
 mod demo;
 pub mod exit;
+mod fence;
 mod heartbeat;
 mod help;
 mod json;
@@ -44,6 +45,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "failback", summary: "send groups home", help: orders::FAILBACK_HELP, run: orders::failback },
     Verb { name: "hold", summary: "freeze decisions for maintenance", help: orders::HOLD_HELP, run: orders::hold },
     Verb { name: "resume", summary: "end of hold; retry what failed", help: orders::RESUME_HELP, run: orders::resume },
+    Verb { name: "fence", summary: "how the partner is made sure to be off", help: fence::HELP, run: fence::main },
     Verb { name: "reload", summary: "read the files again", help: orders::RELOAD_HELP, run: orders::reload },
     Verb { name: "stop", summary: "release everything, say goodbye, end", help: orders::STOP_HELP, run: orders::stop },
     Verb { name: "release", summary: "stop what killed daemons left running", help: release::HELP, run: release::main },

@@ -7,7 +7,7 @@ use crate::sys::time::local_time;
 
 use super::arguments::{Arguments, Flag, Misuse, PLACES};
 use super::table::{Cell, Tone, is_colourful, paint, spoken_ms, spoken_us, table};
-use super::{ask, exit, json, print_out};
+use super::{ask, exit, fence, json, print_out};
 
 /// Help text of `status`.
 pub(super) const STATUS_HELP: &str = "\
@@ -66,6 +66,7 @@ pub(super) fn status(args: &[String]) -> u8 {
         "media",
         "rejects",
         "alarms",
+        "fences",
         "last_move",
         "last_move_scripts",
         "counters",
@@ -148,6 +149,10 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("ping").is_some() {
         out.push('\n');
         out.push_str(&ping_nodes(report, is_colourful));
+    }
+    if report.first("fence").is_some() {
+        out.push('\n');
+        out.push_str(&fence::fences(report, is_colourful));
     }
     if let Some(last) = report.first("move") {
         out.push('\n');

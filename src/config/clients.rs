@@ -1,4 +1,4 @@
-//! Directives about clients, Pacemaker and STONITH (spec/config.md 2.5): checked, though nothing comes of them yet.
+//! Directives about clients and Pacemaker (spec/config.md 2.5): checked, though nothing comes of them yet.
 
 use std::path::Path;
 
@@ -129,31 +129,4 @@ pub(super) fn read_before_crm(draft: &mut Draft<'_>, word: &Word) -> bool {
         "crmd_spawns_pengine" => draft.boolean(word, |draft| &mut draft.unused_bool),
         _ => draft.path(word, |draft| &mut draft.unused_text),
     }
-}
-
-/// `stonith TYPE CONFIGFILE`.
-pub(super) fn read_stonith(draft: &mut Draft<'_>, words: &[Word]) {
-    if words.len() < 2 {
-        let found =
-            if words.is_empty() { "`stonith` without a type" } else { "`stonith` without a configuration file" };
-        draft.findings.error(draft.here.1, found).expected("`stonith TYPE CONFIGFILE`");
-    }
-}
-
-/// `stonith_host HOST|* TYPE PARAMETERS…`: a line for another host is skipped unchecked, as in Heartbeat.
-pub(super) fn read_stonith_host(draft: &mut Draft<'_>, words: &[Word]) {
-    let (_, at) = draft.here;
-    let [host, rest @ ..] = words else {
-        draft.findings.error(at, "`stonith_host` without a host").expected("`stonith_host HOST TYPE PARAMETERS`");
-        return;
-    };
-    if host.text != "*" && !host.text.eq_ignore_ascii_case(&draft.local) {
-        let note = draft.findings.note(at, format!("`stonith_host` for {}", host.quoted()));
-        note.hint(format!("it is not looked at on `{}`", draft.local));
-        return;
-    }
-    if rest.is_empty() {
-        draft.findings.error(host.at, "`stonith_host` without a type").expected("`stonith_host HOST TYPE PARAMETERS`");
-    }
-    draft.tell_safety("stonith_host");
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
-use super::{ResetWith, board, clients, gpio, media, pings, value};
-use crate::core::limits::MOVES_MAX;
+use super::{ResetWith, board, clients, fence, gpio, media, pings, value};
+use crate::core::limits::{MOVES_MAX, SHOTS_MAX};
 
 /// Reads the values of a line at once.
 type ReadAll = fn(&mut Draft<'_>, &[Word]);
@@ -209,11 +209,13 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     not_yet("record_pengine_inputs", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     not_yet("enable_config_writes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     safety("watchdog", Once(unused_text)),
-    safety("stonith", Line(clients::read_stonith)),
     safety("failfast", Line(clients::read_failfast)),
-    // Tells itself whether it concerns this node.
-    row("stonith_host", "", Line(clients::read_stonith_host)),
-    safety("fence", Line(|_, _| {})),
+    row("stonith", "", Line(fence::read_stonith)),
+    row("stonith_host", "", Line(fence::read_stonith_host)),
+    row("fence", "", Line(fence::read_fence)),
+    row("fence_timeout", "a time", One(|d, w| d.time(w, false, |d| &mut d.fence_timeout))),
+    row("fence_settle", "a time", One(|d, w| d.time(w, false, |d| &mut d.fence_settle))),
+    row("fences_per_hour", "a number", One(|d, w| d.integer(w, 1..=SHOTS_MAX as i64, |d| &mut d.fences_per_hour))),
     // The board.
     row("board", "the name of a board file", Once(board::read_board)),
     safety("interlock", One(gpio::read_interlock)),

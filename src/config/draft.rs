@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::board::NamedDevice;
 use super::directives::{DIRECTIVES, Directive, Effect, Home, Shape};
+use super::fence::DraftFence;
 use super::finding::{At, Finding, Findings, Severity, quote};
 use super::gpio::DraftLine;
 use super::machine::Machine;
@@ -50,6 +51,8 @@ pub(super) struct Draft<'a> {
     pub(super) machine: &'a dyn Machine,
     pub(super) purpose: Purpose,
     pub(super) is_unfenced: bool,
+    /// Others than its owner may read ha.cf.
+    pub(super) is_readable_by_others: bool,
     /// The local node name that `stonith_host` lines are compared with.
     pub(super) local: String,
     /// The directive whose line is being read.
@@ -113,6 +116,12 @@ pub(super) struct Draft<'a> {
     pub(super) interlock: Given<&'static str>,
     pub(super) interlock_settle: Given<Duration>,
     pub(super) script_timeout: Given<Duration>,
+    pub(super) fences: Vec<DraftFence>,
+    /// The device of the last valid `stonith` or `stonith_host` line.
+    pub(super) classic_fence: Option<DraftFence>,
+    pub(super) fence_timeout: Given<Duration>,
+    pub(super) fence_settle: Given<Duration>,
+    pub(super) fences_per_hour: Given<i64>,
     pub(super) on_stop_failure: Given<&'static str>,
     pub(super) reset_with: Given<super::ResetWith>,
     pub(super) notify: Vec<PathBuf>,
@@ -139,6 +148,7 @@ impl<'a> Draft<'a> {
             machine,
             purpose,
             is_unfenced,
+            is_readable_by_others: false,
             local: local.to_owned(),
             here: ("", At::FILE),
             seen: HashMap::new(),
@@ -192,6 +202,11 @@ impl<'a> Draft<'a> {
             interlock: None,
             interlock_settle: None,
             script_timeout: None,
+            fences: Vec::new(),
+            classic_fence: None,
+            fence_timeout: None,
+            fence_settle: None,
+            fences_per_hour: None,
             on_stop_failure: None,
             reset_with: None,
             notify: Vec::new(),
@@ -209,6 +224,7 @@ impl<'a> Draft<'a> {
 
     /// Reads the whole file.
     pub(super) fn read(&mut self, text: &TextFile) {
+        self.is_readable_by_others = text.mode & 0o044 != 0;
         let lines: Vec<(u32, &[u8])> = token::lines(&text.bytes, &mut self.findings).collect();
         for (number, line) in lines {
             self.read_line(number, line);

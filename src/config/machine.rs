@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::sys::socket::SockaddrStorage;
 
@@ -23,6 +24,17 @@ pub enum FileKind {
     Other,
 }
 
+/// What is known about a type of STONITH device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StonithType {
+    /// There is no such type.
+    Unknown,
+    /// The names of its parameters.
+    Known(Vec<String>),
+    /// Nobody can tell.
+    Untold,
+}
+
 /// Questions about the machine. Tests answer them without one.
 pub trait Machine {
     /// `uname -n`.
@@ -41,6 +53,10 @@ pub trait Machine {
     fn file(&self, path: &Path) -> FileKind;
     /// Whether everybody may write the file at `path`.
     fn is_writable_by_all(&self, path: &Path) -> bool;
+    /// Whether its group or others may write the file at `path`.
+    fn is_writable_by_others(&self, path: &Path) -> bool;
+    /// What the program `stonith` says about a type of device.
+    fn stonith_type(&self, program: &Path, kind: &str) -> StonithType;
     /// Whether there is a user of this name.
     fn has_user(&self, name: &str) -> bool;
     /// Whether there is a group of this name.
@@ -100,6 +116,20 @@ impl Machine for ThisMachine {
         std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o002 != 0)
     }
 
+    fn is_writable_by_others(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o022 != 0)
+    }
+
+    fn stonith_type(&self, program: &Path, kind: &str) -> StonithType {
+        let output = Command::new(program).args(["-t", kind, "-n"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let Ok(output) = output else { return StonithType::Untold };
+        if !output.status.success() {
+            return StonithType::Unknown;
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        StonithType::Known(text.split_whitespace().map(str::to_owned).collect())
+    }
+
     fn has_user(&self, name: &str) -> bool {
         names::user(name).is_some()
     }
@@ -126,6 +156,8 @@ pub(crate) mod fake {
         pub(crate) services: HashMap<String, u16>,
         pub(crate) directories: HashMap<PathBuf, Vec<String>>,
         pub(crate) files: HashMap<PathBuf, FileKind>,
+        /// The parameters of each type of STONITH device; of another one nobody can tell.
+        pub(crate) stonith_types: HashMap<String, StonithType>,
         /// Everybody may write these.
         pub(crate) open_files: HashSet<PathBuf>,
         pub(crate) users: HashSet<String>,
@@ -175,6 +207,12 @@ pub(crate) mod fake {
         }
         fn is_writable_by_all(&self, path: &Path) -> bool {
             self.open_files.contains(path)
+        }
+        fn is_writable_by_others(&self, path: &Path) -> bool {
+            self.open_files.contains(path)
+        }
+        fn stonith_type(&self, _program: &Path, kind: &str) -> StonithType {
+            self.stonith_types.get(kind).cloned().unwrap_or(StonithType::Untold)
         }
         fn has_user(&self, name: &str) -> bool {
             self.users.contains(name)

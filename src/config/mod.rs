@@ -16,6 +16,7 @@ mod digest;
 mod directives;
 mod draft;
 mod exported;
+mod fence;
 mod finding;
 mod gpio;
 mod haresources;
@@ -40,12 +41,13 @@ use std::time::Duration;
 use crate::core::message::PingKind;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
+pub use fence::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 pub use finding::{At, Finding, Severity};
 pub use gpio::{Bias, Drive, GpioLine, LinePlace, LineUse, OutputLine};
 pub use line_time::{LineTime, MessageBytes};
 use load::TextFile;
 pub use load::{LoadOptions, Loaded, Purpose, load};
-pub use machine::{FileKind, Machine, ThisMachine};
+pub use machine::{FileKind, Machine, StonithType, ThisMachine};
 pub use stamps::{Change, FileStamps};
 pub use value::spoken;
 
@@ -119,6 +121,8 @@ pub struct Config {
     pub moves_per_hour: u16,
     /// `takeover_policy`; default `available`.
     pub takeover_policy: TakeoverPolicy,
+    /// `fence`, `stonith`, `stonith_host`: how a silent peer is made sure to be off.
+    pub fence: FenceConfig,
     /// `split_brain_loser NODE`; `None`: the node that is not preferred.
     pub split_brain_loser: Option<String>,
     /// Groups in the order of haresources.

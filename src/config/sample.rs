@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AuthKey, AuthMethod, Config, Group, LogConfig, Medium, OnStopFailure, Paths, PortSource, ResetWith, Resource,
+    AuthKey, AuthMethod, Config, FenceConfig, Group, LogConfig, Medium, OnStopFailure, Paths, PortSource, ResetWith,
+    Resource,
 };
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
@@ -39,6 +40,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         moves_per_hour: 0,
         udp_port: (694, PortSource::BuiltIn),
         takeover_policy: TakeoverPolicy::Available,
+        fence: FenceConfig { methods: Vec::new(), settle: Duration::from_secs(60), per_hour: 3 },
         split_brain_loser: None,
         groups: groups.iter().map(|(node, text)| group(node, text)).collect(),
         script_timeout: Duration::from_secs(60),

@@ -8,7 +8,7 @@ use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
-    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, gpio, pings,
+    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, fence, gpio, pings,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -75,6 +75,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_membership(draft);
     pings::check(draft);
     gpio::check(draft);
+    fence::check(draft);
 }
 
 fn check_media(draft: &mut Draft<'_>) {
@@ -233,6 +234,7 @@ fn check_membership(draft: &mut Draft<'_>) {
 /// Fills in the defaults. The result is for use only when nothing was an error.
 pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Vec<Group>) -> Config {
     let time = Timing::of(draft);
+    let fence = fence::build(draft);
     let mut config = Config {
         paths: paths.clone(),
         node: local_node(draft),
@@ -265,8 +267,11 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         udp_port: draft.default_port(),
         takeover_policy: match draft.takeover_policy {
             Some(("safe", _)) => TakeoverPolicy::Safe,
+            // With a fence nothing is ever taken on silence alone.
+            _ if !fence.methods.is_empty() => TakeoverPolicy::Safe,
             _ => TakeoverPolicy::Available,
         },
+        fence,
         split_brain_loser: draft.split_brain_loser.as_ref().map(|(name, _)| name.clone()),
         groups,
         script_timeout: value_or(&draft.script_timeout, DEFAULT_SCRIPT_TIMEOUT),

@@ -70,7 +70,7 @@ impl Config {
                 has_failover: self.has_upstream_failover,
                 holdoff: self.upstream_holdoff,
             },
-            fence: crate::core::settings::FenceSettings::NONE,
+            fence: self.fence.settings(),
             interlock: self.interlock.map(|settle| InterlockSettings { settle }),
             lease: None,
             config_digest: self.config_digest,

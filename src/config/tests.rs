@@ -3,6 +3,7 @@
 mod authkeys;
 mod board;
 mod clients;
+mod fence;
 mod ha_cf;
 mod haresources;
 mod media;

@@ -42,6 +42,7 @@ use crate::wire::heartbeat::{Codec, ENCODED_MAX, Expander, FifoCounters, PACKET_
 use super::clock;
 use super::control::server::FOREIGN_REQUESTS;
 use super::control::{Command, ControlServer};
+use super::fence_book::FenceBook;
 use super::fifo::{Fifo, FifoLog};
 use super::guardian_end::GuardianEnd;
 use super::history::History;
@@ -147,6 +148,7 @@ pub struct Driver<'c> {
     load: LoadAverage,
     early: Vec<Incoming>,
     history: History,
+    fences: FenceBook,
     jobs: heapless::Vec<Job, JOBS_MAX>,
     uuids: [Uuid; NODES_MAX],
     claims: GroupSet,
@@ -198,6 +200,7 @@ impl<'c> Driver<'c> {
             load: parts.load,
             early: parts.early,
             history: parts.history,
+            fences: FenceBook::default(),
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,
@@ -357,6 +360,8 @@ impl<'c> Driver<'c> {
             started: self.started,
             node: &self.node,
             groups: &self.config.groups,
+            fence_lines: &self.config.fence.methods,
+            fences: &self.fences,
             history: &self.history,
             links: &self.links,
             control: control.counters(),

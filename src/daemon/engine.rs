@@ -59,6 +59,8 @@ pub struct EngineContext {
     pub roster: Roster,
     /// What an earlier engine of this boot held.
     pub carried: Option<Carried>,
+    /// Shots at the partner since it was last heard.
+    pub shots_before: u8,
     /// Who this node is in this run.
     pub identity: Identity,
     /// Digest of the table that both have read.
@@ -131,7 +133,9 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
     };
     open_links(&mut parts)?;
     let now = clock::stamp();
-    let mut node = Box::new(Node::new(config.settings(seed()), context.identity, context.carried, now));
+    let mut settings = config.settings(seed());
+    settings.fence.shots_before = context.shots_before;
+    let mut node = Box::new(Node::new(settings, context.identity, context.carried, now));
     if !config.has_resources
         && let Some([hostcache, delhostcache]) = parts.roster.read()
     {

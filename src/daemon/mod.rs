@@ -4,6 +4,7 @@ pub mod clock;
 pub mod control;
 pub mod driver;
 pub mod engine;
+pub mod fence_book;
 pub mod fifo;
 pub mod guardian_end;
 pub mod guarding;

@@ -13,13 +13,14 @@ mod words;
 
 use std::fmt::{self, Write as _};
 
-use crate::config::Group;
+use crate::config::{FenceMethod, Group};
 use crate::core::Node;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::time::{Duration, Instant, Stamp};
 
 use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
+use super::fence_book::FenceBook;
 use super::history::History;
 use super::link_table::LinkTable;
 use crate::wire::heartbeat::FifoCounters;
@@ -205,6 +206,22 @@ pub const SCHEMA: &[Section] = &[
         fields: &[("name", Text), ("subject", Text), ("text", Text)],
     },
     Section {
+        kind: "fence",
+        name: "fences",
+        shape: Shape::List,
+        fields: &[
+            ("place", Number),
+            ("name", Text),
+            ("kind", Text),
+            ("limit_ms", Number),
+            ("is_answering", Flag),
+            ("checked_ms", Number),
+            ("last", Text),
+            ("last_ms", Number),
+            ("took_ms", Number),
+        ],
+    },
+    Section {
         kind: "move",
         name: "last_move",
         shape: Shape::One,
@@ -256,6 +273,10 @@ pub struct Facts<'a> {
     pub node: &'a Node,
     /// The groups of haresources, for their names.
     pub groups: &'a [Group],
+    /// The lines of ha.cf by which the partner is fenced.
+    pub fence_lines: &'a [FenceMethod],
+    /// What is known of each.
+    pub fences: &'a FenceBook,
     /// What happened.
     pub history: &'a History,
     /// Devices and sockets.
@@ -456,6 +477,8 @@ mod tests {
             started: Instant::from_millis(1000),
             node: &node,
             groups: &groups,
+            fence_lines: &[],
+            fences: &FenceBook::default(),
             history: &history,
             links: &links,
             control: ControlCounters::default(),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::announce::Announcer;
+use super::fence::{FencePins, Fencer, ShotOrder};
 use super::job::{Job, Member, StopRules};
 use super::lane::{Lane, LaneReport};
 use super::launcher::Launcher;
@@ -23,7 +24,7 @@ use super::messages::SiteMessage;
 use super::notify::Notifier;
 use super::protocol::ToEngine;
 use crate::config::Config;
-use crate::core::ids::{GroupId, GroupSet, JobId, LinkId};
+use crate::core::ids::{Generation, GroupId, GroupSet, JobId, LinkId, ShotId};
 use crate::core::message::GroupState;
 use crate::core::{Cause, JobOutcome, Order};
 
@@ -50,6 +51,7 @@ pub struct Runner {
     launcher: Launcher,
     announcer: Announcer,
     notifier: Notifier,
+    fencer: Fencer,
     adjust: Adjust,
     reports: VecDeque<ToEngine>,
     /// Of the groups of [`stop_all`](Self::stop_all), those not yet stopped.
@@ -87,6 +89,7 @@ impl Runner {
             launcher,
             announcer: Announcer::default(),
             notifier: Notifier::new(config),
+            fencer: Fencer::new(config),
             adjust,
             reports: VecDeque::new(),
             unstopped: GroupSet::EMPTY,
@@ -101,6 +104,7 @@ impl Runner {
     pub fn replace_table(&mut self, config: &Config) {
         self.launcher.replace_config(config);
         self.notifier.replace_config(config);
+        self.fencer.replace_config(config);
         self.set_table(config);
     }
 
@@ -143,8 +147,41 @@ impl Runner {
         }
     }
 
+    /// Fires a shot at the partner.
+    pub fn fence(&mut self, now: Instant, order: ShotOrder) {
+        self.fencer.fire(now, order, &mut self.launcher);
+    }
+
+    /// Breaks one off.
+    pub fn cancel_fence(&mut self, now: Instant, shot: ShotId) {
+        self.fencer.cancel(now, shot, &mut self.launcher);
+    }
+
+    /// Communication is up: fence devices are asked whether they answer, now and every hour.
+    pub fn check_fences(&mut self, now: Instant) {
+        self.fencer.begin_checks(now);
+    }
+
+    /// The lines for `fence gpio`.
+    pub fn set_fence_pins(&mut self, pins: Box<dyn FencePins>) {
+        self.fencer.set_pins(pins);
+    }
+
+    /// The partner's run that a shot has ended for sure, until the partner is heard again.
+    pub fn confirmed_fence(&self) -> Option<Generation> {
+        self.fencer.confirmed()
+    }
+
+    /// Whether a shot is under way.
+    pub fn is_fencing(&self) -> bool {
+        self.fencer.is_shooting()
+    }
+
     /// The same of a node: its place in ha.cf and the first letter of its status.
     pub fn notify_node(&mut self, now: Instant, node: u8, status: u8) {
+        if status != b'd' {
+            self.fencer.heard_node(node);
+        }
         self.notifier.node(node, status);
         self.launcher.set_alone(!self.notifier.is_anybody_active());
         self.notifier.turn(now, &mut self.launcher);
@@ -205,6 +242,7 @@ impl Runner {
     /// except stops; what runs goes on.
     pub fn forget_engine(&mut self) {
         self.reports.clear();
+        self.fencer.forget_engine();
         for lane in &mut self.lanes {
             lane.cancel(|job| job.order != Order::Stop);
             for job in lane.jobs_mut() {
@@ -274,6 +312,7 @@ impl Runner {
             lane.kill();
         }
         self.notifier.kill();
+        self.fencer.kill();
     }
 
     /// Readable when [`turn`](Self::turn) has something to do.
@@ -283,7 +322,12 @@ impl Runner {
 
     /// When [`turn`](Self::turn) is due even if the descriptor is quiet.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let others = [self.launcher.next_deadline(), self.announcer.next_deadline(), self.notifier.next_deadline()];
+        let others = [
+            self.launcher.next_deadline(),
+            self.announcer.next_deadline(),
+            self.notifier.next_deadline(),
+            self.fencer.next_deadline(),
+        ];
         self.lanes.iter().map(Lane::next_deadline).chain(others).flatten().min()
     }
 
@@ -296,6 +340,7 @@ impl Runner {
                 self.take_report(now, report);
             }
         }
+        self.fencer.turn(now, &mut self.launcher);
         self.announcer.turn(now);
         self.notifier.turn(now, &mut self.launcher);
     }
@@ -334,7 +379,7 @@ impl Runner {
 
     /// What the engine is to be told, oldest first.
     pub fn poll_report(&mut self) -> Option<ToEngine> {
-        self.reports.pop_front()
+        self.reports.pop_front().or_else(|| self.fencer.poll_report())
     }
 }
 

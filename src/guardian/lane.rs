@@ -211,6 +211,8 @@ fn start(
         is_unasked: is_question && job.order == Order::Start && at == 0 && launcher.is_unasked(&job.member.group.node),
         is_status: is_question && program.dialect == Dialect::Heartbeat,
         name: &resource.script,
+        input: None,
+        limit: None,
     };
     match launcher.launch(now, &launch) {
         Ok(run) => Ok((run, program)),

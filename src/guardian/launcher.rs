@@ -43,6 +43,10 @@ pub struct Launch<'a> {
     pub is_status: bool,
     /// The script's name, for the log.
     pub name: &'a str,
+    /// Becomes its standard input; without it there is none.
+    pub input: Option<BorrowedFd<'a>>,
+    /// Its time limit, where that of all scripts does not hold.
+    pub limit: Option<Duration>,
 }
 
 /// A program that runs.
@@ -62,6 +66,11 @@ impl Run {
     /// Its process number, also that of its group.
     pub fn pid(&self) -> Pid {
         self.script.pid()
+    }
+
+    /// Its time is up: it is asked to end, then killed.
+    pub fn cut(&mut self, now: Instant) {
+        self.script.cut(now);
     }
 
     /// Kills it and its whole group.
@@ -160,7 +169,7 @@ impl Launcher {
         let exposed = Exposed::new(self.score.as_ref());
         let started = self.spawn(launch, stdout.as_fd(), stderr.as_fd());
         drop(exposed);
-        let watched = started.and_then(|pid| Script::watch(pid, now, self.limit));
+        let watched = started.and_then(|pid| Script::watch(pid, now, launch.limit.unwrap_or(self.limit)));
         let watched = watched.and_then(|script| {
             self.epoll.add(&script, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
             Ok(script)
@@ -209,6 +218,7 @@ impl Launcher {
             arguments: &arguments,
             environment: &environment,
             directory: &self.directory,
+            stdin: launch.input,
             stdout,
             stderr,
         };
@@ -229,7 +239,13 @@ impl Launcher {
     fn variables<'a>(&'a self, launch: &'a Launch<'_>) -> Vec<&'a CStr> {
         let base = if launch.is_acquiring { self.environment.acquiring() } else { self.environment.base() };
         let unasked = launch.is_unasked.then_some(DONT_ASK);
-        base.iter().chain(launch.variables).map(CString::as_c_str).chain(unasked).collect()
+        // Of two variables of one name some programs see the first, others the last.
+        let is_replaced = |entry: &&CString| {
+            let name = name_of(entry);
+            launch.variables.iter().any(|own| name_of(own) == name)
+        };
+        let base = base.iter().filter(|entry| !is_replaced(entry));
+        base.chain(launch.variables).map(CString::as_c_str).chain(unasked).collect()
     }
 
     /// Whether `run` is over; also reads what it has printed and sees to its time limit.
@@ -288,6 +304,11 @@ impl Launcher {
 
 fn environment(config: &Config, places: &Places) -> Environment {
     Environment::new(config, &places.ocf_root.display().to_string(), std::env::vars_os())
+}
+
+/// What stands before the first `=`.
+fn name_of(entry: &CStr) -> &[u8] {
+    entry.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
 fn c_words(words: &[&str]) -> io::Result<Vec<CString>> {

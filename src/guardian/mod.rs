@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod channel;
 pub mod environment;
+pub mod fence;
 pub mod job;
 pub mod jobs;
 pub mod lane;

@@ -271,6 +271,8 @@ impl Notifier {
             is_unasked: false,
             is_status: false,
             name: &name,
+            input: None,
+            limit: None,
         };
         self.current.clone_from(&next.path);
         match launcher.launch(now, &launch) {

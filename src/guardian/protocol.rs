@@ -12,10 +12,10 @@
 //! Numbers are little endian. A field that a kind does not use is zero; anything else is refused, so that a record is
 //! either exactly what one of the variants below says or nothing at all.
 
-use crate::core::ids::{GroupId, JobId, LinkId, RequestId};
-use crate::core::limits::{GROUPS_MAX, LINKS_MAX, NODES_MAX};
+use crate::core::ids::{Generation, GroupId, JobId, LinkId, RequestId, ShotId};
+use crate::core::limits::{FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX};
 use crate::core::message::GroupState;
-use crate::core::{Cause, JobOutcome, Order};
+use crate::core::{Cause, FenceOutcome, JobOutcome, Order};
 
 /// Bytes of a record in either direction.
 pub const RECORD_LEN: usize = 32;
@@ -91,6 +91,20 @@ pub enum ToGuardian {
     /// A stop has begun, whoever asked for it; it is never taken back. Should the engine be lost, the guardian goes on
     /// with it.
     Stopping,
+    /// Fence the partner; answered by [`ToEngine::FenceDone`].
+    Fence {
+        /// Comes back.
+        shot: ShotId,
+        /// Index of the fence line.
+        method: u8,
+        /// The run of the partner that is to end; zero when it was never heard.
+        generation: Generation,
+    },
+    /// Break that shot off. It is answered all the same, and a confirmation that is kept counts no more.
+    CancelFence {
+        /// Which.
+        shot: ShotId,
+    },
 }
 
 /// Guardian to engine. `Link`, `Control` and `Fifo` carry a descriptor beside the record (SCM_RIGHTS) when they succeed.
@@ -141,6 +155,22 @@ pub enum ToEngine {
         request: RequestId,
         /// Exit code for the operator: 78, or 1.
         code: u8,
+    },
+    /// A shot has ended.
+    FenceDone {
+        /// Which.
+        shot: ShotId,
+        /// How.
+        outcome: FenceOutcome,
+        /// From its begin to its end, milliseconds.
+        ms: u32,
+    },
+    /// A fence device was asked whether it answers.
+    FenceChecked {
+        /// Index of the fence line.
+        method: u8,
+        /// Whether it does.
+        is_ok: bool,
     },
     /// A request with a stale digest was refused.
     Stale,
@@ -280,6 +310,10 @@ fn node(byte: u8) -> Result<u8, BadRecord> {
     if usize::from(byte) < NODES_MAX { Ok(byte) } else { Err(BadRecord) }
 }
 
+fn method(byte: u8) -> Result<u8, BadRecord> {
+    if usize::from(byte) < FENCE_METHODS_MAX { Ok(byte) } else { Err(BadRecord) }
+}
+
 fn flag(byte: u8) -> Result<bool, BadRecord> {
     match byte {
         0 => Ok(false),
@@ -320,6 +354,10 @@ impl ToGuardian {
             Self::Stopping => Fields::new(10),
             Self::OpenFifo => Fields::new(11),
             Self::KeepNodes => Fields::new(12),
+            Self::Fence { shot, method, generation } => {
+                Fields { small: [method, 0, 0, 0], number: shot.0, extra: generation.0, ..Fields::new(13) }
+            }
+            Self::CancelFence { shot } => Fields { number: shot.0, ..Fields::new(14) },
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -346,6 +384,8 @@ impl ToGuardian {
             10 => Self::Stopping,
             11 => Self::OpenFifo,
             12 => Self::KeepNodes,
+            13 => Self::Fence { shot: ShotId(fields.number), method: method(a)?, generation: Generation(fields.extra) },
+            14 => Self::CancelFence { shot: ShotId(fields.number) },
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
@@ -373,6 +413,13 @@ impl ToEngine {
             Self::StopRequested => Fields::new(7),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
             Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
+            Self::FenceDone { shot, outcome, ms } => {
+                let is_confirmed = u8::from(outcome == FenceOutcome::Confirmed);
+                Fields { small: [is_confirmed, 0, 0, 0], number: shot.0, extra: ms, ..Fields::new(10) }
+            }
+            Self::FenceChecked { method, is_ok } => {
+                Fields { small: [method, u8::from(is_ok), 0, 0], ..Fields::new(11) }
+            }
         }
         .pack(MAGIC_TO_ENGINE)
     }
@@ -396,6 +443,11 @@ impl ToEngine {
             7 => Self::StopRequested,
             8 => Self::Debug { level: a },
             9 => Self::Fifo { errno: fields.number.cast_signed() },
+            10 => {
+                let outcome = if flag(a)? { FenceOutcome::Confirmed } else { FenceOutcome::Failed };
+                Self::FenceDone { shot: ShotId(fields.number), outcome, ms: fields.extra }
+            }
+            11 => Self::FenceChecked { method: method(a)?, is_ok: flag(b)? },
             _ => return Err(BadRecord),
         };
         if answer.encode() == bytes { Ok(answer) } else { Err(BadRecord) }

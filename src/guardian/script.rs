@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::sys;
 
 /// Most that is left to a script between TERM and KILL; a tenth of a shorter time limit.
-const GRACE_MAX: Duration = Duration::from_secs(5);
+pub(super) const GRACE_MAX: Duration = Duration::from_secs(5);
 /// What even a killed process may need until the kernel has taken it apart. One that takes longer is stuck in the
 /// kernel (state D) and is not waited for.
 const KILL_WAIT: Duration = Duration::from_secs(1);
@@ -92,7 +92,7 @@ impl Script {
         self.phase = match self.phase {
             Phase::Running => {
                 self.signal(Signal::SIGTERM);
-                Phase::Asked { kill_at: now + GRACE_MAX.min(self.limit / 10) }
+                Phase::Asked { kill_at: now + self.grace() }
             }
             Phase::Asked { .. } => {
                 self.signal(Signal::SIGKILL);
@@ -106,6 +106,18 @@ impl Script {
     /// Whether it has ended and been reaped by this very call.
     pub fn is_gone(&mut self) -> bool {
         self.reap().is_some()
+    }
+
+    /// Its time is up: asks it to end.
+    pub fn cut(&mut self, now: Instant) {
+        if self.phase == Phase::Running {
+            self.signal(Signal::SIGTERM);
+            self.phase = Phase::Asked { kill_at: now + self.grace() };
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        GRACE_MAX.min(self.limit / 10)
     }
 
     /// Kills the whole group.

@@ -23,13 +23,15 @@ pub struct Program<'a> {
     pub environment: &'a [&'a CStr],
     /// Working directory.
     pub directory: &'a CStr,
+    /// Becomes descriptor 0; without it that is /dev/null.
+    pub stdin: Option<BorrowedFd<'a>>,
     /// Becomes descriptor 1.
     pub stdout: BorrowedFd<'a>,
     /// Becomes descriptor 2.
     pub stderr: BorrowedFd<'a>,
 }
 
-/// Starts `program` in a process group of its own, with stdin from /dev/null, no blocked signal, and all signals at
+/// Starts `program` in a process group of its own, with no blocked signal, and all signals at
 /// their default.
 ///
 /// # Errors
@@ -124,7 +126,18 @@ impl Actions {
             let actions = &raw mut self.0;
             check(libc::posix_spawn_file_actions_adddup2(actions, program.stdout.as_raw_fd(), 1))?;
             check(libc::posix_spawn_file_actions_adddup2(actions, program.stderr.as_raw_fd(), 2))?;
-            check(libc::posix_spawn_file_actions_addopen(actions, 0, c"/dev/null".as_ptr(), libc::O_RDONLY, 0))?;
+            match program.stdin {
+                Some(stdin) => check(libc::posix_spawn_file_actions_adddup2(actions, stdin.as_raw_fd(), 0))?,
+                None => {
+                    check(libc::posix_spawn_file_actions_addopen(
+                        actions,
+                        0,
+                        c"/dev/null".as_ptr(),
+                        libc::O_RDONLY,
+                        0,
+                    ))?;
+                }
+            }
             check(libc::posix_spawn_file_actions_addchdir_np(actions, program.directory.as_ptr()))
         }
     }
@@ -155,6 +168,7 @@ mod tests {
             arguments,
             environment: &[c"NAME=value"],
             directory,
+            stdin: None,
             stdout: null.as_fd(),
             stderr: null.as_fd(),
         };

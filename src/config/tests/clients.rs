@@ -212,47 +212,6 @@ fn resources_and_clients_are_answered() {
         ),
         (b"crmd_spawns_pengine x", &["ha.cf:1:21: error: found `x`; expected `on` or `off`"]),
         (
-            b"stonith",
-            &[
-                "ha.cf:1:1: error: found `stonith` without a type; expected `stonith TYPE CONFIGFILE`",
-                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
-            b"stonith meatware",
-            &[
-                "ha.cf:1:1: error: found `stonith` without a configuration file; expected `stonith TYPE CONFIGFILE`",
-                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
-            b"stonith meatware /etc/ha.d/st.cfg",
-            &[
-                "ha.cf:1:1: warning: found `stonith`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
-            b"stonith_host",
-            &["ha.cf:1:1: error: found `stonith_host` without a host; expected `stonith_host HOST TYPE PARAMETERS`"],
-        ),
-        (
-            b"stonith_host beta meatware alpha",
-            &["ha.cf:1:1: note: found `stonith_host` for `beta`; it is not looked at on `alpha`"],
-        ),
-        (
-            b"stonith_host *",
-            &[
-                "ha.cf:1:1: warning: found `stonith_host`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-                "ha.cf:1:14: error: found `stonith_host` without a type; expected `stonith_host HOST TYPE PARAMETERS`",
-            ],
-        ),
-        (
-            b"stonith_host alpha meatware beta",
-            &[
-                "ha.cf:1:1: warning: found `stonith_host`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
             b"watchdog /dev/watchdog",
             &[
                 "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
@@ -278,12 +237,6 @@ fn resources_and_clients_are_answered() {
                 "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
             ],
         ),
-        (
-            b"fence gpio 1",
-            &[
-                "ha.cf:1:1: warning: found `fence`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
     ];
     expect(Purpose::Check, "ha.cf", table);
 }
@@ -291,17 +244,16 @@ fn resources_and_clients_are_answered() {
 #[test]
 fn safety_that_is_not_built_refuses_to_run_unless_waived() {
     let directory = Directory::new();
-    directory.write("ha.cf", complete(b"watchdog /dev/watchdog\nstonith_host * meatware beta\nstonith_host beta x"));
+    directory.write("ha.cf", complete(b"watchdog /dev/watchdog\nfailfast root /bin/x"));
     let machine = board();
     let run = LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) };
     let loaded = directory.load(&run);
     assert!(loaded.config.is_none());
     assert_eq!(
-        directory.messages(&loaded)[..3],
+        directory.messages(&loaded)[..2],
         [
             "ha.cf:1:1: error: found `watchdog`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
-            "ha.cf:2:1: error: found `stonith_host`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
-            "ha.cf:3:1: note: found `stonith_host` for `beta`; it is not looked at on `alpha`",
+            "ha.cf:2:1: error: found `failfast`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
         ]
     );
     for options in [
@@ -313,6 +265,6 @@ fn safety_that_is_not_built_refuses_to_run_unless_waived() {
             directory.messages(&loaded)[0],
             "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
         );
-        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "stonith_host"]);
+        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "failfast"]);
     }
 }

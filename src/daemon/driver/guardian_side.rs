@@ -62,6 +62,11 @@ impl Driver<'_> {
                     control.reply(request, code, format_args!("not reloaded: the reasons are in the log\n"));
                 }
             }
+            ToEngine::FenceDone { shot, outcome, ms } => {
+                self.fences.note_end(ms);
+                self.feed(Input::FenceDone { shot, outcome });
+            }
+            ToEngine::FenceChecked { method, is_ok } => self.fences.note_check(self.now.now, method, is_ok),
             ToEngine::Stale => {
                 log::error!(target: "CRIT", "The guardian has read other files than this engine");
                 self.end = Some(End::Broken);

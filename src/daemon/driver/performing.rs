@@ -3,11 +3,12 @@
 use std::io;
 
 use super::{Driver, End, Job, STOP_BY_GUARDIAN, StopRequest};
-use crate::core::ids::{GroupId, JobId, LinkSet};
+use crate::core::ids::{GroupId, JobId, LinkSet, ShotId};
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
-use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
+use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, Input, Order, Outcome};
 use crate::daemon::clock;
+use crate::daemon::fence_book;
 use crate::daemon::history::What;
 use crate::guardian::protocol::ToGuardian;
 use crate::wire::heartbeat::Codec;
@@ -26,11 +27,8 @@ impl Driver<'_> {
             Action::Transmit { links, packet } => self.transmit(links, &packet),
             Action::Ping { ts } => self.ask_pings(ts),
             Action::Run { job, group, order } => self.run_job(job, group, order),
-            Action::Fence { shot, method } => {
-                log::error!(target: "CRIT", "No way to fence the partner by method {method}");
-                self.feed(Input::FenceDone { shot, outcome: FenceOutcome::Failed });
-            }
-            Action::CancelFence { shot } => log::debug!("Shot {} is not wanted any more", shot.0),
+            Action::Fence { shot, method } => self.fire(shot, method),
+            Action::CancelFence { shot } => self.ask(ToGuardian::CancelFence { shot }),
             Action::SetOwner { is_owner } => {
                 log::error!("The line `owner` cannot be set");
                 self.feed(Input::OwnerSet { is_owner, is_ok: false });
@@ -54,6 +52,16 @@ impl Driver<'_> {
             }
             Action::Exit => self.end = Some(End::Finished),
         }
+    }
+
+    fn fire(&mut self, shot: ShotId, method: u8) {
+        if self.guardian.is_gone() {
+            return self.feed(Input::FenceDone { shot, outcome: FenceOutcome::Failed });
+        }
+        let partner = self.node.settings().partner;
+        let generation = partner.map(|partner| self.node.comms().peer(partner).generation).unwrap_or_default();
+        self.fences.note_request(method);
+        self.ask(ToGuardian::Fence { shot, method, generation });
     }
 
     pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
@@ -140,11 +148,17 @@ impl Driver<'_> {
             }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
             Event::Members => self.note_members(),
-            Event::Ping { .. }
-            | Event::Alarm { .. }
-            | Event::Fence { .. }
-            | Event::Line { .. }
-            | Event::Late { .. } => {}
+            Event::Fence { method, step } => {
+                self.fences.note_step(self.now.now, method, step);
+                if step == FenceStep::Begun {
+                    fence_book::call_for_a_person(
+                        &self.config.fence,
+                        method,
+                        self.config.partner().unwrap_or_default(),
+                    );
+                }
+            }
+            Event::Ping { .. } | Event::Alarm { .. } | Event::Line { .. } | Event::Late { .. } => {}
         }
     }
 

@@ -63,6 +63,7 @@ impl Guarding {
             history: self.open_history(),
             roster: self.roster.clone(),
             carried,
+            shots_before: self.shots.shots(),
             identity,
             table_digest: self.digest,
             timer: self.timer.clone(),
@@ -304,6 +305,8 @@ impl Guarding {
             carried.states[usize::from(group.0)] = GroupState::Unknown;
         }
         carried.is_certain = true;
+        carried.confirmed = self.runner.confirmed_fence();
+        carried.is_shooting = self.runner.is_fencing();
         carried
     }
 

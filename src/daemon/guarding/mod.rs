@@ -13,6 +13,7 @@
 //! ```
 
 mod engine;
+mod fencing;
 mod log_process;
 mod reload;
 mod requests;
@@ -48,6 +49,7 @@ use crate::guardian::roster::Roster;
 use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
+use fencing::ShotCount;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
 
@@ -61,6 +63,7 @@ const CHECK: Token = Token(6);
 const KEEPER: Token = Token(9);
 const SILENCE: Token = Token(7);
 const MESSAGES: Token = Token(8);
+const FENCE_COUNT: Token = Token(20);
 
 /// Between two tries of an engine that keeps failing.
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
@@ -144,6 +147,7 @@ pub struct Guarding {
     identity: IdentityStore,
     fifo: Option<OwnedFd>,
     runner: Runner,
+    shots: ShotCount,
     reset: Option<ResetPath>,
     service: ServiceManager,
     service_due: Option<u64>,
@@ -197,6 +201,7 @@ impl Guarding {
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
+        let shots = ShotCount::read(&state_directory(&config.paths));
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         let limits = Limits::new(config.keepalive, config.deadtime);
@@ -224,6 +229,7 @@ impl Guarding {
             identity,
             fifo: None,
             runner,
+            shots,
             reset: Some(reset),
             service,
             service_due,
@@ -323,6 +329,7 @@ impl Guarding {
                 REFILL => self.refill_ended(now),
                 CHECK => self.check_ended(now),
                 MESSAGES => self.take_messages(),
+                FENCE_COUNT => self.shots_kept(),
                 _ => {}
             }
         }

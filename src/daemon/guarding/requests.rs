@@ -12,6 +12,7 @@ use crate::core::ids::{GroupId, LinkId};
 use crate::daemon::fifo;
 use crate::daemon::identity::state_directory;
 use crate::daemon::watch::nanos;
+use crate::guardian::fence::ShotOrder;
 use crate::guardian::lease::ProcessKey;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::links;
@@ -82,11 +83,18 @@ impl Guarding {
             ToGuardian::NotifyGroup { group, old, new, cause } => {
                 self.runner.notify_group(Instant::now(), group, old, new, cause);
             }
-            ToGuardian::NotifyNode { node, status } => self.runner.notify_node(Instant::now(), node, status),
+            ToGuardian::NotifyNode { node, status } => self.notify_node(node, status),
             ToGuardian::NotifyLink { node, link, is_up } => self.runner.notify_link(Instant::now(), node, link, is_up),
             ToGuardian::Reload { request, is_binary: false } => self.begin_reload(now, Some(request)),
             ToGuardian::Reload { request, is_binary: true } => self.begin_binary_reload(now, request),
-            ToGuardian::Ready => self.service.ready(),
+            ToGuardian::Fence { shot, method, generation } => {
+                self.fence(ShotOrder { shot, method, generation });
+            }
+            ToGuardian::CancelFence { shot } => self.runner.cancel_fence(Instant::now(), shot),
+            ToGuardian::Ready => {
+                self.service.ready();
+                self.runner.check_fences(Instant::now());
+            }
             ToGuardian::Stopping => {
                 self.service.stopping();
                 self.is_stop_wanted = true;

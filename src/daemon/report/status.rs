@@ -23,8 +23,35 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
     for alarm in facts.node.ownership().alarms().iter() {
         write_alarm(facts, alarm, out);
     }
+    fences(facts, out);
     last_move(facts, out);
     counters(facts, out);
+}
+
+/// Each fence line, and an alarm for each whose device does not answer.
+fn fences(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    for method in facts.fences.silent() {
+        let name = facts.fence_lines.get(method).map(|line| line.name.as_str());
+        let sentence = "this fence device did not answer when it was asked";
+        out.begin("alarm").field("name", "fence_device").maybe("subject", name).field("text", sentence).end();
+    }
+    for (place, line) in facts.fence_lines.iter().enumerate() {
+        let page = facts.fences.page(place);
+        let (is_ok, checked) = page.checked.unzip();
+        let (step, last) = page.last.unzip();
+        out.begin("fence").field("place", place).field("name", &line.name).field("kind", line.how.kind());
+        if !line.limit.is_zero() {
+            out.field("limit_ms", millis(line.limit));
+        }
+        if let Some(is_ok) = is_ok {
+            out.flag("is_answering", is_ok);
+        }
+        out.maybe("checked_ms", checked.map(|at| facts.age_ms(at)))
+            .maybe("last", step.map(words::fence_step))
+            .maybe("last_ms", last.map(|at| facts.age_ms(at)))
+            .maybe("took_ms", page.took_ms)
+            .end();
+    }
 }
 
 /// Every node but ours.

@@ -1,5 +1,6 @@
 //! Real scripts in a temporary directory.
 
+mod fencing;
 mod moves;
 mod scripts;
 mod surroundings;

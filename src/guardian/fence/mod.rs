@@ -1,0 +1,418 @@
+//! Fires the shots that the core asks for, one at a time, and looks now and then whether the devices answer.
+//!
+//! ```text
+//!   Fence ──▶ run (or drive a line) ──▶ verify, where the agent can ──▶ FenceDone
+//!                 │ limit: TERM, KILL          │ says that it is on
+//!   CancelFence ──┴────────────────────────────┴─────────────────────▶ FenceDone failed
+//! ```
+//!
+//! What can be run stands in the files; a request is an index. Nothing here waits: every program is a child with a time
+//! limit, and its output goes into the log within a budget. A confirmation is kept for the next engine, together with the
+//! run of the partner that it is about, until the partner is heard again; what comes of a shot whose engine is gone is
+//! told to nobody.
+
+mod checks;
+mod command;
+mod pins;
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use self::checks::Checks;
+use self::command::{FenceCommand, Task, command};
+use self::pins::PinShot;
+pub use self::pins::{FencePins, HalPins, PinFault};
+use super::launcher::{Ended, Launch, Launcher, Run};
+use super::protocol::ToEngine;
+use super::script::Ending;
+use crate::config::{Config, FenceHow, FenceMethod};
+use crate::core::FenceOutcome;
+use crate::core::ids::{Generation, ShotId};
+
+/// Exit code of `stonith` when its device does not know the host (spec/resources.md 14.4).
+const BAD_HOST: i32 = 4;
+/// Least time that is worth beginning a verification with.
+const VERIFY_MIN: Duration = Duration::from_millis(100);
+
+/// What the engine asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShotOrder {
+    /// Comes back.
+    pub shot: ShotId,
+    /// Index of the fence line.
+    pub method: u8,
+    /// The run of the partner that is to end.
+    pub generation: Generation,
+}
+
+/// Fires shots.
+#[derive(Debug)]
+pub struct Fencer {
+    /// The partner; without one nothing is ever fenced.
+    target: Option<String>,
+    /// Its place among the nodes.
+    target_index: Option<u8>,
+    methods: Vec<FenceMethod>,
+    pins: Option<Box<dyn FencePins>>,
+    shot: Option<Shot>,
+    /// Waits until a shot that was broken off, or whose engine is gone, is over.
+    waiting: Option<ShotOrder>,
+    checks: Checks,
+    confirmed: Option<Generation>,
+    reports: VecDeque<ToEngine>,
+}
+
+#[derive(Debug)]
+struct Shot {
+    order: ShotOrder,
+    begun: Instant,
+    phase: Phase,
+    /// Nobody waits for its outcome any more.
+    is_orphan: bool,
+    /// What came of it is known; a line may still be driven.
+    has_ended: bool,
+    is_cancelled: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Running(Option<Run>, i32),
+    Verifying(Option<Run>, i32),
+    Driving(PinShot),
+}
+
+impl Fencer {
+    /// For the fence lines of `config`.
+    pub fn new(config: &Config) -> Self {
+        let mut fencer = Self {
+            target: None,
+            target_index: None,
+            methods: Vec::new(),
+            pins: None,
+            shot: None,
+            waiting: None,
+            checks: Checks::default(),
+            confirmed: None,
+            reports: VecDeque::new(),
+        };
+        fencer.replace_config(config);
+        fencer
+    }
+
+    /// Other files, other methods. A shot under way goes on.
+    pub fn replace_config(&mut self, config: &Config) {
+        self.methods.clone_from(&config.fence.methods);
+        self.target = config.partner().map(str::to_owned);
+        let place = config.nodes.iter().position(|name| Some(name.as_str()) == config.partner());
+        self.target_index = place.and_then(|place| u8::try_from(place).ok());
+    }
+
+    /// The lines for `fence gpio`.
+    pub fn set_pins(&mut self, pins: Box<dyn FencePins>) {
+        self.pins = Some(pins);
+    }
+
+    /// Fires, as soon as a shot that is being broken off is over.
+    pub fn fire(&mut self, now: Instant, order: ShotOrder, launcher: &mut Launcher) {
+        self.confirmed = None;
+        self.checks.give_way();
+        if let Some(other) = self.waiting.replace(order) {
+            self.answer(now, other, now, FenceOutcome::Failed);
+        }
+        self.turn(now, launcher);
+    }
+
+    /// Breaks a shot off. It is answered all the same.
+    pub fn cancel(&mut self, now: Instant, shot: ShotId, launcher: &mut Launcher) {
+        self.confirmed = None;
+        if let Some(order) = self.waiting.take_if(|order| order.shot == shot) {
+            self.answer(now, order, now, FenceOutcome::Failed);
+        }
+        if let Some(current) = self.shot.as_mut().filter(|current| current.order.shot == shot && !current.is_cancelled)
+        {
+            current.is_cancelled = true;
+            match &mut current.phase {
+                Phase::Running(run, _) | Phase::Verifying(run, _) => {
+                    if let Some(run) = run {
+                        log::warn!("STONITH process {} is broken off", run.pid());
+                        run.cut(now);
+                    }
+                }
+                Phase::Driving(drive) => {
+                    if let Some(pins) = &mut self.pins {
+                        drive.let_go(pins.as_mut());
+                    }
+                }
+            }
+        }
+        self.turn(now, launcher);
+    }
+
+    /// The partner was heard: what was confirmed is about an earlier run of it, or was a lie.
+    pub fn heard_node(&mut self, node: u8) {
+        if Some(node) == self.target_index {
+            self.confirmed = None;
+        }
+    }
+
+    /// The engine is gone: nobody waits for a shot under way, and one that waits is not fired.
+    pub fn forget_engine(&mut self) {
+        self.reports.clear();
+        self.waiting = None;
+        if let Some(shot) = &mut self.shot {
+            shot.is_orphan = true;
+        }
+    }
+
+    /// The partner's run that is known to have ended by a shot.
+    pub fn confirmed(&self) -> Option<Generation> {
+        self.confirmed
+    }
+
+    /// Whether a shot is under way of which nobody knows yet what comes of it.
+    pub fn is_shooting(&self) -> bool {
+        self.shot.as_ref().is_some_and(|shot| !shot.has_ended)
+    }
+
+    /// Communication is up: the devices are asked whether they answer, now and from time to time.
+    pub fn begin_checks(&mut self, now: Instant) {
+        self.checks.begin(now);
+    }
+
+    /// The next thing that the engine is to be told.
+    pub fn poll_report(&mut self) -> Option<ToEngine> {
+        self.reports.pop_front()
+    }
+
+    /// Kills what runs.
+    pub fn kill(&self) {
+        if let Some(Shot { phase: Phase::Running(Some(run), _) | Phase::Verifying(Some(run), _), .. }) = &self.shot {
+            run.kill();
+        }
+        self.checks.kill();
+    }
+
+    /// When [`turn`](Self::turn) is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let shot = self.shot.as_ref().and_then(|shot| match &shot.phase {
+            Phase::Running(run, _) | Phase::Verifying(run, _) => run.as_ref().and_then(Run::next_deadline),
+            Phase::Driving(drive) => Some(drive.next_deadline()),
+        });
+        [shot, self.checks.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Does what can be done now.
+    pub fn turn(&mut self, now: Instant, launcher: &mut Launcher) {
+        self.turn_shot(now, launcher);
+        if self.shot.is_none()
+            && let Some(order) = self.waiting.take()
+        {
+            self.begin(now, order, launcher);
+            self.turn_shot(now, launcher);
+        }
+        if self.shot.is_none()
+            && let Some(target) = &self.target
+        {
+            self.checks.turn(now, &self.methods, target, self.pins.as_deref(), launcher, &mut self.reports);
+        }
+    }
+
+    fn begin(&mut self, now: Instant, order: ShotOrder, launcher: &mut Launcher) {
+        let (Some(method), Some(target)) = (self.methods.get(usize::from(order.method)), &self.target) else {
+            log::error!("a shot by fence line {}, of which the files know nothing", order.method);
+            return self.answer(now, order, now, FenceOutcome::Failed);
+        };
+        log::info!("Resetting node {target} with [{}]", method.name);
+        let phase = match method.how {
+            FenceHow::Gpio { line, pulse } => {
+                let driven =
+                    self.pins.as_mut().map(|pins| PinShot::begin(pins.as_mut(), line, now, pulse, method.limit));
+                match driven {
+                    Some(Ok(drive)) => Some(Phase::Driving(drive)),
+                    _ => {
+                        log::error!("the line fence-{} cannot be driven", line.word());
+                        None
+                    }
+                }
+            }
+            _ => start(now, method, Task::Shoot, target, within(method.limit), launcher)
+                .map(|(run, success)| Phase::Running(Some(run), success)),
+        };
+        match phase {
+            Some(phase) => {
+                self.shot =
+                    Some(Shot { order, begun: now, phase, is_orphan: false, has_ended: false, is_cancelled: false });
+            }
+            None => {
+                log::error!("Host {target} not reset!");
+                self.answer(now, order, now, FenceOutcome::Failed);
+            }
+        }
+    }
+
+    fn turn_shot(&mut self, now: Instant, launcher: &mut Launcher) {
+        let Some(shot) = &mut self.shot else { return };
+        match &mut shot.phase {
+            Phase::Driving(drive) => {
+                let Some(pins) = &mut self.pins else { return };
+                let outcome = drive.turn(pins.as_mut(), now);
+                let is_over = drive.is_over();
+                if let Some(outcome) = outcome {
+                    self.tell(now, outcome);
+                }
+                if is_over {
+                    self.shot = None;
+                }
+            }
+            Phase::Running(run, success) => {
+                let success = *success;
+                let pid = run.as_ref().map(Run::pid);
+                let Some(ended) = launcher.check(now, run) else { return };
+                let code = self.log_end(pid.map_or(0, nix::unistd::Pid::as_raw), &ended);
+                if code == Some(success) {
+                    self.verify(now, launcher);
+                } else {
+                    self.end(now, FenceOutcome::Failed);
+                }
+            }
+            Phase::Verifying(run, success) => {
+                let success = *success;
+                let Some(ended) = launcher.check(now, run) else { return };
+                let is_off = ended.ending == Ending::Code(success);
+                if !is_off {
+                    log::error!("the device says that the node is not off ({:?})", ended.ending);
+                }
+                self.end(now, if is_off { FenceOutcome::Confirmed } else { FenceOutcome::Failed });
+            }
+        }
+    }
+
+    /// Asks the agent whether the peer is off, where it can be asked.
+    fn verify(&mut self, now: Instant, launcher: &mut Launcher) {
+        let Some(shot) = &mut self.shot else { return };
+        let is_wanted = !shot.is_cancelled;
+        let method = self.methods.get(usize::from(shot.order.method));
+        let (Some(method), Some(target), true) = (method, &self.target, is_wanted) else {
+            return self.end(now, FenceOutcome::Failed);
+        };
+        if !matches!(method.how, FenceHow::Agent { is_off: true, .. }) {
+            return self.end(now, FenceOutcome::Confirmed);
+        }
+        let left = within(method.limit).saturating_sub(now.saturating_duration_since(shot.begun));
+        if left < VERIFY_MIN {
+            log::error!("no time is left to ask [{}] whether the node is off", method.name);
+            return self.end(now, FenceOutcome::Failed);
+        }
+        match start(now, method, Task::Verify, target, left, launcher) {
+            Some((run, success)) => shot.phase = Phase::Verifying(Some(run), success),
+            None => self.end(now, FenceOutcome::Failed),
+        }
+    }
+
+    /// Says how a program has ended; the exit code, if it came to one.
+    fn log_end(&self, pid: i32, ended: &Ended) -> Option<i32> {
+        let target = self.target.as_deref().unwrap_or_default();
+        match ended.ending {
+            Ending::Code(0) => log::info!("Managed STONITH {target} process {pid} exited with return code 0."),
+            Ending::Code(code) => {
+                log::warn!("Managed STONITH {target} process {pid} exited with return code {code}.");
+                let device = self.shot.as_ref().and_then(|shot| self.methods.get(usize::from(shot.order.method)));
+                if let Some(FenceMethod { how: FenceHow::Stonith { kind, .. }, .. }) = device
+                    && code == BAD_HOST
+                {
+                    log::error!("Device {kind} cannot reset host {target}.");
+                }
+            }
+            Ending::OverTime => log::error!("Managed STONITH {target} process {pid} took too long: killed"),
+            Ending::Unkillable => {
+                log::error!("Managed STONITH {target} process {pid} took too long and cannot be killed");
+            }
+        }
+        match ended.ending {
+            Ending::Code(code) => Some(code),
+            Ending::OverTime | Ending::Unkillable => None,
+        }
+    }
+
+    /// The shot is over.
+    fn end(&mut self, now: Instant, outcome: FenceOutcome) {
+        self.tell(now, outcome);
+        self.shot = None;
+    }
+
+    fn tell(&mut self, now: Instant, outcome: FenceOutcome) {
+        let Some(shot) = &mut self.shot else { return };
+        let (order, begun) = (shot.order, shot.begun);
+        let outcome = if shot.is_cancelled { FenceOutcome::Failed } else { outcome };
+        shot.has_ended = true;
+        if shot.is_orphan {
+            log::warn!("a shot ended whose engine is gone ({outcome:?}): it counts as failed");
+            return;
+        }
+        let target = self.target.as_deref().unwrap_or_default();
+        match outcome {
+            FenceOutcome::Confirmed => {
+                log::info!("node {target} now reset.");
+                self.confirmed = Some(order.generation);
+            }
+            FenceOutcome::Failed => log::error!("Host {target} not reset!"),
+        }
+        self.answer(now, order, begun, outcome);
+    }
+
+    fn answer(&mut self, now: Instant, order: ShotOrder, begun: Instant, outcome: FenceOutcome) {
+        let ms = u32::try_from(now.saturating_duration_since(begun).as_millis()).unwrap_or(u32::MAX);
+        self.reports.push_back(ToEngine::FenceDone { shot: order.shot, outcome, ms });
+    }
+}
+
+/// The time after which TERM is sent, so that KILL comes at the limit at the latest (see [`super::script`]).
+fn within(limit: Duration) -> Duration {
+    (limit * 10 / 11).max(limit.saturating_sub(super::script::GRACE_MAX))
+}
+
+/// Starts a program of a method; with it comes the exit code that means yes.
+fn start(
+    now: Instant,
+    method: &FenceMethod,
+    task: Task,
+    target: &str,
+    limit: Duration,
+    launcher: &mut Launcher,
+) -> Option<(Run, i32)> {
+    let started = command(method, task, target, launcher.base_environment()).and_then(|command| {
+        let Some(command) = command else { return Ok(None) };
+        launch(now, &command, &method.name, limit, launcher).map(|run| Some((run, command.success)))
+    });
+    started.unwrap_or_else(|error| {
+        log::error!("[{}] cannot be started: {error}", method.name);
+        None
+    })
+}
+
+fn launch(
+    now: Instant,
+    command: &FenceCommand,
+    name: &str,
+    limit: Duration,
+    launcher: &mut Launcher,
+) -> std::io::Result<Run> {
+    let arguments: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
+    let variables: &[CString] = &command.variables;
+    launcher.launch(
+        now,
+        &Launch {
+            path: &command.path,
+            arguments: &arguments,
+            variables,
+            is_acquiring: false,
+            is_unasked: false,
+            is_status: false,
+            name,
+            input: command.input.as_ref().map(AsFd::as_fd),
+            limit: Some(limit),
+        },
+    )
+}

@@ -1,0 +1,219 @@
+//! Shots with real programs.
+
+use super::*;
+use crate::config::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
+use crate::core::FenceOutcome::{self, Confirmed, Failed};
+
+/// The partner's run.
+const GENERATION: Generation = Generation(7);
+
+impl Yard {
+    fn fencing(&self, methods: Vec<FenceMethod>) -> Runner {
+        let mut config = self.config(&[("alpha", "web")]);
+        config.fence = FenceConfig { methods, settle: Duration::from_secs(60), per_hour: 3 };
+        self.runner(&config)
+    }
+
+    fn hook(&self, name: &str, body: &str, limit: Duration) -> FenceMethod {
+        let path = self.script(name, body);
+        FenceMethod { name: format!("hook {name}"), how: FenceHow::Hook(path), limit }
+    }
+}
+
+fn fire(runner: &mut Runner, shot: u32, method: u8) {
+    runner.fence(Instant::now(), ShotOrder { shot: ShotId(shot), method, generation: GENERATION });
+}
+
+/// Turns until the engine is told how a shot ended.
+fn outcome(runner: &mut Runner) -> (u32, FenceOutcome) {
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < PATIENCE, "no outcome");
+        while let Some(report) = runner.poll_report() {
+            if let ToEngine::FenceDone { shot, outcome, .. } = report {
+                return (shot.0, outcome);
+            }
+        }
+        wait(runner);
+    }
+}
+
+#[test]
+fn hook_confirms_by_its_exit_code_and_the_confirmation_is_kept() {
+    let yard = Yard::new();
+    let methods = vec![yard.hook("good", "", PATIENCE), yard.hook("bad", "exit 3", PATIENCE)];
+    let mut runner = yard.fencing(methods);
+    fire(&mut runner, 1, 1);
+    assert!(runner.is_fencing());
+    assert_eq!(outcome(&mut runner), (1, Failed));
+    assert_eq!((runner.confirmed_fence(), runner.is_fencing()), (None, false));
+    fire(&mut runner, 2, 0);
+    assert_eq!(outcome(&mut runner), (2, Confirmed));
+    assert_eq!(yard.runs(), ["bad beta", "good beta"]);
+    runner.forget_engine();
+    assert_eq!(runner.confirmed_fence(), Some(GENERATION), "for the next engine");
+    runner.notify_node(Instant::now(), 1, b'd');
+    assert_eq!(runner.confirmed_fence(), Some(GENERATION));
+    runner.notify_node(Instant::now(), 1, b'u');
+    assert_eq!(runner.confirmed_fence(), None, "it is back");
+}
+
+#[test]
+fn line_that_the_files_do_not_have_and_program_that_is_not_there_fail_at_once() {
+    let yard = Yard::new();
+    let missing = FenceMethod { name: "hook".into(), how: FenceHow::Hook("/nonexistent".into()), limit: PATIENCE };
+    let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(1) };
+    let mut runner = yard.fencing(vec![missing, FenceMethod { name: "gpio".into(), how: gpio, limit: PATIENCE }]);
+    for method in 0..3 {
+        fire(&mut runner, u32::from(method), method);
+        assert_eq!(outcome(&mut runner), (u32::from(method), Failed));
+    }
+    assert!(!runner.is_fencing());
+}
+
+#[test]
+fn hanging_agent_and_its_children_are_killed_at_the_limit() {
+    let yard = Yard::new();
+    let body = "trap '' TERM\n(trap '' TERM; while :; do sleep 0.1; : >$W/child; done) &\nwhile :; do sleep 0.1; done";
+    let limit = Duration::from_secs(1);
+    let mut runner = yard.fencing(vec![yard.hook("hang", body, limit)]);
+    let start = Instant::now();
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, Failed));
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    await_silence(&yard, "child");
+}
+
+/// Waits until nobody makes the file again.
+fn await_silence(yard: &Yard, name: &str) {
+    let start = Instant::now();
+    loop {
+        let _ = fs::remove_file(yard.root.join(name));
+        std::thread::sleep(Duration::from_millis(400));
+        if !yard.has(name) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "it lives on");
+    }
+}
+
+#[test]
+fn cancelled_agent_is_ended_and_says_failed_and_the_next_shot_waits_for_its_end() {
+    let yard = Yard::new();
+    let slow = yard.hook(
+        "slow",
+        ": >$W/begun\ntrap 'sleep 0.3; : >$W/ended; exit 0' TERM\nwhile :; do sleep 0.05; done",
+        PATIENCE,
+    );
+    let next = yard.hook("next", "test -e $W/ended", PATIENCE);
+    let mut runner = yard.fencing(vec![slow, next]);
+    fire(&mut runner, 1, 0);
+    await_file(&mut runner, &yard.root.join("begun"));
+    runner.cancel_fence(Instant::now(), ShotId(1));
+    fire(&mut runner, 2, 1);
+    assert_eq!(outcome(&mut runner), (1, Failed), "although it exits with 0");
+    assert_eq!(outcome(&mut runner), (2, Confirmed), "it began after the first one's end");
+}
+
+#[test]
+fn shot_whose_engine_is_gone_confirms_nothing() {
+    let yard = Yard::new();
+    let mut runner = yard.fencing(vec![yard.hook("slow", "while ! test -e $W/go; do sleep 0.02; done", PATIENCE)]);
+    fire(&mut runner, 1, 0);
+    runner.forget_engine();
+    assert!(runner.is_fencing(), "nobody knows what comes of it");
+    fs::write(yard.root.join("go"), "").unwrap();
+    drive(&mut runner, |runner| !runner.is_fencing());
+    assert_eq!(runner.confirmed_fence(), None);
+    while let Some(report) = runner.poll_report() {
+        assert!(!matches!(report, ToEngine::FenceDone { .. }), "{report:?}");
+    }
+}
+
+#[test]
+fn agent_gets_its_secrets_on_standard_input_and_off_is_verified() {
+    let yard = Yard::new();
+    let body = "cat >$W/input.$$\naction=$(sed -n s/^action=//p $W/input.$$)\necho \"$action\" >>$W/actions\n\
+                cp $W/input.$$ $W/input\ncase $action in status) exit $(cat $W/status);; esac";
+    let path = yard.script("fence_x", body);
+    let parameters = Parameters::new([("passwd".into(), "pa ss#word".into())]);
+    let agent = |is_off| FenceMethod {
+        name: "fence_x".into(),
+        how: FenceHow::Agent { path: path.clone(), parameters: parameters.clone(), is_off },
+        limit: PATIENCE,
+    };
+    let mut runner = yard.fencing(vec![agent(true), agent(false)]);
+    fs::write(yard.root.join("status"), "2").unwrap();
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+    assert_eq!(yard.text("input"), "action=status\npasswd=pa ss#word\nnodename=beta\nplug=beta\n");
+    fs::write(yard.root.join("status"), "0").unwrap();
+    fire(&mut runner, 2, 0);
+    assert_eq!(outcome(&mut runner), (2, Failed), "it lies: the node is on");
+    fire(&mut runner, 3, 1);
+    assert_eq!(outcome(&mut runner), (3, Confirmed));
+    assert_eq!(yard.text("actions"), "off\nstatus\noff\nstatus\nreboot\n");
+    assert_eq!(yard.runs(), ["fence_x "; 5], "no word on the command line");
+}
+
+#[test]
+fn plugin_sees_its_parameters_and_no_second_path() {
+    let yard = Yard::new();
+    let path = yard.script("own", "env >$W/env\ntest \"$1 $2\" = \"reset beta\"");
+    let parameters = Parameters::new([("ipaddr".into(), "10.0.0.7".into())]);
+    let how = FenceHow::External { path, parameters };
+    let mut runner = yard.fencing(vec![FenceMethod { name: "external/own".into(), how, limit: PATIENCE }]);
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+    let environment = yard.text("env");
+    let of = |name: &str| environment.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    assert_eq!(of("ipaddr="), ["ipaddr=10.0.0.7"]);
+    assert_eq!(of("hostlist="), ["hostlist=beta"]);
+    assert_eq!(of("HA_LOGTAG="), ["HA_LOGTAG=external/own"]);
+    assert!(matches!(of("PATH=")[..], [path] if path.starts_with("PATH=/usr/share/cluster-glue:")), "{environment}");
+}
+
+#[test]
+fn devices_are_asked_in_turn_and_a_shot_comes_first() {
+    let yard = Yard::new();
+    let plugin = |name: &str, body: &str| {
+        let how = FenceHow::External { path: yard.script(name, body), parameters: Parameters::default() };
+        FenceMethod { name: format!("external/{name}"), how, limit: PATIENCE }
+    };
+    let dead = plugin("dead", "test $1 = status && exit 1; exit 0");
+    let stonith = FenceMethod {
+        name: "null".into(),
+        how: FenceHow::Stonith {
+            program: yard.script("stonith", "test \"$(cat $4)\" = 'a b' && test $5 = -S"),
+            kind: "null".into(),
+            parameters: StonithParameters::Text("a b".into()),
+        },
+        limit: PATIENCE,
+    };
+    let hanging = plugin("hanging", "test $1 = status || exit 0; : >$W/asked; while :; do sleep 0.05; done");
+    let mut runner = yard.fencing(vec![dead, yard.hook("hook", "", PATIENCE), stonith, hanging]);
+    runner.check_fences(Instant::now());
+    await_file(&mut runner, &yard.root.join("asked"));
+    let mut told = Vec::new();
+    while let Some(report) = runner.poll_report() {
+        told.push(report);
+    }
+    let checked = |method, is_ok| ToEngine::FenceChecked { method, is_ok };
+    assert_eq!(told, [checked(0, false), checked(2, true)], "the hook cannot be asked");
+    fire(&mut runner, 1, 3);
+    assert_eq!(outcome(&mut runner), (1, Confirmed), "the question was broken off");
+    assert_eq!(
+        yard.runs(),
+        ["dead status", "stonith -t null -F /dev/stdin -S", "hanging status", "hanging reset beta"]
+    );
+}
+
+#[test]
+fn garbage_that_an_agent_prints_is_bounded() {
+    let yard = Yard::new();
+    let body = "head -c 3000000 /dev/urandom\nprintf 'a\\033[31m\\0b\\n' >&2";
+    let mut runner = yard.fencing(vec![yard.hook("loud", body, PATIENCE)]);
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+    assert!(yard.outputs().is_empty(), "its file is gone");
+}
