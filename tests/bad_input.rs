@@ -38,8 +38,13 @@ fn status_of(name: &str, key: &[u8], generation: u32, seq: u64) -> Vec<u8> {
         is_netstring: false,
     })
     .expect("a codec");
-    let body =
-        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(1000), has_protocol: true, extension: None };
+    let body = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(1000),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     let packet = Packet { to: None, seq: Some(Seq(seq)), ts: 1_700_000_000, body, about: None, group: None };
     let mut out = vec![0; ENCODED_MAX];
     let len = codec.encode_datagram(&packet, &mut out).expect("it fits");

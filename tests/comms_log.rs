@@ -141,7 +141,13 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
 }
 
 fn status(seq: u64, status: NodeStatus) -> Message<'static> {
-    let body = Body::Status { status: Some(status), dead_ms: Some(1000), has_protocol: true, extension: None };
+    let body = Body::Status {
+        status: Some(status),
+        dead_ms: Some(1000),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     message(seq, body)
 }
 
@@ -310,8 +316,13 @@ fn own_side() {
 #[test]
 fn peers_of_other_kinds() {
     let mut alpha = Alpha::met();
-    let plain =
-        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(1000), has_protocol: false, extension: None };
+    let plain = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(1000),
+        has_protocol: false,
+        is_nullbeat: false,
+        extension: None,
+    };
     alpha.hear(0, "beta", message(4, plain));
     alpha.hear(0, "beta", message(5, plain));
     alpha.hear(0, "beta", message(6, Body::RepNodes { nodes: "alpha beta gamma ", deleted: " " }));

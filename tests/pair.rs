@@ -475,8 +475,13 @@ fn heartbeat_that_is_back_after_a_partition_gets_nothing_before_it_has_dropped_e
     table.run(500);
     table.power_off(1);
     table.until(2_000, |table| table.running[0] == [true; 3]);
-    let status =
-        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(1_000), has_protocol: true, extension: None };
+    let status = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(1_000),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     table.say(1, 1_000, status);
     // Its takeover of our groups has just ended there.
     let info = ResourceInfo::MachDown;

@@ -502,6 +502,40 @@ fn seed_takeover_of_which_the_partner_took_back_a_part_is_answered() {
 }
 
 #[test]
+fn seed_yielding_is_told_until_the_claims_are_gone() {
+    clean(511_020);
+}
+
+#[test]
+fn seed_left_over_group_and_a_starting_partner_do_not_wait_for_each_other() {
+    clean(515_988);
+    clean(522_921);
+    clean(568_021);
+}
+
+#[test]
+fn seed_old_announcement_in_the_queue_of_a_slow_line_proves_nothing_to_a_new_daemon() {
+    clean(507_664);
+    clean(508_872);
+}
+
+#[test]
+fn seed_old_goodbye_in_the_queue_of_a_slow_line_proves_nothing_to_a_new_daemon() {
+    clean(519_529);
+    clean(586_154);
+}
+
+#[test]
+fn seed_resume_after_the_clock_stood_still_starts_nothing_unasked() {
+    clean(527_392);
+}
+
+#[test]
+fn seed_status_overtaken_after_a_death_brings_its_sender_back() {
+    clean(582_570);
+}
+
+#[test]
 fn same_seed_same_run() {
     let runs = [(); 2].map(|()| {
         let report = run_seed(11, Trace::Off);

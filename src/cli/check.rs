@@ -228,7 +228,7 @@ mod tests {
         config.failback_delay = Duration::from_secs(90);
         let expected = [
             "node alpha of alpha, beta; groups are exchanged with beta",
-            "link /dev/ttyS0 at 19200 baud with RTS/CTS flow control: 179 bytes of 10 bits each at 19200 bits a second take 94 ms, 53 % of the line's time",
+            "link /dev/ttyS0 at 19200 baud with RTS/CTS flow control: 185 bytes of 10 bits each at 19200 bits a second take 97 ms, 55 % of the line's time",
             "link eth0 to 10.0.0.2 port 694",
             "no `udpport`: the port is 694, the registered one: this machine knows no service ha-cluster/udp",
             "a beat every 200 ms; the peer is called late 500 ms after its last beat, and declared dead 1 s after it (5 beats)",

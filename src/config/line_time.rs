@@ -70,7 +70,7 @@ impl Config {
         let auth = "auth=1 \n".len() + self.digest_length();
         let common = length(envelope + stamps + auth) + name;
         let dead = format!("{:x}", self.deadtime.as_millis()).len();
-        let status = length("t=status\nst=active\nprotocol=1\ndt=\n".len() + dead + load);
+        let status = length("t=status\nst=active\nprotocol=1\nnbv=1\ndt=\n".len() + dead + load);
         let beat = common + status;
         let peer = length(self.nodes.iter().map(String::len).max().unwrap_or(0));
         let ack =
@@ -80,7 +80,7 @@ impl Config {
 
     /// What the extension adds (wire::heartbeat): a letter for each group, an age for each link, flags and digests.
     fn extension_bytes(&self) -> u32 {
-        let fixed = "nbv=1\nnbg=\nnbc=\nnbe=6b031868:fffffff:ps---\nnbl=\nnbd=ffffffff:ffffffff\n".len();
+        let fixed = "nbg=\nnbc=\nnbe=6b031868:fffffff:ps---\nnbl=\nnbd=ffffffff:ffffffff\n".len();
         let age = format!("{:x},", self.deadtime.as_millis()).len();
         length(fixed + self.groups.len() + self.groups.len().div_ceil(4) + age * self.media.len())
     }

@@ -333,6 +333,8 @@ pub enum Body<'a> {
         dead_ms: Option<u32>,
         /// Whether `protocol` was given: without it flow control is off (spec/wire.md 8.5).
         has_protocol: bool,
+        /// The sender is a nullbeat: what it holds is told by an extension, in this message or in one to come.
+        is_nullbeat: bool,
         /// What only a nullbeat says.
         extension: Option<Extension>,
     },

@@ -145,7 +145,7 @@ impl Letter {
     /// Takes out what only a nullbeat says.
     pub fn strip(&mut self) {
         match &mut self.packet.body {
-            Body::Status { extension, .. } => *extension = None,
+            Body::Status { is_nullbeat, extension, .. } => (*is_nullbeat, *extension) = (false, None),
             Body::AskResources { only, after_failure, .. } => {
                 *only = None;
                 *after_failure = false;

@@ -246,7 +246,10 @@ impl Plan {
             Fault::KillAll { has_stop_action, .. } => *has_stop_action,
             Fault::Cut { links, .. } | Fault::Flap { links, .. } => links.len() < self.links.len(),
             Fault::Freeze { lasts, .. } => *lasts < self.deadtime / 2,
-            Fault::Noise { noise, .. } => noise.loss == 0,
+            // What is damaged is lost.
+            Fault::Noise { links, noise, .. } => {
+                noise.loss == 0 && (noise.corrupt == 0 || links.len() < self.links.len())
+            }
             Fault::DeviceLost { .. } => false,
             _ => true,
         }

@@ -153,7 +153,8 @@ fn compressed_messages_are_refused_by_name() {
 
 #[test]
 fn status_takes_any_word_and_any_dead_time() {
-    let status = |status, dead_ms| Body::Status { status, dead_ms, has_protocol: false, extension: None };
+    let status =
+        |status, dead_ms| Body::Status { status, dead_ms, has_protocol: false, is_nullbeat: false, extension: None };
     expect_body("t=status\nst=active\ndt=fa0", status(Some(NodeStatus::Active), Some(4000)));
     expect_body("t=status\nst=happy\ndt=0", status(None, Some(0)));
     expect_body("t=status\nst=up", status(Some(NodeStatus::Up), None));

@@ -8,7 +8,13 @@ use nullbeat::wire::heartbeat::{Method, Reject, TextStream};
 
 fn status() -> Body<'static> {
     let extension = Some(Extension { group_count: 3, link_count: 2, ..Extension::EMPTY });
-    Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(4000), has_protocol: true, extension }
+    Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(4000),
+        has_protocol: true,
+        is_nullbeat: extension.is_some(),
+        extension,
+    }
 }
 
 /// Bytes that mean something somewhere.

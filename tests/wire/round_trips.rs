@@ -58,9 +58,21 @@ fn sequenced_bodies() -> Vec<Body<'static>> {
     let mut bodies = vec![Body::ReqNodes, Body::Starting, Body::ShutDone, Body::Takeover { set: None }];
     for status in [NodeStatus::Init, NodeStatus::Up, NodeStatus::Active, NodeStatus::Dead] {
         for extension in [None, Some(extension()), Some(full_extension()), Some(Extension::EMPTY)] {
-            bodies.push(Body::Status { status: Some(status), dead_ms: Some(0x1770), has_protocol: true, extension });
+            bodies.push(Body::Status {
+                status: Some(status),
+                dead_ms: Some(0x1770),
+                has_protocol: true,
+                is_nullbeat: extension.is_some(),
+                extension,
+            });
         }
-        bodies.push(Body::Status { status: Some(status), dead_ms: None, has_protocol: false, extension: None });
+        bodies.push(Body::Status {
+            status: Some(status),
+            dead_ms: None,
+            has_protocol: false,
+            is_nullbeat: false,
+            extension: None,
+        });
     }
     for holds in [Holds::NONE, Holds::LOCAL, Holds::FOREIGN, Holds::ALL] {
         bodies.push(Body::Takeover { set: Some(holds) });
@@ -178,7 +190,7 @@ fn no_packet_fits_less_room_than_it_takes() {
 #[test]
 fn what_cannot_be_said_is_not_said() {
     let codec = Node::new(ALPHA, METHODS[0]).codec();
-    let status = Body::Status { status: None, dead_ms: None, has_protocol: true, extension: None };
+    let status = Body::Status { status: None, dead_ms: None, has_protocol: true, is_nullbeat: false, extension: None };
     let other = Body::Resource { holds: Holds::ALL, is_full: true, is_stable: None, info: ResourceInfo::Other };
     let mut room = [0; ENCODED_MAX];
     for packet in [
@@ -223,6 +235,7 @@ fn the_largest_cluster_fits() {
         status: Some(NodeStatus::Active),
         dead_ms: Some(u32::MAX),
         has_protocol: true,
+        is_nullbeat: true,
         extension: Some(full_extension()),
     };
     for body in
@@ -240,8 +253,13 @@ fn the_largest_cluster_fits() {
 #[test]
 fn fields_stand_in_the_original_order() {
     let codec = Node::new(ALPHA, METHODS[0]).codec();
-    let status =
-        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(0xfa0), has_protocol: true, extension: None };
+    let status = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(0xfa0),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     let resource = Body::Resource {
         holds: Holds::LOCAL,
         is_full: true,

@@ -10,8 +10,13 @@ fn codec() -> Codec {
 }
 
 fn message(codec: &Codec, seq: u64) -> Vec<u8> {
-    let status =
-        Body::Status { status: Some(NodeStatus::Active), dead_ms: Some(4000), has_protocol: true, extension: None };
+    let status = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(4000),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     serial(codec, &packet(Some(ALPHA), Some(seq), status))
 }
 

@@ -381,13 +381,13 @@ fn serial_lines_that_cannot_carry_the_beats_are_told_with_the_arithmetic() {
         (
             b"serial /dev/ttyS0 baud 9600\nkeepalive 200ms\ndeadtime 5",
             &[
-                "ha.cf:1:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 221 ms: 212 bytes of 10 bits each at 9600 bits a second take 221 ms; raise keepalive or baud",
+                "ha.cf:1:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 228 ms: 218 bytes of 10 bits each at 9600 bits a second take 228 ms; raise keepalive or baud",
             ],
         ),
         (
             b"serial /dev/ttyS0 baud 9600\nkeepalive 240ms\ndeadtime 5",
             &[
-                "ha.cf:1:8: warning: found a keepalive of 240 ms at 9600 baud; expected more than 251 ms, with a longer beat and an acknowledgement every tenth time; 212 bytes of 10 bits each at 9600 bits a second take 221 ms; the line is always busy and falls behind",
+                "ha.cf:1:8: warning: found a keepalive of 240 ms at 9600 baud; expected more than 257 ms, with a longer beat and an acknowledgement every tenth time; 218 bytes of 10 bits each at 9600 bits a second take 228 ms; the line is always busy and falls behind",
             ],
         ),
         (
@@ -400,7 +400,7 @@ fn serial_lines_that_cannot_carry_the_beats_are_told_with_the_arithmetic() {
         (
             b"baud 115200\nserial /dev/ttyS0\nserial /dev/ttyS1 baud 9600\nkeepalive 200ms\ndeadtime 5",
             &[
-                "ha.cf:3:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 221 ms: 212 bytes of 10 bits each at 9600 bits a second take 221 ms; raise keepalive or baud",
+                "ha.cf:3:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 228 ms: 218 bytes of 10 bits each at 9600 bits a second take 228 ms; raise keepalive or baud",
             ],
         ),
     ];

@@ -299,10 +299,11 @@ fn message_sizes_are_those_of_the_wire() {
     extension.link_count = 2;
     extension.links[..2].fill(LinkEcho { age_ms: 30_000 });
     (extension.config_digest, extension.resources_digest) = (u32::MAX, u32::MAX);
-    let status = |extension| Body::Status {
+    let status = |extension: Option<Extension>| Body::Status {
         status: Some(NodeStatus::Active),
         dead_ms: Some(30_000),
         has_protocol: true,
+        is_nullbeat: true,
         extension,
     };
     let seq = Some(Seq(0x0fff_ffff));

@@ -18,6 +18,7 @@ pub(super) struct Said {
     pub(super) status: Option<NodeStatus>,
     pub(super) dead_ms: Option<u32>,
     pub(super) has_protocol: bool,
+    pub(super) is_nullbeat: bool,
     pub(super) extension: Option<Extension>,
     pub(super) key: KeyNumber,
 }
@@ -71,6 +72,7 @@ impl Comms {
         let state = self.state_mut(node);
         let was_heard = core::mem::take(&mut state.is_heard);
         state.peer.status = NodeStatus::Dead;
+        state.died_at_seq = state.peer.highest_seq;
         state.reset_tracking(own_highest);
         log::warn!("node {}: is dead", name_of(settings, node));
         put(outbox, Action::Event(Event::Node { node, status: NodeStatus::Dead }));
@@ -146,6 +148,7 @@ impl Comms {
             log::info!("flow control disabled due to different version heartbeat");
         }
         state.has_flow_control = said.has_protocol;
+        state.peer.is_nullbeat = said.is_nullbeat;
         if is_first {
             // A status without generation brings no rebirth, but its sender wants to know us all the same.
             self.beats.hurry(at.now);

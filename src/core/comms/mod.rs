@@ -127,6 +127,8 @@ pub struct Peer {
     pub deadtime: Duration,
     /// When its last status arrived.
     pub last_status: Option<Instant>,
+    /// Its last status told that it is a nullbeat.
+    pub is_nullbeat: bool,
     /// Its last extension in this generation: present means it is a nullbeat.
     pub extension: Option<Extension>,
     /// Highest of our sequence numbers that it has acknowledged.
@@ -197,6 +199,8 @@ struct PeerState {
     link_seq: [Seq; LINKS_MAX],
     /// Number of the newest status.
     status_seq: Seq,
+    /// Its highest number when it was last declared dead. What came first afterwards may have overtaken its statuses.
+    died_at_seq: Seq,
     /// Number of the status that brought the extension.
     extension_seq: Option<Seq>,
     /// The key that signed the newest status.
@@ -233,6 +237,7 @@ impl PeerState {
                 highest_seq: Seq(0),
                 deadtime: settings.deadtime,
                 last_status: None,
+                is_nullbeat: false,
                 extension: None,
                 acked: Seq(0),
                 acked_at: None,
@@ -242,6 +247,7 @@ impl PeerState {
             tracked: Generation(0),
             link_seq: [Seq(0); LINKS_MAX],
             status_seq: Seq(0),
+            died_at_seq: Seq(0),
             extension_seq: None,
             key: None,
             spoken: NodeStatus::Init,

@@ -113,7 +113,7 @@ impl Comms {
     /// for it. (Tracking was reset at its death, so it would be taken for new.)
     fn is_from_before_death(&self, node: NodeId, seq: Seq, message: &Message<'_>, is_status: bool) -> bool {
         let state = self.state(node);
-        let is_old = seq <= state.peer.highest_seq || (is_status && seq <= state.status_seq);
+        let is_old = seq <= state.died_at_seq || (is_status && seq <= state.status_seq);
         state.peer.status == NodeStatus::Dead && message.generation == state.peer.generation && is_old
     }
 
@@ -232,8 +232,8 @@ impl Comms {
 
 fn said(seq: Seq, message: &Message<'_>) -> Option<Said> {
     match message.body {
-        Body::Status { status, dead_ms, has_protocol, extension } => {
-            Some(Said { seq, status, dead_ms, has_protocol, extension, key: message.key })
+        Body::Status { status, dead_ms, has_protocol, is_nullbeat, extension } => {
+            Some(Said { seq, status, dead_ms, has_protocol, is_nullbeat, extension, key: message.key })
         }
         _ => None,
     }

@@ -218,6 +218,7 @@ impl Comms {
             status: Some(self.status()),
             dead_ms: Some(u32::try_from(announced.as_millis()).unwrap_or(u32::MAX)),
             has_protocol: true,
+            is_nullbeat: true,
             extension: extension.copied(),
         };
         self.send(settings, at, None, body, outbox);

@@ -51,8 +51,7 @@ impl Ownership {
     fn resolve_claims(&mut self, cx: &mut Context<'_>, extension: &Extension) {
         self.conflict.bits_since = None;
         // What an earlier daemon left running waits for a partner that hears us; a deaf one that claims it too keeps it.
-        let is_left = |group: &Group| group.is_inherited && group.state() == GroupState::Unknown && !group.is_busy();
-        let left: GroupSet = self.groups.iter().filter(|group| is_left(group)).map(Group::id).collect();
+        let left: GroupSet = self.groups.iter().filter(|group| group.is_left_over()).map(Group::id).collect();
         let is_ours = |group: &&Group| group.is_announced() || left.contains(group.id());
         let ours: GroupSet = self.groups.iter().filter(is_ours).map(Group::id).collect();
         let both = ours & extension.claims;
@@ -76,8 +75,9 @@ impl Ownership {
                 self.groups[index].announce(cx);
             }
         }
-        // What it had said before we slept does not end it.
-        if both.is_empty() && self.is_yielding && self.is_heard_fresh(cx) {
+        // What it had said before we slept does not end it, and as long as we tell of a claim it must know who lets go.
+        let is_contested = !(self.claims() & extension.claims).is_empty();
+        if both.is_empty() && !is_contested && self.is_yielding && self.is_heard_fresh(cx) {
             self.is_yielding = false;
             self.wants_extension = true;
         }
@@ -89,7 +89,11 @@ impl Ownership {
             // The partner cannot be sure of it before it knows that we have heard its claim.
             self.wants_extension = true;
         }
-        let verdict = if is_deaf {
+        // It lets go already: if both did, nobody would run the group.
+        let is_leaving = extension.groups[usize::from(id.0)] == GroupState::Stopping;
+        let verdict = if is_leaving {
+            Verdict::Keep
+        } else if is_deaf {
             Verdict::Release
         } else if self.is_yielding != extension.is_yielding {
             if self.is_yielding { Verdict::Release } else { Verdict::Keep }
@@ -124,6 +128,7 @@ impl Ownership {
         let ours = self.wire_holds();
         let is_meeting = self.handover.is_none()
             && self.partner.is_known
+            && !self.is_partner_mute(cx)
             && ((ours.local && theirs.local) || (ours.foreign && theirs.foreign));
         let nullbeat = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).extension);
         if !is_meeting {

@@ -109,6 +109,12 @@ impl Group {
         self.is_stuck
     }
 
+    /// Whether an earlier daemon of this boot held it, and it is not known to be down: it is kept or stopped as soon as
+    /// the partner is known.
+    pub(super) fn is_left_over(&self) -> bool {
+        self.is_inherited && self.state == GroupState::Unknown && self.job.is_none()
+    }
+
     /// Whether anything of it may be in use here, or soon will be.
     pub(super) const fn is_held(&self) -> bool {
         self.is_claimed || self.state.is_in_use() || self.job.is_some()
@@ -202,6 +208,14 @@ impl Group {
                 self.set(cx, GroupState::Stopping, cause);
             }
             _ => {}
+        }
+    }
+
+    /// Ends the pause after a failure: an operator does not want to wait.
+    pub(super) fn retry_soon(&mut self, now: Instant) {
+        let is_down = matches!(self.state, GroupState::StartFailed | GroupState::Stopped) && self.is_announced();
+        if self.job.is_none() && (is_down || self.state == GroupState::StopFailed) {
+            self.retry_at = Some(now);
         }
     }
 

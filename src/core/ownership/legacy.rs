@@ -37,8 +37,10 @@ impl Ownership {
     /// Whether the hand-over of `auto_failback on|off` is spoken: by everybody but two that are configured for `legacy`
     /// and have not found out that they are both nullbeats.
     pub(super) fn speaks_nicely(&self, cx: &Context<'_>) -> bool {
-        let is_nullbeat =
-            cx.settings.partner.is_some_and(|partner| cx.comms.peer(partner).extension.as_ref().is_some());
+        let is_nullbeat = cx.settings.partner.is_some_and(|partner| {
+            let peer = cx.comms.peer(partner);
+            peer.is_nullbeat || peer.extension.is_some()
+        });
         cx.settings.auto_failback != AutoFailback::Legacy || is_nullbeat || self.legacy.is_nice
     }
 

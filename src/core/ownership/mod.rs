@@ -24,6 +24,8 @@ mod lines;
 mod negotiation;
 mod permit;
 mod requests;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod view;
 
@@ -453,7 +455,7 @@ impl Ownership {
         if !self.is_partner_alive(cx) || self.partner.has_left {
             return true;
         }
-        let Some(extension) = self.partner_extension(cx) else { return true };
+        let Some(extension) = self.partner_extension(cx) else { return !self.is_partner_mute(cx) };
         self.needs_answer = true;
         let Some(asked) = self.asked_seq else {
             self.asked_seq = Some(Seq(cx.comms.own_seq().0 + 1));
@@ -513,7 +515,7 @@ impl Ownership {
             Some(_) => self.is_heard_fresh(cx) && self.extension_seq > self.outdated_seq,
             None => self.partner.is_known,
         };
-        if self.partner_may_use(cx, id) {
+        if self.is_partner_mute(cx) || self.partner_may_use(cx, id) {
             return None;
         }
         // A Heartbeat takes nothing of a side that we announce: what of it does not run here would run nowhere.
@@ -599,6 +601,13 @@ impl Ownership {
         })
     }
 
+    /// Whether the partner is a living nullbeat that has not told per group what it holds since it, or we, started. What it
+    /// says beside that may be older than our start, from the queue of a slow line, and proves nothing.
+    fn is_partner_mute(&self, cx: &Context<'_>) -> bool {
+        let partner = cx.settings.partner.filter(|partner| cx.comms.is_alive(*partner));
+        partner.map(|partner| cx.comms.peer(partner)).is_some_and(|peer| peer.is_nullbeat && peer.extension.is_none())
+    }
+
     /// Whether the partner's last extension was said so shortly after it had heard us that it cannot have declared us
     /// dead since: the beat that it answers to left here less than our announced dead time ago.
     fn is_heard_fresh(&self, cx: &Context<'_>) -> bool {
@@ -624,6 +633,7 @@ impl Ownership {
         match self.partner_extension(cx) {
             Some(extension) => extension.claims.contains(id) || extension.groups[usize::from(id.0)].is_in_use(),
             // It owns what is its, and lets go what is ours before we start it.
+            None if self.is_partner_mute(cx) => true,
             None if self.is_legacy(cx) => !self.is_preferred(cx, id),
             None => !self.partner.is_known || self.is_in(cx, self.partner_holds().swapped(), id),
         }

@@ -71,6 +71,8 @@ impl Ownership {
             "ip-request-resp"
         } else if self.is_heard_fresh(cx) {
             "T_RESOURCES(them)"
+        } else if self.is_partner_mute(cx) {
+            return;
         } else if self.partner.is_known && self.partner.is_stable {
             log::info!("remote resource transition completed.");
             "T_RESOURCES(them)"
@@ -93,14 +95,14 @@ impl Ownership {
         let is_known = is_alone
             || match self.partner_extension(cx) {
                 Some(_) => self.is_heard_fresh(cx),
-                None => self.partner.is_known || self.is_legacy(cx),
+                None => !self.is_partner_mute(cx) && (self.partner.is_known || self.is_legacy(cx)),
             };
         if !is_known || !cx.comms.may_judge(cx.at.now) {
             return;
         }
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
-            if !group.is_inherited || group.is_busy() || group.state() != GroupState::Unknown {
+            if !group.is_left_over() {
                 continue;
             }
             let id = group.id();
@@ -208,6 +210,10 @@ impl Ownership {
 
     fn heard_shutdone(&mut self, cx: &mut Context<'_>) {
         log::info!("Received shutdown notice from '{}'.", cx.partner_name());
+        if !self.is_meant_for_this_run(cx) {
+            log::info!("It was said before {} heard of this start: it may be back by now", cx.partner_name());
+            return;
+        }
         if matches!(self.phase, Phase::Leaving(_)) {
             log::info!("Resource takeover cancelled - shutdown in progress.");
         } else if !self.partner.has_left {
@@ -224,6 +230,15 @@ impl Ownership {
         self.cancel_handover(cx);
         // The partner leaves as soon as it sees that we have heard it.
         self.wants_extension = true;
+    }
+
+    /// Whether what the partner says is said to this run of ours, as far as that can be known. On its way through a slow
+    /// line a goodbye may meet a daemon that has been started meanwhile, while the partner has started again as well and
+    /// has taken our own last goodbye for true.
+    fn is_meant_for_this_run(&self, cx: &Context<'_>) -> bool {
+        let Some(peer) = cx.settings.partner.map(|partner| cx.comms.peer(partner)) else { return false };
+        let has_heard_us = peer.extension.is_some_and(|extension| extension.echo_generation == cx.identity.generation);
+        peer.last_status.is_some() && (has_heard_us || !peer.is_nullbeat)
     }
 
     /// What the partner's preferred groups that run here become when it is gone: guests that go home with it.
@@ -376,7 +391,7 @@ impl Ownership {
     pub(super) fn wire_holds(&self) -> Holds {
         self.wire_side.iter().zip(&self.groups).fold(self.phantom_where_empty(), |holds, (is_local, group)| {
             // Outside of a hand-over the wire has no word for a stop that failed: the side is still held.
-            let is_held = group.is_announced() || (self.handover.is_none() && group.is_stuck());
+            let is_held = group.is_announced() || group.is_left_over() || (self.handover.is_none() && group.is_stuck());
             if !is_held {
                 holds
             } else if *is_local {
@@ -394,8 +409,9 @@ impl Ownership {
         }
     }
 
+    /// What was left over counts as probed: it waits for the partner's holdings, and the partner may wait for ours.
     pub(super) fn has_probed_all(&self) -> bool {
-        self.groups.iter().all(|group| group.state() != GroupState::Unknown)
+        self.groups.iter().all(|group| group.state() != GroupState::Unknown || group.is_left_over())
     }
 
     /// Whether nothing moves here: what `isstable=1` means (weakness 9: only when the scripts are done).

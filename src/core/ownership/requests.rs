@@ -89,7 +89,7 @@ impl Ownership {
         self.raise(cx, Alarm::MovesLatched, false);
         for group in &mut self.groups {
             group.forgive();
-            group.retry(cx, Cause::Operator);
+            group.retry_soon(cx.at.now);
         }
     }
 

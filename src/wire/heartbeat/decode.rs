@@ -182,14 +182,15 @@ impl Codec {
 
     fn status<'a>(&self, fields: &Fields<'a>) -> Option<Body<'a>> {
         let word = fields.raw(Name::Status)?;
-        let extension = extension::read(fields).unwrap_or_else(|extension::Malformed| {
+        let (is_nullbeat, extension) = extension::read(fields).unwrap_or_else(|extension::Malformed| {
             self.count_extension_error();
-            None
+            (false, None)
         });
         Some(Body::Status {
             status: word::STATUSES.into_iter().find(|status: &NodeStatus| status.word().as_bytes() == word),
             dead_ms: narrow(fields, Name::DeadTime).ok(),
             has_protocol: fields.raw(Name::Protocol).is_some(),
+            is_nullbeat,
             extension,
         })
     }

@@ -6,7 +6,7 @@ use super::fields::{Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
 use crate::core::ids::{NodeId, NodeSet, Uuid};
-use crate::core::message::{Body, Extension, IpfailWord, NodeStatus, Packet, ResourceInfo};
+use crate::core::message::{Body, IpfailWord, NodeStatus, Packet, ResourceInfo};
 
 impl Codec {
     /// Writes one datagram: netstring form, signed behind the end, with `msgfmt classic` also inside (spec/wire.md 3.3).
@@ -159,8 +159,13 @@ impl Codec {
     /// What is meant for whoever hears it: `dest`, if any, comes behind.
     fn write_announcement(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
         match packet.body {
-            Body::Status { status, dead_ms, has_protocol, extension } => {
-                write_status(writer, status?, dead_ms, has_protocol, extension.as_ref());
+            Body::Status { status, dead_ms, has_protocol, is_nullbeat, extension } => {
+                write_status(writer, status?, dead_ms, has_protocol);
+                match extension {
+                    Some(extension) => extension::write(&extension, |name, value| writer.field(name, value)),
+                    None if is_nullbeat => extension::write_mark(|name, value| writer.field(name, value)),
+                    None => {}
+                }
             }
             Body::ReqNodes => writer.kind(kind::REQ_NODES),
             Body::AddNodes { nodes, .. } => {
@@ -233,13 +238,7 @@ fn write_ipfail(writer: &mut Writer<'_>, word: IpfailWord) {
     writer.string(Name::ClientGeneration, "0");
 }
 
-fn write_status(
-    writer: &mut Writer<'_>,
-    status: NodeStatus,
-    dead_ms: Option<u32>,
-    has_protocol: bool,
-    extension: Option<&Extension>,
-) {
+fn write_status(writer: &mut Writer<'_>, status: NodeStatus, dead_ms: Option<u32>, has_protocol: bool) {
     writer.kind(kind::STATUS);
     writer.string(Name::Status, status.word());
     if let Some(dead_ms) = dead_ms {
@@ -247,9 +246,6 @@ fn write_status(
     }
     if has_protocol {
         writer.string(Name::Protocol, "1");
-    }
-    if let Some(extension) = extension {
-        extension::write(extension, |name, value| writer.field(name, value));
     }
 }
 

@@ -10,7 +10,9 @@
 //! | `nbd` | digests of ha.cf and haresources, hex | `8a1f:0` |
 //! | `nbh` | watchdog lease in milliseconds, hex, `-` for none; own line `owner`: `u`p, `d`own, `-` for none | `4e20:d` |
 //!
-//! All of the first six or nothing; the seventh where there is something to tell: anything else is dropped and counted, the `status` itself stands.
+//! A beat without the others carries `nbv` all the same: who has just started must not take its sender for a Heartbeat.
+//! All of the first six, or `nbv` alone, or nothing; the seventh where there is something to tell: anything else is dropped
+//! and counted, the `status` itself stands.
 
 use core::fmt::{self, Write};
 
@@ -27,20 +29,23 @@ const NAMES: [Name; 7] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The extension among these fields, if there is one.
-pub(super) fn read(fields: &Fields<'_>) -> Result<Option<Extension>, Malformed> {
-    if !NAMES.into_iter().any(|name| fields.has(name)) {
-        return Ok(None);
+/// Whether these fields are a nullbeat's, and the extension among them, if there is one.
+pub(super) fn read(fields: &Fields<'_>) -> Result<(bool, Option<Extension>), Malformed> {
+    let is_marked = fields.has(Name::NbVersion);
+    if !NAMES.into_iter().any(|name| name != Name::NbVersion && fields.has(name)) {
+        return if is_marked { read_version(fields).map(|_| (true, None)).ok_or(Malformed) } else { Ok((false, None)) };
     }
-    read_all(fields).map(Some).ok_or(Malformed)
+    read_all(fields).map(|extension| (true, Some(extension))).ok_or(Malformed)
+}
+
+fn read_version(fields: &Fields<'_>) -> Option<u8> {
+    let version = u8::try_from(decimal(fields.raw(Name::NbVersion)?)?).ok()?;
+    (version == VERSION).then_some(version)
 }
 
 fn read_all(fields: &Fields<'_>) -> Option<Extension> {
     let mut extension = Extension::EMPTY;
-    extension.version = u8::try_from(decimal(fields.raw(Name::NbVersion)?)?).ok()?;
-    if extension.version != VERSION {
-        return None;
-    }
+    extension.version = read_version(fields)?;
     read_groups(&mut extension, fields.raw(Name::NbGroups)?)?;
     extension.claims = GroupSet(hex(fields.raw(Name::NbClaims)?)?);
     let beyond = extension.claims - GroupSet::first(usize::from(extension.group_count));
@@ -118,6 +123,11 @@ fn flag(byte: u8, letter: u8) -> Option<bool> {
     }
 }
 
+/// The one field of a nullbeat's beat without extension.
+pub(super) fn write_mark(mut field: impl FnMut(Name, fmt::Arguments<'_>)) {
+    field(Name::NbVersion, format_args!("{VERSION}"));
+}
+
 /// Hands each field's name and value to `field`.
 pub(super) fn write(extension: &Extension, mut field: impl FnMut(Name, fmt::Arguments<'_>)) {
     let on = |is_on, letter| if is_on { letter } else { '-' };
@@ -191,14 +201,14 @@ mod tests {
         ("nbd", "8a1f:ffffffff"),
     ];
 
-    fn read_pairs(pairs: &[(&str, &str)]) -> Result<Option<Extension>, Malformed> {
+    fn read_pairs(pairs: &[(&str, &str)]) -> Result<(bool, Option<Extension>), Malformed> {
         let fields = pairs
             .iter()
             .map(|(name, value)| Ok(Field { name: name.as_bytes(), kind: Kind::Text, value: value.as_bytes() }));
         read(&Fields::collect(fields).unwrap())
     }
 
-    fn with(name: &str, value: Option<&str>) -> Result<Option<Extension>, Malformed> {
+    fn with(name: &str, value: Option<&str>) -> Result<(bool, Option<Extension>), Malformed> {
         let mut pairs = GOOD.to_vec();
         pairs.retain(|(other, _)| *other != name);
         pairs.extend(value.map(|value| (name, value)));
@@ -207,7 +217,7 @@ mod tests {
 
     #[test]
     fn good_one_is_read_and_written_alike() {
-        let extension = read_pairs(&GOOD).unwrap().unwrap();
+        let extension = read_pairs(&GOOD).unwrap().1.unwrap();
         assert_eq!(extension.group_count, 3);
         assert_eq!(extension.groups[..3], [GroupState::Running, GroupState::Stopped, GroupState::StopFailed]);
         assert_eq!(extension.claims, GroupSet(5));
@@ -224,13 +234,13 @@ mod tests {
 
     #[test]
     fn hardware_is_told_where_there_is_some() {
-        assert_eq!(with("nbh", None).unwrap().unwrap().lease_ms, 0);
+        assert_eq!(with("nbh", None).unwrap().1.unwrap().lease_ms, 0);
         for (text, lease_ms, owner_line) in [
             ("4e20:d", 20_000, LineLevel::Inactive),
             ("4e20:-", 20_000, LineLevel::Unknown),
             ("-:u", 0, LineLevel::Active),
         ] {
-            let extension = with("nbh", Some(text)).unwrap().unwrap();
+            let extension = with("nbh", Some(text)).unwrap().1.unwrap();
             assert_eq!((extension.lease_ms, extension.owner_line), (lease_ms, owner_line));
             let mut written = Vec::new();
             write(&extension, |name, value| written.push((name.word(), format!("{value}"))));
@@ -240,7 +250,9 @@ mod tests {
 
     #[test]
     fn none_is_none_and_a_part_is_an_error() {
-        assert_eq!(read_pairs(&[("t", "status")]), Ok(None));
+        assert_eq!(read_pairs(&[("t", "status")]), Ok((false, None)));
+        assert_eq!(read_pairs(&[("nbv", "1")]), Ok((true, None)));
+        assert_eq!(read_pairs(&[("nbv", "2")]), Err(Malformed));
         for (name, _) in GOOD {
             assert_eq!(with(name, None), Err(Malformed), "{name}");
         }
@@ -252,7 +264,7 @@ mod tests {
         pairs[1].1 = "";
         pairs[2].1 = "0";
         pairs[4].1 = "";
-        let extension = read_pairs(&pairs).unwrap().unwrap();
+        let extension = read_pairs(&pairs).unwrap().1.unwrap();
         assert_eq!((extension.group_count, extension.link_count), (0, 0));
     }
 

@@ -91,6 +91,7 @@ fn flow_control_is_off_towards_a_peer_without_protocol() {
             status: Some(NodeStatus::Active),
             dead_ms: Some(1000),
             has_protocol: false,
+            is_nullbeat: false,
             extension: None,
         };
         bench.hear(0, ETH, message(seq, body));

@@ -83,7 +83,13 @@ fn peer_silent_dies_exactly_when_it_announced() {
 #[test]
 fn peer_that_announces_no_dead_time_keeps_the_last() {
     let mut bench = Bench::met();
-    let body = Body::Status { status: Some(NodeStatus::Active), dead_ms: None, has_protocol: true, extension: None };
+    let body = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: None,
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
     bench.hear(0, ETH, message(4, body));
     assert_eq!(bench.comms.peer(BETA).deadtime, Duration::from_millis(1000));
 }
@@ -253,4 +259,18 @@ fn alone_in_the_cluster_communication_is_up_at_once() {
     bench.run_to(0);
     assert_eq!(bench.told(), [Happening::CommUp]);
     assert!(bench.comms.is_alive(ALPHA));
+}
+
+#[test]
+fn peer_whose_status_is_overtaken_by_another_message_returns_with_it() {
+    let mut bench = Bench::met();
+    bench.run_to(1000);
+    assert_eq!(bench.told(), [dead(true)]);
+    bench.run_to(1100);
+    // Of two messages said after its death the later one, which is no status, arrives first.
+    bench.hear(1100, ETH, message(5, Body::Starting));
+    assert!(!bench.is_alive(), "only a status tells that it lives");
+    bench.hear(1101, ETH, beat(4));
+    assert!(bench.is_alive());
+    assert_eq!(bench.told(), [Happening::Returned { node: BETA }, told_status(NodeStatus::Active)]);
 }

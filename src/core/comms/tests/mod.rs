@@ -88,7 +88,10 @@ fn beat(seq: u64) -> Message<'static> {
 }
 
 fn status(seq: u64, status: Option<NodeStatus>, dead_ms: u32) -> Message<'static> {
-    message(seq, Body::Status { status, dead_ms: Some(dead_ms), has_protocol: true, extension: None })
+    message(
+        seq,
+        Body::Status { status, dead_ms: Some(dead_ms), has_protocol: true, is_nullbeat: false, extension: None },
+    )
 }
 
 fn extension(group_count: u8) -> Extension {

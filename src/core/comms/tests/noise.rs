@@ -32,6 +32,7 @@ fn nonsense(random: &mut Random, near: &mut u64) -> Message<'static> {
             status: pick(random, &words),
             dead_ms: pick(random, &times),
             has_protocol: random.below(9) > 0,
+            is_nullbeat: random.below(2) > 0,
             extension: (random.below(9) == 0).then(|| extension(1)),
         },
     };

@@ -194,6 +194,7 @@ fn beats_beside_a_leader(theirs: impl Iterator<Item = u64>, range: core::ops::Ra
                 status: Some(NodeStatus::Active),
                 dead_ms: Some(1000),
                 has_protocol: true,
+                is_nullbeat: true,
                 extension: Some(extension(0)),
             };
             bench.hear(ms, ETH, Message { ..message(seq, body) });

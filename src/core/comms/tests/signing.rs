@@ -18,6 +18,7 @@ fn of_nullbeat(seq: u64) -> Message<'static> {
         status: Some(NodeStatus::Active),
         dead_ms: Some(1000),
         has_protocol: true,
+        is_nullbeat: true,
         extension: Some(extension(0)),
     };
     message(seq, body)

@@ -100,7 +100,10 @@ impl Bench {
 
     fn beat(&mut self, src: &str) {
         let status = Some(NodeStatus::Active);
-        self.hear(src, Body::Status { status, dead_ms: Some(1000), has_protocol: true, extension: None });
+        self.hear(
+            src,
+            Body::Status { status, dead_ms: Some(1000), has_protocol: true, is_nullbeat: false, extension: None },
+        );
     }
 
     /// A while in which only these beat.

@@ -1,0 +1,40 @@
+//! Two holders meet: exactly one of them lets go.
+
+use super::*;
+
+/// Alpha owned everything, slept for longer than its dead time, and finds that beta has taken over.
+fn overslept() -> Bench {
+    let mut bench = Bench::owner(settings());
+    bench.now += 3 * DEADTIME;
+    bench.give(Input::Tick);
+    bench.live(KEEPALIVE, |bench| bench.tell(holding_all()));
+    bench.live(KEEPALIVE, |bench| bench.tell(holding_all()));
+    assert!(bench.waits_for(HOME, Order::Stop) && bench.waits_for(GUEST, Order::Stop));
+    bench
+}
+
+#[test]
+fn yielding_is_told_until_the_claims_are_gone() {
+    let mut bench = overslept();
+    bench.live(1000, |bench| bench.tell(holding_all()));
+    let said = bench.said();
+    assert_eq!(said.claims, BOTH, "their stops have not ended");
+    assert!(said.is_yielding, "else beta takes alpha for a second holder that stays");
+    bench.end_all(Order::Stop, JobOutcome::Done);
+    bench.live(1000, |bench| bench.tell(holding_all()));
+    let said = bench.said();
+    assert_eq!((said.claims, said.is_yielding), (GroupSet::EMPTY, false));
+}
+
+#[test]
+fn group_that_the_other_holder_stops_already_is_kept() {
+    let mut bench = Bench::owner(settings());
+    let leaving = holding(BOTH, [GroupState::Stopping; 2]);
+    bench.live(5000, |bench| bench.tell(leaving));
+    assert!(!bench.waits_for(HOME, Order::Stop) && !bench.waits_for(GUEST, Order::Stop));
+    bench.live(1000, |bench| bench.tell(holding_nothing()));
+    assert!(bench.runs(HOME) && bench.runs(GUEST));
+    // Its stop fails: then it is a holder like any other, and group 1 is at home there.
+    bench.live(1000, |bench| bench.tell(holding(BOTH, [GroupState::StopFailed; 2])));
+    assert!(!bench.waits_for(HOME, Order::Stop) && bench.waits_for(GUEST, Order::Stop));
+}

@@ -1,0 +1,105 @@
+//! What a node that has just started believes, and what it tells.
+
+use super::*;
+
+#[test]
+fn announcement_of_a_nullbeat_that_has_not_told_per_group_proves_nothing() {
+    let mut bench = Bench::clean();
+    // From the queue of a slow line: beta said it before it took over and before this start.
+    bench.beat();
+    bench.hear_of_nothing();
+    bench.live(600, |bench| bench.beat());
+    assert!(!bench.waits_for(HOME, Order::Start));
+    bench.tell(holding_all());
+    bench.live(20_000, |bench| bench.tell(holding_all()));
+    assert!(!bench.waits_for(HOME, Order::Start));
+}
+
+#[test]
+fn announcement_of_a_heartbeat_is_all_there_is() {
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    bench.hear_of_nothing();
+    assert!(bench.waits_for(HOME, Order::Start));
+    assert!(!bench.waits_for(GUEST, Order::Start));
+}
+
+#[test]
+fn goodbye_said_before_the_partner_heard_of_this_start_is_none() {
+    let mut bench = Bench::clean();
+    // Beta may have started again, and taken our own last goodbye for true.
+    bench.status(Some(Extension { hears_partner: false, ..holding_nothing() }));
+    bench.hear(Body::ShutDone);
+    assert!(!bench.waits_for(HOME, Order::Start));
+    bench.live(DEADTIME - KEEPALIVE, |_| {});
+    assert!(!bench.waits_for(HOME, Order::Start));
+    bench.live(2 * KEEPALIVE, |_| {});
+    assert!(bench.waits_for(HOME, Order::Start), "it is dead, for all we know");
+}
+
+#[test]
+fn goodbye_of_somebody_never_heard_is_none() {
+    for is_nullbeat in [false, true] {
+        let mut bench = Bench::clean();
+        bench.is_nullbeat = is_nullbeat;
+        bench.hear(Body::ShutDone);
+        bench.beat();
+        assert!(!bench.waits_for(HOME, Order::Start) && !bench.waits_for(GUEST, Order::Start));
+        assert!(!bench.node.ownership().partner_has_left());
+    }
+}
+
+#[test]
+fn goodbye_of_a_partner_that_hears_us_hands_over_at_once() {
+    let mut bench = Bench::clean();
+    bench.tell(holding_all());
+    bench.hear(Body::ShutDone);
+    assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
+}
+
+/// Two daemons that were killed come back, each with something left over, each not knowing the other for a nullbeat.
+#[test]
+fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
+    let mut carried = Carried {
+        claims: BOTH,
+        states: [GroupState::Unknown; GROUPS_MAX],
+        is_certain: false,
+        is_held: false,
+        to_restart: GroupSet::EMPTY,
+        partner: None,
+        confirmed: None,
+        is_shooting: false,
+        kicks_until: None,
+    };
+    carried.states[0] = GroupState::Running;
+    let mut bench = Bench::new(settings(), Some(carried));
+    bench.is_nullbeat = false;
+    bench.beat();
+    bench.hear(Body::Starting);
+    assert_eq!(bench.announced(), None, "nobody has looked yet");
+    bench.end_all(Order::Probe, JobOutcome::Failed);
+    bench.live(100, |_| {});
+    assert_eq!(bench.announced(), Some(Holds::ALL), "both may be in use");
+    assert!(!bench.waits_for(HOME, Order::Start), "its holdings are not known");
+    bench.hear_of_nothing();
+    assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
+}
+
+#[test]
+fn resume_after_the_clock_stood_still_asks_before_it_starts_what_had_failed() {
+    // It does not start on beta either, and so is not offered.
+    let beta = holding(GroupSet::EMPTY, [GroupState::StartFailed, GroupState::Stopped]);
+    let mut bench = Bench::clean();
+    bench.live(1000, |bench| bench.tell(beta));
+    bench.end_all(Order::Start, JobOutcome::Failed);
+    bench.live(400, |bench| bench.tell(beta));
+    assert!(!bench.waits_for(HOME, Order::Start));
+    bench.now += 20;
+    bench.give(Input::Request { id: RequestId(1), request: Request::Resume });
+    bench.give(Input::Tick);
+    assert!(!bench.waits_for(HOME, Order::Start), "nothing tells that the board has not slept");
+    assert!(bench.said().is_asking);
+    bench.tell(beta);
+    assert!(bench.waits_for(HOME, Order::Start));
+}
