@@ -1,0 +1,88 @@
+//! The engine's end of a request of inputs: a descriptor and which line stands where.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use gpiocdev_uapi::v2::{LineEdgeEvent, LineValues, get_line_values};
+
+use crate::core::{InputLine, LineLevel};
+
+/// Inputs that one request can hold: each use there is.
+pub const LINES_MAX: usize = InputLine::ALL.len();
+/// Words of memory for one edge.
+const EDGE_WORDS: usize = size_of::<LineEdgeEvent>() / size_of::<u64>();
+/// Edges taken in one read.
+const EDGES: usize = 16;
+
+/// Which line each place of a request is, in the order of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineRow {
+    /// `None` behind the last one.
+    pub lines: [Option<InputLine>; LINES_MAX],
+    /// The chip tells no edges of these: they have to be read now and then.
+    pub is_polled: bool,
+}
+
+/// Reads levels and takes edges. Allocates nothing.
+#[derive(Debug)]
+pub struct LineReader {
+    file: File,
+    row: LineRow,
+}
+
+impl LineReader {
+    /// From what the guardian has passed.
+    pub fn new(descriptor: OwnedFd, row: LineRow) -> Self {
+        Self { file: descriptor.into(), row }
+    }
+
+    /// Whether edges do not wake the reader.
+    pub const fn is_polled(&self) -> bool {
+        self.row.is_polled
+    }
+
+    /// Takes the edges that have come, so that the descriptor is not readable any more. What they say is not needed:
+    /// the levels are read after them. An edge that comes meanwhile makes the descriptor readable again.
+    pub fn take_edges(&self) {
+        let mut buffer = [0u64; EDGES * EDGE_WORDS];
+        while gpiocdev_uapi::read_event(&self.file, &mut buffer).is_ok_and(|words| words >= buffer.len()) {}
+    }
+
+    /// The levels of all lines, in one system call; after a failure all are [`LineLevel::Unknown`].
+    pub fn levels(&self) -> impl Iterator<Item = (InputLine, LineLevel)> + use<> {
+        let row = self.row;
+        let count = row.lines.iter().flatten().count();
+        let mut values = LineValues { bits: 0, mask: (1 << count) - 1 };
+        let is_read = get_line_values(&self.file, &mut values).is_ok();
+        row.lines.into_iter().flatten().enumerate().map(move |(place, line)| {
+            let level = match values.bits >> place & 1 {
+                _ if !is_read => LineLevel::Unknown,
+                0 => LineLevel::Inactive,
+                _ => LineLevel::Active,
+            };
+            (line, level)
+        })
+    }
+}
+
+impl AsFd for LineReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptor_that_is_no_line_reads_as_unknown_and_never_blocks() {
+        let (ours, _theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let lines = [Some(InputLine::PeerOwner), Some(InputLine::PeerPower), None, None];
+        let reader = LineReader::new(ours, LineRow { lines, is_polled: false });
+        reader.take_edges();
+        let levels: Vec<_> = reader.levels().collect();
+        let unknown = LineLevel::Unknown;
+        assert_eq!(levels, [(InputLine::PeerOwner, unknown), (InputLine::PeerPower, unknown)]);
+    }
+}
