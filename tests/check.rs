@@ -93,7 +93,7 @@ fn mistakes_in_all_files_are_told_at_once() {
 fn missing_safety_is_a_warning_that_names_the_option() {
     let directory = Directory::tutorial("safety");
     let text = std::fs::read_to_string(directory.0.join("ha.cf")).expect("read");
-    directory.write("ha.cf", &format!("watchdog /dev/watchdog\n{text}"));
+    directory.write("ha.cf", &format!("failfast root /bin/true\n{text}"));
     let (said, code) = directory.check(&["--node", "rserver1"]);
     assert!(said.contains("`nullbeat run` refuses to start with it (exit 78) unless --unfenced is given\n"), "{said}");
     assert_eq!(code, Some(0));

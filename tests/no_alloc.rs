@@ -98,6 +98,7 @@ impl<'c> Board<'c> {
             shots_before: 0,
             table_digest: lease::table_digest(config),
             timer: LeaseTimer::new().unwrap(),
+            watchdogs: Vec::new(),
         };
         let mut driver = prepare(config, context).unwrap();
         driver.begin().unwrap();

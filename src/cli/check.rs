@@ -113,6 +113,7 @@ fn summary(config: &Config) -> Vec<String> {
     lines.extend(config.media.iter().zip(config.line_times()).map(|(medium, line)| link(config, medium, line)));
     lines.extend(port(config));
     lines.push(timing(config));
+    lines.extend(watchdog(config));
     lines.push(start(config));
     lines.push(failback(config));
     lines.extend(config.groups.iter().map(|group| format!("group of {}: {}", group.node, group.text)));
@@ -183,6 +184,16 @@ fn timing(config: &Config) -> String {
     )
 }
 
+fn watchdog(config: &Config) -> Option<String> {
+    let (timeout, sum) = (config.watchdog.in_force?, config.watchdog_arithmetic()?);
+    let devices: Vec<String> = config.watchdog.devices.iter().map(|path| path.display().to_string()).collect();
+    let announced = config.announced_deadtime();
+    let more = if announced > config.deadtime { format!(", not {}", spoken(config.deadtime)) } else { String::new() };
+    let (devices, timeout) = (devices.join(", "), spoken(timeout));
+    let what = format!("{devices} resets this board {timeout} after the last kick: {sum} after its last beat");
+    Some(format!("{what}; its beats announce a dead time of {}{more}", spoken(announced)))
+}
+
 fn start(config: &Config) -> String {
     format!("a peer that is not heard within {} of the start is declared dead", spoken(config.initdead))
 }
@@ -237,6 +248,13 @@ mod tests {
             "group of alpha: IPaddr::10.0.0.1 httpd",
         ];
         assert_eq!(summary(&config), expected);
+        assert_eq!(watchdog(&config), None);
+        config.watchdog.devices = vec!["/dev/watchdog".into(), "/dev/watchdog1".into()];
+        config.watchdog.in_force = Some(Duration::from_secs(1));
+        assert_eq!(
+            watchdog(&config).unwrap(),
+            "/dev/watchdog, /dev/watchdog1 resets this board 1 s after the last kick: keepalive 200 ms + timeout 1 s + 1 s = 2.2 s after its last beat; its beats announce a dead time of 2.3 s, not 1 s"
+        );
         config.takeover_policy = TakeoverPolicy::Safe;
         config.auto_failback = AutoFailback::Off;
         assert_eq!(

@@ -65,6 +65,7 @@ pub(super) fn status(args: &[String]) -> u8 {
         "links",
         "media",
         "rejects",
+        "watchdogs",
         "alarms",
         "fences",
         "last_move",
@@ -149,6 +150,10 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("ping").is_some() {
         out.push('\n');
         out.push_str(&ping_nodes(report, is_colourful));
+    }
+    if report.first("watchdog").is_some() {
+        out.push('\n');
+        out.push_str(&watchdogs(report, is_colourful));
     }
     if report.first("fence").is_some() {
         out.push('\n');
@@ -247,6 +252,27 @@ fn ping_nodes(report: &Report<'_>, is_colourful: bool) -> String {
         let _ = writeln!(text, "answering: {here} here, {partner} at the partner");
     }
     text
+}
+
+fn watchdogs(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("watchdog")
+        .map(|watchdog| {
+            let state = match watchdog.text("withheld") {
+                None => Cell::toned("kicked", Tone::Good),
+                Some(why) => Cell::toned(format!("no kicks: {why}"), Tone::Bad),
+            };
+            vec![
+                watchdog.or_dash("device").into(),
+                watchdog.or_dash("identity").into(),
+                state,
+                ago(watchdog, "kicked_ms").into(),
+                watchdog.number("timeout_ms").map_or_else(String::new, spoken_ms).into(),
+                watchdog.or_dash("reset_cause").into(),
+            ]
+        })
+        .collect();
+    table(&["WATCHDOG", "NAME", "STATE", "KICKED", "RESETS AFTER", "LAST RESET"], &rows, is_colourful)
 }
 
 fn last_move(report: &Report<'_>, last: &Line<'_>, out: &mut String) {

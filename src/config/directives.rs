@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
-use super::{ResetWith, board, clients, fence, gpio, media, pings, value};
+use super::{ResetWith, board, clients, fence, gpio, media, pings, value, watchdog};
 use crate::core::limits::{MOVES_MAX, SHOTS_MAX};
 
 /// Reads the values of a line at once.
@@ -20,6 +20,8 @@ pub(super) enum Shape {
     Once(Read),
     /// Any number, each for itself.
     Each(Read),
+    /// The same; scripts see the last one.
+    Several(Read),
     /// Any number, read together.
     Values(ReadAll),
     /// Split at blanks only; the directive looks after missing ones itself.
@@ -63,7 +65,7 @@ pub(super) struct Directive {
 impl Directive {
     /// Whether scripts see it as `HA_<word>`: the directives of one value, not nodes, media and whole lines (seen).
     pub(super) fn is_recorded(&self) -> bool {
-        matches!(self.shape, One(_) | Once(_))
+        matches!(self.shape, One(_) | Once(_) | Several(_))
     }
 
     /// Whether it may stand in a board file, or in ha.cf.
@@ -102,7 +104,7 @@ const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
 const ONLY_PASSED_ON: &str = "it is only passed on to scripts";
 const MILLIS_MAX: i64 = 3_600_000;
 
-use Shape::{Each, Line, Once, One, Values};
+use Shape::{Each, Line, Once, One, Several, Values};
 
 /// All of them.
 pub(super) static DIRECTIVES: &[Directive] = &[
@@ -194,7 +196,9 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         "`reboot` or `hold`",
         One(|d, w| d.word(w, &["reboot", "hold"], false, |d| &mut d.on_stop_failure)),
     ),
-    row("reset_with", "`reboot`, `sysrq` or `hook PATH`", Values(read_reset_with)),
+    row("reset_with", "`reboot`, `sysrq`, `watchdog` or `hook PATH`", Values(read_reset_with)),
+    row("watchdog", "a device path", Several(watchdog::read_device)),
+    row("watchdog_timeout", "a time or `heartbeat`", One(watchdog::read_timeout)),
     row("notify", "paths of programs", Each(read_notify)),
     row("env", "NAME=VALUE", Each(read_env)),
     // Tells itself what comes of it.
@@ -208,7 +212,6 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     not_yet("record_config_changes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     not_yet("record_pengine_inputs", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     not_yet("enable_config_writes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
-    safety("watchdog", Once(unused_text)),
     safety("failfast", Line(clients::read_failfast)),
     row("stonith", "", Line(fence::read_stonith)),
     row("stonith_host", "", Line(fence::read_stonith_host)),
@@ -326,6 +329,7 @@ fn read_reset_with(draft: &mut Draft<'_>, words: &[Word]) {
     let way = match (first.text.as_str(), rest) {
         ("reboot", []) => ResetWith::Reboot,
         ("sysrq", []) => ResetWith::Sysrq,
+        ("watchdog", []) => ResetWith::Watchdog,
         ("hook", [path]) if path.text.starts_with('/') => {
             let program = PathBuf::from(&path.text);
             if draft.machine.file(&program) != FileKind::Executable {
@@ -342,18 +346,14 @@ fn read_reset_with(draft: &mut Draft<'_>, words: &[Word]) {
             draft.findings.error(first.at, "`hook` without a program").expected("`hook PATH`");
             return;
         }
-        ("watchdog", _) => {
-            let finding = draft.findings.error(first.at, "`watchdog`, which is not built yet");
-            finding.expected("`reboot`, `sysrq` or `hook PATH`");
-            return;
-        }
-        ("reboot" | "sysrq", [extra, ..]) | ("hook", [_, extra, ..]) => {
+        ("reboot" | "sysrq" | "watchdog", [extra, ..]) | ("hook", [_, extra, ..]) => {
             draft.findings.error(extra.at, extra.quoted()).expected("nothing more");
             return;
         }
         _ => {
-            let finding = draft.findings.error(first.at, first.quoted()).expected("`reboot`, `sysrq` or `hook PATH`");
-            finding.nearest(&first.text, ["reboot", "sysrq", "hook"]);
+            let expected = "`reboot`, `sysrq`, `watchdog` or `hook PATH`";
+            let finding = draft.findings.error(first.at, first.quoted()).expected(expected);
+            finding.nearest(&first.text, ["reboot", "sysrq", "watchdog", "hook"]);
             return;
         }
     };

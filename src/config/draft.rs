@@ -124,6 +124,8 @@ pub(super) struct Draft<'a> {
     pub(super) fences_per_hour: Given<i64>,
     pub(super) on_stop_failure: Given<&'static str>,
     pub(super) reset_with: Given<super::ResetWith>,
+    pub(super) watchdogs: Vec<(PathBuf, At)>,
+    pub(super) watchdog_timeout: Given<super::WatchdogTimeout>,
     pub(super) notify: Vec<PathBuf>,
     pub(super) user: Given<String>,
     pub(super) realtime: Given<bool>,
@@ -209,6 +211,8 @@ impl<'a> Draft<'a> {
             fences_per_hour: None,
             on_stop_failure: None,
             reset_with: None,
+            watchdogs: Vec::new(),
+            watchdog_timeout: None,
             notify: Vec::new(),
             user: None,
             realtime: None,
@@ -313,7 +317,7 @@ impl<'a> Draft<'a> {
                 return;
             }
             Shape::Values(read) => read(self, &values),
-            Shape::Each(read) => {
+            Shape::Each(read) | Shape::Several(read) => {
                 for value in &values {
                     self.record(directive, value, read);
                 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use nix::sys::socket::SockaddrStorage;
 
 use super::names;
+use crate::hardware::watchdog::Facts;
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub trait Machine {
     fn is_writable_by_others(&self, path: &Path) -> bool;
     /// What the program `stonith` says about a type of device.
     fn stonith_type(&self, program: &Path, kind: &str) -> StonithType;
+    /// What the kernel tells about the watchdog at `path`; nothing is opened.
+    fn watchdog(&self, path: &Path) -> Option<Facts>;
     /// Whether there is a user of this name.
     fn has_user(&self, name: &str) -> bool;
     /// Whether there is a group of this name.
@@ -130,6 +133,10 @@ impl Machine for ThisMachine {
         StonithType::Known(text.split_whitespace().map(str::to_owned).collect())
     }
 
+    fn watchdog(&self, path: &Path) -> Option<Facts> {
+        Facts::of(path)
+    }
+
     fn has_user(&self, name: &str) -> bool {
         names::user(name).is_some()
     }
@@ -160,6 +167,7 @@ pub(crate) mod fake {
         pub(crate) stonith_types: HashMap<String, StonithType>,
         /// Everybody may write these.
         pub(crate) open_files: HashSet<PathBuf>,
+        pub(crate) watchdogs: HashMap<PathBuf, Facts>,
         pub(crate) users: HashSet<String>,
         pub(crate) groups: HashSet<String>,
         /// Every file not listed is this.
@@ -174,7 +182,9 @@ pub(crate) mod fake {
                 node: node.into(),
                 interfaces: names(&["eth0", "eth1", "ens33"]),
                 hosts: [("peer.example".into(), Ipv4Addr::new(10, 0, 0, 2))].into(),
-                files: ["/dev/ttyS0", "/dev/ttyS1"].map(|path| (PathBuf::from(path), FileKind::CharacterDevice)).into(),
+                files: ["/dev/ttyS0", "/dev/ttyS1", "/dev/watchdog", "/dev/watchdog1"]
+                    .map(|path| (PathBuf::from(path), FileKind::CharacterDevice))
+                    .into(),
                 users: names(&["root", "hacluster"]),
                 groups: names(&["root", "haclient"]),
                 other_files: Some(FileKind::Executable),
@@ -213,6 +223,9 @@ pub(crate) mod fake {
         }
         fn stonith_type(&self, _program: &Path, kind: &str) -> StonithType {
             self.stonith_types.get(kind).cloned().unwrap_or(StonithType::Untold)
+        }
+        fn watchdog(&self, path: &Path) -> Option<Facts> {
+            self.watchdogs.get(path).cloned()
         }
         fn has_user(&self, name: &str) -> bool {
             self.users.contains(name)

@@ -31,6 +31,7 @@ mod settings;
 mod stamps;
 mod token;
 mod value;
+pub mod watchdog;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -50,6 +51,7 @@ pub use load::{LoadOptions, Loaded, Purpose, load};
 pub use machine::{FileKind, Machine, StonithType, ThisMachine};
 pub use stamps::{Change, FileStamps};
 pub use value::spoken;
+pub use watchdog::{WatchdogConfig, WatchdogTimeout};
 
 #[cfg(test)]
 pub(crate) use machine::fake::FakeMachine;
@@ -135,6 +137,8 @@ pub struct Config {
     pub on_stop_failure: OnStopFailure,
     /// `reset_with`.
     pub reset_with: ResetWith,
+    /// `watchdog`, `watchdog_timeout`.
+    pub watchdog: WatchdogConfig,
     /// `notify PATH`: programs that get every change.
     pub notify: Vec<PathBuf>,
     /// `user`: whom the engine becomes after start.
@@ -147,7 +151,7 @@ pub struct Config {
     pub directives: Vec<(String, String)>,
     /// ha.cf `env NAME=VALUE`.
     pub environment: Vec<(String, String)>,
-    /// Directives that ask for a safety which is not built (watchdog, stonith, …), by name.
+    /// Directives that ask for a safety which is not built (stonith, interlock, …), by name.
     pub unbuilt_safety: Vec<String>,
     /// Digest of what must be equal in both nodes' ha.cf.
     pub config_digest: u32,
@@ -391,6 +395,8 @@ pub enum ResetWith {
     Sysrq,
     /// A program, opened at start.
     Hook(PathBuf),
+    /// No more kicks, and the shortest timeout that the watchdog takes.
+    Watchdog,
 }
 
 #[cfg(test)]

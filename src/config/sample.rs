@@ -47,6 +47,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         stop_retries: 10,
         on_stop_failure: OnStopFailure::Reboot,
         reset_with: ResetWith::Hook(root.join("reset")),
+        watchdog: super::WatchdogConfig::default(),
         notify: Vec::new(),
         user: None,
         is_realtime: false,

@@ -9,6 +9,7 @@ use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
     Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, fence, gpio, pings,
+    watchdog,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -76,6 +77,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     pings::check(draft);
     gpio::check(draft);
     fence::check(draft);
+    watchdog::check(draft);
 }
 
 fn check_media(draft: &mut Draft<'_>) {
@@ -282,6 +284,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
             OnStopFailure::Reboot
         },
         reset_with: value_or(&draft.reset_with, ResetWith::Reboot),
+        watchdog: watchdog::build(draft),
         notify: draft.notify.clone(),
         user: draft.user.as_ref().map(|(name, _)| name.clone()),
         is_realtime: value_or(&draft.realtime, true),

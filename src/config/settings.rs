@@ -1,10 +1,11 @@
 //! The configuration as the core takes it.
 
-use std::time::Duration;
-
 use super::Config;
+use super::watchdog::MARGIN;
 use crate::core::ids::{KeyNumber, NodeId};
-use crate::core::settings::{Autojoin, GroupSettings, InterlockSettings, Settings, SplitBrainLoser, UpstreamSettings};
+use crate::core::settings::{
+    Autojoin, GroupSettings, InterlockSettings, LeaseSettings, Settings, SplitBrainLoser, UpstreamSettings,
+};
 
 impl Config {
     /// The nodes that groups prefer, in the order of haresources: at most two.
@@ -52,7 +53,7 @@ impl Config {
             keepalive: self.keepalive,
             warntime: self.warntime,
             deadtime: self.deadtime,
-            announced_extra: Duration::ZERO,
+            announced_extra: self.announced_extra(),
             initdead: self.initdead,
             max_rexmit_delay: self.max_rexmit_delay,
             signing_key: KeyNumber(self.signing_key),
@@ -72,13 +73,19 @@ impl Config {
             },
             fence: self.fence.settings(),
             interlock: self.interlock.map(|settle| InterlockSettings { settle }),
-            lease: None,
+            lease: self.lease(),
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,
             has_resources: self.has_resources,
             autojoin: if self.has_resources { Autojoin::None } else { self.autojoin },
             random_seed: seed,
         }
+    }
+
+    /// What `fence watchdog-lease` promises the partner, with the watchdogs that are in force.
+    fn lease(&self) -> Option<LeaseSettings> {
+        let (kick_for, timeout) = (self.fence.lease()?, self.watchdog.in_force?);
+        Some(LeaseSettings { kick_for, reset_within: kick_for + timeout + MARGIN })
     }
 
     fn node_id(&self, name: &str) -> Option<NodeId> {

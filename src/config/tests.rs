@@ -9,6 +9,7 @@ mod haresources;
 mod media;
 mod pings;
 mod together;
+mod watchdog;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

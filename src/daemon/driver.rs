@@ -36,6 +36,7 @@ use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::ToGuardian;
 use crate::guardian::roster::{Roster, TEXT_MAX};
+use crate::hardware::watchdog::Device;
 use crate::sys::memory;
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Expander, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
 
@@ -46,6 +47,7 @@ use super::fence_book::FenceBook;
 use super::fifo::{Fifo, FifoLog};
 use super::guardian_end::GuardianEnd;
 use super::history::History;
+use super::kicker::{Chain, Kicker};
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
@@ -106,6 +108,8 @@ pub struct Parts<'c> {
     pub lease: Lease,
     /// Set with each stamp in it.
     pub timer: LeaseTimer,
+    /// The watchdogs.
+    pub kicker: Kicker<Device>,
     /// The links, open or not.
     pub links: LinkTable,
     /// The way to the guardian.
@@ -133,6 +137,7 @@ pub struct Driver<'c> {
     timer: LeaseTimer,
     /// How old a stamp may become.
     stale_after: Duration,
+    kicker: Kicker<Device>,
     links: LinkTable,
     guardian: GuardianEnd,
     site: SiteMessages,
@@ -186,6 +191,7 @@ impl<'c> Driver<'c> {
             lease: parts.lease,
             timer: parts.timer,
             stale_after: Duration::from_nanos(Limits::new(parts.config.keepalive, parts.config.deadtime).stale_after()),
+            kicker: parts.kicker,
             links: parts.links,
             guardian: parts.guardian,
             site: SiteMessages::new(parts.messages),
@@ -233,6 +239,9 @@ impl<'c> Driver<'c> {
         self.note_members();
         for link in (self.links.all() - self.links.open()).iter() {
             self.feed(Input::LinkDevice { link, is_open: false });
+        }
+        if !self.kicker.is_empty() {
+            self.feed(Input::Watchdog { is_armed: true });
         }
         for incoming in std::mem::take(&mut self.early) {
             self.take_record(incoming);
@@ -298,7 +307,26 @@ impl<'c> Driver<'c> {
         }
         self.tell_ready();
         self.keep_members();
-        self.update_interest()
+        self.update_interest()?;
+        self.kick();
+        Ok(())
+    }
+
+    /// The end of a full turn.
+    fn kick(&mut self) {
+        if self.kicker.is_empty() {
+            return;
+        }
+        // Kept first: the next engine must not kick longer than this one might have.
+        self.lease.set_kicks_until(self.node.kicks_until());
+        // Not the turn's beginning: what happened since then counts.
+        let now = Instant::from_micros(clock::now_ns() / 1000);
+        let chain = Chain {
+            is_guardian_present: self.guardian.is_present(),
+            since_beat: now.since(Instant::from_micros(self.lease.engine_stamp() / 1000)),
+            is_allowed: self.node.may_kick(now),
+        };
+        self.kicker.turn(now, chain);
     }
 
     /// This engine lives: whoever waits for its silence waits anew.
@@ -322,7 +350,7 @@ impl<'c> Driver<'c> {
             _ => None,
         };
         let fifo = self.fifo.as_ref().filter(|_| self.is_fifo_paused).and_then(Fifo::paused_until);
-        let others = [control, stop, fifo, self.site.deadline()];
+        let others = [control, stop, fifo, self.site.deadline(), self.kicker.deadline()];
         self.links.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -364,6 +392,7 @@ impl<'c> Driver<'c> {
             fences: &self.fences,
             history: &self.history,
             links: &self.links,
+            kicker: &self.kicker,
             control: control.counters(),
             fifo: self.fifo.as_ref().map_or_else(FifoCounters::default, Fifo::counters),
         };

@@ -19,6 +19,7 @@ use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::guardian::roster::{self, Roster};
+use crate::hardware::watchdog::Device;
 use crate::sys::{memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
@@ -27,10 +28,12 @@ use super::driver::{Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
 use super::history::History;
 use super::history_page::HistoryPage;
+use super::kicker::Kicker;
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Token};
 use super::watch::Limits;
+use super::watchdogs::HeldWatchdog;
 
 /// Exit code when everything was released and said.
 pub const FINISHED: i32 = 0;
@@ -67,6 +70,8 @@ pub struct EngineContext {
     pub table_digest: u64,
     /// Set with each stamp.
     pub timer: LeaseTimer,
+    /// Open and armed.
+    pub watchdogs: Vec<HeldWatchdog<Device>>,
 }
 
 /// Runs the engine until it is told to end, and returns the exit code of its process: 0 after an orderly stop, anything
@@ -123,6 +128,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         lease: context.lease,
         roster: context.roster,
         timer: context.timer,
+        kicker: Kicker::new(context.watchdogs, config.keepalive),
         links: LinkTable::new(config, start.now),
         guardian,
         messages: context.messages,

@@ -17,11 +17,13 @@ use crate::config::{FenceMethod, Group};
 use crate::core::Node;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::time::{Duration, Instant, Stamp};
+use crate::hardware::watchdog::Device;
 
 use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
 use super::fence_book::FenceBook;
 use super::history::History;
+use super::kicker::Kicker;
 use super::link_table::LinkTable;
 use crate::wire::heartbeat::FifoCounters;
 
@@ -102,6 +104,7 @@ pub const SCHEMA: &[Section] = &[
             ("warntime_ms", Number),
             ("deadtime_ms", Number),
             ("initdead_ms", Number),
+            ("announced_deadtime_ms", Number),
             ("auto_failback", Text),
             ("takeover_policy", Text),
             ("has_resources", Flag),
@@ -200,6 +203,21 @@ pub const SCHEMA: &[Section] = &[
         fields: &[("link", Text), ("reason", Text), ("count", Number)],
     },
     Section {
+        kind: "watchdog",
+        name: "watchdogs",
+        shape: Shape::List,
+        fields: &[
+            ("device", Text),
+            ("identity", Text),
+            ("timeout_ms", Number),
+            ("kicked_ms", Number),
+            ("withheld", Text),
+            ("failures", Number),
+            ("reset_cause", Text),
+            ("is_nowayout", Flag),
+        ],
+    },
+    Section {
         kind: "alarm",
         name: "alarms",
         shape: Shape::List,
@@ -281,6 +299,8 @@ pub struct Facts<'a> {
     pub history: &'a History,
     /// Devices and sockets.
     pub links: &'a LinkTable,
+    /// Watchdogs.
+    pub kicker: &'a Kicker<Device>,
     /// The control socket's own.
     pub control: ControlCounters,
     /// The FIFO's.
@@ -394,6 +414,8 @@ mod tests {
     use crate::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
     use crate::core::{Alarm, Cause, Event, JobOutcome, Order};
     use crate::daemon::history::{Script, What};
+    use crate::daemon::watchdogs::HeldWatchdog;
+    use crate::hardware::watchdog::{Armed, ResetCause};
 
     fn settings() -> Settings {
         Settings {
@@ -443,6 +465,20 @@ mod tests {
         links
     }
 
+    /// One that was never kicked.
+    fn kicker() -> Kicker<Device> {
+        let file = nix::sys::memfd::memfd_create(c"report-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+        let armed = Armed {
+            identity: "i6300ESB timer".into(),
+            timeout: 4,
+            cause: ResetCause::from_bits(0x20),
+            has_magic_close: true,
+        };
+        let path = "/dev/watchdog".into();
+        let held = HeldWatchdog { path, device: Device::from(file), armed, shortest: Some(1), is_nowayout: false };
+        Kicker::new(vec![held], Duration::from_millis(200))
+    }
+
     /// A node that has just begun, with a history of one of each.
     fn with_report(query: Query, check: impl FnOnce(&str, &Report<'_>)) {
         let at = |ms| Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 };
@@ -472,6 +508,7 @@ mod tests {
         history.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
         let groups = groups();
         let links = links(at(2000).now);
+        let kicker = kicker();
         let facts = Facts {
             at: at(2000),
             started: Instant::from_millis(1000),
@@ -481,6 +518,7 @@ mod tests {
             fences: &FenceBook::default(),
             history: &history,
             links: &links,
+            kicker: &kicker,
             control: ControlCounters::default(),
             fifo: FifoCounters::default(),
         };

@@ -15,7 +15,9 @@ use nix::sys::prctl;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{SigSet, Signal};
 
+use super::watchdogs::HeldWatchdog;
 use crate::config::ResetWith;
+use crate::hardware::watchdog::{Device, Watchdog};
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// What a list of processes shows of the waiting hook.
@@ -59,24 +61,32 @@ pub struct ResetPath(Means);
 enum Means {
     Reboot,
     Sysrq(File),
-    Hook { path: CString, trigger: PipeWriter, child: Child },
+    Hook {
+        path: CString,
+        trigger: PipeWriter,
+        child: Child,
+    },
+    /// Used once: setting the timeout again would be a kick.
+    Watchdog(Vec<HeldWatchdog<Device>>),
 }
 
 impl ResetPath {
     /// Makes everything ready. Call it before the process becomes real-time: the hook's process shall be ordinary.
+    /// `watchdogs`: copies for `watchdog`; without any the end of the kicks is all that resets the board.
     ///
     /// # Errors
     /// When the hook is not an executable file, or what opening or fork(2) say.
-    pub fn prepare(with: &ResetWith) -> io::Result<Self> {
+    pub fn prepare(with: &ResetWith, watchdogs: Vec<HeldWatchdog<Device>>) -> io::Result<Self> {
         Ok(Self(match with {
             ResetWith::Reboot => Means::Reboot,
             ResetWith::Sysrq => Means::Sysrq(OpenOptions::new().write(true).open("/proc/sysrq-trigger")?),
             ResetWith::Hook(path) => waiting_hook(path)?,
+            ResetWith::Watchdog => Means::Watchdog(watchdogs),
         }))
     }
 
-    /// Resets the board. With `hook` it returns while the hook is at work; else it returns only when the reset was
-    /// refused. May be called again.
+    /// Resets the board. With `hook` it returns while the hook is at work, with `watchdog` while the countdown runs: the
+    /// engine, which kicks, must be gone. Else it returns only when the reset was refused. May be called again.
     ///
     /// # Errors
     /// What the kernel says; `BrokenPipe` when the hook's process is gone or has been used up.
@@ -87,6 +97,10 @@ impl ResetPath {
             },
             Means::Sysrq(trigger) => trigger.write_all(b"b"),
             Means::Hook { trigger, .. } => trigger.write_all(&[reason.code()]),
+            Means::Watchdog(watchdogs) => {
+                hurry(std::mem::take(watchdogs));
+                Ok(())
+            }
         }
     }
 
@@ -109,6 +123,17 @@ impl ResetPath {
             drop(trigger);
             let _ = child.signal(Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(child.pid, None);
+        }
+    }
+}
+
+/// The last timeout of each: the shortest that the device takes.
+fn hurry(watchdogs: Vec<HeldWatchdog<Device>>) {
+    for held in watchdogs {
+        let shortest = held.shortest.unwrap_or(1);
+        if shortest < held.armed.timeout {
+            // When it is refused the timeout in force resets the board.
+            let _ = held.device.set_timeout(shortest);
         }
     }
 }
@@ -160,7 +185,7 @@ mod tests {
         }
 
         fn prepare(&self) -> ResetPath {
-            ResetPath::prepare(&ResetWith::Hook(self.0.join("hook"))).unwrap()
+            ResetPath::prepare(&ResetWith::Hook(self.0.join("hook")), Vec::new()).unwrap()
         }
     }
 
@@ -208,7 +233,7 @@ mod tests {
         let scratch = Scratch::with_hook("exit 0");
         fs::set_permissions(scratch.0.join("hook"), fs::Permissions::from_mode(0o644)).unwrap();
         // The superuser passes the check only when somebody may execute it.
-        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("hook"))).is_err());
-        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("none"))).is_err());
+        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("hook")), Vec::new()).is_err());
+        assert!(ResetPath::prepare(&ResetWith::Hook(scratch.0.join("none")), Vec::new()).is_err());
     }
 }

@@ -16,6 +16,7 @@ use super::release::end_leftovers;
 use super::reset::ResetPath;
 use super::run_directory::{Inheritance, LockError, RunDirectory};
 use super::watch::Limits;
+use super::watchdogs::Watchdogs;
 use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
 use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
@@ -37,7 +38,7 @@ they have changed, SIGUSR1 and SIGUSR2 raise and lower the debug level. It tells
 is settled.
 
   --node NAME    this node's name, instead of nodeinfo or `uname -n`
-  --unfenced     run although ha.cf asks for a fence or a watchdog that this version does not have
+  --unfenced     run although ha.cf asks for a fence that this version does not have, or a watchdog that cannot be armed
   --no-resources only tell who is alive: haresources is not read and no group is started (`heartbeat -M`)
   --foreground   the log on standard error as well, also when that is no terminal
   --debug N      raise the debug level of ha.cf by N
@@ -189,7 +190,7 @@ fn cannot(what: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn guard(options: RunOptions, config: Config, stamps: FileStamps, directory: RunDirectory) -> io::Result<u8> {
+fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory: RunDirectory) -> io::Result<u8> {
     block_signals()?;
     let lease = Lease::open_or_create(directory.path()).map_err(cannot("the lease"))?;
     let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
@@ -200,14 +201,18 @@ fn guard(options: RunOptions, config: Config, stamps: FileStamps, directory: Run
     let carried = adopt(&config, &lease)?;
     let identity = IdentityStore::open(&config, lease.generation()).map_err(cannot("the node's identity"))?;
     protect_from_oom_killer();
-    let reset = ResetPath::prepare(&config.reset_with).map_err(cannot("reset_with"))?;
+
     directory.write_pid().map_err(cannot("the pid file"))?;
     if let Err(error) = directory.make_script_directory() {
         log::warn!("no directory for the notes of resource scripts: {error}");
     }
+    // Before anything is held here: what cannot be armed is found out now.
+    let mut watchdogs = Watchdogs::open(&mut config, options.is_unfenced)?;
+    let reset = watchdogs.copies().and_then(|copies| ResetPath::prepare(&config.reset_with, copies));
+    let reset = reset.inspect_err(|_| watchdogs.end(&lease)).map_err(cannot("reset_with"))?;
     let (is_realtime, priority) = (config.is_realtime, config.rtprio);
-    let mut guarding =
-        Guarding::begin(Start { options, config, stamps, directory, lease, identity, reset, logs, carried })?;
+    let start = Start { options, config, stamps, directory, lease, identity, reset, watchdogs, logs, carried };
+    let mut guarding = Guarding::begin(start)?;
     if is_realtime {
         enter_realtime(priority);
     }

@@ -71,7 +71,7 @@ impl<'a> Sentinel<'a> {
             lease: Lease::open_or_create(&config.paths.run)?,
             timer,
             limits,
-            reset: ResetPath::prepare(&config.reset_with)?,
+            reset: ResetPath::prepare(&config.reset_with, Vec::new())?,
             own: ProcessKey::of(Pid::this()).ok(),
             pipe: pipe.as_raw_fd(),
             planned: Cell::new(lease::now().saturating_add(limits.silent_after())),

@@ -31,6 +31,9 @@ use crate::core::{Cause, JobOutcome, Order};
 /// Reports that wait to be polled. Of more, steps are dropped; the ends of jobs never are.
 const STEPS_MAX: usize = 1024;
 
+/// How late a busy board may be with what was due.
+const OVERDUE_MAX: Duration = Duration::from_secs(1);
+
 /// What can be moved for tests and unusual machines.
 #[derive(Debug, Clone, Default)]
 pub struct Adjust {
@@ -329,6 +332,12 @@ impl Runner {
             self.fencer.next_deadline(),
         ];
         self.lanes.iter().map(Lane::next_deadline).chain(others).flatten().min()
+    }
+
+    /// Whether everything that was due has been seen to. A script that takes long within its time limit is not late; a
+    /// time limit over which nobody watches is.
+    pub fn is_on_time(&self, now: Instant) -> bool {
+        self.next_deadline().is_none_or(|due| now <= due + OVERDUE_MAX)
     }
 
     /// Does what can be done now: scripts that have ended, time limits, pauses, output.

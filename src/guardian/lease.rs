@@ -38,6 +38,7 @@ use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::{Carried, CarriedPartner};
+use crate::core::time::Instant;
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
 use crate::sys::process::{process_start, signal_process};
@@ -60,6 +61,8 @@ const DEADTIME_AT: usize = 12;
 const GENERATION_AT: usize = 13;
 const TABLE_AT: usize = 14;
 const PARTNER_AT: usize = 15;
+const RUNNER_STAMP_AT: usize = 22;
+const KICKS_UNTIL_AT: usize = 23;
 const HEAD_WORDS: usize = 24;
 
 const DIGEST_OF_TABLE: usize = 0;
@@ -199,6 +202,26 @@ impl Lease {
     /// The last [`Lease::stamp_guardian`]; zero: never in this boot.
     pub fn guardian_stamp(&self) -> u64 {
         self.load(GUARDIAN_STAMP_AT)
+    }
+
+    /// The guardian has turned, and nothing was left undone by its script runner, at `ns`.
+    pub fn stamp_runner(&self, ns: u64) {
+        self.store(RUNNER_STAMP_AT, ns);
+    }
+
+    /// The last [`Lease::stamp_runner`]; zero: never in this boot.
+    pub fn runner_stamp(&self) -> u64 {
+        self.load(RUNNER_STAMP_AT)
+    }
+
+    /// Until when the watchdog lease allows kicks ([`Carried::kicks_until`]).
+    pub fn set_kicks_until(&self, until: Option<Instant>) {
+        self.store(KICKS_UNTIL_AT, until.map_or(0, |until| until.as_micros().saturating_add(1)));
+    }
+
+    /// The last [`Lease::set_kicks_until`].
+    pub fn kicks_until(&self) -> Option<Instant> {
+        self.load(KICKS_UNTIL_AT).checked_sub(1).map(Instant::from_micros)
     }
 
     fn set_process(&self, at: usize, process: Option<ProcessKey>) {
@@ -420,7 +443,7 @@ impl Lease {
             partner: self.partner(config),
             confirmed: None,
             is_shooting: false,
-            kicks_until: None,
+            kicks_until: self.kicks_until(),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,

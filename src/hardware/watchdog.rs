@@ -247,13 +247,7 @@ pub fn arm(device: &impl Watchdog, seconds: u32) -> Result<Armed, String> {
 
 fn try_arm(device: &impl Watchdog, seconds: u32) -> Result<Armed, String> {
     let support = device.support().map_err(|error| format!("it is no watchdog ({error})"))?;
-    let timeout = if support.has_timeout() {
-        let set = device.set_timeout(seconds).map_err(|error| refusal(&support, seconds, &error))?;
-        // A driver that does not write back what it has made of the number tells it when it is asked.
-        device.timeout().map_or(set, |told| told.max(set))
-    } else {
-        device.timeout().map_err(|error| format!("its timeout can neither be set nor read ({error})"))?
-    };
+    let timeout = set_timeout(device, &support, seconds)?;
     if timeout == 0 {
         return Err(format!("{} tells a timeout of 0 s", support.identity));
     }
@@ -267,8 +261,19 @@ fn try_arm(device: &impl Watchdog, seconds: u32) -> Result<Armed, String> {
     Ok(Armed { has_magic_close: support.has_magic_close(), identity: support.identity, timeout, cause })
 }
 
-fn refusal(support: &Support, seconds: u32, error: &io::Error) -> String {
-    format!("{} refuses a timeout of {seconds} s ({error})", support.identity)
+/// Sets the timeout, which restarts the countdown, and returns the one in force. One that cannot be set stays what it is.
+///
+/// # Errors
+/// With a sentence for people.
+pub fn set_timeout(device: &impl Watchdog, support: &Support, seconds: u32) -> Result<u32, String> {
+    let name = &support.identity;
+    if !support.has_timeout() {
+        return device.timeout().map_err(|error| format!("{name} has a timeout that nobody can know ({error})"));
+    }
+    let set =
+        device.set_timeout(seconds).map_err(|error| format!("{name} refuses a timeout of {seconds} s ({error})"))?;
+    // A driver that does not write back what it has made of the number tells it when it is asked.
+    Ok(device.timeout().map_or(set, |told| told.max(set)))
 }
 
 /// What the kernel tells about a watchdog without opening it (`/sys/class/watchdog`). A value is absent where the driver

@@ -263,10 +263,12 @@ fn interlock_words_with_mistakes_are_answered() {
 
 #[test]
 fn board_is_found_beside_ha_cf_and_its_names_count() {
-    let board_file = "serial-port peer /dev/ttyS1\ngpio peer-alive GPIO5 pull-down\n";
-    let (loaded, messages) = load_with("board own\nserial peer baud 115200", board_file);
+    let board_file =
+        "serial-port peer /dev/ttyS1\nwatchdog-device soc /dev/watchdog1\ngpio peer-alive GPIO5 pull-down\n";
+    let (loaded, messages) = load_with("board own\nserial peer baud 115200\nwatchdog soc", board_file);
     let config = loaded.config.unwrap_or_else(|| panic!("{messages:?}"));
     assert!(config.media.iter().any(|medium| medium.name() == "/dev/ttyS1"), "{:?}", config.media);
+    assert_eq!(config.watchdog.devices, [PathBuf::from("/dev/watchdog1")]);
     let line = GpioLine {
         usage: LineUse::Input(InputLine::PeerAlive),
         place: LinePlace::Name("GPIO5".into()),

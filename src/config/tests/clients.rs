@@ -63,16 +63,14 @@ fn resources_and_clients_are_answered() {
         (
             b"reset_with",
             &[
-                "ha.cf:1:1: warning: found `reset_with` without a value; expected `reboot`, `sysrq` or `hook PATH`; the line has no effect",
+                "ha.cf:1:1: warning: found `reset_with` without a value; expected `reboot`, `sysrq`, `watchdog` or `hook PATH`; the line has no effect",
             ],
         ),
         (
             b"reset_with rebot",
-            &["ha.cf:1:12: error: found `rebot`; expected `reboot`, `sysrq` or `hook PATH`; did you mean `reboot`?"],
-        ),
-        (
-            b"reset_with watchdog",
-            &["ha.cf:1:12: error: found `watchdog`, which is not built yet; expected `reboot`, `sysrq` or `hook PATH`"],
+            &[
+                "ha.cf:1:12: error: found `rebot`; expected `reboot`, `sysrq`, `watchdog` or `hook PATH`; did you mean `reboot`?",
+            ],
         ),
         (b"reset_with hook", &["ha.cf:1:12: error: found `hook` without a program; expected `hook PATH`"]),
         (
@@ -212,19 +210,6 @@ fn resources_and_clients_are_answered() {
         ),
         (b"crmd_spawns_pengine x", &["ha.cf:1:21: error: found `x`; expected `on` or `off`"]),
         (
-            b"watchdog /dev/watchdog",
-            &[
-                "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
-        (
-            b"watchdog /dev/watchdog /dev/watchdog1",
-            &[
-                "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-                "ha.cf:1:24: error: found a further value of `watchdog`, `/dev/watchdog1`; expected one value; the first one stands before it",
-            ],
-        ),
-        (
             b"failfast root",
             &[
                 "ha.cf:1:1: error: found `failfast` without a program; expected `failfast USER /PATH ARGUMENTS`",
@@ -244,7 +229,7 @@ fn resources_and_clients_are_answered() {
 #[test]
 fn safety_that_is_not_built_refuses_to_run_unless_waived() {
     let directory = Directory::new();
-    directory.write("ha.cf", complete(b"watchdog /dev/watchdog\nfailfast root /bin/x"));
+    directory.write("ha.cf", complete(b"failfast root /bin/x\nfailfast root /bin/y"));
     let machine = board();
     let run = LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) };
     let loaded = directory.load(&run);
@@ -252,7 +237,7 @@ fn safety_that_is_not_built_refuses_to_run_unless_waived() {
     assert_eq!(
         directory.messages(&loaded)[..2],
         [
-            "ha.cf:1:1: error: found `watchdog`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
+            "ha.cf:1:1: error: found `failfast`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
             "ha.cf:2:1: error: found `failfast`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
         ]
     );
@@ -263,8 +248,8 @@ fn safety_that_is_not_built_refuses_to_run_unless_waived() {
         let loaded = directory.load(&options);
         assert_eq!(
             directory.messages(&loaded)[0],
-            "ha.cf:1:1: warning: found `watchdog`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
+            "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
         );
-        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["watchdog", "failfast"]);
+        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["failfast"]);
     }
 }

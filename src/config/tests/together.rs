@@ -396,7 +396,7 @@ impl Noise {
     }
 }
 
-const DIRECTIVE_WORDS: [&str; 16] = [
+const DIRECTIVE_WORDS: [&str; 17] = [
     "warntime",
     "initdead",
     "udpport",
@@ -413,6 +413,7 @@ const DIRECTIVE_WORDS: [&str; 16] = [
     "nice_failback",
     "split_brain_loser",
     "watchdog",
+    "watchdog_timeout",
 ];
 
 #[test]

@@ -100,7 +100,8 @@ impl Driver<'_> {
     }
 
     pub(super) fn judge_guardian(&mut self, lateness: Duration) {
-        let stamp = match self.lease.guardian_stamp() {
+        // That of its script runner, which comes after each of its own turns.
+        let stamp = match self.lease.runner_stamp() {
             0 => None,
             ns => Some(Instant::from_micros(ns / 1000)),
         };

@@ -176,6 +176,7 @@ impl Driver<'_> {
             if is_done || self.now.now >= limit {
                 return Ok(());
             }
+            self.kicker.kick_one(self.now.now);
             std::thread::sleep(LAST_WORDS_LOOK);
         }
     }

@@ -197,6 +197,7 @@ fn start(config: Config, number: u8) -> Running {
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
             timer: LeaseTimer::new().unwrap(),
             shots_before: 0,
+            watchdogs: Vec::new(),
             table_digest: digest,
         };
         run(&config, context)
@@ -252,6 +253,7 @@ fn engine_whose_guardian_dies_before_any_link_is_open_does_not_count_as_beating(
         identity: Identity { uuid: Uuid([1; 16]), generation: Generation(1) },
         timer: LeaseTimer::new().unwrap(),
         shots_before: 0,
+        watchdogs: Vec::new(),
         table_digest: lease::table_digest(&alpha),
     };
     guardian_end.send(&ToEngine::Link { link: LinkId(0), errno: 99, detail: 0 }.encode()).unwrap();

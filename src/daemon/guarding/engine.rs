@@ -51,9 +51,10 @@ impl Guarding {
     pub(super) fn spawn_engine(&mut self, carried: Option<Carried>, first_beat_by: u64) -> io::Result<()> {
         let identity = self.identity.take_next()?;
         log::info!("Heartbeat generation: {}", identity.generation.0);
+        self.watchdogs.set(&mut self.config);
         self.lease.set_table(&self.config, carried.as_ref());
         self.lease.set_generation(identity.generation);
-        self.lease.set_deadtime(self.config.deadtime);
+        self.lease.set_deadtime(self.config.announced_deadtime());
         let (channel, theirs) = Channel::pair()?;
         let (outlet, messages) = messages::pair(self.runner.message_types(), self.digest)?;
         let context = EngineContext {
@@ -67,6 +68,7 @@ impl Guarding {
             identity,
             table_digest: self.digest,
             timer: self.timer.clone(),
+            watchdogs: self.watchdogs.copies()?,
         };
         let born = lease::now();
         let (config, logs) = (&self.config, self.logs.writer());
@@ -295,7 +297,7 @@ impl Guarding {
             partner: self.lease.partner(&self.config),
             confirmed: None,
             is_shooting: false,
-            kicks_until: None,
+            kicks_until: self.lease.kicks_until(),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
@@ -335,6 +337,7 @@ fn engine_process(config: &Config, context: EngineContext, logs: &OwnedFd) -> i3
     let Ok(logs) = logs.try_clone() else { return 1 };
     let mut keep: Vec<RawFd> = vec![context.guardian.as_raw_fd(), logs.as_raw_fd(), context.timer.as_raw_fd()];
     keep.extend(context.messages.descriptor());
+    keep.extend(context.watchdogs.iter().map(|held| held.device.as_raw_fd()));
     log_pipe::install(logs, "engine", &config.log);
     if let Err(error) = close_descriptors_but(&mut keep) {
         log::error!("descriptors cannot be closed: {error}");

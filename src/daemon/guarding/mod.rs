@@ -36,6 +36,7 @@ use super::run::RunOptions;
 use super::run_directory::RunDirectory;
 use super::service::ServiceManager;
 use super::watch::{Limits, Respawns, Watch, nanos};
+use super::watchdogs::Watchdogs;
 use crate::config::{Config, FileStamps, OnStopFailure};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;
@@ -125,6 +126,8 @@ pub struct Start {
     pub identity: IdentityStore,
     /// Ready.
     pub reset: ResetPath,
+    /// Armed.
+    pub watchdogs: Watchdogs,
     /// The log pipe, already installed in this process.
     pub logs: LogProcess,
     /// What an earlier engine of this boot left.
@@ -149,6 +152,7 @@ pub struct Guarding {
     runner: Runner,
     shots: ShotCount,
     reset: Option<ResetPath>,
+    watchdogs: Watchdogs,
     service: ServiceManager,
     service_due: Option<u64>,
     logs: LogProcess,
@@ -197,7 +201,7 @@ impl Guarding {
     /// When a descriptor cannot be had or a child cannot be forked.
     pub fn begin(start: Start) -> io::Result<Self> {
         let now = lease::now();
-        let Start { options, config, stamps, directory, lease, identity, reset, mut logs, carried } = start;
+        let Start { options, config, stamps, directory, lease, identity, reset, watchdogs, mut logs, carried } = start;
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
@@ -231,6 +235,7 @@ impl Guarding {
             runner,
             shots,
             reset: Some(reset),
+            watchdogs,
             service,
             service_due,
             logs,
@@ -254,6 +259,7 @@ impl Guarding {
             timer,
         };
         guarding.lease.stamp_guardian(now);
+        guarding.lease.stamp_runner(now);
         let first_beat_by = if is_certain { limits.role_kept_until(guarding.lease.engine_stamp()) } else { 0 };
         guarding.spawn_engine(carried, first_beat_by.max(now + guarding.start_limit() * u64::from(!is_certain)))?;
         Ok(guarding)
@@ -273,6 +279,9 @@ impl Guarding {
             let now = lease::now();
             self.lease.stamp_guardian(now);
             self.turn(now);
+            if self.runner.is_on_time(Instant::now()) {
+                self.lease.stamp_runner(now);
+            }
             if let Stage::Over(code) = self.stage {
                 self.finish();
                 return Ok(code);
@@ -520,11 +529,13 @@ impl Guarding {
     /// Orderly end: the log is written out, and nothing of ours is left in the run directory.
     fn finish(&mut self) {
         self.kill_engine();
-        self.await_notified();
-        links::release_locks(&self.config.media);
         if let Some(reset) = self.reset.take() {
             reset.disarm();
         }
+        // Not sooner: until here the engine has kicked them.
+        self.watchdogs.end(&self.lease);
+        self.await_notified();
+        links::release_locks(&self.config.media);
         if self.lease.in_use().is_empty() {
             self.directory.clear();
         }

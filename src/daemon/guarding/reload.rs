@@ -26,6 +26,7 @@ use crate::core::{JobOutcome, Order};
 use crate::daemon::reset::ResetPath;
 use crate::daemon::run::INHERIT;
 use crate::daemon::watch::{Limits, Watch, nanos};
+use crate::daemon::watchdogs::Opened;
 use crate::guardian::lease::{self, group_digest};
 use crate::guardian::protocol::ToEngine;
 use crate::sys::pidfd;
@@ -42,6 +43,8 @@ pub(super) struct Reload {
     request: Option<RequestId>,
     /// By the old table's numbers.
     stopping: GroupSet,
+    /// Watchdogs that were not there before.
+    watchdogs: Opened,
 }
 
 /// The new program reads the files.
@@ -84,6 +87,17 @@ impl Guarding {
             }
         }
         let Some(config) = loaded.config else { return self.refuse(request, exit::CONFIGURATION) };
+        let watchdogs = match self.watchdogs.open_further(&config) {
+            Ok(opened) => opened,
+            Err(error) if self.options.is_unfenced => {
+                log::error!("{error}; going without it, because of --unfenced");
+                Opened::default()
+            }
+            Err(error) => {
+                log::error!("{error}");
+                return self.refuse(request, exit::FAILURE);
+            }
+        };
         let stopping = self.vanishing(&config);
         for group in stopping.iter() {
             let text = &self.config.groups[usize::from(group.0)].text;
@@ -91,7 +105,7 @@ impl Guarding {
             self.lease.set_group(group, GroupState::Stopping);
             self.runner.request(Instant::now(), own_job(group), group, Order::Stop);
         }
-        let reload = Reload { config, stamps, request, stopping };
+        let reload = Reload { config, stamps, request, stopping, watchdogs };
         if stopping.is_empty() {
             self.finish_reload(now, reload);
         } else {
@@ -147,7 +161,7 @@ impl Guarding {
             self.refuse(reload.request, exit::FAILURE);
             let carried = self.carried();
             let config = self.config.clone();
-            return self.replace_engine(now, config, carried);
+            return self.replace_engine(now, config, carried, Opened::default());
         }
         self.lease.set_group(group, GroupState::Stopped);
         reload.stopping.remove(group);
@@ -173,7 +187,7 @@ impl Guarding {
         let carried = self.carried_into(&reload.config);
         self.stamps = reload.stamps;
         log::info!("Configuration reloaded.");
-        self.replace_engine(now, reload.config, carried);
+        self.replace_engine(now, reload.config, carried, reload.watchdogs);
     }
 
     /// What is held, by the numbers of `new`'s groups. A group that is the same in node and key but not in its words
@@ -199,12 +213,13 @@ impl Guarding {
 
     /// The old engine ends, one with `config` goes on within milliseconds: the peer sees a quick restart (spec/wire.md
     /// 14.1).
-    fn replace_engine(&mut self, now: u64, config: Config, carried: Carried) {
-        let is_reset_same = config.reset_with == self.config.reset_with;
-        if !is_reset_same && let Err(error) = self.replace_reset(&config) {
+    fn replace_engine(&mut self, now: u64, mut config: Config, carried: Carried, watchdogs: Opened) {
+        self.kill_engine();
+        let is_same = config.reset_with == self.config.reset_with && config.watchdog == self.config.watchdog;
+        self.watchdogs.replace(&mut config, watchdogs);
+        if !is_same && let Err(error) = self.replace_reset(&config) {
             log::error!("reset_with: {error}; the old way stays in force");
         }
-        self.kill_engine();
         self.runner.forget_engine();
         self.runner.replace_table(&config);
         self.watch = Watch::new(Limits::new(config.keepalive, config.deadtime), now);
@@ -221,7 +236,7 @@ impl Guarding {
     }
 
     fn replace_reset(&mut self, config: &Config) -> io::Result<()> {
-        let new = ResetPath::prepare(&config.reset_with)?;
+        let new = ResetPath::prepare(&config.reset_with, self.watchdogs.copies()?)?;
         if let Some(old) = self.reset.replace(new) {
             old.disarm();
         }
@@ -305,7 +320,8 @@ impl Guarding {
         // Still here: the old program goes on, with a new pipe to a new logger.
         self.replace_logger();
         log::error!("{} cannot be executed: {error}", self.options.program.display());
-        self.reset = ResetPath::prepare(&self.config.reset_with).ok();
+        let copies = self.watchdogs.copies().unwrap_or_default();
+        self.reset = ResetPath::prepare(&self.config.reset_with, copies).ok();
         self.engine_lost(now);
     }
 

@@ -3,6 +3,7 @@
 use crate::core::Alarm;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
+use crate::daemon::kicker::Withheld;
 use crate::wire::heartbeat::Reject;
 
 use super::words::{self, Subject};
@@ -20,6 +21,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
         links(facts, id, out);
     }
     media(facts, out);
+    watchdogs(facts, out);
     for alarm in facts.node.ownership().alarms().iter() {
         write_alarm(facts, alarm, out);
     }
@@ -99,6 +101,7 @@ fn settings(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("warntime_ms", millis(settings.warntime))
         .field("deadtime_ms", millis(settings.deadtime))
         .field("initdead_ms", millis(settings.initdead))
+        .field("announced_deadtime_ms", millis(facts.node.comms().announced_deadtime()))
         .field("auto_failback", words::auto_failback(settings.auto_failback))
         .field("takeover_policy", words::takeover_policy(settings.takeover_policy))
         .flag("has_resources", settings.has_resources)
@@ -223,6 +226,22 @@ fn media(facts: &Facts<'_>, out: &mut Lines<'_>) {
         for (reason, count) in Reject::NAMES.iter().zip(counts).filter(|(_, count)| *count > 0) {
             out.begin("reject").field("link", slot.name()).field("reason", reason).field("count", count).end();
         }
+    }
+}
+
+fn watchdogs(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    for watchdog in facts.kicker.watchdogs() {
+        let armed = &watchdog.held.armed;
+        out.begin("watchdog")
+            .field("device", watchdog.held.path.display())
+            .field("identity", &armed.identity)
+            .field("timeout_ms", millis(watchdog.held.timeout()))
+            .maybe("kicked_ms", watchdog.kicked_at.map(|at| facts.age_ms(at)))
+            .maybe("withheld", facts.kicker.withheld().map(Withheld::word))
+            .field("failures", watchdog.failures)
+            .field("reset_cause", armed.cause.word())
+            .flag("is_nowayout", watchdog.held.is_nowayout)
+            .end();
     }
 }
 
