@@ -161,7 +161,10 @@ impl Table {
                 Action::Exit => self.exited[node] = true,
                 Action::Ping { .. } => is_asking = true,
                 Action::Event(_) => {}
-                Action::Fence { .. } | Action::CancelFence { .. } | Action::SetOwner { .. } => {
+                Action::Fence { .. }
+                | Action::NoteFencings { .. }
+                | Action::CancelFence { .. }
+                | Action::SetOwner { .. } => {
                     panic!("nothing of the kind is configured: {action:?}")
                 }
             }

@@ -1,4 +1,4 @@
-//! Five bugs switched on one after another: the simulator finds each of them.
+//! Bugs switched on one after another: the simulator finds each of them.
 #![cfg(feature = "planted")]
 
 use nullbeat::core::planted::{Bug, plant};

@@ -1,88 +1,14 @@
 //! Scenarios of two nodes in virtual time, written like timetables, and the seeds that once broke a rule.
-//!
-//! The cluster of all of them: keepalive 200 ms, deadtime 1 s, initdead 4 s, boot 0.5 s, a UDP path and a serial line,
-//! one group at home on node 0 (`ALPHA`), scripts of at most 50 ms.
+
+mod timetable;
 
 use nullbeat::core::ids::{GroupSet, LinkSet};
 use nullbeat::core::message::{Holds, NodeStatus};
 use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
 use nullbeat::core::{Outcome, Refusal, Request};
 use nullbeat::sim::fault::{Fault, ScriptFault};
-use nullbeat::sim::{Plan, Trace, World, run_seed};
-
-const ALPHA: usize = 0;
-const BETA: usize = 1;
-const MS: u64 = 1_000;
-const S: u64 = 1_000_000;
-const UDP: LinkSet = LinkSet(1);
-const BOTH: LinkSet = LinkSet(3);
-/// Longer than any scenario.
-const FOR_EVER: u64 = 3_600 * S;
-
-struct Timetable {
-    world: World,
-}
-
-impl Timetable {
-    fn new(change: impl FnOnce(&mut Plan)) -> Self {
-        let mut plan = Plan::quiet();
-        change(&mut plan);
-        Self { world: World::new(plan, Trace::Keep(Vec::new())) }
-    }
-
-    /// The two have met and the group runs at home: 0.5 s boot, some beats, 50 ms scripts.
-    fn settled(change: impl FnOnce(&mut Plan)) -> Self {
-        let mut table = Self::new(change);
-        table.at(2_000).expect(&[ALPHA]);
-        table
-    }
-
-    fn at(&mut self, ms: u64) -> &mut Self {
-        self.world.run_until(ms * MS);
-        self
-    }
-
-    fn inflict(&mut self, fault: Fault) -> &mut Self {
-        self.world.inflict_now(fault);
-        self
-    }
-
-    fn operator(&mut self, node: usize, request: Request) -> &mut Self {
-        self.inflict(Fault::Operator { node, request, back_after: FOR_EVER })
-    }
-
-    /// The group is in use on exactly these boards, and no rule is broken.
-    fn expect(&mut self, boards: &[usize]) -> &mut Self {
-        assert_eq!(self.world.users(0), boards, "{}", self.story());
-        assert!(self.world.violations().is_empty(), "{:?}\n{}", self.world.violations(), self.story());
-        self
-    }
-
-    /// No rule is broken, and the group is in use on one board or none.
-    fn expect_at_most_one(&mut self) -> &mut Self {
-        assert!(self.world.users(0).len() <= 1, "{}", self.story());
-        assert!(self.world.violations().is_empty(), "{:?}\n{}", self.world.violations(), self.story());
-        self
-    }
-
-    fn expect_running(&mut self, node: usize) -> &mut Self {
-        self.expect(&[node]);
-        assert!(self.world.runs(0, node), "{}", self.story());
-        self
-    }
-
-    fn story(&self) -> String {
-        format!("at {} ms\n{}", self.world.now() / MS, self.world.trace().lines().join("\n"))
-    }
-}
-
-fn power_loss(node: usize, off_for: u64) -> Fault {
-    Fault::PowerLoss { node, off_for }
-}
-
-fn cut(links: LinkSet, lasts: u64) -> Fault {
-    Fault::Cut { links, from: None, lasts }
-}
+use nullbeat::sim::{Plan, Trace, run_plan, run_seed};
+use timetable::{ALPHA, BETA, BOTH, FOR_EVER, MS, S, Timetable, UDP, cut, power_loss};
 
 #[test]
 fn start_of_both_runs_the_group_at_home_without_waiting_for_initdead() {
@@ -404,8 +330,9 @@ fn daemon_killed_and_started_again_in_time_adopts_its_services() {
     }
 }
 
+/// These broke a rule before boards could fence each other, and are played as they were.
 fn clean(seed: u64) {
-    let report = run_seed(seed, Trace::Off);
+    let report = run_plan(Plan::generate_plain(seed), Trace::Off);
     assert!(report.violations.is_empty(), "seed {seed}: {}", report.violations[0]);
 }
 

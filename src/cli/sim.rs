@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::arguments::{Arguments, Flag, Misuse};
 use super::{exit, print_out};
-use crate::sim::{Trace, plan::Plan, run_many, run_seed, trace};
+use crate::sim::{Trace, plan::Plan, run_many, run_plan, trace};
 
 const FLAGS: &[Flag] = &[
     Flag::Value("--seed"),
@@ -13,17 +13,19 @@ const FLAGS: &[Flag] = &[
     Flag::Value("--threads"),
     Flag::Value("--planted"),
     Flag::Switch("--quiet"),
+    Flag::Switch("--plain"),
 ];
 
 /// Help text.
 pub(super) const HELP: &str = "\
-nullbeat sim --seed N [--quiet]
+nullbeat sim --seed N [--quiet] [--plain]
 nullbeat sim --seeds N [--from M] [--threads T]
 
 Drives the decisions of two nodes through faults in virtual time, watched by a judge who knows the truth.
 --seed replays one run and prints what happens: virtual ms, node, state letters of the groups on both boards
 (s stopped, S starting, R running, x stopping, f start failed, F stop failed, ? unknown, - no power), event.
---seeds runs many and prints which faults they met. --planted B switches on one of five bugs, in a build with
+--plain leaves out what later versions added to the world: the seed is played as it was.
+--seeds runs many and prints which faults they met. --planted B switches on a bug of core/planted.rs, in a build with
 the feature `planted`.
 
 exit codes: 0 all rules held, 1 a rule was broken
@@ -39,7 +41,7 @@ pub(super) fn main(args: &[String]) -> u8 {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
-    One { seed: u64, is_quiet: bool },
+    One { seed: u64, is_quiet: bool, is_plain: bool },
     Many { from: u64, count: u64, threads: usize },
 }
 
@@ -50,7 +52,7 @@ fn parse(args: &[String]) -> Result<Request, Misuse> {
         plant(bug)?;
     }
     match (number(&args, "--seed")?, number(&args, "--seeds")?) {
-        (Some(seed), None) => Ok(Request::One { seed, is_quiet: args.has("--quiet") }),
+        (Some(seed), None) => Ok(Request::One { seed, is_quiet: args.has("--quiet"), is_plain: args.has("--plain") }),
         (None, Some(count)) => {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let threads = number(&args, "--threads")?.and_then(|threads| usize::try_from(threads).ok());
@@ -64,7 +66,8 @@ fn parse(args: &[String]) -> Result<Request, Misuse> {
 #[cfg(feature = "planted")]
 fn plant(bug: u64) -> Result<(), Misuse> {
     let bug = crate::core::planted::Bug::ALL.into_iter().find(|known| u64::from(*known as u8) == bug);
-    let bug = bug.ok_or_else(|| Misuse("option `--planted` expects a number from 1 to 5".to_owned()))?;
+    let bug =
+        bug.ok_or_else(|| Misuse("option `--planted` expects the number of a bug in core/planted.rs".to_owned()))?;
     crate::core::planted::plant(Some(bug));
     Ok(())
 }
@@ -82,20 +85,22 @@ fn number(args: &Arguments, name: &str) -> Result<Option<u64>, Misuse> {
 impl Request {
     fn run(&self) -> u8 {
         match *self {
-            Self::One { seed, is_quiet } => replay(seed, is_quiet),
+            Self::One { seed, is_quiet, is_plain } => {
+                replay(if is_plain { Plan::generate_plain(seed) } else { Plan::generate(seed) }, is_quiet)
+            }
             Self::Many { from, count, threads } => search(from, count, threads),
         }
     }
 }
 
-fn replay(seed: u64, is_quiet: bool) -> u8 {
+fn replay(plan: Plan, is_quiet: bool) -> u8 {
     // A second logger cannot be installed; then the core's own lines go where the first one sends them.
     if !is_quiet && log::set_logger(&CoreLog).is_ok() {
         log::set_max_level(log::LevelFilter::Debug);
     }
-    let plan = Plan::generate(seed);
+    let seed = plan.seed;
     print_out(&plan.to_string());
-    let report = run_seed(seed, if is_quiet { Trace::Off } else { Trace::Print });
+    let report = run_plan(plan, if is_quiet { Trace::Off } else { Trace::Print });
     let broken: String = report.violations.iter().map(|violation| format!("BROKEN {violation}\n")).collect();
     let moves = report.moves;
     print_out(&format!("{broken}seed {seed}: {} rules broken, {moves} moves\n", report.violations.len()));
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn one_seed_or_many() {
-        assert_eq!(parse(&words("--seed 7")), Ok(Request::One { seed: 7, is_quiet: false }));
+        assert_eq!(parse(&words("--seed 7")), Ok(Request::One { seed: 7, is_quiet: false, is_plain: false }));
         let many = Request::Many { from: 5, count: 10, threads: 3 };
         assert_eq!(parse(&words("--seeds 10 --from 5 --threads 3")), Ok(many));
         for bad in ["", "--seed", "--seed x", "--seed 1 --seeds 2", "--seed 1 more"] {

@@ -6,7 +6,7 @@ use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
 use super::{ResetWith, board, clients, fence, gpio, media, pings, value, watchdog};
-use crate::core::limits::{MOVES_MAX, SHOTS_MAX};
+use crate::core::limits::{FENCINGS_MAX, MOVES_MAX};
 
 /// Reads the values of a line at once.
 type ReadAll = fn(&mut Draft<'_>, &[Word]);
@@ -218,7 +218,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("fence", "", Line(fence::read_fence)),
     row("fence_timeout", "a time", One(|d, w| d.time(w, false, |d| &mut d.fence_timeout))),
     row("fence_settle", "a time", One(|d, w| d.time(w, false, |d| &mut d.fence_settle))),
-    row("fences_per_hour", "a number", One(|d, w| d.integer(w, 1..=SHOTS_MAX as i64, |d| &mut d.fences_per_hour))),
+    row("fences_per_hour", "a number", One(|d, w| d.integer(w, 1..=FENCINGS_MAX as i64, |d| &mut d.fences_per_hour))),
     // The board.
     row("board", "the name of a board file", Once(board::read_board)),
     safety("interlock", One(gpio::read_interlock)),

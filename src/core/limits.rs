@@ -36,8 +36,8 @@ pub const ACTIONS_MAX: usize = 320;
 pub const REQUESTS_MAX: usize = 8;
 /// Ways to fence the partner (`fence` lines of ha.cf). More are refused by the configuration check.
 pub const FENCE_METHODS_MAX: usize = 8;
-/// Shots remembered for the limit of fencings in an hour, which cannot be more.
-pub const SHOTS_MAX: usize = 16;
+/// Fencings remembered for the limit in an hour, which cannot be more.
+pub const FENCINGS_MAX: usize = 16;
 /// Moves remembered for `moves_per_hour`, which cannot be more.
 pub const MOVES_MAX: usize = 32;
 

@@ -321,6 +321,12 @@ pub enum Action {
         /// Index into [`FenceSettings::methods`](settings::FenceSettings::methods).
         method: u8,
     },
+    /// Keep this number on disk: it comes back as
+    /// [`FenceSettings::fencings_before`](settings::FenceSettings::fencings_before) after a reset of this board too.
+    NoteFencings {
+        /// Fencings of the last hour.
+        count: u8,
+    },
     /// The partner is back, or the shot is no longer wanted: break it off. It is answered all the same.
     CancelFence {
         /// Which.

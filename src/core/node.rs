@@ -114,7 +114,7 @@ impl Node {
             Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
             Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),
             Input::Request { id, request } => ownership.request(&mut cx, id, request),
-            Input::FenceDone { shot, outcome } => ownership.fence_done(shot, outcome),
+            Input::FenceDone { shot, outcome } => ownership.fence_done(&mut cx, shot, outcome),
             Input::Line { line, level } => ownership.line_changed(&mut cx, line, level),
             Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(is_owner, is_ok),
             Input::Watchdog { is_armed } => ownership.watchdog(is_armed),

@@ -14,16 +14,25 @@ pub enum Bug {
     DropClaimsEarly = 4,
     /// A failed stop counts as a stop.
     IgnoreStopFailure = 5,
+    /// A dead peer's groups are taken without its being fenced.
+    SkipFence = 6,
+    /// A confirmation counts for a later run of the peer too.
+    ConfirmOtherGeneration = 7,
+    /// The peer is shot at although it is back.
+    ShootUnchecked = 8,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
         Self::DropClaimsEarly,
         Self::IgnoreStopFailure,
+        Self::SkipFence,
+        Self::ConfirmOtherGeneration,
+        Self::ShootUnchecked,
     ];
 }
 

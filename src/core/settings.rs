@@ -109,17 +109,25 @@ pub struct FenceSettings {
     pub methods: heapless::Vec<FenceMethod, FENCE_METHODS_MAX>,
     /// `fence_settle`: silence after a shot whose result is lost or unknown, before the next one.
     pub settle: Duration,
-    /// Shots in an hour, then none before an operator resumes. At most [`SHOTS_MAX`](super::limits::SHOTS_MAX).
+    /// Fencings in an hour, each a round through the list, then none before an operator resumes; zero: no limit. At most
+    /// [`FENCINGS_MAX`](super::limits::FENCINGS_MAX).
     pub per_hour_max: u8,
-    /// Shots that count as taken in the hour before the start: of earlier runs, since the partner was heard last. The
-    /// guardian counts them on disk, so that two boards that reset each other do not do so for ever.
-    pub shots_before: u8,
+    /// What [`Action::NoteFencings`](super::Action::NoteFencings) has left on disk: they count as if they had just been.
+    /// So two boards that reset each other do not do so for ever.
+    pub fencings_before: u8,
 }
 
 impl FenceSettings {
     /// No fencing.
     pub const NONE: Self =
-        Self { methods: heapless::Vec::new(), settle: Duration::from_secs(60), per_hour_max: 3, shots_before: 0 };
+        Self { methods: heapless::Vec::new(), settle: Duration::from_secs(60), per_hour_max: 3, fencings_before: 0 };
+
+    /// Time that each of two nodes which lost each other has for its shots before the other may begin: all devices' limits
+    /// and two keepalives, by which they may have noticed it at different times.
+    pub fn slot(&self, keepalive: Duration) -> Duration {
+        let devices = self.methods.iter().filter(|method| method.kind == FenceKind::Device);
+        devices.map(|method| method.limit).fold(keepalive.saturating_mul(2), Duration::saturating_add)
+    }
 
     /// Whether a takeover from a dead partner waits for a confirmation.
     pub fn is_configured(&self) -> bool {

@@ -452,6 +452,8 @@ impl<'c> Driver<'c> {
             self.partner = known;
             self.lease.set_partner(self.config, news);
         }
+        let fence = self.node.ownership().fence();
+        self.lease.set_fencing(fence.confirmed(), fence.is_shooting());
     }
 
     fn set_claims(&mut self, claims: GroupSet) {

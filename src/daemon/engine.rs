@@ -63,7 +63,7 @@ pub struct EngineContext {
     /// What an earlier engine of this boot held.
     pub carried: Option<Carried>,
     /// Shots at the partner since it was last heard.
-    pub shots_before: u8,
+    pub fencings_before: u8,
     /// Who this node is in this run.
     pub identity: Identity,
     /// Digest of the table that both have read.
@@ -140,7 +140,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
     open_links(&mut parts)?;
     let now = clock::stamp();
     let mut settings = config.settings(seed());
-    settings.fence.shots_before = context.shots_before;
+    settings.fence.fencings_before = context.fencings_before;
     let mut node = Box::new(Node::new(settings, context.identity, context.carried, now));
     if !config.has_resources
         && let Some([hostcache, delhostcache]) = parts.roster.read()

@@ -61,6 +61,7 @@ const DEADTIME_AT: usize = 12;
 const GENERATION_AT: usize = 13;
 const TABLE_AT: usize = 14;
 const PARTNER_AT: usize = 15;
+const FENCING_AT: usize = 16;
 const RUNNER_STAMP_AT: usize = 22;
 const KICKS_UNTIL_AT: usize = 23;
 const HEAD_WORDS: usize = 24;
@@ -78,6 +79,10 @@ const PARTNER_KNOWN: u64 = 1;
 const PARTNER_DEAD: u64 = 2;
 const PARTNER_LEFT: u64 = 4;
 const PARTNER_FLAGS: u64 = PARTNER_KNOWN | PARTNER_DEAD | PARTNER_LEFT;
+
+/// Beside the generation in the word about fencing.
+const FENCING_CONFIRMED: u64 = 1 << 32;
+const FENCING_SHOOTING: u64 = 1 << 33;
 
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
@@ -316,6 +321,20 @@ impl Lease {
             .then_some(CarriedPartner { is_dead: word & PARTNER_DEAD != 0, has_left: word & PARTNER_LEFT != 0 })
     }
 
+    /// Which run of that partner is proven to be off, and whether a shot at it is under way.
+    pub fn set_fencing(&self, confirmed: Option<Generation>, is_shooting: bool) {
+        let confirmed = confirmed.map_or(0, |generation| FENCING_CONFIRMED | u64::from(generation.0));
+        self.store(FENCING_AT, confirmed | if is_shooting { FENCING_SHOOTING } else { 0 });
+    }
+
+    /// The last [`Lease::set_fencing`].
+    fn fencing(&self) -> (Option<Generation>, bool) {
+        let word = self.load(FENCING_AT);
+        let generation = Generation(u32::try_from(word & 0xffff_ffff).unwrap_or(0));
+        let confirmed = (word & FENCING_CONFIRMED != 0).then_some(generation);
+        (confirmed, word & FENCING_SHOOTING != 0)
+    }
+
     /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
     /// nothing is claimed, and the groups are [`GroupState::Unknown`] in the sense that nobody has looked in this boot
     /// yet: such a group is not [in use](Lease::in_use). Only while no engine runs.
@@ -438,11 +457,14 @@ impl Lease {
         if !self.has_table() {
             return None;
         }
+        let partner = self.partner(config);
+        // It is about that partner.
+        let (confirmed, is_shooting) = partner.map_or((None, false), |_| self.fencing());
         let mut carried = Carried {
             to_restart: GroupSet::EMPTY,
-            partner: self.partner(config),
-            confirmed: None,
-            is_shooting: false,
+            partner,
+            confirmed,
+            is_shooting,
             kicks_until: self.kicks_until(),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
@@ -674,9 +696,16 @@ mod tests {
             lease.set_partner(&config, known);
             assert_eq!(lease.carried(&config).unwrap().partner, Some(known));
         }
+        let told = [(Some(Generation(0)), false), (Some(Generation(u32::MAX)), true), (None, true)];
+        for (confirmed, is_shooting) in told {
+            lease.set_fencing(confirmed, is_shooting);
+            let carried = lease.carried(&config).unwrap();
+            assert_eq!((carried.confirmed, carried.is_shooting), (confirmed, is_shooting));
+        }
         let mut other = sample::config(&scratch.0, &[("alpha", "a")]);
         other.nodes.push("gamma".into());
-        assert_eq!(lease.carried(&other).unwrap().partner, None, "it may be about another node");
+        let carried = lease.carried(&other).unwrap();
+        assert_eq!((carried.partner, carried.is_shooting), (None, false), "it may be about another node");
     }
 
     #[test]

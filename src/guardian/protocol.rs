@@ -100,6 +100,11 @@ pub enum ToGuardian {
         /// The run of the partner that is to end; zero when it was never heard.
         generation: Generation,
     },
+    /// Keep on disk how many fencings there were in the last hour.
+    NoteFencings {
+        /// How many.
+        count: u8,
+    },
     /// Break that shot off. It is answered all the same, and a confirmation that is kept counts no more.
     CancelFence {
         /// Which.
@@ -358,6 +363,7 @@ impl ToGuardian {
                 Fields { small: [method, 0, 0, 0], number: shot.0, extra: generation.0, ..Fields::new(13) }
             }
             Self::CancelFence { shot } => Fields { number: shot.0, ..Fields::new(14) },
+            Self::NoteFencings { count } => Fields { small: [count, 0, 0, 0], ..Fields::new(15) },
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -386,6 +392,7 @@ impl ToGuardian {
             12 => Self::KeepNodes,
             13 => Self::Fence { shot: ShotId(fields.number), method: method(a)?, generation: Generation(fields.extra) },
             14 => Self::CancelFence { shot: ShotId(fields.number) },
+            15 => Self::NoteFencings { count: a },
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::brain::{Brain, Letter};
+use super::fencing::Shot;
 use super::lease::Lease;
 use super::plan::{Plan, S};
 use super::rng::Rng;
 use super::scripts::Scripts;
-use crate::core::ids::{GroupSet, JobId, LinkId, RequestId};
+use crate::core::ids::{GroupSet, JobId, LinkId, RequestId, ShotId};
 use crate::core::time::{Instant, Stamp};
-use crate::core::{JobOutcome, Request};
+use crate::core::{FenceOutcome, JobOutcome, Request};
 use crate::wire::heartbeat::Codec;
 
 /// Messages per board that wait in the kernel for an engine that is not scheduled.
@@ -27,6 +28,8 @@ pub enum Arrived {
     Device(LinkId, bool),
     /// The guardian's presence.
     Guardian(bool),
+    /// What came of a shot at the other board.
+    Fence(ShotId, FenceOutcome),
     /// The ping node's answer.
     Echo,
     /// An operator.
@@ -118,6 +121,12 @@ pub struct Board {
     pub changed: GroupSet,
     /// Groups that a reload has stopped, to be started again under the order that had started them.
     pub restarting: GroupSet,
+    /// A shot at the other board is under way.
+    pub shot: Option<Shot>,
+    /// Fencings of the last hour, as the core had them noted; on flash.
+    pub fencings: u8,
+    /// An alarm calls for a person: the partner cannot be fenced.
+    pub needs_person: bool,
     /// Not scheduled.
     pub freeze: Option<Freeze>,
     /// The next script that begins here is interrupted by a power loss of this length.
@@ -154,6 +163,9 @@ impl Board {
             reload: None,
             changed: GroupSet::EMPTY,
             restarting: GroupSet::EMPTY,
+            shot: None,
+            fencings: 0,
+            needs_person: false,
             freeze: None,
             power_trap: None,
             is_held: false,

@@ -20,6 +20,8 @@ pub trait Brain {
     fn claims(&self) -> GroupSet;
     /// What its successor shall know of the partner.
     fn known_partner(&self) -> Option<CarriedPartner>;
+    /// The run of the partner that is proven to be off, and whether a shot is under way, for its successor.
+    fn fencing(&self) -> (Option<Generation>, bool);
 }
 
 /// Makes the brain of a daemon that starts.
@@ -49,6 +51,11 @@ impl Brain for Node {
 
     fn known_partner(&self) -> Option<CarriedPartner> {
         Self::known_partner(self)
+    }
+
+    fn fencing(&self) -> (Option<Generation>, bool) {
+        let fence = self.ownership().fence();
+        (fence.confirmed(), fence.is_shooting())
     }
 }
 

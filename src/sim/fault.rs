@@ -137,6 +137,17 @@ pub enum Fault {
         /// How long.
         lasts: u64,
     },
+    /// The devices by which a node fences the other misbehave.
+    Device {
+        /// Whose.
+        node: usize,
+        /// Which, by its place in the list; `None`: all.
+        method: Option<u8>,
+        /// How.
+        kind: DeviceFault,
+        /// How long.
+        lasts: u64,
+    },
     /// An operator asks a node for something.
     Operator {
         /// Whom.
@@ -178,8 +189,21 @@ pub enum ScriptFault {
     Slow,
 }
 
+/// Bad behaviour of a fence device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceFault {
+    /// It says so and does nothing.
+    Fails,
+    /// It hangs until its time limit and does nothing.
+    Hangs,
+    /// It confirms and does nothing.
+    Lies,
+    /// It hangs until its time limit, and resets the other board some time later.
+    Late,
+}
+
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 32] = [
+pub const KINDS: [&str; 37] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -212,12 +236,19 @@ pub const KINDS: [&str; 32] = [
     "stop and restart",
     "reload",
     "upstream lost",
+    "fence fails",
+    "fence hangs",
+    "fence lies",
+    "fence shoots late",
+    "fence confirmed by hand",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
 pub const RELOAD: usize = 30;
 /// Index of lost upstreams in [`KINDS`]: so are they.
 pub const UPSTREAM: usize = 31;
+/// Index of the first kind that only worlds with a fence have: all from here on are drawn apart.
+pub const FENCE: usize = 32;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -247,10 +278,17 @@ impl Fault {
             Self::WallStep { .. } => 24,
             Self::Operator { request, .. } => match request {
                 Request::Standby(_) => 25,
-                Request::Takeover(_) | Request::Obtain(_) | Request::ConfirmFence => 26,
+                Request::Takeover(_) | Request::Obtain(_) => 26,
                 Request::Failback(_) => 27,
                 Request::Hold | Request::Resume => 28,
                 Request::Stop => 29,
+                Request::ConfirmFence => FENCE + 4,
+            },
+            Self::Device { kind, .. } => match kind {
+                DeviceFault::Fails => FENCE,
+                DeviceFault::Hangs => FENCE + 1,
+                DeviceFault::Lies => FENCE + 2,
+                DeviceFault::Late => FENCE + 3,
             },
             Self::Reload { .. } => RELOAD,
             Self::UpstreamLost { .. } => UPSTREAM,
@@ -268,6 +306,7 @@ impl Fault {
             | Self::Noise { lasts, .. }
             | Self::DeviceLost { lasts, .. }
             | Self::UpstreamLost { lasts, .. }
+            | Self::Device { lasts, .. }
             | Self::Scripts { lasts, .. } => lasts,
             Self::KillAll { back_after, .. } => back_after,
             Self::EngineCrash { respawn_after, .. } => respawn_after,

@@ -38,9 +38,12 @@ impl World {
         board.is_held = false;
         board.is_stopping = false;
         board.start_failed = 0;
+        board.shot = None;
+        board.needs_person = false;
         board.scripts.lose_power();
         board.forget_lease();
         self.oracle.engine_gone(node);
+        self.oracle.shot_ended(node);
         self.oracle.disturbed(self.now);
         self.after(off_for, Happening::Power { node });
     }
@@ -354,6 +357,9 @@ impl World {
         let board = &mut self.boards[node];
         if board.life != life || board.freeze.is_none() {
             return;
+        }
+        if !board.freeze.is_some_and(|freeze| freeze.is_clock_running) {
+            self.oracle.clock_stood_still(node);
         }
         let lasted = board.thaw(self.now);
         let own = board.own(self.now);

@@ -40,7 +40,8 @@ impl World {
                 self.net.lose_device(index, links, node);
                 self.tell_devices(node, links);
             }
-            Fault::UpstreamLost { .. } => {}
+            // Looked up when they matter.
+            Fault::UpstreamLost { .. } | Fault::Device { .. } => {}
             Fault::Replay { to, count } => self.replay(to, count),
             Fault::Scripts { node, group, kind, .. } => self.boards[node].scripts.break_down(index, group, kind),
             Fault::WallStep { node, by } => self.boards[node].step_wall(by),
@@ -93,6 +94,7 @@ impl World {
             | Fault::Replay { .. }
             | Fault::WallStep { .. }
             | Fault::UpstreamLost { .. }
+            | Fault::Device { .. }
             | Fault::Reload { .. }
             | Fault::Operator { .. } => {}
         }
@@ -172,6 +174,7 @@ fn fault_node(fault: &Fault) -> usize {
         | Fault::Scripts { node, .. }
         | Fault::WallStep { node, .. }
         | Fault::UpstreamLost { node, .. }
+        | Fault::Device { node, .. }
         | Fault::Reload { node, .. }
         | Fault::Operator { node, .. } => node,
         Fault::Replay { to, .. } => to,

@@ -1,6 +1,6 @@
 //! The lease: what outlives a board's engine, as the guardian keeps it.
 
-use crate::core::ids::{GroupId, GroupSet};
+use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::{Carried, CarriedPartner};
@@ -14,6 +14,8 @@ pub struct Lease {
     pub is_held: bool,
     /// What is known of the partner.
     pub partner: Option<CarriedPartner>,
+    /// The run of the partner that is proven to be off, and whether a shot was under way.
+    pub fencing: (Option<Generation>, bool),
     /// When the last beat left, true time.
     pub stamp: u64,
     states: Vec<GroupState>,
@@ -29,6 +31,7 @@ impl Lease {
             claims: GroupSet::EMPTY,
             is_held: false,
             partner: None,
+            fencing: (None, false),
             stamp: 0,
             states: vec![GroupState::Unknown; groups],
             seen: GroupSet::EMPTY,
@@ -91,8 +94,8 @@ impl Lease {
             is_held: self.is_held,
             to_restart: self.claims & changed,
             partner: self.partner,
-            confirmed: None,
-            is_shooting: false,
+            confirmed: self.fencing.0,
+            is_shooting: self.fencing.1,
             kicks_until: None,
         })
     }

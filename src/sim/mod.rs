@@ -13,6 +13,7 @@
 pub mod board;
 pub mod brain;
 pub mod fault;
+pub mod fencing;
 pub mod lease;
 pub mod net;
 pub mod oracle;
@@ -29,6 +30,6 @@ mod inflict;
 pub use fault::Fault;
 pub use oracle::Violation;
 pub use plan::Plan;
-pub use runner::{Report, Totals, run_many, run_seed};
+pub use runner::{Report, Totals, run_many, run_plan, run_seed};
 pub use trace::Trace;
 pub use world::World;

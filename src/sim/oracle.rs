@@ -10,6 +10,7 @@
 //! | answered | each request has exactly one answer, in bounded time | [`Oracle::replied`], [`Oracle::check`] |
 //! | clean end | nothing is in use on a board whose daemon says it is done | [`Oracle::exited`] |
 //! | steady | a cluster left alone moves nothing; a disturbed one moves a group twice a disturbance at most | [`Oracle::use_began`] |
+//! | shot | nobody shoots at a node that he hears, both at once after one partition, or oftener than allowed | [`Oracle::shot`] |
 //! | calm | bounded turns and messages per second of virtual time | [`Oracle::turned`] |
 
 use std::fmt;
@@ -62,6 +63,8 @@ pub struct Seen<'a> {
     pub uses: &'a [Use],
     /// Groups whose start has failed since the last resume.
     pub start_failed: u64,
+    /// It calls for a person: the other cannot be fenced.
+    pub needs_person: bool,
 }
 
 /// The world at a check.
@@ -103,6 +106,17 @@ struct Listener {
     sent: u32,
 }
 
+/// What a node does about the other when it takes that for dead.
+#[derive(Debug, Clone, Default)]
+struct Shooter {
+    /// When it called the other dead, true time; `None`: not, or its clock has stood still since.
+    called_dead: Option<u64>,
+    /// A shot is under way.
+    is_shooting: bool,
+    /// Shots since an operator resumed.
+    shots: Vec<u64>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     node: usize,
@@ -126,6 +140,7 @@ pub struct Oracle {
     listeners: Vec<Listener>,
     heard: Vec<Vec<Heard>>,
     pending: Vec<Pending>,
+    shooters: [Shooter; 2],
     /// Per group: since when two boards use it although they could know.
     overlap_since: Vec<u64>,
     /// Per group: since when it does not run on exactly one board although it could.
@@ -156,6 +171,7 @@ impl Oracle {
             listeners: vec![Listener::default(); plan.nodes],
             heard: vec![vec![Heard::default(); plan.nodes]; plan.nodes],
             pending: Vec::new(),
+            shooters: [const { Shooter { called_dead: None, is_shooting: false, shots: Vec::new() } }; 2],
             overlap_since: vec![0; groups],
             bad_since: vec![0; groups],
             last_user: vec![None; groups],
@@ -219,28 +235,85 @@ impl Oracle {
     /// Whether `node` cannot help taking `other` for dead: nothing new was delivered to it for the dead time, and it was
     /// awake for a keepalive at the end of it (rules 1 and 4).
     pub fn is_deaf(&self, node: usize, other: usize, own: u64) -> bool {
+        own + SLACK >= self.listeners[node].awake_since + self.plan.keepalive && self.is_silent(node, other, own)
+    }
+
+    fn is_silent(&self, node: usize, other: usize, own: u64) -> bool {
         let listener = self.listeners[node];
         let (since, limit) = match self.heard[node][other].own {
             Some(heard) => (heard, self.plan.deadtime),
             None => (listener.since, listener.first_limit),
         };
-        own + SLACK >= since + limit && own + SLACK >= listener.awake_since + self.plan.keepalive
+        own + SLACK >= since + limit
     }
 
     /// Against which nodes an order given by `node` now is excused, one bit each.
     pub fn excused(&self, node: usize, own: u64) -> u8 {
+        // With a fence nothing but proof allows it.
+        let is_allowed = self.plan.policy == TakeoverPolicy::Available && self.plan.fence.is_empty();
         (0..self.plan.nodes)
             .filter(|other| *other != node && self.is_deaf(node, *other, own))
-            .filter(|other| self.plan.policy == TakeoverPolicy::Available || self.heard[node][*other].is_vouched)
+            .filter(|other| is_allowed || self.heard[node][*other].is_vouched)
             .fold(0, |mask, other| mask | 1 << other)
     }
 
     /// An operator tells `node` to take over: with the partner silent, that is his word that it is off.
     pub fn vouched(&mut self, node: usize, own: u64) {
         for other in 0..self.plan.nodes {
-            if other != node && self.is_deaf(node, other, own) {
+            if other != node && self.is_silent(node, other, own) {
                 self.heard[node][other].is_vouched = true;
             }
+        }
+    }
+
+    /// The fence device of `node` confirms what is not so: until they hear each other, neither is to blame.
+    pub fn lied(&mut self, node: usize, other: usize) {
+        self.heard[node][other].is_vouched = true;
+        self.heard[other][node].is_vouched = true;
+    }
+
+    /// `node` shoots at `other`.
+    pub fn shot(&mut self, now: u64, own: u64, node: usize, other: usize, method: u8) {
+        if !self.is_deaf(node, other, own) {
+            let since = self.heard[node][other].at;
+            let what = format!("node {node} shoots at node {other}, heard {} ms ago", (now - since) / 1000);
+            self.accuse(now, "shot", what);
+        }
+        let called = [node, other].map(|node| self.shooters[node].called_dead);
+        if let [Some(mine), Some(theirs)] = called
+            && mine.abs_diff(theirs) <= self.plan.keepalive / 2
+            && self.shooters[other].is_shooting
+        {
+            self.accuse(now, "shot", format!("node {node} shoots at node {other}, which shoots at it"));
+        }
+        let shooter = &mut self.shooters[node];
+        shooter.is_shooting = true;
+        shooter.shots.retain(|at| now < at + 3600 * S);
+        shooter.shots.push(now);
+        let limit = usize::from(self.plan.fencings_per_hour) * self.plan.devices();
+        if shooter.shots.len() > limit {
+            self.accuse(now, "shot", format!("node {node}: {} shots in an hour, method {method}", limit + 1));
+        }
+    }
+
+    /// The shot of `node` that was under way has ended.
+    pub fn shot_ended(&mut self, node: usize) {
+        if let Some(shooter) = self.shooters.get_mut(node) {
+            shooter.is_shooting = false;
+        }
+    }
+
+    /// The clock of `node` has stood still: nobody can expect it to keep to a time.
+    pub fn clock_stood_still(&mut self, node: usize) {
+        if let Some(shooter) = self.shooters.get_mut(node) {
+            shooter.called_dead = None;
+        }
+    }
+
+    /// An operator has told `node` to carry on.
+    pub fn resumed(&mut self, node: usize) {
+        if let Some(shooter) = self.shooters.get_mut(node) {
+            shooter.shots.clear();
         }
     }
 
@@ -286,6 +359,9 @@ impl Oracle {
 
     /// A node calls another one dead.
     pub fn declared_dead(&mut self, now: u64, own: u64, node: usize, other: usize) {
+        if let (Some(shooter), 0..2) = (self.shooters.get_mut(node), other) {
+            shooter.called_dead = Some(now);
+        }
         if !self.is_deaf(node, other, own) {
             let since = self.heard[node][other].at;
             let what = format!("node {node} calls node {other} dead, heard {} ms ago", (now - since) / 1000);
@@ -392,12 +468,17 @@ impl Oracle {
                 .is_some_and(|left| left > view.nodes[node].since && left < heard_at + 5 * self.plan.keepalive / 2)
         };
         let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
+            && self.plan.fence.is_empty()
             && !(a.is_healthy && b.is_healthy)
             && !(has_proof(0, 1) || has_proof(1, 0));
         // A daemon that was told to end and cannot stop one group has not said goodbye: nothing of it may be taken.
         let is_stuck_ending = |node: &Seen<'_>| node.is_stopping && node.uses.iter().any(|group| group.is_stuck);
         let needs_person = |node: &Seen<'_>| {
-            node.is_held || is_stuck_ending(node) || node.start_failed & 1 << group != 0 || node.uses[group].is_stuck
+            node.is_held
+                || node.needs_person
+                || is_stuck_ending(node)
+                || node.start_failed & 1 << group != 0
+                || node.uses[group].is_stuck
         };
         let waits_for_person = !view.is_tidy && view.nodes.iter().any(needs_person);
         is_somebody_there && !view.is_disturbed && !view.is_script_trouble && !waits_for_proof && !waits_for_person
@@ -462,6 +543,7 @@ mod tests {
             is_stopping: false,
             uses,
             start_failed: 0,
+            needs_person: false,
         });
         View { now, nodes, is_disturbed: false, is_script_trouble: false, is_tidy: false }
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::fault::{Fault, Noise, RELOAD, ScriptFault, UPSTREAM};
+use super::fault::{DeviceFault, FENCE, Fault, Noise, RELOAD, ScriptFault, UPSTREAM};
 use super::rng::Rng;
 use crate::core::Request;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::message::Holds;
-use crate::core::settings::{AutoFailback, SplitBrainLoser, TakeoverPolicy};
+use crate::core::settings::{AutoFailback, FenceKind, SplitBrainLoser, TakeoverPolicy};
 
 /// One millisecond.
 pub const MS: u64 = 1_000;
@@ -42,6 +42,15 @@ pub struct GroupPlan {
     pub start: u64,
     /// Longest time of all `stop`s together.
     pub stop: u64,
+}
+
+/// One way to fence the other board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FencePlan {
+    /// What it is.
+    pub kind: FenceKind,
+    /// Its time limit, microseconds.
+    pub limit: u64,
 }
 
 /// A whole run.
@@ -85,6 +94,12 @@ pub struct Plan {
     pub is_wire: bool,
     /// There is a ping node, and groups go to the node that reaches it.
     pub has_upstream: bool,
+    /// Ways to fence the other board, the same on both; none: no fence.
+    pub fence: Vec<FencePlan>,
+    /// `fence_settle`.
+    pub fence_settle: u64,
+    /// Fencings in an hour.
+    pub fencings_per_hour: u8,
     /// Senders hear their own messages come back on this link.
     pub echo: LinkSet,
     /// Faults in the order of time.
@@ -120,6 +135,9 @@ impl Plan {
             is_stripped: false,
             is_wire: false,
             has_upstream: false,
+            fence: Vec::new(),
+            fence_settle: 3 * S,
+            fencings_per_hour: 3,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
             calm_at: u64::MAX,
@@ -130,6 +148,15 @@ impl Plan {
 
     /// The plan of `seed`.
     pub fn generate(seed: u64) -> Self {
+        let mut plan = Self::generate_plain(seed);
+        plan.draw_fence();
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan.set_end();
+        plan
+    }
+
+    /// The plan that `seed` had before there were fences: seeds that broke a rule then are played as they were.
+    pub fn generate_plain(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 1);
         let mut plan = Self { seed, ..Self::quiet() };
         plan.draw_cluster(&mut rng);
@@ -145,9 +172,13 @@ impl Plan {
         plan.draw_upstream(span);
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.calm_at = span;
-        plan.tidy_at = span + plan.boot + plan.settling();
-        plan.end = plan.tidy_at + plan.boot + 2 * plan.settling() + plan.failback_delay + 5 * S;
+        plan.set_end();
         plan
+    }
+
+    fn set_end(&mut self) {
+        self.tidy_at = self.calm_at + self.boot + self.settling();
+        self.end = self.tidy_at + self.boot + 2 * self.settling() + self.failback_delay + 5 * S;
     }
 
     /// An upper bound for the time in which all groups can be stopped and started once, one after another.
@@ -161,7 +192,30 @@ impl Plan {
     pub fn settling(&self) -> u64 {
         // A ping node takes its dead time and the hold-off; its news lead to one move more.
         let upstream = if self.has_upstream { self.deadtime + self.holdoff() + 2 * self.scripts() } else { 0 };
-        self.initdead + self.deadtime + 12 * self.keepalive + 2 * self.scripts() + self.courtesy() + upstream + S
+        let fencing = self.fencing();
+        self.initdead
+            + self.deadtime
+            + 12 * self.keepalive
+            + 2 * self.scripts()
+            + self.courtesy()
+            + upstream
+            + fencing
+            + S
+    }
+
+    /// Time within which a fence that works has confirmed: the slots of the other board, a result that was lost before,
+    /// with the ten seconds until that is noticed, and the pause between two rounds.
+    pub fn fencing(&self) -> u64 {
+        if self.fence.is_empty() {
+            return 0;
+        }
+        let slot: u64 = self.fence.iter().filter(|method| method.kind == FenceKind::Device).map(|m| m.limit).sum();
+        6 * (slot + 2 * self.keepalive) + self.fence_settle + self.boot + 15 * S
+    }
+
+    /// How many of the ways to fence are devices.
+    pub fn devices(&self) -> usize {
+        self.fence.iter().filter(|method| method.kind == FenceKind::Device).count()
     }
 
     /// How much longer a node waits when it takes the other for a Heartbeat: ten seconds for its start (resources.md
@@ -278,6 +332,31 @@ impl Plan {
         }
     }
 
+    /// As reloads. Two nodes that take each other for Heartbeats have none.
+    fn draw_fence(&mut self) {
+        let mut rng = Rng::new(self.seed, 6);
+        if self.is_stripped || !rng.chance(300) {
+            return;
+        }
+        let device = |rng: &mut Rng| FencePlan { kind: FenceKind::Device, limit: rng.range(200, 1500) * MS };
+        let manual = FencePlan { kind: FenceKind::Manual, limit: 0 };
+        self.fence = match rng.below(8) {
+            0 => vec![manual],
+            1 => vec![device(&mut rng), manual],
+            2 | 3 => vec![device(&mut rng), device(&mut rng)],
+            _ => vec![device(&mut rng)],
+        };
+        self.fence_settle = rng.range(2, 6) * S;
+        self.fencings_per_hour = rng.pick(&[2, 3, 3, 6]);
+        let span = self.calm_at;
+        for _ in 0..rng.range(1, 5) {
+            let kind = rng.pick(&[0, 1, 10, 10, 12, FENCE, FENCE + 1, FENCE + 2, FENCE + 3, FENCE + 4]);
+            let at = rng.below(span);
+            let fault = self.fault_of_kind(kind, &mut rng);
+            self.faults.push((at, fault));
+        }
+    }
+
     /// `upstream_holdoff`.
     pub fn holdoff(&self) -> u64 {
         2 * self.keepalive
@@ -319,6 +398,12 @@ impl Plan {
                 Fault::Reload { node, changed: GroupSet::first(self.groups.len()).iter().filter(is_changed).collect() }
             }
             UPSTREAM => Fault::UpstreamLost { node, lasts: lasts * 2 },
+            FENCE.. if kind < FENCE + 4 => {
+                let method = rng.chance(500).then(|| u8::try_from(rng.index(self.fence.len().max(1))).unwrap_or(0));
+                let kinds = [DeviceFault::Fails, DeviceFault::Hangs, DeviceFault::Lies, DeviceFault::Late];
+                Fault::Device { node, method, kind: kinds[kind - FENCE], lasts: lasts * 3 }
+            }
+            FENCE.. => Fault::operator(node, Request::ConfirmFence),
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
         }
@@ -390,6 +475,11 @@ impl fmt::Display for Plan {
             "  reset on stop failure {}, without extensions {}, through the encoder {}, ping node {}",
             self.is_reset_on_stop_failure, self.is_stripped, self.is_wire, self.has_upstream
         )?;
+        if !self.fence.is_empty() {
+            let methods: Vec<_> = self.fence.iter().map(|method| (method.kind, ms(method.limit))).collect();
+            let (settle, limit) = (ms(self.fence_settle), self.fencings_per_hour);
+            writeln!(f, "  fence {methods:?}, settle {settle} ms, {limit} an hour")?;
+        }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:>8} ms {fault:?}", ms(*at))?;
         }

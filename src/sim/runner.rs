@@ -31,11 +31,19 @@ pub struct Report {
     pub virtual_time: u64,
     /// Which kinds of faults happened: indices into [`KINDS`].
     pub inflicted: Vec<usize>,
+    /// Shots at the other board: asked for, confirmed, broken off.
+    pub shots: [u64; 3],
 }
 
 /// Runs one seed. A panic of the core is a broken rule like any other.
 pub fn run_seed(seed: u64, trace: Trace) -> Report {
-    let mut world = World::new(Plan::generate(seed), trace);
+    run_plan(Plan::generate(seed), trace)
+}
+
+/// Runs one plan.
+pub fn run_plan(plan: Plan, trace: Trace) -> Report {
+    let seed = plan.seed;
+    let mut world = World::new(plan, trace);
     let panic = catch_unwind(AssertUnwindSafe(|| world.finish())).err();
     if let Some(panic) = panic {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -49,11 +57,12 @@ pub fn run_seed(seed: u64, trace: Trace) -> Report {
         sent: world.sent(),
         virtual_time: world.now(),
         inflicted: std::mem::take(&mut world.inflicted),
+        shots: world.shots,
     }
 }
 
 /// What came of many.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Totals {
     /// Seeds run.
     pub seeds: u64,
@@ -63,6 +72,8 @@ pub struct Totals {
     pub examples: Vec<(u64, Violation)>,
     /// How many seeds saw each kind of fault.
     pub coverage: [u64; KINDS.len()],
+    /// Shots altogether: asked for, confirmed, broken off.
+    pub shots: [u64; 3],
     /// Moves altogether.
     pub moves: u64,
     /// Messages altogether.
@@ -71,11 +82,29 @@ pub struct Totals {
     pub virtual_seconds: u64,
 }
 
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            seeds: 0,
+            broken: 0,
+            examples: Vec::new(),
+            coverage: [0; KINDS.len()],
+            shots: [0; 3],
+            moves: 0,
+            sent: 0,
+            virtual_seconds: 0,
+        }
+    }
+}
+
 impl Totals {
     fn add(&mut self, report: &Report) {
         self.seeds += 1;
         self.moves += u64::from(report.moves);
         self.sent += report.sent;
+        for (total, shots) in self.shots.iter_mut().zip(report.shots) {
+            *total += shots;
+        }
         self.virtual_seconds += report.virtual_time / 1_000_000;
         for (kind, count) in self.coverage.iter_mut().enumerate() {
             *count += u64::from(report.inflicted.contains(&kind));
@@ -101,6 +130,8 @@ impl fmt::Display for Totals {
             writeln!(f, "  {kind:<28} {:>3}.{} % of seeds", count * 100 / seeds, count * 1000 / seeds % 10)?;
         }
         writeln!(f, "  moves a seed {}.{:02}", self.moves / seeds, self.moves * 100 / seeds % 100)?;
+        let [shots, confirmed, cancelled] = self.shots;
+        writeln!(f, "  shots {shots}, confirmed {confirmed}, broken off {cancelled}")?;
         writeln!(f, "  messages {}, virtual hours {}", self.sent, self.virtual_seconds / 3600)?;
         for (seed, violation) in &self.examples {
             writeln!(f, "  seed {seed}: {violation}")?;

@@ -12,16 +12,18 @@ use super::brain::{Letter, Maker, Names, codec, encode, real};
 use super::fault::Fault;
 use super::net::{Net, link_id};
 use super::oracle::{Oracle, Seen, View, Violation};
-use super::plan::{MS, Medium, Plan};
+use super::plan::{FencePlan, MS, Medium, Plan};
 use super::rng::Rng;
 use super::scripts::{Effect, Job, Use};
 use super::trace::Trace;
-use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, PingId, RequestId};
+use crate::core::ids::{
+    Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, PingId, RequestId, ShotId,
+};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
-use crate::core::settings::{GroupSettings, Identity, Settings, UpstreamSettings};
+use crate::core::settings::{FenceMethod, FenceSettings, GroupSettings, Identity, Settings, UpstreamSettings};
 use crate::core::time::{Duration, Stamp};
-use crate::core::{Action, Alarm, Event, Input, JobOutcome, Order, Outcome, Request};
+use crate::core::{Action, Alarm, Event, FenceOutcome, Input, JobOutcome, Order, Outcome, Request};
 use crate::wire::heartbeat::TextStream;
 
 /// Turns in a row that a node may ask for without time passing.
@@ -44,6 +46,10 @@ pub(super) enum Happening {
     Echo { node: usize, engine: u32 },
     /// The timer that the engine asked for.
     Timer { node: usize, timer: u64 },
+    /// A fence device resets the board that is not `node`.
+    Strike { node: usize, life: u32, shot: ShotId, is_late: bool },
+    /// A shot of `node` ends.
+    ShotEnd { node: usize, life: u32, shot: ShotId, outcome: FenceOutcome },
     /// A script ends, or can begin.
     Script { node: usize },
     /// The fault of this number in the plan begins.
@@ -119,6 +125,8 @@ pub struct World {
     recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
     pub(super) sent: u64,
     pub(super) inflicted: Vec<usize>,
+    /// Shots at the other board: asked for, confirmed, broken off.
+    pub(super) shots: [u64; 3],
 }
 
 impl World {
@@ -150,6 +158,7 @@ impl World {
             recorded: vec![Default::default(); nodes],
             sent: 0,
             inflicted: Vec::new(),
+            shots: [0; 3],
             plan,
         };
         world.plan_start();
@@ -240,6 +249,11 @@ impl World {
         self.outcomes.iter().map(|(node, _, outcome)| (*node, *outcome)).collect()
     }
 
+    /// Shots at the other board so far: asked for, confirmed, broken off.
+    pub const fn shots(&self) -> [u64; 3] {
+        self.shots
+    }
+
     /// What the trace kept.
     pub fn trace(&self) -> &Trace {
         &self.trace
@@ -276,6 +290,8 @@ impl World {
                 }
             }
             Happening::Script { node } => self.run_scripts(node),
+            Happening::Strike { node, life, shot, is_late } => self.strike(node, life, shot, is_late),
+            Happening::ShotEnd { node, life, shot, outcome } => self.shot_ended(node, life, shot, outcome),
             Happening::Power { node } => self.power_up(node),
             Happening::Boot { node, life } => self.boot(node, life),
             Happening::Thaw { node, life } => self.thaw(node, life),
@@ -304,6 +320,7 @@ impl World {
         board.lease.stamp = self.now;
         board.is_held = carried.is_some_and(|carried| carried.is_held);
         board.start_failed = 0;
+        board.needs_person = false;
         let stamp = board.stamp(self.now);
         let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
         board.lease.set_table(carried.as_ref());
@@ -367,7 +384,7 @@ impl World {
             takeover_policy: plan.policy,
             split_brain_loser: plan.loser,
             upstream: self.upstream(),
-            fence: crate::core::settings::FenceSettings::NONE,
+            fence: self.fence_settings(node),
             interlock: None,
             lease: None,
             config_digest: 0x1234_5678,
@@ -375,6 +392,16 @@ impl World {
             has_resources: true,
             autojoin: crate::core::settings::Autojoin::default(),
             random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
+        }
+    }
+
+    fn fence_settings(&self, node: usize) -> FenceSettings {
+        let method = |method: &FencePlan| FenceMethod { kind: method.kind, limit: Duration::from_micros(method.limit) };
+        FenceSettings {
+            methods: self.plan.fence.iter().map(method).collect(),
+            settle: Duration::from_micros(self.plan.fence_settle),
+            per_hour_max: self.plan.fencings_per_hour,
+            fencings_before: self.boards[node].fencings,
         }
     }
 
@@ -449,10 +476,11 @@ impl World {
             Arrived::Letter(link, ref letter, is_corrupt) => self.deliver(node, stamp, link, letter, is_corrupt),
             Arrived::Job(job, outcome) => self.handle(node, stamp, Input::JobDone { job, outcome }),
             Arrived::Device(link, is_open) => self.handle(node, stamp, Input::LinkDevice { link, is_open }),
+            Arrived::Fence(shot, outcome) => self.handle(node, stamp, Input::FenceDone { shot, outcome }),
             Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
-                if matches!(request, Request::Takeover(_)) {
+                if matches!(request, Request::Takeover(_) | Request::ConfirmFence) {
                     self.oracle.vouched(node, stamp.now.as_micros());
                 }
                 self.handle(node, stamp, Input::Request { id, request });
@@ -520,6 +548,7 @@ impl World {
         let claims = engine.brain.claims();
         board.lease.claims = board.lease.claims | claims;
         board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
+        board.lease.fencing = engine.brain.fencing();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
             self.perform(node, action);
@@ -542,7 +571,10 @@ impl World {
                 self.oracle.replied(self.now, node, id);
             }
             Action::Exit => self.exit(node),
-            Action::Fence { .. } | Action::CancelFence { .. } | Action::SetOwner { .. } => {
+            Action::Fence { shot, method } => self.fence(node, shot, method),
+            Action::CancelFence { shot } => self.cancel_shot(node, shot),
+            Action::NoteFencings { count } => self.boards[node].fencings = count,
+            Action::SetOwner { .. } => {
                 self.oracle.accuse(self.now, "hardware", format!("node {node} wants {action:?} and has no such thing"));
             }
         }
@@ -692,6 +724,9 @@ impl World {
                 self.boards[node].is_held = is_raised;
                 self.boards[node].lease.is_held = is_raised;
             }
+            Event::Alarm { alarm: Alarm::NeedsOperator | Alarm::FenceLatched, is_raised } => {
+                self.boards[node].needs_person = is_raised;
+            }
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
             }
@@ -715,6 +750,7 @@ impl World {
         self.note(node, &format!("operator asks for {request:?} (request {})", id.0));
         if request == Request::Resume {
             self.boards[node].start_failed = 0;
+            self.oracle.resumed(node);
         }
         self.oracle.asked(self.now, node, id);
         self.boards[node].receive(Arrived::Request(id, request));
@@ -733,6 +769,7 @@ impl World {
                 is_stopping: board.is_stopping,
                 uses: board.scripts.uses(),
                 start_failed: board.start_failed,
+                needs_person: board.needs_person,
             }
         };
         let kinds = |index: &usize| self.plan.faults[*index].1;

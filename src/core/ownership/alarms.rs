@@ -184,7 +184,10 @@ impl Ownership {
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
         self.watch_files(cx);
         self.watch_links(cx);
-        let needs_operator = cx.settings.takeover_policy == TakeoverPolicy::Safe
+        let is_fenced = cx.settings.fence.is_configured();
+        let needs_operator = !is_fenced
+            && self.fence.confirmed().is_none()
+            && cx.settings.takeover_policy == TakeoverPolicy::Safe
             && self.partner_status(cx) == Some(NodeStatus::Dead)
             && !self.partner.has_left
             && self.groups.iter().any(|group| {
@@ -192,8 +195,11 @@ impl Ownership {
                     && !self.partner.vouched.contains(group.id())
                     && group.state() != GroupState::Unknown
             });
-        self.raise(cx, Alarm::NeedsOperator, needs_operator);
-        let is_unfenced = cx.settings.takeover_policy == TakeoverPolicy::Available
+        let needs_person = self.fence.need().is_some_and(|need| need.needs_person);
+        self.raise(cx, Alarm::NeedsOperator, needs_operator || needs_person);
+        let is_unfenced = !is_fenced
+            && self.fence.confirmed().is_none()
+            && cx.settings.takeover_policy == TakeoverPolicy::Available
             && self.partner_status(cx) == Some(NodeStatus::Dead)
             && !self.partner.has_left
             && self.partner.vouched.is_empty()

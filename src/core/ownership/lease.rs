@@ -9,7 +9,7 @@
 //! - So when R is the time at which Q last heard anything of P, everything that P can ever take for acknowledged was sent
 //!   before R, whatever of Q's words still reaches P and however late.
 //! - So P is reset before R + `reset_within`, as long as P's clock and its watchdog's do not stand still, and Q's clock
-//!   measures that time with a margin for both crystals.
+//!   measures that time with a margin for both crystals (`margin_of`).
 //!
 //! It holds for whatever P had in use when Q heard it last: a later run of P's daemon on the same boot carries on with
 //! the time of the run before ([`Carried::kicks_until`]), and a later boot has nothing in use and needs a proof of its own
@@ -17,9 +17,9 @@
 //! when Q has said goodbye, and when Q's own fencing is confirmed: then Q cannot be resting on it.
 
 use super::{Context, Group, Ownership};
-use crate::core::ids::Seq;
+use crate::core::ids::{Generation, Seq};
 use crate::core::settings::{Carried, Settings};
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
 
 /// What this node owes by its lease, and what the partner has promised by its own.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,12 +27,19 @@ pub(super) struct Lease {
     is_armed: bool,
     /// The watchdog is kicked until then; `None`: nobody has acknowledged anything yet.
     kicks_until: Option<Instant>,
+    /// The partner's run that announced a lease, and how long it is.
+    promised: Option<(Generation, Duration)>,
 }
 
 impl Lease {
     pub(super) fn new(carried: Option<&Carried>) -> Self {
         Self { kicks_until: carried.and_then(|carried| carried.kicks_until), ..Self::default() }
     }
+}
+
+/// For the drift of two clocks that run free, and for the turns of two loops.
+fn margin_of(settings: &Settings, lease: Duration) -> Duration {
+    lease / 100 + settings.keepalive
 }
 
 impl Ownership {
@@ -53,6 +60,8 @@ impl Ownership {
         let Some(partner) = cx.settings.partner else { return };
         let peer = cx.comms.peer(partner);
         let Some(extension) = peer.extension.as_ref() else { return };
+        let promised = Duration::from_millis(extension.lease_ms.into());
+        self.lease.promised = (!promised.is_zero()).then_some((peer.generation, promised));
         let Some(lease) = cx.settings.lease else { return };
         if extension.echo_generation == cx.identity.generation
             && extension.echo_seq > Seq(0)
@@ -76,5 +85,15 @@ impl Ownership {
     /// Until when the lease allows kicks.
     pub(in crate::core) const fn kicks_until(&self) -> Option<Instant> {
         self.lease.kicks_until
+    }
+
+    /// When the partner must have been reset by its own watchdog, if it was silent until then; `None`: it has promised
+    /// nothing in the run that was heard last.
+    pub(super) fn partner_reset_at(&self, cx: &Context<'_>) -> Option<Instant> {
+        let peer = cx.comms.peer(cx.settings.partner?);
+        let (generation, lease) = self.lease.promised?;
+        let links = peer.links.iter().filter_map(|link| link.last_heard);
+        let heard = links.chain(peer.last_status).max()?;
+        (generation == peer.generation).then(|| heard + lease + margin_of(cx.settings, lease))
     }
 }

@@ -44,6 +44,7 @@ impl Ownership {
         self.handover = Handover::None;
         let has_negotiated = !matches!(self.phase, Phase::Waiting);
         self.phase = Phase::Leaving(Leaving::Releasing);
+        self.fence_step(cx);
         if has_negotiated {
             self.send_resource(cx, ResourceInfo::Shutdown);
         }
@@ -78,6 +79,7 @@ impl Ownership {
             return;
         }
         log::info!("All HA resources relinquished.");
+        self.forget_confirmation();
         let seq = Seq(cx.comms.own_seq().0 + 1);
         if cx.takes_part() {
             cx.send(None, Body::ShutDone);

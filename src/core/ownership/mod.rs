@@ -29,6 +29,7 @@ mod tests;
 mod upstream;
 mod view;
 
+pub use fence::{Fence, FenceNeed, FenceStage};
 pub use group::Group;
 pub use handover::Handover;
 pub use lines::Lines;
@@ -38,6 +39,7 @@ use super::comms::{Comms, Happening, Outbox};
 use super::ids::{GroupId, GroupSet, JobId, NodeId, Seq};
 use super::limits::{GROUPS_MAX, LINKS_MAX, REQUESTS_MAX};
 use super::message::{Body, Extension, GroupState, Holds, NodeStatus};
+use super::planted::{Bug, is_planted};
 use super::settings::{Carried, Identity, Settings, TakeoverPolicy};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Alarm, Alarms, Cause, JobOutcome, Order};
@@ -203,6 +205,7 @@ pub struct Ownership {
     legacy: legacy::Legacy,
     lease: lease::Lease,
     lines: Lines,
+    fence: Fence,
 }
 
 impl Ownership {
@@ -246,6 +249,7 @@ impl Ownership {
             legacy: legacy::Legacy::default(),
             lease: lease::Lease::new(carried),
             lines: Lines::default(),
+            fence: Fence::new(&settings.fence, carried, at.now),
         }
     }
 
@@ -396,6 +400,7 @@ impl Ownership {
         if self.phase == Phase::Stable {
             self.legacy_step(cx);
         }
+        self.fence_step(cx);
         if self.has_guardian && self.phase == Phase::Stable {
             self.handover_step(cx);
             if self.handover.is_none() {
@@ -505,10 +510,12 @@ impl Ownership {
             return Some(Permit::released_by_partner());
         }
         if status == NodeStatus::Dead {
-            return match cx.settings.takeover_policy {
+            let is_fenced = cx.settings.fence.is_configured() && !is_planted(Bug::SkipFence);
+            return match (self.fence_proof(cx), cx.settings.takeover_policy) {
                 _ if self.partner.vouched.contains(id) => Some(Permit::operator_word()),
-                TakeoverPolicy::Available => Some(Permit::availability()),
-                TakeoverPolicy::Safe => None,
+                (Some(proof), _) => Some(Permit::fenced(proof)),
+                (None, TakeoverPolicy::Available) if !is_fenced => Some(Permit::availability()),
+                (None, TakeoverPolicy::Available | TakeoverPolicy::Safe) => None,
             };
         }
         let is_current = match self.partner_extension(cx) {

@@ -264,7 +264,18 @@ impl Ownership {
         if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
-        let gave_up = was_heard && (self.partner.has_left || self.partner_holds() == Holds::NONE);
+        self.fence_begins(cx.at.now);
+        let owns_all = self.groups.iter().all(Group::is_claimed);
+        let is_fenced = cx.settings.fence.is_configured();
+        let gave_up = if is_fenced {
+            self.partner.has_left || owns_all
+        } else {
+            was_heard && (self.partner.has_left || self.partner_holds() == Holds::NONE)
+        };
+        if is_fenced && !gave_up {
+            // What comes of it is said then.
+            return;
+        }
         let result = if gave_up { StonithResult::Unneeded } else { StonithResult::NotConfigured };
         if gave_up {
             log::info!("Dead node {} gave up resources.", cx.partner_name());
@@ -276,7 +287,6 @@ impl Ownership {
             let body = Body::Stonith { node: "", result };
             cx.comms.send_about(cx.settings, cx.at, None, body, (Some(partner), None), cx.outbox);
         }
-        let owns_all = self.groups.iter().all(Group::is_claimed);
         if !owns_all && !self.partner.has_left {
             if cx.settings.takeover_policy == TakeoverPolicy::Available {
                 log::info!("Resources being acquired from {}.", cx.partner_name());
@@ -294,6 +304,7 @@ impl Ownership {
     }
 
     pub(super) fn partner_restarted(&mut self, cx: &mut Context<'_>, was_dead: bool) {
+        self.void_confirmation(cx, false);
         let holds = if was_dead { Holds::NONE } else { self.partner_holds() };
         self.partner = Partner { holds, ..Partner::UNKNOWN };
         self.upstream.forget(cx.at.now);
@@ -307,6 +318,7 @@ impl Ownership {
     }
 
     pub(super) fn partner_returned(&mut self, cx: &mut Context<'_>) {
+        self.void_confirmation(cx, true);
         let has_left = self.partner.has_left;
         self.upstream.forget(cx.at.now);
         self.partner =

@@ -1,5 +1,7 @@
 //! Permits: what makes it safe, or permitted, to start a group here. Only this file can make one.
 
+use super::fence::FenceConfirmed;
+
 /// The right to start one group once. Neither `Copy` nor `Clone`, made only by the constructors below, each of which
 /// names its proof.
 #[derive(Debug)]
@@ -8,6 +10,7 @@ pub(super) struct Permit(Proof);
 
 #[derive(Debug)]
 enum Proof {
+    Fenced,
     Released,
     Kept,
     Unclaimed,
@@ -31,6 +34,11 @@ impl Permit {
     /// because we are the preferred node.
     pub(super) const fn unclaimed_by_partner() -> Self {
         Self(Proof::Unclaimed)
+    }
+
+    /// The partner is silent, and the run of it that was heard last is proven to be off.
+    pub(super) const fn fenced(_: &FenceConfirmed) -> Self {
+        Self(Proof::Fenced)
     }
 
     /// There is no partner.

@@ -47,7 +47,11 @@ impl Ownership {
                 reply(cx, id, outcome);
             }
             Request::Resume => {
-                let outcome = if self.is_held || self.has_grudge() || self.alarms.contains(Alarm::MessagesLost) {
+                let outcome = if self.is_held
+                    || self.has_grudge()
+                    || self.has_fence_grudge()
+                    || self.alarms.contains(Alarm::MessagesLost)
+                {
                     Outcome::Done
                 } else {
                     Outcome::Nothing
@@ -84,6 +88,7 @@ impl Ownership {
     /// An operator has repaired something: pauses and the latch begin anew.
     fn resume(&mut self, cx: &mut Context<'_>) {
         self.moves.forget();
+        self.forgive_fence();
         self.offer_not_before = None;
         self.forget_losses(cx);
         self.raise(cx, Alarm::MovesLatched, false);

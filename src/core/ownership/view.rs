@@ -152,6 +152,7 @@ impl Ownership {
             self.legacy_deadline(cx),
             self.requests_deadline(),
             self.upstream_deadline(cx),
+            self.fence_deadline(cx),
         ]
         .into_iter()
         .flatten()

@@ -29,6 +29,7 @@ impl Driver<'_> {
             Action::Run { job, group, order } => self.run_job(job, group, order),
             Action::Fence { shot, method } => self.fire(shot, method),
             Action::CancelFence { shot } => self.ask(ToGuardian::CancelFence { shot }),
+            Action::NoteFencings { count } => self.ask(ToGuardian::NoteFencings { count }),
             Action::SetOwner { is_owner } => {
                 log::error!("The line `owner` cannot be set");
                 self.feed(Input::OwnerSet { is_owner, is_ok: false });

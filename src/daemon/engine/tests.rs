@@ -196,7 +196,7 @@ fn start(config: Config, number: u8) -> Running {
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
             timer: LeaseTimer::new().unwrap(),
-            shots_before: 0,
+            fencings_before: 0,
             watchdogs: Vec::new(),
             table_digest: digest,
         };
@@ -252,7 +252,7 @@ fn engine_whose_guardian_dies_before_any_link_is_open_does_not_count_as_beating(
         carried: None,
         identity: Identity { uuid: Uuid([1; 16]), generation: Generation(1) },
         timer: LeaseTimer::new().unwrap(),
-        shots_before: 0,
+        fencings_before: 0,
         watchdogs: Vec::new(),
         table_digest: lease::table_digest(&alpha),
     };

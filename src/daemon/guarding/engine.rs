@@ -64,7 +64,7 @@ impl Guarding {
             history: self.open_history(),
             roster: self.roster.clone(),
             carried,
-            shots_before: self.shots.shots(),
+            fencings_before: self.fencings.count(),
             identity,
             table_digest: self.digest,
             timer: self.timer.clone(),
@@ -307,8 +307,9 @@ impl Guarding {
             carried.states[usize::from(group.0)] = GroupState::Unknown;
         }
         carried.is_certain = true;
-        carried.confirmed = self.runner.confirmed_fence();
-        carried.is_shooting = self.runner.is_fencing();
+        // The engine may have died with an answer unread.
+        carried.confirmed = carried.confirmed.or(self.runner.confirmed_fence());
+        carried.is_shooting |= self.runner.is_fencing();
         carried
     }
 

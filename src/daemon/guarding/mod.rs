@@ -50,7 +50,7 @@ use crate::guardian::roster::Roster;
 use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
-use fencing::ShotCount;
+use fencing::FencingCount;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
 
@@ -150,7 +150,7 @@ pub struct Guarding {
     identity: IdentityStore,
     fifo: Option<OwnedFd>,
     runner: Runner,
-    shots: ShotCount,
+    fencings: FencingCount,
     reset: Option<ResetPath>,
     watchdogs: Watchdogs,
     service: ServiceManager,
@@ -205,7 +205,7 @@ impl Guarding {
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
-        let shots = ShotCount::read(&state_directory(&config.paths));
+        let fencings = FencingCount::read(&state_directory(&config.paths));
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         let limits = Limits::new(config.keepalive, config.deadtime);
@@ -233,7 +233,7 @@ impl Guarding {
             identity,
             fifo: None,
             runner,
-            shots,
+            fencings,
             reset: Some(reset),
             watchdogs,
             service,
@@ -338,7 +338,7 @@ impl Guarding {
                 REFILL => self.refill_ended(now),
                 CHECK => self.check_ended(now),
                 MESSAGES => self.take_messages(),
-                FENCE_COUNT => self.shots_kept(),
+                FENCE_COUNT => self.fencings_kept(),
                 _ => {}
             }
         }

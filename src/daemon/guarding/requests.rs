@@ -90,6 +90,7 @@ impl Guarding {
             ToGuardian::Fence { shot, method, generation } => {
                 self.fence(ShotOrder { shot, method, generation });
             }
+            ToGuardian::NoteFencings { count } => self.note_fencings(count),
             ToGuardian::CancelFence { shot } => self.runner.cancel_fence(Instant::now(), shot),
             ToGuardian::Ready => {
                 self.service.ready();
