@@ -6,8 +6,8 @@
 //! | [`wire`] | bytes to messages and back | core types |
 //! | [`config`] | files to values | core types |
 //! | [`links`] | moves bytes | sys |
-//! | [`hardware`] | touches the board | sys |
-//! | [`guardian`] | runs scripts, outlives the engine | config |
+//! | [`hardware`] | touches the board | config, sys |
+//! | [`guardian`] | runs scripts, drives lines, outlives the engine | config, hardware |
 //! | [`daemon`] | waits, reads the clock, performs | all of the above |
 //! | [`cli`] | talks to people | control protocol, config |
 //! | [`sim`] | hurts the core | core, wire |

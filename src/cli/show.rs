@@ -68,6 +68,7 @@ pub(super) fn status(args: &[String]) -> u8 {
         "watchdogs",
         "alarms",
         "fences",
+        "lines",
         "last_move",
         "last_move_scripts",
         "counters",
@@ -159,11 +160,29 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
         out.push('\n');
         out.push_str(&fence::fences(report, is_colourful));
     }
+    if report.first("line").is_some() {
+        out.push('\n');
+        out.push_str(&gpio_lines(report, is_colourful));
+    }
     if let Some(last) = report.first("move") {
         out.push('\n');
         last_move(report, last, &mut out);
     }
     out
+}
+
+/// What each GPIO line reads or is set to.
+fn gpio_lines(report: &Report<'_>, is_colourful: bool) -> String {
+    let row = |line: &Line<'_>| {
+        let level = match line.text("level").unwrap_or("-") {
+            "unknown" => Cell::toned("unknown", Tone::Bad),
+            level if line.text("is_believed") == Some("0") => Cell::toned(format!("{level}, not believed"), Tone::Bad),
+            level => level.into(),
+        };
+        vec![line.or_dash("name").into(), line.or_dash("direction").into(), line.or_dash("line").into(), level]
+    };
+    let rows: Vec<Vec<Cell>> = report.lines("line").map(row).collect();
+    table(&["LINE", "DIRECTION", "AT", "LEVEL"], &rows, is_colourful)
 }
 
 fn nodes(report: &Report<'_>, node: &Line<'_>, is_colourful: bool, out: &mut String) {

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
 //! | `fifo_side` | what root's scripts ask by the FIFO |
+//! | `lines_side` | the GPIO inputs |
 //! | `members_side` | the list of nodes as it changes |
 //! | `guardian_side` | the guardian's records, and whether it is there |
 //! | `performing` | the core's actions: links out, jobs, news |
@@ -16,6 +17,7 @@
 
 mod fifo_side;
 mod guardian_side;
+mod lines_side;
 mod members_side;
 mod performing;
 mod receiving;
@@ -53,6 +55,7 @@ use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
 use super::report::{self, Facts};
 use super::watch::Limits;
+use lines_side::LineReaders;
 use site_messages::SiteMessages;
 
 const GUARDIAN: Token = Token(0);
@@ -144,6 +147,7 @@ pub struct Driver<'c> {
     control: Option<ControlServer>,
     fifo: Option<Fifo>,
     fifo_log: FifoLog,
+    readers: LineReaders,
     roster: Roster,
     is_roster_old: bool,
     /// The text of hostcache and delhostcache.
@@ -198,6 +202,7 @@ impl<'c> Driver<'c> {
             control: None,
             fifo: None,
             fifo_log: FifoLog::default(),
+            readers: LineReaders::new(),
             roster: parts.roster,
             is_roster_old: false,
             host_lines: [(); 2].map(|()| String::with_capacity(TEXT_MAX)),
@@ -297,6 +302,7 @@ impl<'c> Driver<'c> {
             self.feed(Input::Request { id: STOP_BY_GUARDIAN, request: Request::Stop });
         }
         if self.node.poll_timeout() <= self.now.now {
+            self.poll_lines();
             self.feed(Input::Tick);
             if self.links.open().is_empty() && !self.guardian.is_gone() {
                 // No beat leaves, and the guardian shall not take us for dead because of that. Without a guardian nobody
@@ -359,6 +365,8 @@ impl<'c> Driver<'c> {
         for ready in self.reactor.ready() {
             if ready.token == GUARDIAN {
                 self.serve_guardian(ready);
+            } else {
+                self.serve_lines_of(ready);
             }
         }
         self.serve_control();
@@ -390,6 +398,7 @@ impl<'c> Driver<'c> {
             groups: &self.config.groups,
             fence_lines: &self.config.fence.methods,
             fences: &self.fences,
+            gpio: &self.config.gpio,
             history: &self.history,
             links: &self.links,
             kicker: &self.kicker,

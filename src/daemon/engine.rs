@@ -10,7 +10,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
-use crate::config::{AuthMethod, Config, Group, names};
+use crate::config::{AuthMethod, Config, Group, LineUse, names};
 use crate::core::Node;
 use crate::core::settings::{Carried, Identity};
 use crate::guardian::channel::{Channel, Incoming};
@@ -233,6 +233,9 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
     }
     let _ = parts.guardian.send(ToGuardian::OpenControl);
     let _ = parts.guardian.send(ToGuardian::OpenFifo);
+    if parts.config.gpio.iter().any(|line| matches!(line.usage, LineUse::Input(_))) {
+        let _ = parts.guardian.send(ToGuardian::OpenLines);
+    }
     while parts.links.is_asking() && !parts.guardian.is_gone() {
         parts.guardian.flush();
         while let Some(incoming) = parts.guardian.receive() {

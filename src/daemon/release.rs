@@ -10,11 +10,12 @@ use nix::sys::signal::{Signal, killpg};
 use super::run::RunOptions;
 use super::run_directory::{LockError, RunDirectory};
 use crate::cli::exit;
-use crate::config::{self, Config, Purpose};
+use crate::config::{self, Config, OutputLine, Purpose};
 use crate::core::ids::GroupSet;
 use crate::core::message::GroupState;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::hardware::gpio::Lines;
 
 /// The option, with its value behind it.
 const SERVICE_RESULT: &str = "--service-result=";
@@ -85,6 +86,9 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
         lease.set_claims(lease.claims() & left);
         let is_over_time = stop_by.is_some_and(|at| lease::now() >= at);
         if left.is_empty() || runner.is_idle() || is_over_time {
+            if left.is_empty() {
+                lower_owner(config);
+            }
             return Ok(left);
         }
         let until = runner.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
@@ -95,6 +99,14 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
         });
         let _ = poll(&mut [PollFd::new(runner.as_fd(), PollFlags::POLLIN)], timeout);
         runner.turn(Instant::now());
+    }
+}
+
+/// Nothing is in use here any more, and whoever drove the line `owner` is dead: a pin keeps its level then.
+fn lower_owner(config: &Config) {
+    let lowered = Lines::open_outputs(&config.gpio, &[OutputLine::Owner], |_| false);
+    for error in lowered.err().into_iter().flatten() {
+        log::error!("{error}");
     }
 }
 

@@ -13,7 +13,7 @@ mod words;
 
 use std::fmt::{self, Write as _};
 
-use crate::config::{FenceMethod, Group};
+use crate::config::{FenceMethod, GpioLine, Group};
 use crate::core::Node;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::time::{Duration, Instant, Stamp};
@@ -240,6 +240,12 @@ pub const SCHEMA: &[Section] = &[
         ],
     },
     Section {
+        kind: "line",
+        name: "lines",
+        shape: Shape::List,
+        fields: &[("name", Text), ("line", Text), ("direction", Text), ("level", Text), ("is_believed", Flag)],
+    },
+    Section {
         kind: "move",
         name: "last_move",
         shape: Shape::One,
@@ -295,6 +301,8 @@ pub struct Facts<'a> {
     pub fence_lines: &'a [FenceMethod],
     /// What is known of each.
     pub fences: &'a FenceBook,
+    /// The GPIO lines of the board.
+    pub gpio: &'a [GpioLine],
     /// What happened.
     pub history: &'a History,
     /// Devices and sockets.
@@ -412,7 +420,7 @@ mod tests {
     use crate::core::ids::{Generation, KeyNumber, Uuid};
     use crate::core::message::GroupState;
     use crate::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
-    use crate::core::{Alarm, Cause, Event, JobOutcome, Order};
+    use crate::core::{Alarm, Cause, Event, Input, InputLine, JobOutcome, LineLevel, Order};
     use crate::daemon::history::{Script, What};
     use crate::daemon::watchdogs::HeldWatchdog;
     use crate::hardware::watchdog::{Armed, ResetCause};
@@ -484,7 +492,8 @@ mod tests {
         let at = |ms| Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 };
         let identity = Identity { uuid: Uuid([0x5a; 16]), generation: Generation(77) };
         let mut node = Node::new(settings(), identity, None, at(1000));
-        node.handle(at(1000), crate::core::Input::Tick);
+        node.handle(at(1000), Input::Tick);
+        node.handle(at(2000), Input::Line { line: InputLine::PeerPower, level: LineLevel::Active });
         while node.poll_action().is_some() {}
         let mut history = History::default();
         let group = GroupId(0);
@@ -516,6 +525,7 @@ mod tests {
             groups: &groups,
             fence_lines: &[],
             fences: &FenceBook::default(),
+            gpio: &sample_lines(),
             history: &history,
             links: &links,
             kicker: &kicker,
@@ -526,6 +536,37 @@ mod tests {
         write(query, &facts, &mut sheet);
         let text = sheet.finish();
         check(text, &Report::parse(text).unwrap());
+    }
+
+    fn sample_lines() -> [GpioLine; 3] {
+        use crate::config::{Bias, Drive, LinePlace, LineUse, OutputLine};
+        let place = |offset| LinePlace::Offset { chip: "gpiochip0".into(), offset };
+        let line =
+            |usage, place| GpioLine { usage, place, is_active_low: false, bias: Bias::PullUp, drive: Drive::PushPull };
+        [
+            line(LineUse::Output(OutputLine::Owner), place(4)),
+            line(LineUse::Output(OutputLine::FenceReset), LinePlace::Name("RESET_OUT".into())),
+            line(LineUse::Input(InputLine::PeerPower), place(2)),
+        ]
+    }
+
+    #[test]
+    fn status_tells_what_each_line_reads() {
+        with_report(Query::Status, |_, report| {
+            let line = |line: &Line<'_>| {
+                let text = |name| line.text(name).unwrap_or("-").to_owned();
+                [text("name"), text("line"), text("direction"), text("level"), text("is_believed")].join(" ")
+            };
+            let lines: Vec<String> = report.lines("line").map(line).collect();
+            assert_eq!(
+                lines,
+                [
+                    "owner gpiochip0 4 out unknown -",
+                    "fence-reset RESET_OUT out - -",
+                    "peer-power gpiochip0 2 in active 1",
+                ]
+            );
+        });
     }
 
     #[test]

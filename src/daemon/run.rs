@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
-use super::guarding::{Guarding, LogProcess, Start, block_signals};
+use super::guarding::{BoardLines, Guarding, LogProcess, Start, block_signals};
 use super::identity::IdentityStore;
 use super::release::end_leftovers;
 use super::reset::ResetPath;
@@ -199,6 +199,17 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     lease.stamp_guardian(lease::now());
     lease.set_guardian(ProcessKey::of(Pid::this()).ok());
     let carried = adopt(&config, &lease)?;
+    // An engine that was left had the inputs: it is gone now.
+    let is_beating = carried.is_some_and(|carried| carried.is_certain);
+    let lines = match BoardLines::open(&config, !lease.in_use().is_empty(), is_beating) {
+        Ok(lines) => lines,
+        Err(errors) => {
+            for error in errors {
+                complain(exit::CONFIGURATION, &error.to_string());
+            }
+            return Ok(exit::CONFIGURATION);
+        }
+    };
     let identity = IdentityStore::open(&config, lease.generation()).map_err(cannot("the node's identity"))?;
     protect_from_oom_killer();
 
@@ -211,7 +222,7 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     let reset = watchdogs.copies().and_then(|copies| ResetPath::prepare(&config.reset_with, copies));
     let reset = reset.inspect_err(|_| watchdogs.end(&lease)).map_err(cannot("reset_with"))?;
     let (is_realtime, priority) = (config.is_realtime, config.rtprio);
-    let start = Start { options, config, stamps, directory, lease, identity, reset, watchdogs, logs, carried };
+    let start = Start { options, config, stamps, directory, lease, identity, reset, watchdogs, logs, lines, carried };
     let mut guarding = Guarding::begin(start)?;
     if is_realtime {
         enter_realtime(priority);

@@ -15,7 +15,8 @@
 use crate::core::ids::{Generation, GroupId, JobId, LinkId, RequestId, ShotId};
 use crate::core::limits::{FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX};
 use crate::core::message::GroupState;
-use crate::core::{Cause, FenceOutcome, JobOutcome, Order};
+use crate::core::{Cause, FenceOutcome, InputLine, JobOutcome, Order};
+use crate::hardware::gpio::LineRow;
 
 /// Bytes of a record in either direction.
 pub const RECORD_LEN: usize = 32;
@@ -50,6 +51,13 @@ pub enum ToGuardian {
     KeepNodes,
     /// Hand over the FIFO of the shell tools; answered by [`ToEngine::Fifo`].
     OpenFifo,
+    /// Hand over the GPIO inputs; answered by one [`ToEngine::Lines`] for each chip that has some.
+    OpenLines,
+    /// Set the line `owner`; answered by [`ToEngine::OwnerSet`].
+    SetOwner {
+        /// Active?
+        is_owner: bool,
+    },
     /// Tell the `notify` programs: a group changed.
     NotifyGroup {
         /// Which.
@@ -112,7 +120,8 @@ pub enum ToGuardian {
     },
 }
 
-/// Guardian to engine. `Link`, `Control` and `Fifo` carry a descriptor beside the record (SCM_RIGHTS) when they succeed.
+/// Guardian to engine. `Link`, `Control` and `Fifo` carry a descriptor beside the record (SCM_RIGHTS) when they succeed,
+/// `Lines` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToEngine {
     /// A job ended.
@@ -175,6 +184,18 @@ pub enum ToEngine {
         /// Index of the fence line.
         method: u8,
         /// Whether it does.
+        is_ok: bool,
+    },
+    /// The inputs of one chip.
+    Lines {
+        /// Which line stands where in the request.
+        row: LineRow,
+    },
+    /// The line `owner` was to be set.
+    OwnerSet {
+        /// As asked.
+        is_owner: bool,
+        /// Whether it worked.
         is_ok: bool,
     },
     /// A request with a stale digest was refused.
@@ -331,6 +352,20 @@ fn state(byte: u8) -> Result<GroupState, BadRecord> {
     GroupState::from_letter(byte).ok_or(BadRecord)
 }
 
+/// Inputs count from one; zero is no line.
+fn line_code(line: Option<InputLine>) -> u8 {
+    line.map_or(0, |line| line as u8 + 1)
+}
+
+fn row(fields: Fields) -> Result<LineRow, BadRecord> {
+    let mut row = LineRow::default();
+    for (place, code) in row.lines.iter_mut().zip(fields.small) {
+        *place = code.checked_sub(1).map(|line| pick(&InputLine::ALL, line)).transpose()?;
+    }
+    row.is_polled = flag(u8::try_from(fields.number).map_err(|_| BadRecord)?)?;
+    Ok(row)
+}
+
 fn pick<T: Copy>(table: &[T], byte: u8) -> Result<T, BadRecord> {
     table.get(usize::from(byte)).copied().ok_or(BadRecord)
 }
@@ -358,6 +393,8 @@ impl ToGuardian {
             Self::Exit => Fields::new(9),
             Self::Stopping => Fields::new(10),
             Self::OpenFifo => Fields::new(11),
+            Self::OpenLines => Fields::new(17),
+            Self::SetOwner { is_owner } => Fields { small: [u8::from(is_owner), 0, 0, 0], ..Fields::new(16) },
             Self::KeepNodes => Fields::new(12),
             Self::Fence { shot, method, generation } => {
                 Fields { small: [method, 0, 0, 0], number: shot.0, extra: generation.0, ..Fields::new(13) }
@@ -389,6 +426,8 @@ impl ToGuardian {
             9 => Self::Exit,
             10 => Self::Stopping,
             11 => Self::OpenFifo,
+            17 => Self::OpenLines,
+            16 => Self::SetOwner { is_owner: flag(a)? },
             12 => Self::KeepNodes,
             13 => Self::Fence { shot: ShotId(fields.number), method: method(a)?, generation: Generation(fields.extra) },
             14 => Self::CancelFence { shot: ShotId(fields.number) },
@@ -420,6 +459,12 @@ impl ToEngine {
             Self::StopRequested => Fields::new(7),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
             Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
+            Self::Lines { row } => {
+                Fields { small: row.lines.map(line_code), number: u32::from(row.is_polled), ..Fields::new(12) }
+            }
+            Self::OwnerSet { is_owner, is_ok } => {
+                Fields { small: [u8::from(is_owner), u8::from(is_ok), 0, 0], ..Fields::new(13) }
+            }
             Self::FenceDone { shot, outcome, ms } => {
                 let is_confirmed = u8::from(outcome == FenceOutcome::Confirmed);
                 Fields { small: [is_confirmed, 0, 0, 0], number: shot.0, extra: ms, ..Fields::new(10) }
@@ -450,6 +495,8 @@ impl ToEngine {
             7 => Self::StopRequested,
             8 => Self::Debug { level: a },
             9 => Self::Fifo { errno: fields.number.cast_signed() },
+            12 => Self::Lines { row: row(fields)? },
+            13 => Self::OwnerSet { is_owner: flag(a)?, is_ok: flag(b)? },
             10 => {
                 let outcome = if flag(a)? { FenceOutcome::Confirmed } else { FenceOutcome::Failed };
                 Self::FenceDone { shot: ShotId(fields.number), outcome, ms: fields.extra }
@@ -462,7 +509,10 @@ impl ToEngine {
 
     /// Whether a descriptor travels with this record.
     pub const fn has_descriptor(self) -> bool {
-        matches!(self, Self::Link { errno: 0, .. } | Self::Control { errno: 0 } | Self::Fifo { errno: 0 })
+        matches!(
+            self,
+            Self::Link { errno: 0, .. } | Self::Control { errno: 0 } | Self::Fifo { errno: 0 } | Self::Lines { .. }
+        )
     }
 }
 
@@ -476,6 +526,9 @@ mod tests {
         let mut all = vec![
             ToGuardian::OpenControl,
             ToGuardian::OpenFifo,
+            ToGuardian::OpenLines,
+            ToGuardian::SetOwner { is_owner: true },
+            ToGuardian::SetOwner { is_owner: false },
             ToGuardian::KeepNodes,
             ToGuardian::Ready,
             ToGuardian::Exit,
@@ -511,6 +564,7 @@ mod tests {
             all.push(ToEngine::Link { link: LinkId(15), errno, detail: u32::MAX });
             all.push(ToEngine::Control { errno });
             all.push(ToEngine::Fifo { errno });
+            all.push(ToEngine::OwnerSet { is_owner: errno == 0, is_ok: true });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
         all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });

@@ -14,6 +14,7 @@ use crate::daemon::log_pipe;
 use crate::daemon::reactor::Ready;
 use crate::guardian::channel::Incoming;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
+use crate::hardware::gpio::LineReader;
 
 /// Records of the guardian taken in one turn.
 const RECORDS_MAX: usize = 128;
@@ -57,6 +58,12 @@ impl Driver<'_> {
                 Some(descriptor) if errno == 0 => self.open_fifo(descriptor),
                 _ => log::warn!("No FIFO for the tools hb_standby and the like: {}", Errno::from_raw(errno).desc()),
             },
+            ToEngine::Lines { row } => {
+                if let Some(descriptor) = incoming.descriptor {
+                    self.add_lines(LineReader::new(descriptor, row));
+                }
+            }
+            ToEngine::OwnerSet { is_owner, is_ok } => self.feed(Input::OwnerSet { is_owner, is_ok }),
             ToEngine::ReloadRefused { request, code } => {
                 if let Some(control) = &mut self.control {
                     control.reply(request, code, format_args!("not reloaded: the reasons are in the log\n"));

@@ -30,10 +30,7 @@ impl Driver<'_> {
             Action::Fence { shot, method } => self.fire(shot, method),
             Action::CancelFence { shot } => self.ask(ToGuardian::CancelFence { shot }),
             Action::NoteFencings { count } => self.ask(ToGuardian::NoteFencings { count }),
-            Action::SetOwner { is_owner } => {
-                log::error!("The line `owner` cannot be set");
-                self.feed(Input::OwnerSet { is_owner, is_ok: false });
-            }
+            Action::SetOwner { is_owner } => self.set_owner(is_owner),
             Action::Event(event) => self.tell(event),
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
                 if !matches!(outcome, Outcome::Done | Outcome::Nothing) {

@@ -14,6 +14,7 @@
 
 mod engine;
 mod fencing;
+mod lines;
 mod log_process;
 mod reload;
 mod requests;
@@ -51,6 +52,7 @@ use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
 use fencing::FencingCount;
+pub use lines::BoardLines;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
 
@@ -130,6 +132,8 @@ pub struct Start {
     pub watchdogs: Watchdogs,
     /// The log pipe, already installed in this process.
     pub logs: LogProcess,
+    /// Open.
+    pub lines: BoardLines,
     /// What an earlier engine of this boot left.
     pub carried: Option<Carried>,
 }
@@ -156,6 +160,7 @@ pub struct Guarding {
     service: ServiceManager,
     service_due: Option<u64>,
     logs: LogProcess,
+    lines: BoardLines,
     reactor: Reactor,
     signals: SignalFd,
     engine: Option<Engine>,
@@ -201,13 +206,26 @@ impl Guarding {
     /// When a descriptor cannot be had or a child cannot be forked.
     pub fn begin(start: Start) -> io::Result<Self> {
         let now = lease::now();
-        let Start { options, config, stamps, directory, lease, identity, reset, watchdogs, mut logs, carried } = start;
+        let Start {
+            options,
+            config,
+            stamps,
+            directory,
+            lease,
+            identity,
+            reset,
+            watchdogs,
+            mut logs,
+            mut lines,
+            carried,
+        } = start;
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
         let fencings = FencingCount::read(&state_directory(&config.paths));
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
+        runner.set_fence_pins(lines.take_fence_pins());
         let limits = Limits::new(config.keepalive, config.deadtime);
         let roster = Roster::new()?;
         if !config.has_resources && config.autojoin != Autojoin::None {
@@ -239,6 +257,7 @@ impl Guarding {
             service,
             service_due,
             logs,
+            lines,
             reactor,
             signals,
             engine: None,
@@ -356,6 +375,7 @@ impl Guarding {
             self.reload_what_changed(now);
         }
         self.judge(now);
+        self.tell_alive(now);
         self.revive_logger(now);
         self.retry_refill(now);
         self.feed_service_manager(now);
@@ -410,6 +430,7 @@ impl Guarding {
 
     fn watch_release(&mut self, now: u64, stop_by: u64, then: Then) {
         if self.is_all_stopped() {
+            self.lower_owner();
             match then {
                 Then::Respawn => self.try_again(now),
                 Then::Exit(code) => self.stage = Stage::Over(code),
@@ -439,6 +460,7 @@ impl Guarding {
     fn watch_reset(&mut self, now: u64, reason: Reason, again_at: u64) {
         if self.is_all_stopped() {
             log::warn!("Everything is stopped after all.");
+            self.lower_owner();
             self.try_again(now);
         } else if now >= again_at {
             self.runner.stop_all(Instant::now(), self.runner.unstopped());
@@ -529,6 +551,8 @@ impl Guarding {
     /// Orderly end: the log is written out, and nothing of ours is left in the run directory.
     fn finish(&mut self) {
         self.kill_engine();
+        self.lower_owner();
+        self.lines.set_alive(false);
         if let Some(reset) = self.reset.take() {
             reset.disarm();
         }

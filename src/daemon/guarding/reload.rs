@@ -87,6 +87,10 @@ impl Guarding {
             }
         }
         let Some(config) = loaded.config else { return self.refuse(request, exit::CONFIGURATION) };
+        if config.gpio != self.config.gpio {
+            log::error!("The GPIO lines have changed: they are opened at the start only. Restart nullbeat.");
+            return self.refuse(request, exit::FAILURE);
+        }
         let watchdogs = match self.watchdogs.open_further(&config) {
             Ok(opened) => opened,
             Err(error) if self.options.is_unfenced => {

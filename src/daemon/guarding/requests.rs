@@ -80,6 +80,8 @@ impl Guarding {
                 let opened = self.open_fifo();
                 self.answer_with(opened, |errno| ToEngine::Fifo { errno });
             }
+            ToGuardian::OpenLines => self.pass_lines(),
+            ToGuardian::SetOwner { is_owner } => self.set_owner(is_owner),
             ToGuardian::NotifyGroup { group, old, new, cause } => {
                 self.runner.notify_group(Instant::now(), group, old, new, cause);
             }

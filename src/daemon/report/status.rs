@@ -1,5 +1,6 @@
 //! The report about now.
 
+use crate::config::{LineUse, OutputLine};
 use crate::core::Alarm;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
@@ -26,6 +27,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
         write_alarm(facts, alarm, out);
     }
     fences(facts, out);
+    lines(facts, out);
     last_move(facts, out);
     counters(facts, out);
 }
@@ -53,6 +55,29 @@ fn fences(facts: &Facts<'_>, out: &mut Lines<'_>) {
             .maybe("last_ms", last.map(|at| facts.age_ms(at)))
             .maybe("took_ms", page.took_ms)
             .end();
+    }
+}
+
+/// Each GPIO line. Of the outputs the engine knows `owner`; the others are the guardian's own affair.
+fn lines(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let known = facts.node.ownership().lines();
+    for line in facts.gpio {
+        let level = match line.usage {
+            LineUse::Input(usage) => Some(known.level(usage)),
+            LineUse::Output(OutputLine::Owner) => Some(known.owner()),
+            LineUse::Output(_) => None,
+        };
+        out.begin("line").field("name", line.usage.name()).field("line", &line.place);
+        match line.usage {
+            LineUse::Input(usage) => {
+                let is_stuck = facts.node.ownership().alarms().contains(Alarm::LineStuck(usage));
+                out.field("direction", "in").maybe("level", level.map(words::level)).flag("is_believed", !is_stuck);
+            }
+            LineUse::Output(_) => {
+                out.field("direction", "out").maybe("level", level.map(words::level));
+            }
+        }
+        out.end();
     }
 }
 

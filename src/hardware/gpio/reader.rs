@@ -41,6 +41,11 @@ impl LineReader {
         self.row.is_polled
     }
 
+    /// Which lines it reads.
+    pub fn lines(&self) -> impl Iterator<Item = InputLine> + use<> {
+        self.row.lines.into_iter().flatten()
+    }
+
     /// Takes the edges that have come, so that the descriptor is not readable any more. What they say is not needed:
     /// the levels are read after them. An edge that comes meanwhile makes the descriptor readable again.
     pub fn take_edges(&self) {
