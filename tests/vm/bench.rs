@@ -1,6 +1,7 @@
 //! Two emulated boards and everything between them.
 
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -95,6 +96,15 @@ impl Plan {
         self
     }
 
+    /// A USB serial adapter in each board, one cable between them; plugged in with [`Bench::plug_usb`].
+    pub(crate) fn usb_adapter(self) -> Self {
+        let words = "-device qemu-xhci -chardev socket,id=usb,path={dir}/{index}.usb,server=on,wait=off \
+                     -device usb-serial,chardev=usb";
+        self.qemu(&words.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>())
+            .module("xhci_pci")
+            .module("ftdi_sio")
+    }
+
     /// What a board runs at boot instead of the daemon; nothing if empty.
     pub(crate) fn start(mut self, line: &str) -> Self {
         line.clone_into(&mut self.start);
@@ -143,6 +153,8 @@ impl Plan {
 pub(crate) struct Bench {
     pub(crate) boards: Vec<Board>,
     pub(crate) modem: NullModem,
+    /// The cable between the USB adapters.
+    pub(crate) usb: NullModem,
     pub(crate) ethernet: Ethernet,
     pub(crate) observer: Observer,
     pub(crate) wires: Wires,
@@ -151,21 +163,27 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Both boards up, both daemons settled, every group at home.
+    /// Both boards up, both daemons settled, every group running somewhere.
     #[track_caller]
     pub(crate) fn start(plan: Plan) -> Self {
         let groups: Vec<String> = plan.haresources.split("trace::").skip(1).map(first_word).collect();
         let bench = Self::power_on(plan);
-        for board in &bench.boards {
+        bench.settle(&groups.iter().map(String::as_str).collect::<Vec<_>>());
+        bench
+    }
+
+    /// Waits until both have booted, the groups run and both nodes have settled.
+    #[track_caller]
+    pub(crate) fn settle(&self, groups: &[&str]) {
+        for board in &self.boards {
             board.await_boot(1);
         }
-        for group in &groups {
-            bench.wait(&format!("somebody runs {group}"), |bench| bench.runners(group).len() == 1);
+        for group in groups {
+            self.wait(&format!("somebody runs {group}"), |bench| bench.runners(group).len() == 1);
         }
-        for board in &bench.boards {
-            board.run("until nullbeat status --json | grep -q '\"is_settled\": true'; do sleep 0.1; done");
+        for board in &self.boards {
+            board.await_settled();
         }
-        bench
     }
 
     /// Both boards switched on; they have not booted yet.
@@ -182,11 +200,10 @@ impl Bench {
     #[track_caller]
     pub(crate) fn new(plan: Plan) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (architecture, target) = match plan.machine {
-            Machine::QemuVirtArm64 => ("arm64", "aarch64-unknown-linux-gnu"),
-            Machine::QemuPc => ("amd64", "x86_64-unknown-linux-gnu"),
+        let image = match plan.machine {
+            Machine::QemuVirtArm64 => Image::arm64(),
+            Machine::QemuPc => Image::amd64(),
         };
-        let image = Image::of(architecture, target);
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("nullbeat-vm-{}-{id}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("temporary directory");
@@ -222,7 +239,7 @@ impl Bench {
         };
         let boards: Vec<Board> = (0..2).map(make).collect();
         let wires = Wires::new(plan.wires.clone(), boards.clone(), edges);
-        Self { boards, modem, ethernet, observer, wires, directory, began: Instant::now() }
+        Self { boards, modem, usb: NullModem::default(), ethernet, observer, wires, directory, began: Instant::now() }
     }
 
     /// Cuts the null-modem cable, both ways.
@@ -246,6 +263,17 @@ impl Bench {
     /// Turns a bit in so many of a thousand bytes of the null-modem cable.
     pub(crate) fn flip_bits(&self, of_thousand: u64) {
         self.modem.flip_bits(of_thousand);
+    }
+
+    /// Plugs a board's USB adapter in; the guest has `/dev/ttyUSB0` half a second later.
+    pub(crate) fn plug_usb(&self, index: usize) {
+        let path = self.directory.join(format!("{index}.usb"));
+        self.usb.attach(index, UnixStream::connect(path).expect("a plan with `usb_adapter`"));
+    }
+
+    /// Pulls it out of the board.
+    pub(crate) fn unplug_usb(&self, index: usize) {
+        self.usb.detach(index);
     }
 
     /// Takes away a board's power.
@@ -352,14 +380,17 @@ impl Drop for Bench {
     }
 }
 
-/// QEMU's words for the machine.
+/// QEMU's words for the machine. Its clock begins anew at each power on: no battery.
 fn machine_words(plan: &Plan) -> Vec<String> {
     let (machine, console) = match plan.machine {
         Machine::QemuVirtArm64 => ("-M virt -cpu cortex-a53 -m 192", "ttyAMA0"),
         Machine::QemuPc => ("-M pc -cpu qemu64 -m 160", "ttyS0"),
     };
-    let all = format!("-accel tcg {machine} -nodefaults -display none -device i6300esb -action watchdog=reset");
-    let append = format!("console={console},115200 quiet {}", plan.kernel);
+    let all = format!(
+        "-accel tcg {machine} -nodefaults -display none -rtc base=2000-01-01 -device i6300esb -action watchdog=reset"
+    );
+    // On a busy machine the kernel would take the emulated PC's timer for broken.
+    let append = format!("console={console},115200 quiet no_timer_check {}", plan.kernel);
     all.split(' ').map(str::to_owned).chain(["-append".to_owned(), append]).collect()
 }
 

@@ -197,6 +197,12 @@ impl Board {
         said
     }
 
+    /// Waits until the board's daemon has settled: negotiation is over and no group moves.
+    #[track_caller]
+    pub(crate) fn await_settled(&self) {
+        self.run("until nullbeat status --json 2>/dev/null | grep -q '\"is_settled\": true'; do sleep 0.1; done");
+    }
+
     /// Types a line that has no end, like one that crashes the kernel.
     pub(crate) fn type_line(&self, line: &str) {
         self.0.console.type_line(line);
@@ -228,6 +234,11 @@ impl Board {
     #[track_caller]
     pub(crate) fn await_log_after(&self, count: usize, text: &str) -> (Instant, String) {
         self.0.report.wait_after(count, text)
+    }
+
+    /// The last line of the log with this text.
+    pub(crate) fn last_log(&self, text: &str) -> Option<String> {
+        self.0.report.last(text)
     }
 
     /// What a failed scenario needs, with times since the bench began.

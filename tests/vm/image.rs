@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 /// The folder of the package.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// Where the program is on a board.
+const PROGRAM: &str = "usr/sbin/nullbeat";
+
 /// What is the same for all boards of an architecture.
 pub(crate) struct Image {
     pub(crate) kernel: PathBuf,
@@ -18,22 +21,39 @@ pub(crate) struct Image {
 pub(crate) type BoardFile = (String, u32, Vec<u8>);
 
 impl Image {
-    /// For a Debian architecture and its Rust target: fetched and built at the first use.
-    pub(crate) fn of(architecture: &'static str, target: &str) -> &'static Self {
-        static ARM64: OnceLock<Image> = OnceLock::new();
-        static AMD64: OnceLock<Image> = OnceLock::new();
-        let place = if architecture == "arm64" { &ARM64 } else { &AMD64 };
-        place.get_or_init(|| Self::prepare(architecture, target))
+    /// For arm64, with the program cross-built; both are fetched and made at the first use.
+    pub(crate) fn arm64() -> &'static Self {
+        static IMAGE: OnceLock<Image> = OnceLock::new();
+        IMAGE.get_or_init(|| {
+            let mut archive = Archive::default();
+            let program = path_from("dist/build-cross", &["aarch64-unknown-linux-gnu", "vm"]);
+            archive.copy(PROGRAM, 0o755, &Path::new(ROOT).join(program));
+            Self::prepare("arm64", archive)
+        })
     }
 
-    fn prepare(architecture: &str, target: &str) -> Self {
+    /// For amd64, with this machine's own build and the libraries that it is linked to.
+    pub(crate) fn amd64() -> &'static Self {
+        static IMAGE: OnceLock<Image> = OnceLock::new();
+        IMAGE.get_or_init(|| {
+            let program = env!("CARGO_BIN_EXE_nullbeat");
+            let mut archive = Archive::default();
+            archive.copy(PROGRAM, 0o755, Path::new(program));
+            let output = Command::new("ldd").arg(program).output().expect("ldd");
+            for library in
+                String::from_utf8_lossy(&output.stdout).split_whitespace().filter(|word| word.starts_with('/'))
+            {
+                archive.copy(library.trim_start_matches('/'), 0o755, Path::new(library));
+            }
+            Self::prepare("amd64", archive)
+        })
+    }
+
+    fn prepare(architecture: &str, mut archive: Archive) -> Self {
         let folder = Path::new(&path_from("tests/vm/prepare", &[architecture])).to_owned();
-        let program = Path::new(ROOT).join(path_from("dist/build-cross", &[target, "vm"]));
-        let mut archive = Archive::default();
         let root = Path::new(ROOT);
         archive.copy("init", 0o755, &root.join("tests/vm/init"));
         archive.copy("bin/busybox", 0o755, &folder.join("busybox"));
-        archive.copy("usr/sbin/nullbeat", 0o755, &program);
         archive.copy("etc/ha.d/resource.d/trace", 0o755, &root.join("tests/vm/trace"));
         for entry in std::fs::read_dir(root.join("dist/resource.d")).expect("dist/resource.d") {
             let path = entry.expect("an entry").path();
@@ -58,8 +78,27 @@ impl Image {
     }
 }
 
+/// All files below a folder of arm64's, links followed.
+pub(crate) fn tree(folder: &Path) -> Vec<BoardFile> {
+    let root = PathBuf::from(path_from("tests/vm/prepare", &["arm64"])).join(folder);
+    let mut files = Vec::new();
+    let mut left = vec![root.clone()];
+    while let Some(path) = left.pop() {
+        for entry in std::fs::read_dir(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let name = path.strip_prefix(&root).expect("below it").display().to_string();
+                files.push((name, 0o755, std::fs::read(&path).expect("a file")));
+            }
+        }
+    }
+    files
+}
+
 /// Runs one of the project's scripts that print a path.
-fn path_from(script: &str, arguments: &[&str]) -> String {
+pub(crate) fn path_from(script: &str, arguments: &[&str]) -> String {
     let output = Command::new(Path::new(ROOT).join(script)).args(arguments).current_dir(ROOT).output().expect(script);
     assert!(output.status.success(), "{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("a path").trim().to_owned()

@@ -58,9 +58,15 @@ mod report;
 mod sockets;
 mod wires;
 
+mod armv7;
+mod cables;
+mod pc;
+mod power;
 mod takeover;
+mod udev;
+mod watchdog;
 
 use std::time::Duration;
 
 /// Longest wait for anything: machines are slow and noisy, and emulated ones more so.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);

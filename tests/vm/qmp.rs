@@ -41,7 +41,8 @@ impl Events {
                 return event.clone();
             }
             let Some(left) = PATIENCE.checked_sub(start.elapsed()) else {
-                panic!("not within {PATIENCE:?}: event {name}; there were {:?}", &seen[count..]);
+                drop(seen);
+                panic!("not within {PATIENCE:?}: event {name}");
             };
             seen = self.more.wait_timeout(seen, left).expect("no panic").0;
         }

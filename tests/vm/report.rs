@@ -83,6 +83,12 @@ impl Report {
         }
     }
 
+    /// The last line with this text.
+    pub(crate) fn last(&self, text: &str) -> Option<String> {
+        let lines = self.lines.lock().expect("no panic");
+        lines.iter().rfind(|(_, line)| line.contains(text)).map(|(_, line)| line.clone())
+    }
+
     /// All lines with their times.
     pub(crate) fn describe(&self, began: Instant) -> String {
         let mut text = String::new();

@@ -69,8 +69,9 @@ pub(crate) enum Fault {
 /// The usual wiring: every output of a board at its input of the other.
 ///
 /// Names: `N.owner`, `N.alive`, `N.fence-reset`, `N.fence-power` with the board that drives, `N.peer-power` (the sense
-/// line) and `N.maintenance` with the board that reads. An open `owner` reads high, "the peer owns"; an open sense line
-/// reads high, "it has power"; all others low.
+/// line) and `N.maintenance` with the board that reads. An open sense line is high, "it has power", all others are low;
+/// so `owner` and `peer-owner` are to be active low, see docs/wiring.md. The PL061 has no resistors: write
+/// `external-pull-up` and `external-pull-down`.
 pub(crate) fn crossed() -> Vec<Wire> {
     let mut wires = Vec::new();
     for board in 0..2 {
@@ -78,7 +79,7 @@ pub(crate) fn crossed() -> Vec<Wire> {
         let mut add = |what: &str, source, target, open| {
             wires.push(Wire { name: format!("{board}.{what}"), source, target, open });
         };
-        add("owner", Source::Pin(board, OWNER), Target::Pin(peer, PEER_OWNER), true);
+        add("owner", Source::Pin(board, OWNER), Target::Pin(peer, PEER_OWNER), false);
         add("alive", Source::Pin(board, ALIVE), Target::Pin(peer, PEER_ALIVE), false);
         add("fence-reset", Source::Pin(board, FENCE_RESET), Target::Reset(peer), false);
         add("fence-power", Source::Pin(board, FENCE_POWER), Target::Relay(peer), false);
@@ -156,6 +157,7 @@ impl Wires {
                 return change.at;
             }
             let Some(left) = PATIENCE.checked_sub(start.elapsed()) else {
+                drop(seen);
                 panic!("not within {PATIENCE:?}: {wire} {}", if is_high { "high" } else { "low" });
             };
             seen = self.seen.1.wait_timeout(seen, left).expect("no panic").0;
@@ -213,7 +215,8 @@ impl Copper {
         }
         for index in 0..self.wires.len() {
             let is_high = self.level(&self.wires[index], &outputs);
-            let is_new = self.levels[index] != Some(is_high);
+            let before = self.levels[index];
+            let is_new = before != Some(is_high);
             if is_new {
                 self.levels[index] = Some(is_high);
                 let change = Change { at: Instant::now(), wire: self.wires[index].name.clone(), is_high };
@@ -224,7 +227,8 @@ impl Copper {
                 Target::Pin(board, line) if is_new || is_tick => self.boards[board].drive(line, is_high),
                 Target::Reset(board) if is_new => self.boards[board].hold_in_reset(is_high),
                 Target::Relay(board) if is_new && is_high => self.boards[board].power_cut(),
-                Target::Relay(board) if is_new => self.boards[board].power_on(),
+                // Whoever made the bench switches it on for the first time.
+                Target::Relay(board) if before == Some(true) && !is_high => self.boards[board].power_on(),
                 Target::Pin(..) | Target::Reset(_) | Target::Relay(_) => {}
             }
         }
