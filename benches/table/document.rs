@@ -60,6 +60,19 @@ pub(crate) fn with_day(old: &str, (early, late, beats): (f64, f64, u32)) -> Stri
     with_line(old, DAY, &format!("{early} page frames before, {late} after {beats} beats at keepalive 2 ms."))
 }
 
+/// First words of the line about a fence.
+const FENCE: &str = "A confirmed fence (`cargo bench --bench table -- --fence`): ";
+
+/// The page `old` with the time from a confirmation to the first script.
+pub(crate) fn with_fence(old: &str, sample: &Sample, machine: &str) -> String {
+    let count = sample.count();
+    let rest = format!(
+        "confirmation → first script's fork {sample} ms, {count} times, with in-process pins: guardian, channel and core in \
+         one process ({machine}). To reach: ≤ 5 ms."
+    );
+    with_line(old, FENCE, &rest)
+}
+
 /// First words of the line about a mixed pair.
 const MIXED: &str = "One nullbeat beside one Heartbeat (`cargo bench --bench table -- --mixed`): ";
 

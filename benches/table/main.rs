@@ -9,6 +9,7 @@ mod board;
 mod contender;
 mod cycle;
 mod document;
+mod fence;
 mod lab;
 mod machine;
 mod mixed;
@@ -36,6 +37,8 @@ cargo bench --bench table [-- OPTIONS]
   --long SECONDS   beat beside a heavy load as well, so long in each case
   --stress-only    only that; the other parts of docs/performance.md are left as they are
   --day            only count page frames before and after a day's beats, made in a quarter of an hour
+  --fence          only from a confirmed fence to the first script; the other parts of docs/performance.md are left as
+                   they are
   --mixed          only one nullbeat beside one Heartbeat; the other parts of docs/performance.md are left as they are
   --class on|off   of that, only with or without the real-time class; the other rows are left as they are
   --medium udp|serial  of that, only this one
@@ -51,6 +54,7 @@ struct Options {
     is_serial: Option<bool>,
     is_day: bool,
     is_mixed: bool,
+    is_fence: bool,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +91,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
         is_serial: None,
         is_day: false,
         is_mixed: false,
+        is_fence: false,
     };
     let mut words = arguments.iter();
     let misuse = |word: &str| io::Error::other(format!("what is `{word}`? See --help"));
@@ -104,6 +109,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
             "--medium" => options.is_serial = Some(words.next().is_some_and(|word| word == "serial")),
             "--day" => options.is_day = true,
             "--mixed" => options.is_mixed = true,
+            "--fence" => options.is_fence = true,
             "--class" => options.class = Some(words.next().is_some_and(|word| word == "on")),
             "--help" => return Ok(None),
             other => return Err(misuse(other)),
@@ -121,6 +127,9 @@ fn table(options: &Options) -> io::Result<()> {
     let machine = machine::words();
     say(begin, "building");
     let marker = machine::build_marker(root)?;
+    if options.is_fence {
+        return fence_line(root, &marker);
+    }
     let nullbeat = options.program.clone().map_or_else(|| machine::build(root), Ok)?;
     let mut results = Results { machine, runs: options.runs, ..Results::default() };
     results.binary = std::fs::metadata(&nullbeat)?.len();
@@ -154,6 +163,15 @@ fn table(options: &Options) -> io::Result<()> {
         std::fs::write(page, text)?;
     }
     Ok(())
+}
+
+/// The one line about a confirmed fence.
+fn fence_line(root: &Path, marker: &Path) -> io::Result<()> {
+    let sample = fence::measure(marker)?;
+    println!("{sample} ms");
+    let page = root.join("docs/performance.md");
+    let text = document::with_fence(&std::fs::read_to_string(&page)?, &sample, &machine::words());
+    std::fs::write(page, text)
 }
 
 fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, results: &mut Results) -> io::Result<()> {

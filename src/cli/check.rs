@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use super::arguments::{Arguments, Flag, Misuse};
 use super::{exit, print_out};
-use crate::config::{Config, LineTime, LoadOptions, Loaded, Medium, PortSource, Purpose, Severity, load, spoken};
+use crate::config::{
+    Config, FenceHow, FenceLine, FenceMethod, LineTime, LoadOptions, Loaded, Medium, PortSource, Purpose, Severity,
+    load, spoken,
+};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 const FLAGS: [Flag; 7] = [
@@ -116,6 +119,7 @@ fn summary(config: &Config) -> Vec<String> {
     lines.extend(watchdog(config));
     lines.push(start(config));
     lines.push(failback(config));
+    lines.extend(fencing(config));
     lines.extend(config.groups.iter().map(|group| format!("group of {}: {}", group.node, group.text)));
     lines
 }
@@ -210,10 +214,68 @@ fn failback(config: &Config) -> String {
         }
     };
     let policy = match config.takeover_policy {
-        TakeoverPolicy::Available => "the groups of a silent peer are taken over at once",
+        _ if !config.fence.methods.is_empty() => {
+            "the groups of a silent peer are taken over when it is confirmed to be off"
+        }
+        TakeoverPolicy::Available => {
+            "the groups of a silent peer are taken over at once: while all links are cut both nodes may own them"
+        }
         TakeoverPolicy::Safe => "the groups of a silent peer are taken over only when it is known to be off",
     };
     format!("{failback}; {policy}")
+}
+
+/// How a silent peer is made sure to be off, and who waits for whom.
+fn fencing(config: &Config) -> Vec<String> {
+    let (Some(partner), Some(first)) = (config.partner(), config.nodes.iter().find(|node| is_of_pair(config, node)))
+    else {
+        return Vec::new();
+    };
+    let mut lines: Vec<String> = config
+        .fence
+        .methods
+        .iter()
+        .enumerate()
+        .map(|(place, method)| format!("fence {}: {}", place + 1, fence_method(method, partner)))
+        .collect();
+    if config.fence.methods.iter().any(|method| !method.limit.is_zero()) {
+        let slot = config.settings(0).fence.slot(config.keepalive);
+        let devices = slot.saturating_sub(config.keepalive * 2);
+        let other = if first == partner { &config.node } else { partner };
+        lines.push(format!(
+            "{first} shoots at once when {other} is dead; {other} waits {} after {first} is: {} for the shots of the one that \
+             comes first, and two keepalives",
+            spoken(slot),
+            spoken(devices),
+        ));
+    }
+    lines
+}
+
+fn is_of_pair(config: &Config, node: &str) -> bool {
+    node == config.node || Some(node) == config.partner()
+}
+
+fn fence_method(method: &FenceMethod, partner: &str) -> String {
+    let (name, limit) = (&method.name, spoken(method.limit));
+    match &method.how {
+        FenceHow::Gpio { line: FenceLine::Reset, pulse } => {
+            format!("{name}: {partner} is held in reset for {}, at most {limit}", spoken(*pulse))
+        }
+        FenceHow::Gpio { line: FenceLine::Power, pulse } => {
+            format!("{name}: {partner}'s power is cut for {}; known within {limit}", spoken(*pulse))
+        }
+        FenceHow::Agent { is_off: true, .. } => {
+            format!("{name}: {partner} is switched off and stays so, within {limit}")
+        }
+        FenceHow::External { .. } | FenceHow::Agent { .. } | FenceHow::Stonith { .. } | FenceHow::Hook(_) => {
+            format!("{name}: {partner} is reset within {limit}")
+        }
+        FenceHow::Meatware => format!("{name}: a person says `nullbeat fence --confirm {partner}`"),
+        FenceHow::WatchdogLease(lease) => {
+            format!("{name}: whoever owns something is reset {} after its last acknowledged beat", spoken(*lease))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +306,7 @@ mod tests {
             "no `udpport`: the port is 694, the registered one: this machine knows no service ha-cluster/udp",
             "a beat every 200 ms; the peer is called late 500 ms after its last beat, and declared dead 1 s after it (5 beats)",
             "a peer that is not heard within 4 s of the start is declared dead",
-            "groups go back to their node 90 s after it has returned; the groups of a silent peer are taken over at once",
+            "groups go back to their node 90 s after it has returned; the groups of a silent peer are taken over at once: while all links are cut both nodes may own them",
             "group of alpha: IPaddr::10.0.0.1 httpd",
         ];
         assert_eq!(summary(&config), expected);
@@ -261,6 +323,29 @@ mod tests {
             failback(&config),
             "groups stay where they are when their node returns; the groups of a silent peer are taken over only when it is known to be off"
         );
+    }
+
+    #[test]
+    fn fences_are_told_with_the_head_start() {
+        let mut config = sample::config(Path::new("/x"), &[("alpha", "web")]);
+        let method =
+            |name: &str, how, seconds| FenceMethod { name: name.into(), how, limit: Duration::from_secs(seconds) };
+        let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(500) };
+        config.fence.methods = vec![
+            method("gpio reset", gpio, 3),
+            method("hook /x", FenceHow::Hook("/x".into()), 30),
+            method("meatware", FenceHow::Meatware, 0),
+        ];
+        let expected = [
+            "fence 1: gpio reset: beta is held in reset for 500 ms, at most 3 s",
+            "fence 2: hook /x: beta is reset within 30 s",
+            "fence 3: meatware: a person says `nullbeat fence --confirm beta`",
+            "alpha shoots at once when beta is dead; beta waits 33.4 s after alpha is: 33 s for the shots of the one that comes first, and two keepalives",
+        ];
+        assert_eq!(fencing(&config), expected);
+        config.node = "beta".into();
+        assert_eq!(fencing(&config)[3], expected[3], "both boards say the same");
+        assert!(failback(&config).ends_with("taken over when it is confirmed to be off"));
     }
 
     #[test]

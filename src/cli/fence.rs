@@ -49,7 +49,7 @@ fn run(args: &[String]) -> Result<u8, u8> {
     let Some(node) = args.value("--confirm") else {
         let is_json = args.has("--json");
         return Ok(print_out(&if is_json {
-            json::object(&report, &["fences", "alarms"])
+            json::object(&report, &["fencing", "fences", "alarms"])
         } else {
             render(&report, is_colourful())
         }));
@@ -79,12 +79,31 @@ fn render(report: &Report<'_>, is_colourful: bool) -> String {
         None => "no fence: nothing is known to be off (docs/fencing.md)\n".to_owned(),
         Some(_) => fences(report, is_colourful),
     };
+    text += &pending(report);
     for alarm in report.lines("alarm").filter(|alarm| alarm.text("name").is_some_and(|name| name.starts_with("fence")))
     {
         let subject = alarm.text("subject").map_or_else(String::new, |subject| format!("{subject}: "));
         let _ = writeln!(text, "{subject}{}", alarm.or_dash("text"));
     }
     text
+}
+
+/// What is under way, in words; nothing when nothing is.
+pub(super) fn pending(report: &Report<'_>) -> String {
+    let Some(fencing) = report.first("fencing").filter(|fencing| fencing.text("since_ms").is_some()) else {
+        return String::new();
+    };
+    let time = |name: &str| fencing.number(name).map_or_else(|| "-".to_owned(), spoken_ms);
+    let name = |line: &&Line<'_>| line.text("place").is_some() && line.text("place") == fencing.text("method");
+    let method = report.lines("fence").find(name).map_or("-", |line| line.or_dash("name"));
+    let stage = match fencing.or_dash("stage") {
+        "waiting" => format!("next {method} in {}", time("next_ms")),
+        "leasing" => format!("{method} proves it in {}", time("next_ms")),
+        "shooting" => format!("{method} is at work"),
+        other => other.to_owned(),
+    };
+    let person = if fencing.is_set("needs_person") { "; a person is needed" } else { "" };
+    format!("pending for {}, tries: {}; {stage}{person}\n", time("since_ms"), fencing.or_dash("tries"))
 }
 
 /// The fence lines as a table; also for `status`.
@@ -128,6 +147,7 @@ mod tests {
         peer\tname=rsb\tstatus=dead\tis_partner=1\n\
         alarm\tname=fence_device\tsubject=external/ipmi\ttext=this fence device did not answer when it was asked\n\
         alarm\tname=last_link\ttext=x\n\
+        fencing\tstage=shooting\tmethod=1\tsince_ms=3400\ttries=2\tneeds_person=1\tin_hour=1\n\
         fence\tplace=0\tname=gpio reset\tkind=gpio\tlimit_ms=2500\tis_answering=1\tchecked_ms=100\tlast=failed\tlast_ms=3000\ttook_ms=2500\n\
         fence\tplace=1\tname=external/ipmi\tkind=plugin\tlimit_ms=30000\tis_answering=0\tchecked_ms=100\tlast=begun\tlast_ms=400\n\
         fence\tplace=2\tname=meatware\tkind=person\n";
@@ -140,6 +160,7 @@ FENCE          KIND    LIMIT   DEVICE   ASKED   LAST SHOT  AGE     TOOK
 gpio reset     gpio    2.5 s   answers  100 ms  failed     3.0 s   2.5 s
 external/ipmi  plugin  30.0 s  silent   100 ms  pending    400 ms  -
 meatware       person  -       -        -       never      -       -
+pending for 3.4 s, tries: 2; external/ipmi is at work; a person is needed
 external/ipmi: this fence device did not answer when it was asked
 ";
         assert_eq!(text, expected);

@@ -67,6 +67,7 @@ pub(super) fn status(args: &[String]) -> u8 {
         "rejects",
         "watchdogs",
         "alarms",
+        "fencing",
         "fences",
         "lines",
         "last_move",
@@ -159,6 +160,7 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("fence").is_some() {
         out.push('\n');
         out.push_str(&fence::fences(report, is_colourful));
+        out.push_str(&fence::pending(report));
     }
     if report.first("line").is_some() {
         out.push('\n');

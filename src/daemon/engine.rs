@@ -62,7 +62,7 @@ pub struct EngineContext {
     pub roster: Roster,
     /// What an earlier engine of this boot held.
     pub carried: Option<Carried>,
-    /// Shots at the partner since it was last heard.
+    /// Fencings of earlier engines that count for the limit of an hour.
     pub fencings_before: u8,
     /// Who this node is in this run.
     pub identity: Identity,

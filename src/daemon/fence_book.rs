@@ -1,7 +1,6 @@
 //! What the engine knows of each fence line beyond the core's decision: whether its device answers, how its last shot
 //! went.
 
-use crate::config::{FenceConfig, FenceHow};
 use crate::core::FenceStep;
 use crate::core::limits::FENCE_METHODS_MAX;
 use crate::core::time::Instant;
@@ -61,16 +60,5 @@ impl FenceBook {
         if let Some(page) = self.pages.get_mut(usize::from(method)) {
             page.last = Some((step, now));
         }
-    }
-}
-
-/// Says to whoever reads the log what a person has to do, when the method that is begun needs one.
-pub fn call_for_a_person(config: &FenceConfig, method: u8, partner: &str) {
-    let is_manual = |place: usize| config.methods.get(place).is_some_and(|method| method.how == FenceHow::Meatware);
-    if is_manual(usize::from(method)) {
-        log::error!(
-            target: "EMERG",
-            "Somebody must look: switch {partner} off or make sure that it is off, then say `nullbeat fence --confirm {partner}`. Nothing of it is taken over before."
-        );
     }
 }

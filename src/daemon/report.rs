@@ -224,6 +224,20 @@ pub const SCHEMA: &[Section] = &[
         fields: &[("name", Text), ("subject", Text), ("text", Text)],
     },
     Section {
+        kind: "fencing",
+        name: "fencing",
+        shape: Shape::One,
+        fields: &[
+            ("stage", Text),
+            ("method", Number),
+            ("next_ms", Number),
+            ("since_ms", Number),
+            ("tries", Number),
+            ("needs_person", Flag),
+            ("in_hour", Number),
+        ],
+    },
+    Section {
         kind: "fence",
         name: "fences",
         shape: Shape::List,

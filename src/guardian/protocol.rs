@@ -108,9 +108,9 @@ pub enum ToGuardian {
         /// The run of the partner that is to end; zero when it was never heard.
         generation: Generation,
     },
-    /// Keep on disk how many fencings there were in the last hour.
+    /// Keep this number on disk, before a shot that follows is fired.
     NoteFencings {
-        /// How many.
+        /// Fencings that count for the limit of an hour.
         count: u8,
     },
     /// Break that shot off. It is answered all the same, and a confirmation that is kept counts no more.
@@ -552,6 +552,9 @@ mod tests {
             all.push(ToGuardian::Reload { request: RequestId(u32::MAX), is_binary: bit });
         }
         all.push(ToGuardian::OpenLink { link: LinkId(3) });
+        all.push(ToGuardian::Fence { shot: ShotId(0xfedc_ba98), method: 7, generation: Generation(u32::MAX) });
+        all.push(ToGuardian::CancelFence { shot: ShotId(1) });
+        all.push(ToGuardian::NoteFencings { count: 16 });
         all
     }
 
@@ -568,6 +571,10 @@ mod tests {
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
         all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });
+        for outcome in [FenceOutcome::Confirmed, FenceOutcome::Failed] {
+            all.push(ToEngine::FenceDone { shot: ShotId(u32::MAX), outcome, ms: 7 });
+        }
+        all.push(ToEngine::FenceChecked { method: 7, is_ok: true });
         all
     }
 

@@ -357,7 +357,6 @@ impl Ownership {
             need.tries = need.tries.saturating_add(1);
         }
         let generation = self.partner_generation(cx);
-        log::info!("Resetting node {} with [method {method}]", cx.partner_name());
         self.fence.stage = FenceStage::Shooting { shot, method, since: now, generation, is_cancelled: false };
         cx.act(Action::Fence { shot, method });
         cx.act(Action::Event(Event::Fence { method, step: FenceStep::Begun }));
@@ -398,20 +397,21 @@ impl Ownership {
                 self.fence.stage = FenceStage::Idle;
             }
             FenceOutcome::Failed => {
-                let name = cx.partner_name();
-                log::error!("Host {name} not reset!");
-                log::error!("STONITH of {name} failed.  Retrying...");
-                self.say_stonith(cx, StonithResult::Bad);
-                cx.act(Action::Event(Event::Fence { method, step: FenceStep::Failed }));
                 let is_lost = now >= since + self.limit_of(cx, method);
                 if is_lost {
                     // It may come true later: no shot on top of it.
                     self.fence.settled_at = Some(now + cx.settings.fence.settle);
                 }
                 if is_cancelled {
+                    // That was said when it was broken off.
                     self.fence.stage = FenceStage::Idle;
                     return;
                 }
+                let name = cx.partner_name();
+                log::error!("Host {name} not reset!");
+                log::error!("STONITH of {name} failed.  Retrying...");
+                self.say_stonith(cx, StonithResult::Bad);
+                cx.act(Action::Event(Event::Fence { method, step: FenceStep::Failed }));
                 self.raise(cx, Alarm::FenceFailed, true);
                 if method + 1 >= self.method_count(cx) {
                     self.end_round(cx);

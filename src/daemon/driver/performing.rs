@@ -6,9 +6,8 @@ use super::{Driver, End, Job, STOP_BY_GUARDIAN, StopRequest};
 use crate::core::ids::{GroupId, JobId, LinkSet, ShotId};
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
-use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, Input, Order, Outcome};
+use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
 use crate::daemon::clock;
-use crate::daemon::fence_book;
 use crate::daemon::history::What;
 use crate::guardian::protocol::ToGuardian;
 use crate::wire::heartbeat::Codec;
@@ -146,16 +145,7 @@ impl Driver<'_> {
             }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
             Event::Members => self.note_members(),
-            Event::Fence { method, step } => {
-                self.fences.note_step(self.now.now, method, step);
-                if step == FenceStep::Begun {
-                    fence_book::call_for_a_person(
-                        &self.config.fence,
-                        method,
-                        self.config.partner().unwrap_or_default(),
-                    );
-                }
-            }
+            Event::Fence { method, step } => self.fences.note_step(self.now.now, method, step),
             Event::Ping { .. } | Event::Alarm { .. } | Event::Line { .. } | Event::Late { .. } => {}
         }
     }

@@ -269,6 +269,7 @@ impl Guarding {
         let carried = self.carried();
         let reload = self.take_reload();
         self.runner.forget_engine();
+        self.fencings.forget_engine();
         let is_holding = !in_use(&carried, self.config.groups.len()).is_empty();
         let role_kept_until = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
         if self.is_stop_wanted {

@@ -1,42 +1,56 @@
-//! Shots at the partner, and how many fencings there were in the last hour, as the core counts them: that number outlives
-//! the board's own resets, so that two boards that hear nothing of each other do not reset each other for ever.
+//! Shots at the partner, and on disk the number of fencings that count: it outlives the board's own resets, so that two
+//! boards that hear nothing of each other do not reset each other for ever.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{FENCE_COUNT, Guarding};
+use crate::core::FenceOutcome;
+use crate::core::ids::ShotId;
 use crate::daemon::identity::state_directory;
+use crate::daemon::watch::nanos;
 use crate::guardian::fence::ShotOrder;
+use crate::guardian::protocol::ToEngine;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// In the state directory.
-const FILE: &str = "fences";
+const FILE: &str = "fencings";
+/// How long a shot waits for the number to be on disk. A disk that takes longer shall not keep the service down.
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The number and the process that is writing it.
 #[derive(Debug, Default)]
-pub(super) struct FencingCount {
+pub(super) struct FenceCount {
     count: u8,
     writer: Option<Child>,
     /// It has changed since that process began.
     is_old: bool,
+    /// What is fired when it is on disk, or at that time at the latest.
+    waiting: Option<(ShotOrder, u64)>,
 }
 
-impl FencingCount {
+impl FenceCount {
     /// What an earlier daemon has left; nothing readable is none.
     pub(super) fn read(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(FILE)).unwrap_or_default();
-        let count: u8 = text.trim().parse().unwrap_or(0);
-        if count > 0 {
-            log::warn!("The partner was fenced {count} times in the hour before this board or its daemon ended");
-        }
-        Self { count, ..Self::default() }
+        Self { count: text.trim().parse().unwrap_or(0), ..Self::default() }
     }
 
-    /// Fencings that an engine which starts now counts.
+    /// Fencings that an engine which starts now counts as just taken.
     pub(super) fn count(&self) -> u8 {
         self.count
+    }
+
+    /// When a shot is fired although the number is not on disk.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.waiting.map(|(_, due)| due)
+    }
+
+    /// There is no engine any more that would wait for a shot's outcome.
+    pub(super) fn forget_engine(&mut self) {
+        self.waiting = None;
     }
 }
 
@@ -50,29 +64,38 @@ fn write(directory: &Path, count: u8) -> io::Result<()> {
 }
 
 impl Guarding {
-    pub(super) fn fence(&mut self, order: ShotOrder) {
-        self.runner.fence(Instant::now(), order);
-    }
-
-    pub(super) fn notify_node(&mut self, node: u8, status: u8) {
-        self.runner.notify_node(Instant::now(), node, status);
-    }
-
-    pub(super) fn note_fencings(&mut self, count: u8) {
-        if self.fencings.count != count {
-            self.fencings.count = count;
-            self.keep_fencings();
+    pub(super) fn fence(&mut self, now: u64, order: ShotOrder) {
+        if self.fencings.writer.is_some() {
+            self.fencings.waiting = Some((order, now.saturating_add(nanos(WRITE_LIMIT))));
+        } else {
+            self.runner.fence(Instant::now(), order);
         }
     }
 
-    /// Writes the number, in a process of its own: this one waits for no disk.
-    fn keep_fencings(&mut self) {
+    pub(super) fn cancel_fence(&mut self, shot: ShotId) {
+        if self.fencings.waiting.take_if(|(order, _)| order.shot == shot).is_some() {
+            self.send(ToEngine::FenceDone { shot, outcome: FenceOutcome::Failed, ms: 0 });
+        }
+        self.runner.cancel_fence(Instant::now(), shot);
+    }
+
+    /// Fires what has waited too long.
+    pub(super) fn fire_overdue(&mut self, now: u64) {
+        if let Some((order, _)) = self.fencings.waiting.take_if(|(_, due)| now >= *due) {
+            log::warn!("the number of fencings is not on disk yet: firing all the same");
+            self.runner.fence(Instant::now(), order);
+        }
+    }
+
+    /// Keeps the number, by a process of its own: this one waits for no disk.
+    pub(super) fn note_fencings(&mut self, count: u8) {
+        self.fencings.count = count;
         if self.fencings.writer.is_some() {
             self.fencings.is_old = true;
             return;
         }
         self.fencings.is_old = false;
-        let (directory, count) = (state_directory(&self.config.paths), self.fencings.count);
+        let directory = state_directory(&self.config.paths);
         let started = fork_child(|| {
             let _ = close_descriptors_but(&mut []);
             i32::from(write(&directory, count).is_err())
@@ -92,7 +115,9 @@ impl Guarding {
         let _ = self.reactor.remove(&child.pidfd);
         self.fencings.writer = None;
         if self.fencings.is_old {
-            self.keep_fencings();
+            self.note_fencings(self.fencings.count);
+        } else if let Some((order, _)) = self.fencings.waiting.take() {
+            self.runner.fence(Instant::now(), order);
         }
     }
 }
@@ -105,11 +130,11 @@ mod tests {
     fn number_comes_back_and_garbage_is_none() {
         let directory = std::env::temp_dir().join(format!("nullbeat-shots-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        assert_eq!(FencingCount::read(&directory).count(), 0);
+        assert_eq!(FenceCount::read(&directory).count(), 0);
         write(&directory, 3).unwrap();
-        assert_eq!(FencingCount::read(&directory).count(), 3);
+        assert_eq!(FenceCount::read(&directory).count(), 3);
         fs::write(directory.join(FILE), "300 shots").unwrap();
-        assert_eq!(FencingCount::read(&directory).count(), 0);
+        assert_eq!(FenceCount::read(&directory).count(), 0);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -51,7 +51,7 @@ use crate::guardian::roster::Roster;
 use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
-use fencing::FencingCount;
+use fencing::FenceCount;
 pub use lines::BoardLines;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
@@ -154,7 +154,7 @@ pub struct Guarding {
     identity: IdentityStore,
     fifo: Option<OwnedFd>,
     runner: Runner,
-    fencings: FencingCount,
+    fencings: FenceCount,
     reset: Option<ResetPath>,
     watchdogs: Watchdogs,
     service: ServiceManager,
@@ -222,7 +222,7 @@ impl Guarding {
         let reactor = Reactor::new()?;
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
-        let fencings = FencingCount::read(&state_directory(&config.paths));
+        let fencings = FenceCount::read(&state_directory(&config.paths));
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         runner.set_fence_pins(lines.take_fence_pins());
@@ -335,7 +335,7 @@ impl Guarding {
             Stage::Guarding | Stage::Reloading(_) | Stage::Over(_) => None,
         };
         let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
-        let chores = [self.service_due, self.logs.due(), self.refill_again_at];
+        let chores = [self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
         [scripts, stage, first_beat].into_iter().chain(chores).flatten().fold(look, u64::min)
     }
 
@@ -378,6 +378,7 @@ impl Guarding {
         self.tell_alive(now);
         self.revive_logger(now);
         self.retry_refill(now);
+        self.fire_overdue(now);
         self.feed_service_manager(now);
     }
 

@@ -85,15 +85,15 @@ impl Guarding {
             ToGuardian::NotifyGroup { group, old, new, cause } => {
                 self.runner.notify_group(Instant::now(), group, old, new, cause);
             }
-            ToGuardian::NotifyNode { node, status } => self.notify_node(node, status),
+            ToGuardian::NotifyNode { node, status } => self.runner.notify_node(Instant::now(), node, status),
             ToGuardian::NotifyLink { node, link, is_up } => self.runner.notify_link(Instant::now(), node, link, is_up),
             ToGuardian::Reload { request, is_binary: false } => self.begin_reload(now, Some(request)),
             ToGuardian::Reload { request, is_binary: true } => self.begin_binary_reload(now, request),
             ToGuardian::Fence { shot, method, generation } => {
-                self.fence(ShotOrder { shot, method, generation });
+                self.fence(now, ShotOrder { shot, method, generation });
             }
+            ToGuardian::CancelFence { shot } => self.cancel_fence(shot),
             ToGuardian::NoteFencings { count } => self.note_fencings(count),
-            ToGuardian::CancelFence { shot } => self.runner.cancel_fence(Instant::now(), shot),
             ToGuardian::Ready => {
                 self.service.ready();
                 self.runner.check_fences(Instant::now());

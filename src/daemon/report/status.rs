@@ -4,6 +4,7 @@ use crate::config::{LineUse, OutputLine};
 use crate::core::Alarm;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
+use crate::core::ownership::FenceStage;
 use crate::daemon::kicker::Withheld;
 use crate::wire::heartbeat::Reject;
 
@@ -38,6 +39,9 @@ fn fences(facts: &Facts<'_>, out: &mut Lines<'_>) {
         let name = facts.fence_lines.get(method).map(|line| line.name.as_str());
         let sentence = "this fence device did not answer when it was asked";
         out.begin("alarm").field("name", "fence_device").maybe("subject", name).field("text", sentence).end();
+    }
+    if !facts.fence_lines.is_empty() {
+        fencing(facts, out);
     }
     for (place, line) in facts.fence_lines.iter().enumerate() {
         let page = facts.fences.page(place);
@@ -79,6 +83,25 @@ fn lines(facts: &Facts<'_>, out: &mut Lines<'_>) {
         }
         out.end();
     }
+}
+
+/// What is under way against the partner.
+fn fencing(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let fence = facts.node.ownership().fence();
+    let (method, next) = match fence.stage() {
+        FenceStage::Idle | FenceStage::Latched => (None, None),
+        FenceStage::Waiting { method, until: at } | FenceStage::Leasing { method, at } => (Some(method), Some(at)),
+        FenceStage::Shooting { method, .. } => (Some(method), None),
+    };
+    out.begin("fencing")
+        .field("stage", words::fence_stage(fence.stage()))
+        .maybe("method", method)
+        .maybe("next_ms", next.map(|at| millis(at.since(facts.at.now))))
+        .maybe("since_ms", fence.need().map(|need| facts.age_ms(need.since)))
+        .maybe("tries", fence.need().map(|need| need.tries))
+        .flag("needs_person", fence.need().is_some_and(|need| need.needs_person))
+        .field("in_hour", fence.rounds_in_hour(facts.at.now))
+        .end();
 }
 
 /// Every node but ours.

@@ -1,7 +1,7 @@
 //! The core's values in the words of reports.
 
 use crate::core::ids::{GroupId, LinkId};
-use crate::core::ownership::{Handover, Phase};
+use crate::core::ownership::{FenceStage, Handover, Phase};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 use crate::core::{Alarm, Cause, FenceStep, InputLine, JobOutcome, LineLevel, Order};
 
@@ -74,6 +74,17 @@ pub(super) const fn job_outcome(outcome: JobOutcome) -> &'static str {
         JobOutcome::SomeRunning => "some running",
         JobOutcome::AllRunning => "all running",
         JobOutcome::Cancelled => "cancelled",
+    }
+}
+
+pub(super) const fn fence_stage(stage: FenceStage) -> &'static str {
+    match stage {
+        FenceStage::Idle => "idle",
+        FenceStage::Waiting { .. } => "waiting",
+        FenceStage::Shooting { is_cancelled: true, .. } => "breaking off",
+        FenceStage::Shooting { .. } => "shooting",
+        FenceStage::Leasing { .. } => "leasing",
+        FenceStage::Latched => "latched",
     }
 }
 

@@ -245,10 +245,7 @@ impl Fencer {
                 self.shot =
                     Some(Shot { order, begun: now, phase, is_orphan: false, has_ended: false, is_cancelled: false });
             }
-            None => {
-                log::error!("Host {target} not reset!");
-                self.answer(now, order, now, FenceOutcome::Failed);
-            }
+            None => self.answer(now, order, now, FenceOutcome::Failed),
         }
     }
 
@@ -325,7 +322,11 @@ impl Fencer {
                     log::error!("Device {kind} cannot reset host {target}.");
                 }
             }
-            Ending::OverTime => log::error!("Managed STONITH {target} process {pid} took too long: killed"),
+            Ending::OverTime => {
+                let is_cancelled = self.shot.as_ref().is_some_and(|shot| shot.is_cancelled);
+                let why = if is_cancelled { "was broken off" } else { "took too long: killed" };
+                log::warn!("Managed STONITH {target} process {pid} {why}");
+            }
             Ending::Unkillable => {
                 log::error!("Managed STONITH {target} process {pid} took too long and cannot be killed");
             }
@@ -351,13 +352,8 @@ impl Fencer {
             log::warn!("a shot ended whose engine is gone ({outcome:?}): it counts as failed");
             return;
         }
-        let target = self.target.as_deref().unwrap_or_default();
-        match outcome {
-            FenceOutcome::Confirmed => {
-                log::info!("node {target} now reset.");
-                self.confirmed = Some(order.generation);
-            }
-            FenceOutcome::Failed => log::error!("Host {target} not reset!"),
+        if outcome == FenceOutcome::Confirmed {
+            self.confirmed = Some(order.generation);
         }
         self.answer(now, order, begun, outcome);
     }
