@@ -136,6 +136,7 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
         generation: Generation(5),
         ts: 1_800_000_000,
         key: KeyNumber(1),
+        news: None,
         body,
     }
 }

@@ -98,7 +98,7 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn without_a_daemon_every_verb_says_69() {
     let node = Node::new("none");
-    for verb in ["status", "links", "history", "standby", "takeover", "failback", "hold", "resume", "stop", "reload"] {
+    for verb in ["status", "links", "standby", "takeover", "failback", "hold", "resume", "stop", "reload"] {
         let output = node.run("nullbeat", &[verb]);
         assert_eq!(output.status.code(), Some(69), "{verb}: {}", stderr(&output));
         assert!(stderr(&output).contains("no daemon listens at "), "{}", stderr(&output));
@@ -156,7 +156,6 @@ fn reports_are_shown_for_people_and_programs() {
             assert!(!text.contains('\x1b'), "no colour when piped");
             let json = stdout(&node.run("nullbeat", &["status", "--json"]));
             assert!(json.starts_with("{\n  \"schema_version\": 1,\n") && json.contains("\"generation\": 7"), "{json}");
-            assert!(stdout(&node.run("nullbeat", &["history", "--json"])).contains("\"events\": []"));
             // What Heartbeat's options ask is who runs, and this process stands in for the daemon.
             let own = std::process::id();
             std::fs::write(format!("/proc/{own}/comm"), "nullbeat").unwrap();

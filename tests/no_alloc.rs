@@ -18,7 +18,7 @@ use nullbeat::core::settings::Identity;
 use nullbeat::core::{JobOutcome, Order};
 use nullbeat::daemon::driver::Driver;
 use nullbeat::daemon::engine::{EngineContext, prepare};
-use nullbeat::daemon::history_page::HistoryPage;
+use nullbeat::daemon::move_page::MovePage;
 use nullbeat::guardian::channel::Channel;
 use nullbeat::guardian::lease::{self, Lease};
 use nullbeat::guardian::lease_timer::LeaseTimer;
@@ -91,7 +91,7 @@ impl<'c> Board<'c> {
             guardian: engine.into(),
             messages: MessageOutlet::default(),
             lease: Lease::open_or_create(&config.paths.run).unwrap(),
-            history: HistoryPage::open(&config.paths.run).ok(),
+            last_move: MovePage::open(&config.paths.run).ok(),
             roster: nullbeat::guardian::roster::Roster::new().unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },

@@ -205,6 +205,7 @@ impl Table {
                 generation: Generation(self.generation[from]),
                 ts: packet.ts,
                 key: KeyNumber(1),
+                news: None,
                 body,
             };
             self.give(to, Input::Received { link, message: &message });
@@ -281,6 +282,7 @@ impl Table {
             generation: Generation(self.generation[from]),
             ts: self.stamp().wall,
             key: KeyNumber(1),
+            news: None,
             body,
         };
         self.give(1 - from, Input::Received { link: LinkId(0), message: &message });

@@ -1,9 +1,10 @@
 //! `status`, `links` and `history`: what a running node tells, as tables for people or as JSON.
 
+mod past;
+
 use std::fmt::Write as _;
 
 use crate::daemon::report::{Line, Report};
-use crate::sys::time::local_time;
 
 use super::arguments::{Arguments, Flag, Misuse, PLACES};
 use super::table::{Cell, Tone, is_colourful, paint, spoken_ms, spoken_us, table};
@@ -35,19 +36,19 @@ was counted: messages, second copies, deaths of the link, what could not be sent
 
 /// Help text of `history`.
 pub(super) const HISTORY_HELP: &str = "\
-nullbeat history [--json] [--run-dir DIR] [--timeout SECONDS]
+nullbeat history [--json] [--run-dir DIR] [--state-dir DIR]
 
-Tells the last 256 events, oldest first: time of day, what happened, and why.
+Tells the last 256 events, oldest first: time of day, what happened, why, and what was known at that moment; also what
+the partner's board saw, as far as it told. They outlive restarts, crashes and power cuts. Needs no running daemon.
 
   --json              for programs; docs/status.md explains each field
-  --timeout SECONDS   how long to wait for the daemon's answer (10)
+
+Needs the permission to read the file: root, the daemon's user, or the group haclient.
 ";
 
-/// One of the three verbs.
+/// A verb that asks the daemon.
 struct View {
     verb: &'static str,
-    /// Request to the daemon.
-    request: &'static str,
     /// Sections in JSON.
     sections: &'static [&'static str],
     render: fn(&Report<'_>, bool) -> String,
@@ -74,18 +75,21 @@ pub(super) fn status(args: &[String]) -> u8 {
         "last_move_scripts",
         "counters",
     ];
-    View { verb: "status", request: "status", sections: SECTIONS, render: render_status }.main(args)
+    View { verb: "status", sections: SECTIONS, render: render_status }.main(args)
 }
 
 /// `nullbeat links`.
 pub(super) fn links(args: &[String]) -> u8 {
     const SECTIONS: &[&str] = &["node", "ping_nodes", "links", "media", "rejects"];
-    View { verb: "links", request: "status", sections: SECTIONS, render: render_links }.main(args)
+    View { verb: "links", sections: SECTIONS, render: render_links }.main(args)
 }
 
 /// `nullbeat history`.
 pub(super) fn history(args: &[String]) -> u8 {
-    View { verb: "history", request: "history", sections: &["events"], render: render_history }.main(args)
+    match past::show(args) {
+        Ok(text) => print_out(&text),
+        Err(code) => code,
+    }
 }
 
 impl View {
@@ -102,7 +106,7 @@ impl View {
         let args = Arguments::parse(args, &flags).map_err(misused)?;
         args.at_most(0).map_err(misused)?;
         let limit = args.seconds("--timeout").map_err(misused)?.unwrap_or(ask::QUESTION_LIMIT);
-        let text = ask::question(self.verb, &args.paths().run, self.request, limit)?;
+        let text = ask::question(self.verb, &args.paths().run, "status", limit)?;
         let report = Report::parse(&text).map_err(|bad| {
             eprintln!("nullbeat {}: {bad}", self.verb);
             exit::FAILURE
@@ -370,45 +374,6 @@ fn rejects(report: &Report<'_>, link: &str) -> String {
     if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }
 
-fn render_history(report: &Report<'_>, is_colourful: bool) -> String {
-    let rows: Vec<Vec<Cell>> = report
-        .lines("event")
-        .map(|event| {
-            vec![
-                clock(event.number("wall").unwrap_or(0)).into(),
-                event.or_dash("event").into(),
-                event.text("subject").unwrap_or_default().into(),
-                change(event),
-                event.text("cause").unwrap_or_default().into(),
-            ]
-        })
-        .collect();
-    table(&["TIME", "EVENT", "OF", "WHAT", "CAUSE"], &rows, is_colourful)
-}
-
-/// `stopped -> starting`, `dead`, `done after 12 ms`.
-fn change(event: &Line<'_>) -> Cell {
-    let mut text = event.text("from").map_or_else(String::new, |from| format!("{from} -> "));
-    text.push_str(event.text("to").unwrap_or_default());
-    if let Some(ms) = event.number("ms") {
-        let link = if text.is_empty() { "by" } else { " after" };
-        let _ = write!(text, "{link} {}", spoken_ms(ms));
-    }
-    Cell::toned(
-        text,
-        event.text("to").map_or(Tone::Plain, |to| if status_tone(to) == Tone::Bad { Tone::Bad } else { Tone::Plain }),
-    )
-}
-
-fn clock(wall: u64) -> String {
-    local_time(wall).map_or_else(String::new, |time| {
-        format!(
-            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-            time.year, time.month, time.day, time.hour, time.minute, time.second
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,25 +430,6 @@ DEVICE  STATE  SENT  UNSENT  LOSSES  RECEIVED  REJECTED
 eth0    open   5     2       1       9         3 bad digest
 ";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn history_tells_time_event_and_cause() {
-        let text = "report\tversion=1\n\
-            event\tnumber=1\tage_ms=1\twall=1709208000\tevent=group\tsubject=b\tfrom=stopped\tto=starting\tcause=death\n\
-            event\tnumber=2\tage_ms=1\twall=1709208000\tevent=start\tsubject=b\tto=done\tms=12\n\
-            event\tnumber=3\tage_ms=1\twall=1709208000\tevent=late\tms=70\n";
-        let text = render_history(&Report::parse(text).unwrap(), false);
-        let lines: Vec<&str> = text.lines().map(|line| line.get(21..).unwrap_or(line)).collect();
-        assert_eq!(
-            lines,
-            [
-                "EVENT  OF  WHAT                 CAUSE",
-                "group  b   stopped -> starting  death",
-                "start  b   done after 12 ms",
-                "late       by 70 ms"
-            ]
-        );
     }
 
     #[test]

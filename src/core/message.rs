@@ -507,6 +507,8 @@ pub struct Message<'a> {
     pub ts: u32,
     /// The key that signed it.
     pub key: KeyNumber,
+    /// What a nullbeat tells its partner's history; nothing that the core looks at.
+    pub news: Option<&'a str>,
     /// The rest.
     pub body: Body<'a>,
 }

@@ -14,7 +14,6 @@
 //! | request | answer |
 //! |---|---|
 //! | `status` | a [report](super::report) |
-//! | `history` | the last events, see [report](super::report) |
 //! | `standby`, `takeover`, `failback` with `all`, `local` or `foreign` | when it is finished |
 //! | `hold`, `resume`, `confirm-fence` | at once |
 //! | `stop` | when everything is released, just before the daemon ends |
@@ -52,8 +51,6 @@ pub enum ControlRequest {
 pub enum Query {
     /// Everything about now.
     Status,
-    /// The last events.
-    History,
 }
 
 /// What there is to do.
@@ -92,7 +89,6 @@ impl ControlRequest {
             ("confirm-fence", None) => Request::ConfirmFence,
             ("stop", None) => Request::Stop,
             ("status", None) => return Some(Self::Query(Query::Status)),
-            ("history", None) => return Some(Self::Query(Query::History)),
             ("reload", None) => return Some(Self::Command(Command::Reload { is_binary: false })),
             ("reload", Some("binary")) => return Some(Self::Command(Command::Reload { is_binary: true })),
             _ => return None,
@@ -130,7 +126,7 @@ pub fn outcome_answer<'a>(outcome: Outcome, key: impl Fn(GroupId) -> &'a str, ou
     }
 }
 
-const fn refusal_words(refusal: Refusal) -> &'static str {
+pub(super) const fn refusal_words(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::PartnerAbsent => "the partner is dead or not yet a full member",
         Refusal::PartnerAlive => "the partner is alive: nobody can vouch for its being off",

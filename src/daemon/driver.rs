@@ -48,12 +48,14 @@ use super::control::{Command, ControlServer};
 use super::fence_book::FenceBook;
 use super::fifo::{Fifo, FifoLog};
 use super::guardian_end::GuardianEnd;
-use super::history::History;
+use super::history::news::News;
+use super::history::words::{self, What};
 use super::kicker::{Chain, Kicker};
+use super::last_move::LastMove;
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
-use super::report::{self, Facts};
+use super::report::{self, Facts, Names};
 use super::watch::Limits;
 use lines_side::LineReaders;
 use site_messages::SiteMessages;
@@ -69,6 +71,8 @@ const LINKS: u32 = 2;
 
 /// A turn that begins this much after its deadline looks at the links again before the tick.
 const LATE: Duration = Duration::from_millis(2);
+/// Seconds by which the two clocks differ from one turn to the next when one of them was set, and not only rounded.
+const CLOCK_STEP: i64 = 2;
 /// Jobs under way: a probe and a start or stop of each group.
 const JOBS_MAX: usize = 2 * GROUPS_MAX;
 
@@ -119,8 +123,8 @@ pub struct Parts<'c> {
     pub guardian: GuardianEnd,
     /// The way to it for messages that `rc.d` wants.
     pub messages: MessageOutlet,
-    /// What has happened before.
-    pub history: History,
+    /// The last move, perhaps of an earlier engine.
+    pub moves: LastMove,
     /// Where to wait.
     pub reactor: Reactor,
     /// The list of nodes for the guardian.
@@ -156,8 +160,11 @@ pub struct Driver<'c> {
     reactor: Reactor,
     load: LoadAverage,
     early: Vec<Incoming>,
-    history: History,
     fences: FenceBook,
+    moves: LastMove,
+    news: News,
+    /// Wall clock less monotonic clock, seconds.
+    clock_offset: i64,
     jobs: heapless::Vec<Job, JOBS_MAX>,
     uuids: [Uuid; NODES_MAX],
     claims: GroupSet,
@@ -210,8 +217,10 @@ impl<'c> Driver<'c> {
             reactor: parts.reactor,
             load: parts.load,
             early: parts.early,
-            history: parts.history,
             fences: FenceBook::default(),
+            moves: parts.moves,
+            news: News::default(),
+            clock_offset: offset(now),
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,
@@ -289,6 +298,7 @@ impl<'c> Driver<'c> {
         self.reactor.wait(Some(deadline))?;
         self.now = clock::stamp();
         let lateness = self.now.now.since(deadline);
+        self.watch_clock();
         self.serve_links(tick <= self.now.now);
         self.serve_others();
         if lateness > LATE {
@@ -395,11 +405,11 @@ impl<'c> Driver<'c> {
             at: self.now,
             started: self.started,
             node: &self.node,
-            groups: &self.config.groups,
+            names: Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links },
+            last_move: self.moves.get(),
             fence_lines: &self.config.fence.methods,
             fences: &self.fences,
             gpio: &self.config.gpio,
-            history: &self.history,
             links: &self.links,
             kicker: &self.kicker,
             control: control.counters(),
@@ -408,7 +418,7 @@ impl<'c> Driver<'c> {
         control.turn(now, &mut |query, sheet| report::write(query, &facts, sheet));
         while let Some((id, command)) = self.control.as_mut().and_then(ControlServer::poll_request) {
             match command {
-                Command::Node(request) => self.feed(Input::Request { id, request }),
+                Command::Node(request) => self.request(id, request),
                 Command::Reload { is_binary } => self.ask_reload(id, is_binary),
             }
         }
@@ -419,6 +429,29 @@ impl<'c> Driver<'c> {
             self.ask(ToGuardian::Reload { request, is_binary });
         } else if let Some(control) = &mut self.control {
             control.reply(request, 75, format_args!("the guardian does not answer; try again\n"));
+        }
+    }
+
+    /// What an operator wants.
+    fn request(&mut self, id: RequestId, request: Request) {
+        self.record(What::Asked(request));
+        self.feed(Input::Request { id, request });
+    }
+
+    /// For the history, here and at the partner.
+    fn record(&mut self, what: What) {
+        let names = Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links };
+        let entry = words::entry(what, &self.node, &names, self.now.now);
+        entry.emit_at(self.now, None);
+        self.news.push(self.now.wall, &entry);
+    }
+
+    /// The wall clock decides nothing, but whoever reads times later wants to know that it was set.
+    fn watch_clock(&mut self) {
+        let seconds = offset(self.now) - self.clock_offset;
+        self.clock_offset += seconds;
+        if seconds.abs() >= CLOCK_STEP {
+            self.record(What::Clock { seconds });
         }
     }
 
@@ -488,6 +521,11 @@ impl<'c> Driver<'c> {
         }
         Ok(())
     }
+}
+
+/// Wall clock less monotonic clock, seconds.
+fn offset(at: Stamp) -> i64 {
+    i64::from(at.wall) - i64::try_from(at.now.as_micros() / 1_000_000).unwrap_or(0)
 }
 
 /// The reactor's name for a link.

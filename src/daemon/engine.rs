@@ -26,11 +26,11 @@ use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 use super::clock;
 use super::driver::{Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
-use super::history::History;
-use super::history_page::HistoryPage;
 use super::kicker::Kicker;
+use super::last_move::LastMove;
 use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
+use super::move_page::MovePage;
 use super::reactor::{Reactor, Token};
 use super::watch::Limits;
 use super::watchdogs::HeldWatchdog;
@@ -56,8 +56,8 @@ pub struct EngineContext {
     pub messages: MessageOutlet,
     /// The shared page, mapped.
     pub lease: Lease,
-    /// What has happened, mapped.
-    pub history: Option<HistoryPage>,
+    /// The last move, mapped.
+    pub last_move: Option<MovePage>,
     /// The list of nodes, as an earlier engine left it.
     pub roster: Roster,
     /// What an earlier engine of this boot held.
@@ -132,7 +132,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         links: LinkTable::new(config, start.now),
         guardian,
         messages: context.messages,
-        history: History::new(context.history, config),
+        moves: LastMove::new(context.last_move, config),
         reactor: Reactor::new()?,
         load: LoadAverage::open(),
         early: Vec::new(),

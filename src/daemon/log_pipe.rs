@@ -9,6 +9,9 @@
 //!   magic  level  length pid    seconds  micros   dropped   process   text…
 //! ```
 //!
+//! An event for the [history](super::history) is a record of the same kind, of a level behind the last one; its bytes are
+//! not text.
+//!
 //! All numbers are in the machine's own byte order: both ends are forks of one program.
 
 use std::fmt::{self, Write as _};
@@ -32,6 +35,8 @@ const MAGIC: u8 = 0xa7;
 /// Bytes for the process's name, padded with zeros.
 const PROCESS_MAX: usize = 8;
 const ELLIPSIS: &str = "…";
+/// In place of a level: an event for the history.
+const EVENT: u8 = 0xff;
 
 /// Heartbeat's level words (spec/config.md 2.3), worst first, numbered as syslog does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +123,11 @@ pub fn set_debug(level: u8) {
     });
 }
 
+/// Sends an event for the history, at most [`TEXT_MAX`] bytes, the way of the log lines of this process.
+pub fn put_event(body: &[u8]) {
+    LOG.put_event(body);
+}
+
 impl PipeLog {
     /// Not attached: everything is dropped and counted.
     pub const fn new() -> Self {
@@ -152,8 +162,20 @@ impl PipeLog {
         // Formatted before the lock is taken: a Display that logs must not find it held.
         let mut record = Draft::new();
         let _ = record.write_fmt(text);
+        self.send(level as u8, record);
+    }
+
+    /// The same with bytes of the history.
+    pub fn put_event(&self, body: &[u8]) {
+        let mut record = Draft::new();
+        record.push(body);
+        self.send(EVENT, record);
+    }
+
+    fn send(&self, level: u8, mut record: Draft) {
         let sink = self.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let reported = self.dropped();
+        // An event says nothing of lines that were dropped.
+        let reported = if level == EVENT { 0 } else { self.dropped() };
         let is_written = sink.as_ref().is_some_and(|sink| {
             let bytes = record.finish(level, sink, reported);
             nix::unistd::write(sink.pipe.as_fd(), bytes).is_ok_and(|count| count == bytes.len())
@@ -198,17 +220,17 @@ impl Draft {
         Self { bytes: [0; RECORD_MAX], len: HEAD_LEN, is_cut: false }
     }
 
-    fn push(&mut self, text: &str) {
-        let end = self.len + text.len();
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
         if self.is_cut || end > RECORD_MAX - ELLIPSIS.len() {
             self.is_cut = true;
         } else {
-            self.bytes[self.len..end].copy_from_slice(text.as_bytes());
+            self.bytes[self.len..end].copy_from_slice(bytes);
             self.len = end;
         }
     }
 
-    fn finish(&mut self, level: Level, sink: &Sink, dropped: u32) -> &[u8] {
+    fn finish(&mut self, level: u8, sink: &Sink, dropped: u32) -> &[u8] {
         if self.is_cut {
             let end = self.len + ELLIPSIS.len();
             self.bytes[self.len..end].copy_from_slice(ELLIPSIS.as_bytes());
@@ -219,7 +241,7 @@ impl Draft {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let length = u16::try_from(self.len - HEAD_LEN).unwrap_or(u16::MAX);
         self.bytes[0] = MAGIC;
-        self.bytes[1] = level as u8;
+        self.bytes[1] = level;
         self.bytes[2..4].copy_from_slice(&length.to_ne_bytes());
         self.bytes[4..8].copy_from_slice(&sink.pid.to_ne_bytes());
         self.bytes[8..16].copy_from_slice(&since.as_secs().to_ne_bytes());
@@ -235,7 +257,7 @@ impl fmt::Write for Draft {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             if is_harmless(character) {
-                self.push(character.encode_utf8(&mut [0; 4]));
+                self.push(character.encode_utf8(&mut [0; 4]).as_bytes());
             } else {
                 let mut escape = heapless::String::<12>::new();
                 let code = u32::from(character);
@@ -246,7 +268,7 @@ impl fmt::Write for Draft {
                     _ if code < 0x100 => write!(escape, "\\x{code:02x}"),
                     _ => write!(escape, "\\u{{{code:x}}}"),
                 };
-                self.push(&escape);
+                self.push(escape.as_bytes());
             }
         }
         Ok(())
@@ -284,6 +306,8 @@ pub struct LogLine<'a> {
 pub enum Parsed<'a> {
     /// A line, and how many bytes it took.
     Line(LogLine<'a>, usize),
+    /// An event for the history, and how many bytes it took.
+    Event(&'a [u8], usize),
     /// Not all of a record yet.
     Incomplete,
     /// No record begins here: skip this many bytes.
@@ -302,6 +326,9 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
         return Parsed::Garbage(1);
     }
     let Some(text) = rest.get(..length) else { return Parsed::Incomplete };
+    if head[1] == EVENT {
+        return Parsed::Event(text, HEAD_LEN + length);
+    }
     let process = &head[24..];
     let process = process.split(|byte| *byte == 0).next().unwrap_or_default();
     match (Level::ALL.get(usize::from(head[1])), std::str::from_utf8(text), std::str::from_utf8(process)) {

@@ -1,5 +1,7 @@
 //! The logger process: drains the log pipe of the others into files, syslog and standard error.
 //!
+//! It also keeps the [history](super::history), which comes the same way.
+//!
 //! It is the only process that waits for a disk. When it cannot keep up or is stopped, the pipe fills, the others drop
 //! and count ([`log_pipe`](super::log_pipe)), and the count is written when there is room again. What cannot be written
 //! (disk full, syslog daemon away) is counted in the same way, for each place on its own.
@@ -18,6 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::Config;
 
+use super::history::{Files, Keeper};
 use super::log_pipe::{Level, LogLine, Parsed, parse};
 use line::{Style, Writer};
 use outlet::{FileOutlet, Outlet, StderrOutlet, SyslogOutlet};
@@ -89,6 +92,7 @@ pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option
     }
     let _ = unwanted.thread_block();
     let mut logger = Logger::new(&Destinations::new(config, is_on_stderr));
+    logger.history = Some(Keeper::open(Files::new(&config.paths), Instant::now()));
     let code = match logger.drain(pipe, &mut aside) {
         Ok(()) => 0,
         Err(error) => {
@@ -114,6 +118,7 @@ pub fn present_line(node: &str, level: Level, text: &str) -> String {
 pub struct Logger {
     writer: Writer,
     outlets: Vec<Outlet>,
+    history: Option<Keeper>,
     buffer: Vec<u8>,
     filled: usize,
 }
@@ -133,7 +138,13 @@ impl Logger {
         if to.is_on_stderr {
             outlets.push(Outlet::Stderr(StderrOutlet::new()));
         }
-        Self { writer: Writer::new(to.node.clone(), to.style), outlets, buffer: vec![0; CHUNK], filled: 0 }
+        Self {
+            writer: Writer::new(to.node.clone(), to.style),
+            outlets,
+            history: None,
+            buffer: vec![0; CHUNK],
+            filled: 0,
+        }
     }
 
     /// Takes records from `pipe` until its writers are gone and `aside` knows of no new one.
@@ -143,14 +154,18 @@ impl Logger {
         let mut pipe = std::fs::File::from(pipe);
         loop {
             let deadline = aside.as_ref().and_then(|aside| aside.next_check());
-            wait(&pipe, aside.as_ref().and_then(|aside| aside.alert()), deadline)?;
+            let next = self.history.as_ref().and_then(Keeper::deadline).into_iter().chain(deadline).min();
+            let alerts =
+                [aside.as_ref().and_then(|aside| aside.alert()), self.history.as_ref().and_then(Keeper::copier)];
+            wait(&pipe, alerts, next)?;
             match pipe.read(&mut self.buffer[self.filled..]) {
                 Ok(0) if aside.as_mut().is_some_and(|aside| aside.writers_gone()) => {}
-                Ok(0) => return Ok(()),
+                Ok(0) => break,
                 Ok(count) => self.take(count),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
+            self.keep_history(Keeper::turn);
             self.flush(Instant::now());
             let now = Instant::now();
             if let Some(aside) = aside
@@ -158,6 +173,16 @@ impl Logger {
             {
                 aside.check(now);
             }
+        }
+        self.keep_history(Keeper::finish);
+        self.flush(Instant::now());
+        Ok(())
+    }
+
+    fn keep_history(&mut self, act: impl FnOnce(&mut Keeper, Instant) -> Vec<(Level, String)>) {
+        let news = self.history.as_mut().map(|history| act(history, Instant::now()));
+        for (level, text) in news.into_iter().flatten() {
+            self.say(level, &text);
         }
     }
 
@@ -170,6 +195,12 @@ impl Logger {
             match parse(&buffer[at..end]) {
                 Parsed::Line(line, length) => {
                     self.put(&line);
+                    at += length;
+                }
+                Parsed::Event(body, length) => {
+                    if let Some(history) = &mut self.history {
+                        history.take(body, Instant::now());
+                    }
                     at += length;
                 }
                 Parsed::Garbage(length) if at < end => at += length,
@@ -226,19 +257,16 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Waits for something to read, the alert, or the deadline.
-fn wait(pipe: &std::fs::File, alert: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> io::Result<()> {
+/// Waits for something to read, an alert, or the deadline.
+fn wait(pipe: &std::fs::File, alerts: [Option<BorrowedFd<'_>>; 2], deadline: Option<Instant>) -> io::Result<()> {
     let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
         // Rounded up: waking early would spin.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     });
-    let pipe = PollFd::new(pipe.as_fd(), PollFlags::POLLIN);
-    let result = match alert {
-        Some(alert) => poll(&mut [pipe, PollFd::new(alert, PollFlags::POLLIN)], timeout),
-        None => poll(&mut [pipe], timeout),
-    };
-    match result {
+    let all = [Some(pipe.as_fd())].into_iter().chain(alerts).flatten();
+    let mut all: heapless::Vec<PollFd<'_>, 3> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut all, timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

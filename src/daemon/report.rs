@@ -6,24 +6,24 @@
 //!
 //! [`SCHEMA`] lists the kinds with their fields; docs/status.md explains them.
 
-mod history;
 mod reading;
 mod status;
-mod words;
+pub(super) mod words;
 
 use std::fmt::{self, Write as _};
 
 use crate::config::{FenceMethod, GpioLine, Group};
 use crate::core::Node;
 use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
+use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::hardware::watchdog::Device;
 
 use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
 use super::fence_book::FenceBook;
-use super::history::History;
 use super::kicker::Kicker;
+use super::last_move::Move;
 use super::link_table::LinkTable;
 use crate::wire::heartbeat::FifoCounters;
 
@@ -290,12 +290,19 @@ pub const SCHEMA: &[Section] = &[
             ("number", Number),
             ("age_ms", Number),
             ("wall", Number),
+            ("monotonic_ms", Number),
+            ("boot", Text),
+            ("node", Text),
             ("event", Text),
             ("subject", Text),
             ("from", Text),
             ("to", Text),
             ("cause", Text),
             ("ms", Number),
+            ("heard_ms", Number),
+            ("links", Text),
+            ("pings", Text),
+            ("generation", Number),
         ],
     },
 ];
@@ -309,16 +316,16 @@ pub struct Facts<'a> {
     pub started: Instant,
     /// The core.
     pub node: &'a Node,
-    /// The groups of haresources, for their names.
-    pub groups: &'a [Group],
+    /// What numbers stand for.
+    pub names: Names<'a>,
+    /// The last move to this node.
+    pub last_move: Option<&'a Move>,
     /// The lines of ha.cf by which the partner is fenced.
     pub fence_lines: &'a [FenceMethod],
     /// What is known of each.
     pub fences: &'a FenceBook,
     /// The GPIO lines of the board.
     pub gpio: &'a [GpioLine],
-    /// What happened.
-    pub history: &'a History,
     /// Devices and sockets.
     pub links: &'a LinkTable,
     /// Watchdogs.
@@ -329,6 +336,17 @@ pub struct Facts<'a> {
     pub fifo: FifoCounters,
 }
 
+/// The names of what the core knows by numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// Knows nodes, links and ping nodes.
+    pub settings: &'a Settings,
+    /// The groups of haresources.
+    pub groups: &'a [Group],
+    /// Those of ping nodes have a name, too.
+    pub links: &'a LinkTable,
+}
+
 /// Writes the report that a query asks for.
 pub fn write(query: Query, facts: &Facts<'_>, sheet: &mut Sheet) {
     // A Sheet takes everything and says itself when it was too much.
@@ -336,35 +354,45 @@ pub fn write(query: Query, facts: &Facts<'_>, sheet: &mut Sheet) {
     let mut out = Lines { sheet };
     match query {
         Query::Status => status::write(facts, &mut out),
-        Query::History => history::write(facts, &mut out),
     }
 }
 
-impl Facts<'_> {
-    fn key(&self, group: GroupId) -> &str {
+impl<'a> Names<'a> {
+    pub(super) fn key(&self, group: GroupId) -> &'a str {
         self.groups.get(usize::from(group.0)).map_or("", |group| group.key())
     }
 
-    fn resource(&self, group: GroupId, place: u8) -> &str {
+    fn resource(&self, group: GroupId, place: u8) -> &'a str {
         let group = self.groups.get(usize::from(group.0));
         group.and_then(|group| group.resources.get(usize::from(place))).map_or("", |resource| resource.word.as_str())
     }
 
-    fn node_name(&self, node: NodeId) -> &str {
-        self.node.settings().nodes.get(usize::from(node.0)).map_or("", |name| name.as_str())
+    pub(super) fn node(&self, node: NodeId) -> &'a str {
+        self.settings.nodes.get(usize::from(node.0)).map_or("", |name| name.as_str())
     }
 
-    fn link_name(&self, link: LinkId) -> &str {
-        let peers = self.node.settings().links.get(usize::from(link.0)).map(|name| name.as_str());
+    pub(super) fn link(&self, link: LinkId) -> &'a str {
+        let peers = self.settings.links.get(usize::from(link.0)).map(|name| name.as_str());
         // Those of ping nodes come behind.
         let pings = || self.links.iter().find(|(id, _)| *id == link).map(|(_, slot)| slot.name());
         peers.or_else(pings).unwrap_or("")
     }
 
-    fn ping_name(&self, ping: PingId) -> &str {
-        self.node.settings().upstream.ping_nodes.get(usize::from(ping.0)).map_or("", |name| name.as_str())
+    pub(super) fn ping(&self, ping: PingId) -> &'a str {
+        self.settings.upstream.ping_nodes.get(usize::from(ping.0)).map_or("", |name| name.as_str())
     }
 
+    pub(super) fn subject(&self, subject: &words::Subject) -> Option<&'a str> {
+        match subject {
+            words::Subject::Nothing => None,
+            words::Subject::Link(link) => Some(self.link(*link)),
+            words::Subject::Group(group) => Some(self.key(*group)),
+            words::Subject::Line(line) => Some(line.name()),
+        }
+    }
+}
+
+impl Facts<'_> {
     fn age_ms(&self, then: Instant) -> u64 {
         millis(self.at.now.since(then))
     }
@@ -433,9 +461,11 @@ mod tests {
     use crate::config::Resource;
     use crate::core::ids::{Generation, KeyNumber, Uuid};
     use crate::core::message::GroupState;
-    use crate::core::settings::{AutoFailback, GroupSettings, Identity, Settings, SplitBrainLoser, TakeoverPolicy};
-    use crate::core::{Alarm, Cause, Event, Input, InputLine, JobOutcome, LineLevel, Order};
-    use crate::daemon::history::{Script, What};
+    use crate::core::message::Holds;
+    use crate::core::settings::{AutoFailback, GroupSettings, Identity, SplitBrainLoser, TakeoverPolicy};
+    use crate::core::{Alarm, Cause, Event, Input, InputLine, JobOutcome, LineLevel, Order, Outcome, Request};
+    use crate::daemon::history::words::{What, entry};
+    use crate::daemon::last_move::{LastMove, Script};
     use crate::daemon::watchdogs::HeldWatchdog;
     use crate::hardware::watchdog::{Armed, ResetCause};
 
@@ -501,53 +531,46 @@ mod tests {
         Kicker::new(vec![held], Duration::from_millis(200))
     }
 
-    /// A node that has just begun, with a history of one of each.
-    fn with_report(query: Query, check: impl FnOnce(&str, &Report<'_>)) {
-        let at = |ms| Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 };
+    fn at(ms: u64) -> Stamp {
+        Stamp { now: Instant::from_millis(ms), wall: 1_709_208_000 }
+    }
+
+    /// A node that has just begun.
+    fn node() -> Node {
         let identity = Identity { uuid: Uuid([0x5a; 16]), generation: Generation(77) };
         let mut node = Node::new(settings(), identity, None, at(1000));
         node.handle(at(1000), Input::Tick);
         node.handle(at(2000), Input::Line { line: InputLine::PeerPower, level: LineLevel::Active });
         while node.poll_action().is_some() {}
-        let mut history = History::default();
-        let group = GroupId(0);
-        let (old, new) = (GroupState::Stopped, GroupState::Starting);
-        let events = [
-            What::Event(Event::Group { group, old, new, cause: Cause::StartFailure }),
-            What::Event(Event::Node { node: NodeId(1), status: crate::core::message::NodeStatus::Dead }),
-            What::Event(Event::Link { node: NodeId(1), link: LinkId(0), is_up: false }),
-            What::Event(Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true }),
-            What::Event(Event::Alarm { alarm: Alarm::Held, is_raised: false }),
-            What::Event(Event::Late { ms: 12 }),
-            What::Job { group, order: Order::Start, outcome: JobOutcome::Done, ms: 3 },
-            What::Device { link: LinkId(1), is_open: true },
-        ];
-        for what in events {
-            history.record(at(1500), what);
-        }
-        history.note_verdict(at(1600), Duration::from_millis(990));
-        history.note_start(at(1601), Cause::Death);
-        history.note_script(Script { group, resource: 1, micros: 1234 });
-        history.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
-        let groups = groups();
-        let links = links(at(2000).now);
+        node
+    }
+
+    /// Its report, after a move.
+    fn with_report(check: impl FnOnce(&str, &Report<'_>)) {
+        let node = node();
+        let mut moves = LastMove::default();
+        moves.note_verdict(at(1600), Duration::from_millis(990));
+        moves.note_start(at(1601), Cause::Death);
+        moves.note_script(Script { group: GroupId(0), resource: 1, micros: 1234 });
+        moves.note_job_end(Instant::from_millis(1610), JobOutcome::Done);
+        let (groups, links) = (groups(), links(at(2000).now));
         let kicker = kicker();
         let facts = Facts {
             at: at(2000),
             started: Instant::from_millis(1000),
             node: &node,
-            groups: &groups,
+            names: Names { settings: node.settings(), groups: &groups, links: &links },
+            last_move: moves.get(),
             fence_lines: &[],
             fences: &FenceBook::default(),
             gpio: &sample_lines(),
-            history: &history,
             links: &links,
             kicker: &kicker,
             control: ControlCounters::default(),
             fifo: FifoCounters::default(),
         };
         let mut sheet = Sheet::new(64 * 1024);
-        write(query, &facts, &mut sheet);
+        write(Query::Status, &facts, &mut sheet);
         let text = sheet.finish();
         check(text, &Report::parse(text).unwrap());
     }
@@ -566,7 +589,7 @@ mod tests {
 
     #[test]
     fn status_tells_what_each_line_reads() {
-        with_report(Query::Status, |_, report| {
+        with_report(|_, report| {
             let line = |line: &Line<'_>| {
                 let text = |name| line.text(name).unwrap_or("-").to_owned();
                 [text("name"), text("line"), text("direction"), text("level"), text("is_believed")].join(" ")
@@ -585,7 +608,7 @@ mod tests {
 
     #[test]
     fn status_tells_groups_links_and_the_last_move() {
-        with_report(Query::Status, |text, report| {
+        with_report(|text, report| {
             let node = report.first("node").unwrap();
             assert_eq!((node.text("name"), node.text("generation")), (Some("rsa"), Some("77")));
             assert_eq!(node.text("uuid"), Some("5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"));
@@ -609,30 +632,52 @@ mod tests {
 
     #[test]
     fn history_tells_each_kind_of_event() {
-        with_report(Query::History, |text, report| {
-            let events: Vec<_> = report
-                .lines("event")
-                .map(|event| ["event", "subject", "from", "to", "cause"].map(|name| event.or_dash(name)).join(" "))
-                .collect();
-            let expected = [
-                "group 10.0.0.1 stopped starting start failure",
-                "node rsb - dead -",
-                "link rsb:/dev/ttyS0 - dead -",
-                "alarm start_failed 10.0.0.1 - raised -",
-                "alarm held - cleared -",
-                "late - - - -",
-                "start 10.0.0.1 - done -",
-                "device eth0 - open -",
-            ];
-            assert_eq!(events, expected, "{text}");
-            assert_eq!(report.first("event").unwrap().number("age_ms"), Some(500));
-        });
+        let group = GroupId(0);
+        let (old, new) = (GroupState::Stopped, GroupState::Starting);
+        let events = [
+            What::Event(Event::Group { group, old, new, cause: Cause::StartFailure }),
+            What::Event(Event::Group { group, old: new, new: GroupState::Running, cause: Cause::StartFailure }),
+            What::Event(Event::Node { node: NodeId(1), status: crate::core::message::NodeStatus::Dead }),
+            What::Event(Event::Link { node: NodeId(1), link: LinkId(0), is_up: false }),
+            What::Event(Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true }),
+            What::Event(Event::Alarm { alarm: Alarm::Held, is_raised: false }),
+            What::Event(Event::Members),
+            What::Event(Event::Late { ms: 12 }),
+            What::Job { group, order: Order::Start, outcome: JobOutcome::Done, ms: 3 },
+            What::Device { link: LinkId(1), is_open: true },
+            What::Asked(Request::Standby(Holds::LOCAL)),
+            What::Asked(Request::Obtain(group)),
+            What::Answered(Outcome::Refused(crate::core::Refusal::PartnerAbsent)),
+            What::Clock { seconds: -7200 },
+        ];
+        let (node, groups, links) = (node(), groups(), links(at(2000).now));
+        let names = Names { settings: node.settings(), groups: &groups, links: &links };
+        let inputs = "\tlinks=ttyS0:dead eth0:dead";
+        let expected = [
+            &format!("event=group\tsubject=10.0.0.1\tfrom=stopped\tto=starting\tcause=start failure{inputs}"),
+            "event=group\tsubject=10.0.0.1\tfrom=starting\tto=running\tcause=start failure",
+            &format!("event=node\tsubject=rsb\tto=dead{inputs}"),
+            "event=link\tsubject=rsb:/dev/ttyS0\tto=dead",
+            &format!("event=alarm\tsubject=start_failed 10.0.0.1\tto=raised{inputs}"),
+            "event=alarm\tsubject=held\tto=cleared",
+            "event=nodes",
+            "event=late\tms=12",
+            "event=start\tsubject=10.0.0.1\tto=done\tms=3",
+            "event=device\tsubject=eth0\tto=open",
+            "event=operator\tsubject=standby local\tto=asked",
+            "event=operator\tsubject=req_resource 10.0.0.1\tto=asked",
+            "event=operator\tto=refused: the partner is dead or not yet a full member",
+            "event=clock\tto=-7200 s",
+        ];
+        for (what, expected) in events.into_iter().zip(expected) {
+            assert_eq!(entry(what, &node, &names, at(1500).now).text(), expected);
+        }
     }
 
     #[test]
     fn everything_that_is_written_stands_in_the_schema() {
-        for query in [Query::Status, Query::History] {
-            with_report(query, |text, _| {
+        {
+            with_report(|text, _| {
                 for line in text.lines().skip(1) {
                     let mut parts = line.split('\t');
                     let kind = parts.next().unwrap();
@@ -667,7 +712,7 @@ mod tests {
                 assert!(part.contains(&format!("`{name}`")), "{} lacks {name}", section.name);
             }
         }
-        with_report(Query::Status, |_, report| {
+        with_report(|_, report| {
             for counter in report.lines("counter") {
                 let name = counter.or_dash("name");
                 assert!(text.contains(&format!("`{name}`")), "{name}");

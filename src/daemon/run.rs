@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
 use super::guarding::{BoardLines, Guarding, LogProcess, Start, block_signals};
+use super::history::Entry;
 use super::identity::IdentityStore;
 use super::release::end_leftovers;
 use super::reset::ResetPath;
@@ -196,6 +197,7 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
     let logs = LogProcess::open(&config, is_on_stderr)?;
     log::info!("Configuration validated. Starting nullbeat {}", env!("CARGO_PKG_VERSION"));
+    Entry::new("daemon").field("to", "started").field("subject", env!("CARGO_PKG_VERSION")).emit();
     lease.stamp_guardian(lease::now());
     lease.set_guardian(ProcessKey::of(Pid::this()).ok());
     let carried = adopt(&config, &lease)?;

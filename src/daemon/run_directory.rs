@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown};
 
-use super::{history_page, pid_file};
+use super::{move_page, pid_file};
 use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
@@ -29,7 +29,7 @@ pub const CONTROL: &str = "control";
 /// Where resource scripts of Heartbeat's keep their notes.
 const SCRIPT_DIRECTORY: &str = "/run/heartbeat/rsctmp";
 /// Members of this group may read the state.
-const READERS: &str = "haclient";
+pub const READERS: &str = "haclient";
 
 /// Why the lock could not be had.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl RunDirectory {
 
     /// Removes what is only there while a daemon runs: after an orderly end nothing is held, and nobody needs a lease.
     pub fn clear(&self) {
-        for name in [PID, CONTROL, lease::FILE_NAME, history_page::FILE_NAME] {
+        for name in [PID, CONTROL, lease::FILE_NAME, move_page::FILE_NAME] {
             let _ = fs::remove_file(self.path.join(name));
         }
         if let Some(path) = pid_file::of_heartbeat(&self.path) {

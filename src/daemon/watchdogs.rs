@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::config::{Config, ResetWith};
+use crate::daemon::history::Entry;
 use crate::guardian::lease::Lease;
 use crate::hardware::watchdog::{Armed, Device, Facts, Watchdog, arm, set_timeout};
 
@@ -202,6 +203,9 @@ impl HeldWatchdog<Device> {
         log::info!(target: "notice", "Using watchdog device: {}", self.path.display());
         let Armed { identity, timeout, cause, .. } = &self.armed;
         log::info!("Watchdog {} ({identity}) resets this board {timeout} s after the last kick", self.path.display());
+        if cause.bits() != 0 {
+            Entry::new("reset cause").field("subject", identity).field("to", cause.word()).emit();
+        }
         if cause.is_watchdog() {
             log::warn!("This board was reset by its watchdog ({identity})");
         } else if cause.bits() != 0 {

@@ -510,11 +510,6 @@ pub fn table_digest(config: &Config) -> u64 {
     digest
 }
 
-/// Digest of what numbers of nodes and links stand for.
-pub fn paths_digest(config: &Config) -> u64 {
-    fnv(FNV_START, format!("{:?} {:?}", config.nodes, config.media).as_bytes())
-}
-
 /// Digest of who the nodes are, and which of them this one is.
 fn nodes_digest(config: &Config) -> u64 {
     config.nodes.iter().fold(fnv(FNV_START, config.node.as_bytes()), |hash, node| fnv(fnv(hash, b" "), node.as_bytes()))

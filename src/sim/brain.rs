@@ -145,6 +145,7 @@ impl Letter {
             generation: self.generation,
             ts: self.packet.ts.max(1),
             key: KeyNumber(1),
+            news: None,
             body,
         }
     }

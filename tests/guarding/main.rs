@@ -589,5 +589,5 @@ fn history_and_last_move_survive_a_killed_engine_and_a_reload() {
         .collect();
     assert!(numbers.len() > 10 && numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
     assert_eq!(node.verb(&["stop"]), 0);
-    assert!(!node.root.join("run/history").exists());
+    assert!(!node.root.join("run/last_move").exists());
 }

@@ -8,7 +8,7 @@ use nullbeat::core::message::{
     Body, Extension, GroupState, Holds, LinkEcho, NodeStatus, Packet, ResourceInfo, StandbyWord, StonithResult,
 };
 use nullbeat::core::settings::Identity;
-use nullbeat::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
+use nullbeat::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, NEWS_MAX, Setup};
 
 const METHODS: [(u8, Method, &str); 3] =
     [(0, Method::Crc, ""), (7, Method::Md5, "a key"), (15, Method::Sha1, "another key")];
@@ -30,6 +30,37 @@ fn extension() -> Extension {
     extension.groups[..7].copy_from_slice(&GroupState::ALL);
     extension.links[0] = LinkEcho { age_ms: 1500 };
     extension
+}
+
+/// News ride on a beat without an extension, in each form, and make it no longer than one with the shortest of them.
+#[test]
+fn news_ride_on_a_beat_that_has_room() {
+    let beat = |extension| {
+        let status = Some(NodeStatus::Active);
+        packet(
+            None,
+            Some(9),
+            Body::Status { status, dead_ms: Some(1000), has_protocol: true, is_nullbeat: true, extension },
+        )
+    };
+    let mut codec = Node::new(ALPHA, METHODS[2]).codec();
+    let plain = datagram(&codec, &beat(None));
+    let longest = "x".repeat(NEWS_MAX);
+    let digests = Extension { config_digest: u32::MAX, resources_digest: u32::MAX, ..Extension::EMPTY };
+    let shortest = Extension { group_count: 1, link_count: 1, echo_generation: Generation(0x6b03_1868), ..digests };
+    for news in ["1|65e0a1b2|late||||| 70", &longest] {
+        codec.set_news(news);
+        for bytes in [datagram(&codec, &beat(None)), serial(&codec, &beat(None))] {
+            decode(&codec, &bytes, |message| assert_eq!(message.news, Some(news))).unwrap();
+        }
+        let (with_news, long) = (serial(&codec, &beat(None)), serial(&codec, &beat(Some(shortest))));
+        assert!(with_news.len() <= long.len(), "{} {}", with_news.len(), long.len());
+        decode(&codec, &long, |message| assert_eq!(message.news, None)).unwrap();
+    }
+    for none in ["", &"x".repeat(NEWS_MAX + 1)] {
+        codec.set_news(none);
+        assert_eq!(datagram(&codec, &beat(None)), plain);
+    }
 }
 
 fn full_extension() -> Extension {

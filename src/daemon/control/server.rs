@@ -434,11 +434,11 @@ mod tests {
         let mut place = Place::new("turns");
         let mut clients: Vec<_> = (0..4).map(|_| place.connect()).collect();
         for client in &mut clients {
-            client.write_all(b"history\n").unwrap();
+            client.write_all(b"status\n").unwrap();
         }
         assert!(place.settle() >= 4);
         for client in &mut clients {
-            assert_eq!(answer(client).unwrap(), "code 0\nHistory\nend\n");
+            assert_eq!(answer(client).unwrap(), "code 0\nStatus\nend\n");
         }
     }
 

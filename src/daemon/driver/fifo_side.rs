@@ -70,7 +70,7 @@ impl Driver<'_> {
             }
             message => return self.asked_about_nodes(message),
         };
-        self.feed(Input::Request { id: RequestId(FOREIGN_REQUESTS + tool), request });
+        self.request(RequestId(FOREIGN_REQUESTS + tool), request);
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use crate::core::time::{Duration, Instant};
 use crate::core::{Input, JobOutcome, Order};
 use crate::daemon::driver::End;
 use crate::daemon::guardian_end::Overflow;
-use crate::daemon::history::{Script, What};
+use crate::daemon::history::words::What;
+use crate::daemon::last_move::Script;
 use crate::daemon::log_pipe;
 use crate::daemon::reactor::Ready;
 use crate::guardian::channel::Incoming;
@@ -43,7 +44,7 @@ impl Driver<'_> {
             ToEngine::JobDone { job, outcome, resource: _, ms } => self.finish_job(job, outcome, ms),
             ToEngine::JobStep { job, resource, micros } => {
                 if let Some(Job { group, order: Order::Start, .. }) = self.jobs.iter().find(|known| known.job == job) {
-                    self.history.note_script(Script { group: *group, resource, micros });
+                    self.moves.note_script(Script { group: *group, resource, micros });
                 }
             }
             ToEngine::Link { link, errno, detail } => match incoming.descriptor {
@@ -91,9 +92,9 @@ impl Driver<'_> {
         if let Some(at) = self.jobs.iter().position(|known| known.job == job) {
             let Job { group, order, .. } = self.jobs.swap_remove(at);
             if order == Order::Start {
-                self.history.note_job_end(self.now.now, outcome);
+                self.moves.note_job_end(self.now.now, outcome);
             }
-            self.history.record(self.now, What::Job { group, order, outcome, ms });
+            self.record(What::Job { group, order, outcome, ms });
         }
         self.feed(Input::JobDone { job, outcome });
     }

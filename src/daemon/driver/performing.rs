@@ -8,7 +8,7 @@ use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
 use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
 use crate::daemon::clock;
-use crate::daemon::history::What;
+use crate::daemon::history::words::What;
 use crate::guardian::protocol::ToGuardian;
 use crate::wire::heartbeat::Codec;
 
@@ -33,11 +33,13 @@ impl Driver<'_> {
             Action::Event(event) => self.tell(event),
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {
                 if !matches!(outcome, Outcome::Done | Outcome::Nothing) {
+                    self.record(What::Answered(outcome));
                     log::warn!("Cannot stop yet: {outcome:?}; trying again");
                     self.stop = StopRequest::Refused { again_at: self.now.now + STOP_PAUSE };
                 }
             }
             Action::Reply { id, outcome } => {
+                self.record(What::Answered(outcome));
                 if self.answer_by_log(id, outcome) {
                     return;
                 }
@@ -66,6 +68,9 @@ impl Driver<'_> {
         // What reaches no device is no beat.
         if is_beat && links.iter().any(|link| self.links.open().contains(link)) {
             self.stamp();
+        }
+        if let Body::Status { extension: None, .. } = packet.body {
+            self.choose_news();
         }
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {
@@ -96,6 +101,14 @@ impl Driver<'_> {
         self.hear_ourselves(packet);
     }
 
+    /// What the next beat tells the partner's history; usually nothing.
+    fn choose_news(&mut self) {
+        let partner = self.node.settings().partner.map(|partner| self.node.comms().peer(partner));
+        let audience = partner.filter(|peer| peer.extension.is_some() && peer.status != NodeStatus::Dead);
+        let news = audience.and_then(|peer| self.news.poll(peer.generation));
+        self.codec.set_news(news.unwrap_or_default());
+    }
+
     /// One echo request to each host of every ping node.
     fn ask_pings(&mut self, ts: u32) {
         for link in self.links.pings().iter() {
@@ -111,7 +124,7 @@ impl Driver<'_> {
             Order::Start => {
                 self.lease.set_group(group, GroupState::Starting);
                 let cause = self.node.ownership().group(group).map_or(Cause::Script, |group| group.cause());
-                self.history.note_start(self.now, cause);
+                self.moves.note_start(self.now, cause);
             }
             Order::Stop => self.lease.set_group(group, GroupState::Stopping),
             Order::Probe | Order::Announce => {}
@@ -123,7 +136,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        self.history.record(self.now, What::Event(event));
+        self.record(What::Event(event));
         // News may be dropped when the guardian does not read; the end of the channel is noticed elsewhere.
         match event {
             Event::Group { group, old, new, cause } => {
@@ -135,7 +148,7 @@ impl Driver<'_> {
                     let peer = self.node.comms().peer(node);
                     let heard = peer.links.iter().filter_map(|link| link.last_heard).max();
                     let silence = heard.map_or(Duration::ZERO, |heard| self.now.now.since(heard));
-                    self.history.note_verdict(self.now, silence);
+                    self.moves.note_verdict(self.now, silence);
                 }
                 let status = status.word().as_bytes()[0];
                 let _ = self.guardian.send(ToGuardian::NotifyNode { node: node.0, status });

@@ -9,8 +9,10 @@ use super::{Driver, link_of, token_of};
 use crate::core::ids::{LinkId, NodeId, Uuid};
 use crate::core::limits::NODES_MAX;
 use crate::core::message::Message;
+use crate::core::time::Stamp;
 use crate::core::{Input, Node};
-use crate::daemon::history::What;
+use crate::daemon::history::news::News;
+use crate::daemon::history::words::What;
 use crate::daemon::link_table::Taken;
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Received;
@@ -99,7 +101,7 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, expander, node, uuids, now, site, .. } = self;
+            let Self { links, codec, scratch, expander, node, uuids, now, site, news, .. } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = read(codec, frame, (scratch, expander), |message, plain| {
@@ -108,6 +110,7 @@ impl Driver<'_> {
                 if node.has_delivered() {
                     site.received(now.now, &message.body, plain);
                 }
+                take_news(news, node, message, *now);
                 origin
             });
             self.settle(link, count, outcome);
@@ -115,13 +118,14 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, expander, node, uuids, now, site, .. } = self;
+        let Self { codec, scratch, expander, node, uuids, now, site, news, .. } = self;
         read(codec, bytes, (scratch, expander), |message, plain| {
             let origin = Origin::of(node, uuids, message);
             node.handle(*now, Input::Received { link, message });
             if node.has_delivered() {
                 site.received(now.now, &message.body, plain);
             }
+            take_news(news, node, message, *now);
             origin
         })
     }
@@ -194,7 +198,7 @@ impl Driver<'_> {
         match self.links.opened(link, descriptor, detail, self.now.now) {
             Taken::Unwanted => {}
             Taken::Opened => {
-                self.history.record(self.now, What::Device { link, is_open: true });
+                self.record(What::Device { link, is_open: true });
                 self.feed(Input::LinkDevice { link, is_open: true });
             }
             Taken::Renewed(replaced) => {
@@ -221,7 +225,7 @@ impl Driver<'_> {
 
     fn forget_link(&mut self, link: LinkId, descriptor: &OwnedFd) {
         let _ = self.reactor.remove(descriptor);
-        self.history.record(self.now, What::Device { link, is_open: false });
+        self.record(What::Device { link, is_open: false });
         self.lost.insert(link);
     }
 
@@ -237,6 +241,18 @@ impl Driver<'_> {
             }
             self.drain();
         }
+    }
+}
+
+/// What the partner's present run tells the history: an old message of an earlier run says nothing.
+fn take_news(news: &mut News, node: &Node, message: &Message<'_>, now: Stamp) {
+    let (Some(text), Some(partner)) = (message.news, node.settings().partner) else { return };
+    let is_partner = node.settings().nodes.get(usize::from(partner.0)).is_some_and(|name| name.as_str() == message.src);
+    if is_partner
+        && message.generation == node.comms().peer(partner).generation
+        && let Some((wall, origin, entry)) = news.take(message.src, message.generation, text)
+    {
+        entry.emit_at(Stamp { now: now.now, wall }, Some(origin));
     }
 }
 

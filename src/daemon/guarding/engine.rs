@@ -15,10 +15,11 @@ use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::daemon::engine::{self, EngineContext};
-use crate::daemon::history_page::HistoryPage;
+use crate::daemon::history::Entry;
 use crate::daemon::host_files;
 use crate::daemon::identity::state_directory;
 use crate::daemon::log_pipe;
+use crate::daemon::move_page::MovePage;
 use crate::daemon::watch::nanos;
 use crate::guardian::channel::Channel;
 use crate::guardian::lease::{self, ProcessKey};
@@ -52,6 +53,7 @@ impl Guarding {
         let identity = self.identity.take_next()?;
         log::info!("Heartbeat generation: {}", identity.generation.0);
         self.watchdogs.set(&mut self.config);
+        Entry::new("engine").field("to", "started").field("generation", identity.generation.0).emit();
         self.lease.set_table(&self.config, carried.as_ref());
         self.lease.set_generation(identity.generation);
         self.lease.set_deadtime(self.config.announced_deadtime());
@@ -61,7 +63,7 @@ impl Guarding {
             guardian: OwnedFd::from(theirs),
             messages: outlet,
             lease: self.lease.share(),
-            history: self.open_history(),
+            last_move: self.open_last_move(),
             roster: self.roster.clone(),
             carried,
             fencings_before: self.fencings.count(),
@@ -93,9 +95,9 @@ impl Guarding {
     }
 
     /// Only convenience: an engine without it begins a new one.
-    fn open_history(&self) -> Option<HistoryPage> {
-        let opened = HistoryPage::open(self.directory.path());
-        opened.inspect_err(|error| log::warn!("history is not kept: {error}")).ok()
+    fn open_last_move(&self) -> Option<MovePage> {
+        let opened = MovePage::open(self.directory.path());
+        opened.inspect_err(|error| log::warn!("the last move is not kept: {error}")).ok()
     }
 
     /// Sets generations aside in a process of its own: this one waits for no disk.
@@ -201,6 +203,7 @@ impl Guarding {
         } else if self.watch.is_stale(now, stamp) {
             let age = Duration::from_nanos(now.saturating_sub(stamp)).as_millis();
             log::error!(target: "CRIT", "The engine has not stamped for {age} ms: killing it.");
+            Entry::new("engine").field("to", "killed").field("cause", "silent").field("ms", age).emit();
             self.kill_engine();
             self.engine_lost(now);
         }
@@ -231,6 +234,7 @@ impl Guarding {
             return;
         }
         log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
+        Entry::new("engine").field("to", how(status)).emit();
         self.engine_lost(now);
     }
 

@@ -28,6 +28,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
+use super::history::Entry;
 use super::host_files;
 use super::identity::{IdentityStore, state_directory};
 use super::log_pipe;
@@ -418,6 +419,7 @@ impl Guarding {
         let stop_by = self.watch.limits().stop_by(last);
         if !groups.is_empty() {
             log::error!(target: "CRIT", "No engine: giving up all HA resources.");
+            Entry::new("no engine").field("to", "giving up all groups").emit();
             self.service.status("no engine: giving up all resources");
             for group in groups.iter() {
                 self.lease.set_group(group, GroupState::Stopping);
@@ -473,6 +475,7 @@ impl Guarding {
     fn reset_board(&mut self, now: u64, reason: Reason) {
         self.kill_engine();
         log::error!(target: "EMERG", "Resetting this board ({}).", reason.word());
+        Entry::new("reset").field("to", "asked").field("cause", reason.word()).emit();
         self.service.status("resetting this board");
         if !matches!(self.stage, Stage::Releasing { .. } | Stage::Resetting { .. }) {
             // Whatever the reset does, this board must not keep them.
@@ -516,6 +519,7 @@ impl Guarding {
     fn stop_wanted(&mut self, now: u64) {
         self.service.stopping();
         self.is_stop_wanted = true;
+        Entry::new("daemon").field("to", "asked to stop").emit();
         if self.engine.is_some() {
             self.send(ToEngine::StopRequested);
             return;
@@ -564,6 +568,7 @@ impl Guarding {
         if self.lease.in_use().is_empty() {
             self.directory.clear();
         }
+        Entry::new("daemon").field("to", "stopped").emit();
         self.lease.dismiss_logger();
         self.logs.end(&self.config);
     }

@@ -8,7 +8,7 @@ use crate::core::ownership::FenceStage;
 use crate::daemon::kicker::Withheld;
 use crate::wire::heartbeat::Reject;
 
-use super::words::{self, Subject};
+use super::words;
 use super::{Facts, Lines, micros, millis};
 
 pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
@@ -123,7 +123,7 @@ fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
     let is_settled = ownership.is_settled();
     out.begin("node")
         .field("place", settings.local.0)
-        .field("name", facts.node_name(settings.local))
+        .field("name", facts.names.node(settings.local))
         .field("status", comms.status().word())
         .field("phase", words::phase(ownership.phase()))
         .field("handover", words::handover(ownership.handover()))
@@ -161,10 +161,10 @@ fn groups(facts: &Facts<'_>, out: &mut Lines<'_>) {
     let extension = partner_extension(facts);
     for group in facts.node.ownership().groups() {
         let place = usize::from(group.id().0);
-        let preferred = settings.groups.get(place).map_or("", |group| facts.node_name(group.preferred));
+        let preferred = settings.groups.get(place).map_or("", |group| facts.names.node(group.preferred));
         let known = extension.filter(|extension| place < usize::from(extension.group_count));
         out.begin("group")
-            .field("key", facts.key(group.id()))
+            .field("key", facts.names.key(group.id()))
             .field("preferred", preferred)
             .field("state", group.state().name())
             .field("since_ms", facts.age_ms(group.since()))
@@ -187,7 +187,7 @@ fn peer(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
     };
     out.begin("peer")
         .field("place", id.0)
-        .field("name", facts.node_name(id))
+        .field("name", facts.names.node(id))
         .field("status", peer.status.word())
         .flag("is_partner", is_partner)
         .maybe("program", program)
@@ -241,8 +241,8 @@ fn links(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
         let echo = echo.and_then(|echo| echo.links[..usize::from(echo.link_count).min(echo.links.len())].get(place));
         let link = LinkId(u8::try_from(place).unwrap_or(u8::MAX));
         out.begin("link")
-            .field("name", facts.link_name(link))
-            .field("peer", facts.node_name(id))
+            .field("name", facts.names.link(link))
+            .field("peer", facts.names.node(id))
             .flag("is_up", health.is_up)
             .maybe("heard_ms", health.last_heard.map(|then| facts.age_ms(then)))
             .maybe("peer_heard_ms", echo.map(|echo| echo.age_ms).filter(|age| *age != u32::MAX))
@@ -293,22 +293,13 @@ fn watchdogs(facts: &Facts<'_>, out: &mut Lines<'_>) {
     }
 }
 
-pub(super) fn alarm_subject<'a>(facts: &'a Facts<'_>, subject: &Subject) -> Option<&'a str> {
-    match subject {
-        Subject::Nothing => None,
-        Subject::Link(link) => Some(facts.link_name(*link)),
-        Subject::Group(group) => Some(facts.key(*group)),
-        Subject::Line(line) => Some(line.name()),
-    }
-}
-
 fn write_alarm(facts: &Facts<'_>, alarm: Alarm, out: &mut Lines<'_>) {
     let (name, subject, text) = words::alarm(alarm);
-    out.begin("alarm").field("name", name).maybe("subject", alarm_subject(facts, &subject)).field("text", text).end();
+    out.begin("alarm").field("name", name).maybe("subject", facts.names.subject(&subject)).field("text", text).end();
 }
 
 fn last_move(facts: &Facts<'_>, out: &mut Lines<'_>) {
-    let Some(last) = facts.history.last_move() else { return };
+    let Some(last) = facts.last_move else { return };
     let total = last
         .last_end
         .filter(|_| last.running == 0)
@@ -326,8 +317,8 @@ fn last_move(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .end();
     for script in &last.scripts {
         out.begin("script")
-            .field("group", facts.key(GroupId(script.group.0)))
-            .field("resource", facts.resource(script.group, script.resource))
+            .field("group", facts.names.key(GroupId(script.group.0)))
+            .field("resource", facts.names.resource(script.group, script.resource))
             .field("us", script.micros)
             .end();
     }

@@ -2,10 +2,10 @@
 
 use crate::core::ids::{GroupId, LinkId};
 use crate::core::ownership::{FenceStage, Handover, Phase};
-use crate::core::settings::{AutoFailback, TakeoverPolicy};
+use crate::core::settings::{AutoFailback, FenceKind, TakeoverPolicy};
 use crate::core::{Alarm, Cause, FenceStep, InputLine, JobOutcome, LineLevel, Order};
 
-pub(super) const fn cause(cause: Cause) -> &'static str {
+pub(in crate::daemon) const fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Startup => "startup",
         Cause::Death => "death",
@@ -20,7 +20,7 @@ pub(super) const fn cause(cause: Cause) -> &'static str {
     }
 }
 
-pub(super) const fn phase(phase: Phase) -> &'static str {
+pub(in crate::daemon) const fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "waiting",
         Phase::Starting => "starting",
@@ -30,7 +30,7 @@ pub(super) const fn phase(phase: Phase) -> &'static str {
     }
 }
 
-pub(super) const fn handover(handover: &Handover) -> &'static str {
+pub(in crate::daemon) const fn handover(handover: &Handover) -> &'static str {
     match handover {
         Handover::None => "none",
         Handover::Asked(_) => "asked",
@@ -41,7 +41,7 @@ pub(super) const fn handover(handover: &Handover) -> &'static str {
     }
 }
 
-pub(super) const fn auto_failback(mode: AutoFailback) -> &'static str {
+pub(in crate::daemon) const fn auto_failback(mode: AutoFailback) -> &'static str {
     match mode {
         AutoFailback::On => "on",
         AutoFailback::Off => "off",
@@ -49,14 +49,14 @@ pub(super) const fn auto_failback(mode: AutoFailback) -> &'static str {
     }
 }
 
-pub(super) const fn takeover_policy(policy: TakeoverPolicy) -> &'static str {
+pub(in crate::daemon) const fn takeover_policy(policy: TakeoverPolicy) -> &'static str {
     match policy {
         TakeoverPolicy::Available => "available",
         TakeoverPolicy::Safe => "safe",
     }
 }
 
-pub(super) const fn order(order: Order) -> &'static str {
+pub(in crate::daemon) const fn order(order: Order) -> &'static str {
     match order {
         Order::Start => "start",
         Order::Stop => "stop",
@@ -65,7 +65,7 @@ pub(super) const fn order(order: Order) -> &'static str {
     }
 }
 
-pub(super) const fn job_outcome(outcome: JobOutcome) -> &'static str {
+pub(in crate::daemon) const fn job_outcome(outcome: JobOutcome) -> &'static str {
     match outcome {
         JobOutcome::Done => "done",
         JobOutcome::Failed => "failed",
@@ -77,7 +77,7 @@ pub(super) const fn job_outcome(outcome: JobOutcome) -> &'static str {
     }
 }
 
-pub(super) const fn fence_stage(stage: FenceStage) -> &'static str {
+pub(in crate::daemon) const fn fence_stage(stage: FenceStage) -> &'static str {
     match stage {
         FenceStage::Idle => "idle",
         FenceStage::Waiting { .. } => "waiting",
@@ -88,7 +88,7 @@ pub(super) const fn fence_stage(stage: FenceStage) -> &'static str {
     }
 }
 
-pub(super) const fn fence_step(step: FenceStep) -> &'static str {
+pub(in crate::daemon) const fn fence_step(step: FenceStep) -> &'static str {
     match step {
         FenceStep::Begun => "begun",
         FenceStep::Confirmed => "confirmed",
@@ -98,7 +98,7 @@ pub(super) const fn fence_step(step: FenceStep) -> &'static str {
     }
 }
 
-pub(super) const fn level(level: LineLevel) -> &'static str {
+pub(in crate::daemon) const fn level(level: LineLevel) -> &'static str {
     match level {
         LineLevel::Active => "active",
         LineLevel::Inactive => "inactive",
@@ -106,8 +106,18 @@ pub(super) const fn level(level: LineLevel) -> &'static str {
     }
 }
 
+/// A method of fencing; `None`: an operator's word.
+pub(in crate::daemon) const fn fence_kind(kind: Option<FenceKind>) -> &'static str {
+    match kind {
+        Some(FenceKind::Device) => "device",
+        Some(FenceKind::Manual) => "meatware",
+        Some(FenceKind::WatchdogLease) => "watchdog-lease",
+        None => "operator",
+    }
+}
+
 /// What an alarm is about.
-pub(super) enum Subject {
+pub(in crate::daemon) enum Subject {
     Nothing,
     Link(LinkId),
     Group(GroupId),
@@ -115,7 +125,7 @@ pub(super) enum Subject {
 }
 
 /// An alarm's name, what it is about, and a sentence for people.
-pub(super) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'static str) {
+pub(in crate::daemon) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'static str) {
     match alarm {
         Alarm::LastLink => ("last_link", Subject::Nothing, "only one link to the partner is left"),
         Alarm::OneWayLink(link) => ("one_way_link", Subject::Link(link), "the partner does not hear us on this link"),

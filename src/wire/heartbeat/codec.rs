@@ -10,6 +10,8 @@ use crate::core::settings::Identity;
 
 /// Bytes of the load average that `ld` shows; the rest is cut off.
 const LOAD_MAX: usize = 48;
+/// Bytes of what [`Codec::set_news`] takes: with its name no longer than the shortest extension, and never beside one.
+pub const NEWS_MAX: usize = 56;
 
 /// What [`Codec::new`] is told.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ pub struct Codec {
     pub(super) ttl: u16,
     pub(super) is_netstring: bool,
     pub(super) load: heapless::String<LOAD_MAX>,
+    pub(super) news: heapless::String<NEWS_MAX>,
     uuids: [Uuid; NODES_MAX],
     group_keys: heapless::String<GROUP_KEYS_MAX>,
     /// Where each group's key ends in `group_keys`.
@@ -87,6 +90,7 @@ impl Codec {
             identity: setup.identity,
             is_netstring: setup.is_netstring,
             load: heapless::String::new(),
+            news: heapless::String::new(),
             uuids: [Uuid::default(); NODES_MAX],
             group_keys: heapless::String::new(),
             group_key_ends: heapless::Vec::new(),
@@ -151,6 +155,12 @@ impl Codec {
                 break;
             }
         }
+    }
+
+    /// What `nbn` says in every `status` without an extension from now on: something for the other node's history. Nothing,
+    /// and no `nbn`, when it is empty or too long.
+    pub fn set_news(&mut self, news: &str) {
+        self.news = news.try_into().unwrap_or_default();
     }
 
     /// How many authentic messages had fields of ours that could not be read; it wraps. The extension of such a

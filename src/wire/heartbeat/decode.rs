@@ -98,6 +98,7 @@ impl Codec {
             generation: Generation(generation),
             ts,
             key,
+            news: if fields.has(Name::NbNews) { strings.get(fields, Name::NbNews).ok() } else { None },
             body: self.body(kind, fields, strings)?,
         })
     }

@@ -166,6 +166,9 @@ impl Codec {
                     None if is_nullbeat => extension::write_mark(|name, value| writer.field(name, value)),
                     None => {}
                 }
+                if extension.is_none() && !self.news.is_empty() {
+                    writer.string(Name::NbNews, &self.news);
+                }
             }
             Body::ReqNodes => writer.kind(kind::REQ_NODES),
             Body::AddNodes { nodes, .. } => {

@@ -70,7 +70,7 @@ names! {
     FromId "from_id", ToId "to_id", ClientGeneration "client_gen", PingCount "num_ping", Client "cn", ClientStatus "cs",
     // Ours; the original stores and ignores them.
     NbVersion "nbv", NbGroups "nbg", NbClaims "nbc", NbEcho "nbe", NbLinks "nbl", NbDigests "nbd",
-    NbHardware "nbh",
+    NbHardware "nbh", NbNews "nbn",
     NbOnly "nb_only", NbWhy "nb_why",
 }
 

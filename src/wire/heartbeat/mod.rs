@@ -58,7 +58,7 @@ mod reject;
 mod stream;
 mod text;
 
-pub use codec::{Codec, Setup, SetupError};
+pub use codec::{Codec, NEWS_MAX, Setup, SetupError};
 pub use compressed::{Expanded, Expander};
 pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};
 pub use keys::{KEYS_MAX, KeyError, Keys, Method};

@@ -50,6 +50,7 @@ impl End {
             generation: Generation(1),
             ts: packet.ts,
             key: KeyNumber(1),
+            news: None,
             body: packet.body,
         }
     }

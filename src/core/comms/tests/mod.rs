@@ -78,6 +78,7 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
         generation: G5,
         ts: 1_800_000_000,
         key: KeyNumber(1),
+        news: None,
         body,
     }
 }

@@ -47,6 +47,7 @@ fn nonsense(random: &mut Random, near: &mut u64) -> Message<'static> {
         generation: Generation(pick(random, &[0, 4, 5, 5, 5, 5, 5, 5, 6, u32::MAX])),
         ts: 1,
         key: KeyNumber(1),
+        news: None,
         body,
     }
 }

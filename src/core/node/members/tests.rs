@@ -93,6 +93,7 @@ impl Bench {
             generation: Generation(5),
             ts: 1_800_000_000,
             key: KeyNumber(1),
+            news: None,
             body,
         };
         self.give(Input::Received { link: LinkId(0), message: &message });

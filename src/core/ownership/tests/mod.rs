@@ -137,6 +137,7 @@ impl Bench {
             generation: Generation(3),
             ts: 1_800_000_000,
             key: KeyNumber(1),
+            news: None,
             body,
         };
         self.give(Input::Received { link: LinkId(0), message: &message });
