@@ -22,7 +22,7 @@ use super::sample::Sample;
 
 /// More than `RUNS`: each takes milliseconds.
 const SHOTS: usize = 100;
-const HA_CF: &str = "node alpha beta\nucast lo 127.0.0.2\nlogfacility none\nuse_logd no\nkeepalive 200ms\ndeadtime 1\n\
+const HA_CF: &str = "node alpha beta\nucast lo 127.0.0.2\nlogfile /dev/null\nkeepalive 200ms\ndeadtime 1\n\
     initdead 12\nauto_failback on\nfence gpio reset pulse 10ms\ngpio fence-reset gpiochip0 1\n\
     gpio peer-power gpiochip0 2 active-low pull-down\nreset_with hook /bin/false\n";
 
@@ -143,12 +143,17 @@ fn shoot(config: &Config) -> io::Result<f64> {
     let Ok(ToEngine::FenceDone { shot, outcome, .. }) = ToEngine::decode(incoming.bytes()) else {
         return Err(io::Error::other("another record"));
     };
-    for request in bench.handle(Input::FenceDone { shot, outcome }) {
+    let mut requests = bench.handle(Input::FenceDone { shot, outcome });
+    if bench.node.poll_timeout() <= bench.now {
+        // As the driver does in the same turn.
+        requests.extend(bench.handle(Input::Tick));
+    }
+    for request in requests {
         engine.send(&request.encode(config.table_digest()))?;
     }
     let incoming = guardian.receive()?.ok_or_else(|| io::Error::other("no script is wanted"))?;
     let Ok((ToGuardian::Run { job, group, order }, _)) = ToGuardian::decode(incoming.bytes()) else {
-        return Err(io::Error::other("no script is wanted"));
+        return Err(io::Error::other("another request"));
     };
     runner.request(std::time::Instant::now(), job, group, order);
     let took = confirmed.elapsed();
