@@ -5,6 +5,7 @@
 
 pub mod arguments;
 mod ask;
+mod board;
 pub mod check;
 mod demo;
 pub mod exit;
@@ -37,6 +38,7 @@ struct Verb {
 const VERBS: &[Verb] = &[
     Verb { name: "run", summary: "the daemon", help: run::HELP, run: run::main },
     Verb { name: "check", summary: "say what is wrong or doubtful in the files", help: check::HELP, run: check::main },
+    Verb { name: "board", summary: "what this machine has; check a board file", help: board::HELP, run: board::main },
     Verb { name: "status", summary: "what this node knows and does", help: show::STATUS_HELP, run: show::status },
     Verb { name: "links", summary: "each path to the other node", help: show::LINKS_HELP, run: show::links },
     Verb { name: "history", summary: "what happened lately, and why", help: show::HISTORY_HELP, run: show::history },

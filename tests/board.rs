@@ -1,0 +1,160 @@
+//! `nullbeat board`: the shipped board files, files with mistakes, and machines made of files.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn board(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nullbeat")).arg("board").args(args).output().expect("runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A directory that is removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("nullbeat-board-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, content).expect("written");
+    }
+
+    fn link(&self, path: &str, target: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        symlink(target, path).expect("linked");
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("boards")).expect("boards");
+    files.map(|file| file.expect("a file").path()).collect()
+}
+
+#[test]
+fn every_shipped_board_passes_the_check() {
+    let files = shipped();
+    assert!(files.len() >= 8, "{files:?}");
+    for file in files {
+        let output = board(&["--check", file.to_str().expect("UTF-8")]);
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(0), "{}: {said}", file.display());
+        assert!(!said.contains("error:"), "{said}");
+        assert!(said.contains("serial port ") && said.contains("watchdog main is /dev/watchdog0"), "{said}");
+    }
+}
+
+#[test]
+fn every_value_of_a_shipped_board_says_where_it_comes_from() {
+    for file in shipped() {
+        let text = fs::read_to_string(&file).expect("read");
+        let mut is_told = false;
+        for line in text.lines() {
+            is_told = match line.strip_prefix('#') {
+                Some(remark) => is_told || remark.contains("verified") || remark.contains("from documentation"),
+                None if line.is_empty() => false,
+                None => {
+                    assert!(is_told, "{}: `{line}` stands there without its source", file.display());
+                    true
+                }
+            };
+            assert!(line.chars().count() <= 126, "{}: {line}", file.display());
+        }
+    }
+}
+
+#[test]
+fn board_file_with_a_mistake_exits_78_and_says_where() {
+    let directory = Directory::new("mistake");
+    directory.write("own.conf", "serial-port peer /dev/ttyS9\ngpio peer-power gpiochip0 1\n");
+    let path = directory.0.join("own.conf");
+    let output = board(&["--check", path.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(78));
+    let expected = format!("{}:2:6: error: found `peer-power` without a pull-up or pull-down", path.display());
+    assert!(text(&output).starts_with(&expected), "{}", text(&output));
+    assert_eq!(board(&["--check", "/nonexistent.conf"]).status.code(), Some(78));
+    assert_eq!(board(&["--chek", "x"]).status.code(), Some(64));
+}
+
+/// A machine of files: two UARTs, one of them console and getty's, a port that is not there, a USB adapter, a watchdog.
+fn machine() -> Directory {
+    let machine = Directory::new("machine");
+    machine.write("sys/class/tty/console/active", "tty0 ttyS0\n");
+    machine.write("sys/class/tty/tty0/dev", "4:0\n");
+    for (name, kind) in [("ttyS0", "4"), ("ttyS1", "4"), ("ttyS2", "0"), ("ttyS10", "4")] {
+        machine.write(&format!("sys/class/tty/{name}/type"), kind);
+        machine.link(&format!("sys/class/tty/{name}/device/driver"), "../../../../bus/platform/drivers/serial8250");
+    }
+    machine.link("sys/class/tty/ttyUSB0/device/driver", "../../../../bus/usb-serial/drivers/ftdi_sio");
+    for (file, value) in [
+        ("identity", "i6300ESB timer"),
+        ("timeout", "30"),
+        ("min_timeout", "1"),
+        ("max_timeout", "2046"),
+        ("state", "inactive"),
+        ("nowayout", "1"),
+    ] {
+        machine.write(&format!("sys/class/watchdog/watchdog0/{file}"), &format!("{value}\n"));
+    }
+    machine.write("proc/812/comm", "agetty\n");
+    machine.link("proc/812/fd/0", "/dev/ttyS0");
+    machine.link("proc/812/fd/1", "/dev/ttyS0");
+    machine.write("proc/99/comm", "minicom\n");
+    machine.link("proc/99/fd/3", "/dev/ttyUSB0");
+    machine.write("dev/gpiochip0", "");
+    machine
+}
+
+#[test]
+fn machine_is_shown_as_a_board_file_that_passes_the_check() {
+    let machine = machine();
+    let output = board(&["--sysfs", machine.0.to_str().expect("UTF-8")]);
+    let found = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{found}");
+    for line in [
+        "# /dev/ttyS0    16550A    console, agetty (812)",
+        "# /dev/ttyS1    16550A    -",
+        "# /dev/ttyUSB0  ftdi_sio  minicom (99)",
+        "# serial-port ttyS0 /dev/ttyS0",
+        "serial-port ttyS1 /dev/ttyS1",
+        "serial-port ttyS10 /dev/ttyS10",
+        "# serial-port ttyUSB0 /dev/ttyUSB0",
+        "# /dev/watchdog0  i6300ESB timer  30 s     1 to 2046 s  inactive  cannot be stopped",
+        "watchdog-device watchdog0 /dev/watchdog0",
+    ] {
+        assert!(found.lines().any(|shown| shown == line), "{line}:\n{found}");
+    }
+    assert!(!found.contains("ttyS2") && !found.contains("/dev/tty0"), "{found}");
+    assert!(found.contains("# gpiochip0: cannot be asked: "), "{found}");
+    let ports: Vec<usize> = ["ttyS1 ", "ttyS10 "].map(|port| found.find(port).expect("a port")).into();
+    assert!(ports[0] < ports[1], "numbers in their order: {found}");
+    machine.write("own.conf", &found);
+    let path = machine.0.join("own.conf");
+    let checked = board(&["--check", path.to_str().expect("UTF-8")]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
+}
+
+#[test]
+fn machine_with_nothing_is_told_so() {
+    let machine = Directory::new("nothing");
+    let found = text(&board(&["--sysfs", machine.0.to_str().expect("UTF-8")]));
+    assert!(found.contains("# This machine has none.") && found.contains("modprobe softdog"), "{found}");
+    assert!(found.contains("# This machine has no GPIO chip."), "{found}");
+}
