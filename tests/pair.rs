@@ -186,10 +186,10 @@ impl Table {
                 continue;
             }
             let mut body = packet.body;
-            if let Body::Status { extension, .. } = &mut body
+            if let Body::Status { extension, is_nullbeat, .. } = &mut body
                 && self.is_plain
             {
-                *extension = None;
+                (*extension, *is_nullbeat) = (None, false);
             }
             if let Body::AskResources { only, after_failure, .. } = &mut body
                 && self.is_plain
