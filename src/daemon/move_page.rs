@@ -57,7 +57,7 @@ impl MovePage {
         let path = run_dir.join(FILE_NAME);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
-        posix_fallocate(&file, 0, i64::try_from(BYTES).map_err(io::Error::other)?)?;
+        posix_fallocate(&file, 0, BYTES.try_into().map_err(io::Error::other)?)?;
         let page = Self { words: SharedWords::map(&file, WORDS)? };
         if page.load(MAGIC_AT) != MAGIC || page.load(BOOT_AT) != boot {
             page.clear();

@@ -235,7 +235,7 @@ fn copy(files: &Files, homeless: &[Bytes]) -> io::Result<()> {
     if file.metadata()?.len() != FILE as u64 {
         file.set_len(FILE as u64)?;
         // All of it at once, so that later writes need no room. What cannot promise it may still have it.
-        match posix_fallocate(&file, 0, i64::try_from(FILE).unwrap_or(0)) {
+        match posix_fallocate(&file, 0, FILE.try_into().unwrap_or(0)) {
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EINVAL) => {}
             Err(error) => return Err(error.into()),
         }
