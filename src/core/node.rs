@@ -116,7 +116,7 @@ impl Node {
             Input::Request { id, request } => ownership.request(&mut cx, id, request),
             Input::FenceDone { shot, outcome } => ownership.fence_done(&mut cx, shot, outcome),
             Input::Line { line, level } => ownership.line_changed(&mut cx, line, level),
-            Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(is_owner, is_ok),
+            Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(&mut cx, is_owner, is_ok),
             Input::Watchdog { is_armed } => ownership.watchdog(is_armed),
             Input::Tick
             | Input::Received { .. }

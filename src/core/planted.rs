@@ -20,11 +20,15 @@ pub enum Bug {
     ConfirmOtherGeneration = 7,
     /// The peer is shot at although it is back.
     ShootUnchecked = 8,
+    /// The line `peer-owner` is not looked at.
+    IgnorePeerOwner = 9,
+    /// A line that contradicts a living partner's beats is obeyed all the same.
+    ObeyStuckLine = 10,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -33,6 +37,8 @@ impl Bug {
         Self::SkipFence,
         Self::ConfirmOtherGeneration,
         Self::ShootUnchecked,
+        Self::IgnorePeerOwner,
+        Self::ObeyStuckLine,
     ];
 }
 

@@ -11,7 +11,7 @@ use super::rng::Rng;
 use super::scripts::Scripts;
 use crate::core::ids::{GroupSet, JobId, LinkId, RequestId, ShotId};
 use crate::core::time::{Instant, Stamp};
-use crate::core::{FenceOutcome, JobOutcome, Request};
+use crate::core::{Alarm, FenceOutcome, InputLine, JobOutcome, LineLevel, Request};
 use crate::wire::heartbeat::Codec;
 
 /// Messages per board that wait in the kernel for an engine that is not scheduled.
@@ -30,6 +30,10 @@ pub enum Arrived {
     Guardian(bool),
     /// What came of a shot at the other board.
     Fence(ShotId, FenceOutcome),
+    /// The line `owner` is set.
+    OwnerSet(bool),
+    /// What is read from a line.
+    Line(InputLine, LineLevel),
     /// The ping node's answer.
     Echo,
     /// An operator.
@@ -125,8 +129,12 @@ pub struct Board {
     pub shot: Option<Shot>,
     /// Fencings of the last hour, as the core had them noted; on flash.
     pub fencings: u8,
-    /// An alarm calls for a person: the partner cannot be fenced.
-    pub needs_person: bool,
+    /// Alarms that call for a person.
+    pub needs_person: Vec<Alarm>,
+    /// The own line `owner` is up.
+    pub is_owner: bool,
+    /// What the engine was told of each line.
+    pub levels: [Option<LineLevel>; InputLine::ALL.len()],
     /// Not scheduled.
     pub freeze: Option<Freeze>,
     /// The next script that begins here is interrupted by a power loss of this length.
@@ -165,7 +173,9 @@ impl Board {
             restarting: GroupSet::EMPTY,
             shot: None,
             fencings: 0,
-            needs_person: false,
+            needs_person: Vec::new(),
+            is_owner: false,
+            levels: [None; InputLine::ALL.len()],
             freeze: None,
             power_trap: None,
             is_held: false,
@@ -174,6 +184,11 @@ impl Board {
             clock_origin: 0,
             wall: 1_700_000_000,
         }
+    }
+
+    /// The switch `maintenance` holds the node.
+    pub fn is_held_by_switch(&self) -> bool {
+        self.levels[InputLine::Maintenance as usize] == Some(LineLevel::Active)
     }
 
     /// Power on: the own clock starts somewhere.

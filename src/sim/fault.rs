@@ -1,8 +1,8 @@
 //! What can go wrong, and what operators do at a bad moment.
 
-use crate::core::Request;
 use crate::core::ids::{GroupSet, LinkSet};
 use crate::core::message::Holds;
+use crate::core::{InputLine, LineLevel, Request};
 
 /// One thing that is done to the world. Times are microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,6 +148,17 @@ pub enum Fault {
         /// How long.
         lasts: u64,
     },
+    /// What a node reads from a line stays the same, whatever the other board does. A cut wire reads as active.
+    Line {
+        /// Who reads.
+        node: usize,
+        /// Which.
+        line: InputLine,
+        /// What it reads.
+        level: LineLevel,
+        /// How long.
+        lasts: u64,
+    },
     /// An operator asks a node for something.
     Operator {
         /// Whom.
@@ -203,7 +214,7 @@ pub enum DeviceFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 37] = [
+pub const KINDS: [&str; 41] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -241,6 +252,10 @@ pub const KINDS: [&str; 37] = [
     "fence lies",
     "fence shoots late",
     "fence confirmed by hand",
+    "peer-owner stuck active",
+    "peer-owner stuck inactive",
+    "peer-power stuck",
+    "another line stuck",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
@@ -249,6 +264,8 @@ pub const RELOAD: usize = 30;
 pub const UPSTREAM: usize = 31;
 /// Index of the first kind that only worlds with a fence have: all from here on are drawn apart.
 pub const FENCE: usize = 32;
+/// Index of the first kind that only worlds with lines between the boards have.
+pub const LINES: usize = 37;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -284,6 +301,10 @@ impl Fault {
                 Request::Stop => 29,
                 Request::ConfirmFence => FENCE + 4,
             },
+            Self::Line { line: InputLine::PeerOwner, level: LineLevel::Active, .. } => LINES,
+            Self::Line { line: InputLine::PeerOwner, .. } => LINES + 1,
+            Self::Line { line: InputLine::PeerPower, .. } => LINES + 2,
+            Self::Line { .. } => LINES + 3,
             Self::Device { kind, .. } => match kind {
                 DeviceFault::Fails => FENCE,
                 DeviceFault::Hangs => FENCE + 1,
@@ -307,6 +328,7 @@ impl Fault {
             | Self::DeviceLost { lasts, .. }
             | Self::UpstreamLost { lasts, .. }
             | Self::Device { lasts, .. }
+            | Self::Line { lasts, .. }
             | Self::Scripts { lasts, .. } => lasts,
             Self::KillAll { back_after, .. } => back_after,
             Self::EngineCrash { respawn_after, .. } => respawn_after,

@@ -16,6 +16,7 @@ impl World {
         self.boards[node].power_up(self.now, &mut self.rng);
         let life = self.boards[node].life;
         self.note(node, "power on");
+        self.tell_lines();
         self.oracle.disturbed(self.now);
         self.after(self.plan.boot, Happening::Boot { node, life });
     }
@@ -39,11 +40,13 @@ impl World {
         board.is_stopping = false;
         board.start_failed = 0;
         board.shot = None;
-        board.needs_person = false;
+        board.is_owner = false;
+        board.needs_person.clear();
         board.scripts.lose_power();
         board.forget_lease();
         self.oracle.engine_gone(node);
         self.oracle.shot_ended(node);
+        self.tell_lines();
         self.oracle.disturbed(self.now);
         self.after(off_for, Happening::Power { node });
     }
@@ -80,9 +83,11 @@ impl World {
         board.left_at = self.now;
         board.has_guardian = false;
         board.scripts.abandon();
+        board.is_owner = false;
         if board.lease.in_use().is_empty() {
             board.forget_lease();
         }
+        self.tell_lines();
         self.oracle.disturbed(self.now);
     }
 
@@ -116,7 +121,9 @@ impl World {
         board.scripts.abandon();
         board.reload = None;
         board.changed = GroupSet::EMPTY;
+        board.is_owner = false;
         self.oracle.engine_gone(node);
+        self.tell_lines();
         self.oracle.disturbed(self.now);
         if has_stop_action {
             self.after(20 * MS, Happening::StopAction { node, life });
@@ -282,6 +289,11 @@ impl World {
         let is_free = board.lease.in_use().is_empty();
         if board.is_releasing && board.daemon != Daemon::Runs && is_free {
             board.is_releasing = false;
+        }
+        // The guardian lowers the line after the last stop of its own.
+        if board.is_releasing && is_free && board.is_owner {
+            board.is_owner = false;
+            self.tell_lines();
         }
     }
 

@@ -42,6 +42,7 @@ impl World {
             }
             // Looked up when they matter.
             Fault::UpstreamLost { .. } | Fault::Device { .. } => {}
+            Fault::Line { .. } => self.tell_lines(),
             Fault::Replay { to, count } => self.replay(to, count),
             Fault::Scripts { node, group, kind, .. } => self.boards[node].scripts.break_down(index, group, kind),
             Fault::WallStep { node, by } => self.boards[node].step_wall(by),
@@ -85,6 +86,7 @@ impl World {
                 self.tell_devices(node, links);
             }
             Fault::Scripts { node, .. } => self.boards[node].scripts.mend(index),
+            Fault::Line { .. } => self.tell_lines(),
             Fault::PowerLoss { .. }
             | Fault::PowerLossInScript { .. }
             | Fault::EngineCrash { .. }
@@ -175,6 +177,7 @@ fn fault_node(fault: &Fault) -> usize {
         | Fault::WallStep { node, .. }
         | Fault::UpstreamLost { node, .. }
         | Fault::Device { node, .. }
+        | Fault::Line { node, .. }
         | Fault::Reload { node, .. }
         | Fault::Operator { node, .. } => node,
         Fault::Replay { to, .. } => to,

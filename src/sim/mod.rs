@@ -22,6 +22,7 @@ pub mod rng;
 pub mod runner;
 pub mod scripts;
 pub mod trace;
+pub mod wires;
 pub mod world;
 
 mod guard;

@@ -248,9 +248,14 @@ impl Oracle {
     }
 
     /// Against which nodes an order given by `node` now is excused, one bit each.
-    pub fn excused(&self, node: usize, own: u64) -> u8 {
-        // With a fence nothing but proof allows it.
-        let is_allowed = self.plan.policy == TakeoverPolicy::Available && self.plan.fence.is_empty();
+    /// `is_misled`: a line between the boards is stuck so that it tells the node that the other holds nothing.
+    pub fn excused(&self, node: usize, own: u64, is_misled: bool) -> u8 {
+        // With a fence or an interlock nothing but proof allows it.
+        let is_allowed = match (self.plan.fence.is_empty(), self.plan.interlock_settle) {
+            (true, None) => self.plan.policy == TakeoverPolicy::Available,
+            (true, Some(_)) => is_misled,
+            (false, _) => false,
+        };
         (0..self.plan.nodes)
             .filter(|other| *other != node && self.is_deaf(node, *other, own))
             .filter(|other| is_allowed || self.heard[node][*other].is_vouched)
@@ -469,6 +474,7 @@ impl Oracle {
         };
         let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
             && self.plan.fence.is_empty()
+            && self.plan.interlock_settle.is_none()
             && !(a.is_healthy && b.is_healthy)
             && !(has_proof(0, 1) || has_proof(1, 0));
         // A daemon that was told to end and cannot stop one group has not said goodbye: nothing of it may be taken.
@@ -552,7 +558,7 @@ mod tests {
     fn overlap_is_excused_after_the_dead_time_and_not_before() {
         for (own, expected) in [(990 * MS, vec!["exclusive"]), (1000 * MS, vec![])] {
             let mut oracle = oracle(TakeoverPolicy::Available);
-            let excused = oracle.excused(1, own);
+            let excused = oracle.excused(1, own, false);
             let mine = Use { ordered_at: own, excused, ..IN_USE };
             oracle.use_began(own, 1, 0, &[&[IN_USE], &[mine]]);
             assert_eq!(rules(&oracle), expected);
@@ -562,13 +568,13 @@ mod tests {
     #[test]
     fn safe_policy_needs_an_operators_word_given_while_silent() {
         let mut oracle = oracle(TakeoverPolicy::Safe);
-        assert_eq!(oracle.excused(1, 2 * S), 0);
+        assert_eq!(oracle.excused(1, 2 * S, false), 0);
         oracle.vouched(1, S / 2);
-        assert_eq!(oracle.excused(1, 2 * S), 0, "the partner was there when he spoke");
+        assert_eq!(oracle.excused(1, 2 * S, false), 0, "the partner was there when he spoke");
         oracle.vouched(1, 2 * S);
-        assert_eq!(oracle.excused(1, 2 * S), 1);
+        assert_eq!(oracle.excused(1, 2 * S, false), 1);
         oracle.heard(1, 0, Generation(1), Seq(2), 2 * S, 2 * S);
-        assert_eq!(oracle.excused(1, 4 * S), 0, "it was heard again: his word is spent");
+        assert_eq!(oracle.excused(1, 4 * S, false), 0, "it was heard again: his word is spent");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::fault::{DeviceFault, FENCE, Fault, Noise, RELOAD, ScriptFault, UPSTREAM};
+use super::fault::{DeviceFault, FENCE, Fault, LINES, Noise, RELOAD, ScriptFault, UPSTREAM};
 use super::rng::Rng;
-use crate::core::Request;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::message::Holds;
 use crate::core::settings::{AutoFailback, FenceKind, SplitBrainLoser, TakeoverPolicy};
+use crate::core::{InputLine, LineLevel, Request};
 
 /// One millisecond.
 pub const MS: u64 = 1_000;
@@ -100,6 +100,8 @@ pub struct Plan {
     pub fence_settle: u64,
     /// Fencings in an hour.
     pub fencings_per_hour: u8,
+    /// `interlock gpio`, and `interlock_settle`.
+    pub interlock_settle: Option<u64>,
     /// Senders hear their own messages come back on this link.
     pub echo: LinkSet,
     /// Faults in the order of time.
@@ -138,6 +140,7 @@ impl Plan {
             fence: Vec::new(),
             fence_settle: 3 * S,
             fencings_per_hour: 3,
+            interlock_settle: None,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
             calm_at: u64::MAX,
@@ -150,6 +153,7 @@ impl Plan {
     pub fn generate(seed: u64) -> Self {
         let mut plan = Self::generate_plain(seed);
         plan.draw_fence();
+        plan.draw_lines();
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.set_end();
         plan
@@ -192,7 +196,10 @@ impl Plan {
     pub fn settling(&self) -> u64 {
         // A ping node takes its dead time and the hold-off; its news lead to one move more.
         let upstream = if self.has_upstream { self.deadtime + self.holdoff() + 2 * self.scripts() } else { 0 };
-        let fencing = self.fencing();
+        // Backing off and a line that has to be found out; each hand-over waits for the lines.
+        let lines =
+            self.interlock_settle.map_or(0, |settle| 24 * self.keepalive + 2 * self.deadtime + 8 * settle + 10 * S);
+        let fencing = self.fencing() + lines;
         self.initdead
             + self.deadtime
             + 12 * self.keepalive
@@ -357,6 +364,24 @@ impl Plan {
         }
     }
 
+    /// As fences. Lines make sense where one board holds all.
+    fn draw_lines(&mut self) {
+        let mut rng = Rng::new(self.seed, 7);
+        if self.is_stripped || !rng.chance(250) {
+            return;
+        }
+        self.interlock_settle = Some(rng.range(20, 200) * MS);
+        let home = self.groups[0].preferred;
+        self.groups.iter_mut().for_each(|group| group.preferred = home);
+        let span = self.calm_at;
+        for _ in 0..rng.range(1, 5) {
+            let kind = rng.pick(&[0, 1, 10, 10, 12, LINES, LINES, LINES + 1, LINES + 2, LINES + 3]);
+            let at = rng.below(span);
+            let fault = self.fault_of_kind(kind, &mut rng);
+            self.faults.push((at, fault));
+        }
+    }
+
     /// `upstream_holdoff`.
     pub fn holdoff(&self) -> u64 {
         2 * self.keepalive
@@ -403,7 +428,18 @@ impl Plan {
                 let kinds = [DeviceFault::Fails, DeviceFault::Hangs, DeviceFault::Lies, DeviceFault::Late];
                 Fault::Device { node, method, kind: kinds[kind - FENCE], lasts: lasts * 3 }
             }
-            FENCE.. => Fault::operator(node, Request::ConfirmFence),
+            FENCE..LINES => Fault::operator(node, Request::ConfirmFence),
+            LINES.. => {
+                let any = rng.pick(&[LineLevel::Active, LineLevel::Inactive]);
+                let other = rng.pick(&[InputLine::PeerAlive, InputLine::Maintenance]);
+                let (line, level) = match kind - LINES {
+                    0 => (InputLine::PeerOwner, LineLevel::Active),
+                    1 => (InputLine::PeerOwner, LineLevel::Inactive),
+                    2 => (InputLine::PeerPower, any),
+                    _ => (other, any),
+                };
+                Fault::Line { node, line, level, lasts: lasts * 3 }
+            }
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
         }
@@ -479,6 +515,9 @@ impl fmt::Display for Plan {
             let methods: Vec<_> = self.fence.iter().map(|method| (method.kind, ms(method.limit))).collect();
             let (settle, limit) = (ms(self.fence_settle), self.fencings_per_hour);
             writeln!(f, "  fence {methods:?}, settle {settle} ms, {limit} an hour")?;
+        }
+        if let Some(settle) = self.interlock_settle {
+            writeln!(f, "  interlock, settle {} ms", ms(settle))?;
         }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:>8} ms {fault:?}", ms(*at))?;

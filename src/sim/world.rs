@@ -21,7 +21,9 @@ use crate::core::ids::{
 };
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
-use crate::core::settings::{FenceMethod, FenceSettings, GroupSettings, Identity, Settings, UpstreamSettings};
+use crate::core::settings::{
+    FenceMethod, FenceSettings, GroupSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
+};
 use crate::core::time::{Duration, Stamp};
 use crate::core::{Action, Alarm, Event, FenceOutcome, Input, JobOutcome, Order, Outcome, Request};
 use crate::wire::heartbeat::TextStream;
@@ -50,6 +52,8 @@ pub(super) enum Happening {
     Strike { node: usize, life: u32, shot: ShotId, is_late: bool },
     /// A shot of `node` ends.
     ShotEnd { node: usize, life: u32, shot: ShotId, outcome: FenceOutcome },
+    /// The guardian of `node` has set its line `owner`.
+    OwnerSet { node: usize, life: u32, is_owner: bool },
     /// A script ends, or can begin.
     Script { node: usize },
     /// The fault of this number in the plan begins.
@@ -127,6 +131,8 @@ pub struct World {
     pub(super) inflicted: Vec<usize>,
     /// Shots at the other board: asked for, confirmed, broken off.
     pub(super) shots: [u64; 3],
+    /// Whose turn comes anyhow.
+    pub(super) turning: Option<usize>,
 }
 
 impl World {
@@ -159,6 +165,7 @@ impl World {
             sent: 0,
             inflicted: Vec::new(),
             shots: [0; 3],
+            turning: None,
             plan,
         };
         world.plan_start();
@@ -290,6 +297,7 @@ impl World {
                 }
             }
             Happening::Script { node } => self.run_scripts(node),
+            Happening::OwnerSet { node, life, is_owner } => self.owner_is_set(node, life, is_owner),
             Happening::Strike { node, life, shot, is_late } => self.strike(node, life, shot, is_late),
             Happening::ShotEnd { node, life, shot, outcome } => self.shot_ended(node, life, shot, outcome),
             Happening::Power { node } => self.power_up(node),
@@ -320,7 +328,7 @@ impl World {
         board.lease.stamp = self.now;
         board.is_held = carried.is_some_and(|carried| carried.is_held);
         board.start_failed = 0;
-        board.needs_person = false;
+        board.needs_person.clear();
         let stamp = board.stamp(self.now);
         let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
         board.lease.set_table(carried.as_ref());
@@ -355,6 +363,10 @@ impl World {
         }
         let has_guardian = board.has_guardian;
         board.receive(Arrived::Guardian(has_guardian));
+        board.levels = Default::default();
+        self.turning = Some(node);
+        self.tell_lines();
+        self.turning = None;
         self.note(node, &what);
         self.oracle.disturbed(self.now);
         self.turn(node);
@@ -385,7 +397,7 @@ impl World {
             split_brain_loser: plan.loser,
             upstream: self.upstream(),
             fence: self.fence_settings(node),
-            interlock: None,
+            interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
             lease: None,
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
@@ -477,6 +489,8 @@ impl World {
             Arrived::Job(job, outcome) => self.handle(node, stamp, Input::JobDone { job, outcome }),
             Arrived::Device(link, is_open) => self.handle(node, stamp, Input::LinkDevice { link, is_open }),
             Arrived::Fence(shot, outcome) => self.handle(node, stamp, Input::FenceDone { shot, outcome }),
+            Arrived::OwnerSet(is_owner) => self.handle(node, stamp, Input::OwnerSet { is_owner, is_ok: true }),
+            Arrived::Line(line, level) => self.handle(node, stamp, Input::Line { line, level }),
             Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
@@ -574,9 +588,7 @@ impl World {
             Action::Fence { shot, method } => self.fence(node, shot, method),
             Action::CancelFence { shot } => self.cancel_shot(node, shot),
             Action::NoteFencings { count } => self.boards[node].fencings = count,
-            Action::SetOwner { .. } => {
-                self.oracle.accuse(self.now, "hardware", format!("node {node} wants {action:?} and has no such thing"));
-            }
+            Action::SetOwner { is_owner } => self.set_owner(node, is_owner),
         }
     }
 
@@ -630,7 +642,7 @@ impl World {
     fn run_job(&mut self, node: usize, job: JobId, id: GroupId, order: Order) {
         let group = usize::from(id.0);
         self.note(node, &format!("asks for {order:?} of group {group} (job {})", job.0));
-        let own = self.boards[node].own(self.now);
+        let (own, is_misled) = (self.boards[node].own(self.now), self.is_misled(node));
         let board = &mut self.boards[node];
         match order {
             Order::Start => board.lease.set_group(group, GroupState::Starting),
@@ -641,8 +653,11 @@ impl World {
         let is_restart = board.restarting.contains(id) && order == Order::Start;
         board.restarting.remove(id);
         let ended = board.scripts.ended(group);
-        let (ordered_at, excused) =
-            if is_restart { (ended.ordered_at, ended.excused) } else { (self.now, self.oracle.excused(node, own)) };
+        let (ordered_at, excused) = if is_restart {
+            (ended.ordered_at, ended.excused)
+        } else {
+            (self.now, self.oracle.excused(node, own, is_misled))
+        };
         let job = Job { id: Some(job), engine, group, order, ordered_at, excused };
         for cancelled in board.scripts.ask(job) {
             self.job_ended(node, cancelled, JobOutcome::Cancelled);
@@ -724,8 +739,15 @@ impl World {
                 self.boards[node].is_held = is_raised;
                 self.boards[node].lease.is_held = is_raised;
             }
-            Event::Alarm { alarm: Alarm::NeedsOperator | Alarm::FenceLatched, is_raised } => {
-                self.boards[node].needs_person = is_raised;
+            Event::Alarm {
+                alarm: alarm @ (Alarm::NeedsOperator | Alarm::FenceLatched | Alarm::Interlocked),
+                is_raised,
+            } => {
+                let calls = &mut self.boards[node].needs_person;
+                calls.retain(|other| *other != alarm);
+                if is_raised {
+                    calls.push(alarm);
+                }
             }
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;
@@ -765,11 +787,11 @@ impl World {
                 is_present: board.is_powered && board.daemon == Daemon::Runs,
                 left_at: (board.daemon == Daemon::Left).then_some(board.left_at),
                 since: board.engine_since,
-                is_held: board.is_held,
+                is_held: board.is_held || board.is_held_by_switch(),
                 is_stopping: board.is_stopping,
                 uses: board.scripts.uses(),
                 start_failed: board.start_failed,
-                needs_person: board.needs_person,
+                needs_person: !board.needs_person.is_empty(),
             }
         };
         let kinds = |index: &usize| self.plan.faults[*index].1;
@@ -794,7 +816,10 @@ impl World {
     fn is_livable(&self) -> bool {
         let is_harmless = |index: &usize| {
             let fault = &self.plan.faults[*index].1;
-            matches!(fault, Fault::Cut { .. } | Fault::DeviceLost { .. } | Fault::UpstreamLost { .. })
+            matches!(
+                fault,
+                Fault::Cut { .. } | Fault::DeviceLost { .. } | Fault::UpstreamLost { .. } | Fault::Line { .. }
+            )
         };
         self.standing.iter().all(is_harmless) && self.net.has_clean_path()
     }

@@ -184,7 +184,7 @@ impl Ownership {
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
         self.watch_files(cx);
         self.watch_links(cx);
-        let is_fenced = cx.settings.fence.is_configured();
+        let is_fenced = cx.settings.fence.is_configured() || cx.settings.interlock.is_some();
         let needs_operator = !is_fenced
             && self.fence.confirmed().is_none()
             && cx.settings.takeover_policy == TakeoverPolicy::Safe

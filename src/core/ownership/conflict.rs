@@ -102,7 +102,7 @@ impl Ownership {
         } else {
             Verdict::Keep
         };
-        if matches!(verdict, Verdict::Release) {
+        if matches!(verdict, Verdict::Release) && self.line_agrees(cx) {
             log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
             let group = &mut self.groups[usize::from(id.0)];
             group.is_inherited = false;
@@ -150,7 +150,7 @@ impl Ownership {
             }
             self.raise(cx, Alarm::SplitBrain(id), true);
             let is_loser = nullbeat.is_none_or(|extension| self.is_fixed_loser(cx, id, &extension));
-            if is_over && is_loser {
+            if is_over && is_loser && self.line_agrees(cx) {
                 log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
                 self.groups[index].release(cx, Cause::SplitBrain);
             }

@@ -219,7 +219,7 @@ impl Ownership {
         } else {
             let need = FenceNeed { since: now, tries: 0, needs_person: false };
             self.fence.need.get_or_insert(need);
-            if self.has_guardian && !self.is_held && cx.comms.may_judge(now) {
+            if self.has_guardian && !self.is_held() && cx.comms.may_judge(now) {
                 self.aim(cx);
             }
         }

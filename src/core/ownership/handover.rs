@@ -188,6 +188,11 @@ impl Ownership {
                 continue;
             }
             self.groups[index].was_offered = true;
+            if cx.settings.interlock.is_some() {
+                // One board holds all or nothing.
+                self.offer(cx, Holds::ALL, self.claims(), Cause::StartFailure, None);
+                return true;
+            }
             let set = if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN };
             self.offer(cx, set, GroupSet::only(id), Cause::StartFailure, None);
             return true;
@@ -292,7 +297,10 @@ impl Ownership {
             return;
         }
         let Some(extension) = self.partner_extension(cx) else {
-            return self.acquire_from(cx, taking);
+            if self.may_take(cx) {
+                self.acquire_from(cx, taking);
+            }
+            return;
         };
         if self.extension_seq < taking.done_seq {
             return;
@@ -301,7 +309,7 @@ impl Ownership {
         if !(extension.claims & taking.groups).is_empty() || taking.groups.iter().any(|id| in_use(&id)) {
             log::warn!("{} has taken back what it had given: the hand-over is off", cx.partner_name());
             self.handover = Handover::None;
-        } else if self.is_heard_fresh(cx) && extension.echo_seq >= taking.proof_seq {
+        } else if self.is_heard_fresh(cx) && extension.echo_seq >= taking.proof_seq && self.may_take(cx) {
             self.acquire_from(cx, taking);
         }
     }
@@ -356,7 +364,7 @@ impl Ownership {
     ) {
         let name = cx.partner_name();
         log::info!("{name} wants to go standby [{}]", set.word());
-        if self.phase != Phase::Stable || !self.has_guardian || self.is_held {
+        if self.phase != Phase::Stable || !self.has_guardian || self.is_held() {
             log::warn!("standby message [{}] from {name} ignored.  local resources in flux.", set.word());
             return;
         }

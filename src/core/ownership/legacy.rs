@@ -127,7 +127,7 @@ impl Ownership {
 
     /// Gives back what the partner wants, and says so when it is stopped. An operator's hold lets it wait.
     pub(super) fn legacy_step(&mut self, cx: &mut Context<'_>) {
-        if self.is_held || !self.has_guardian {
+        if self.is_held() || !self.has_guardian {
             return;
         }
         for id in self.legacy.wanted.iter() {

@@ -17,6 +17,7 @@ mod conflict;
 mod fence;
 mod group;
 mod handover;
+mod interlock;
 mod lease;
 mod leaving;
 mod legacy;
@@ -32,6 +33,7 @@ mod view;
 pub use fence::{Fence, FenceNeed, FenceStage};
 pub use group::Group;
 pub use handover::Handover;
+pub use interlock::Gate;
 pub use lines::Lines;
 pub use view::LastMove;
 
@@ -206,6 +208,7 @@ pub struct Ownership {
     lease: lease::Lease,
     lines: Lines,
     fence: Fence,
+    interlock: interlock::Interlock,
 }
 
 impl Ownership {
@@ -250,6 +253,7 @@ impl Ownership {
             lease: lease::Lease::new(carried),
             lines: Lines::default(),
             fence: Fence::new(&settings.fence, carried, at.now),
+            interlock: interlock::Interlock::default(),
         }
     }
 
@@ -378,6 +382,7 @@ impl Ownership {
         (self.needs_answer, self.waits_for_tick) = (false, false);
         self.note_lease(cx);
         self.act_on_facts(cx);
+        self.gate_step(cx);
         if !self.needs_answer {
             self.asked_seq = None;
         }
@@ -423,19 +428,21 @@ impl Ownership {
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let is_free = matches!(group.state(), GroupState::Stopped | GroupState::StartFailed);
-            let is_frozen = self.is_held && !self.partner.vouched.contains(group.id());
+            let is_frozen = self.is_held() && !self.partner.vouched.contains(group.id());
             if group.is_claimed() || group.is_busy() || !is_free || is_frozen {
                 continue;
             }
             let id = group.id();
             if self.is_legacy(cx) {
-                if self.is_preferred(cx, id) && self.has_grant(cx, id) && self.may_start(cx, false) {
+                if self.is_preferred(cx, id) && self.has_grant(cx, id) && self.may_start(cx, false) && self.may_take(cx)
+                {
                     self.spend_grant(id);
                     self.acquire(cx, id, Permit::released_by_partner(), cause);
                 }
                 continue;
             }
             if let Some(permit) = self.permit_for(cx, id)
+                && self.may_take(cx)
                 && self.may_start(cx, permit.is_by_partners_word())
             {
                 self.acquire(cx, id, permit, cause);
@@ -514,6 +521,7 @@ impl Ownership {
             return match (self.fence_proof(cx), cx.settings.takeover_policy) {
                 _ if self.partner.vouched.contains(id) => Some(Permit::operator_word()),
                 (Some(proof), _) => Some(Permit::fenced(proof)),
+                (None, _) if !is_fenced && cx.settings.interlock.is_some() => Some(Permit::interlocked()),
                 (None, TakeoverPolicy::Available) if !is_fenced => Some(Permit::availability()),
                 (None, TakeoverPolicy::Available | TakeoverPolicy::Safe) => None,
             };
@@ -566,7 +574,7 @@ impl Ownership {
 
     /// Hand-overs that nobody asked for: an offer after a failed start, the way home.
     fn move_voluntarily(&mut self, cx: &mut Context<'_>) {
-        if self.is_held || !self.can_hand_over(cx) {
+        if self.is_held() || !self.can_hand_over(cx) {
             return;
         }
         let is_latched = self.moves.is_latched(cx.settings, cx.at.now);

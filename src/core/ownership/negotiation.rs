@@ -288,7 +288,7 @@ impl Ownership {
             cx.comms.send_about(cx.settings, cx.at, None, body, (Some(partner), None), cx.outbox);
         }
         if !owns_all && !self.partner.has_left {
-            if cx.settings.takeover_policy == TakeoverPolicy::Available {
+            if cx.settings.takeover_policy == TakeoverPolicy::Available || cx.settings.interlock.is_some() {
                 log::info!("Resources being acquired from {}.", cx.partner_name());
                 self.note_move(cx, Cause::Death);
                 self.note_decision(cx, Cause::Death);

@@ -11,6 +11,7 @@ pub(super) struct Permit(Proof);
 #[derive(Debug)]
 enum Proof {
     Fenced,
+    Interlocked,
     Released,
     Kept,
     Unclaimed,
@@ -39,6 +40,11 @@ impl Permit {
     /// The partner is silent, and the run of it that was heard last is proven to be off.
     pub(super) const fn fenced(_: &FenceConfirmed) -> Self {
         Self(Proof::Fenced)
+    }
+
+    /// The partner is silent; the lines between the boards tell whether it holds anything, and gate what follows.
+    pub(super) const fn interlocked() -> Self {
+        Self(Proof::Interlocked)
     }
 
     /// There is no partner.

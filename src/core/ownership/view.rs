@@ -5,7 +5,7 @@ use crate::core::ids::{GroupId, GroupSet};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX};
 use crate::core::message::{Extension, GroupState, Holds, LinkEcho};
 use crate::core::time::Instant;
-use crate::core::{Alarms, Cause};
+use crate::core::{Alarms, Cause, InputLine, LineLevel};
 
 /// The last time that groups came here, for `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +46,9 @@ impl Ownership {
         &self.alarms
     }
 
-    /// Whether an operator holds decisions.
-    pub const fn is_held(&self) -> bool {
-        self.is_held
+    /// Whether an operator, or the switch `maintenance`, holds decisions.
+    pub fn is_held(&self) -> bool {
+        self.is_held || self.lines.level(InputLine::Maintenance) == LineLevel::Active
     }
 
     /// Groups this node has the right to run.
@@ -100,14 +100,14 @@ impl Ownership {
             group_count: u8::try_from(self.groups.len()).unwrap_or(u8::MAX),
             claims: self.claims(),
             is_stable: self.is_settled(),
-            is_held: self.is_held,
+            is_held: self.is_held(),
             is_yielding: self.is_yielding,
             is_asking: self.is_asking(),
             link_count: u8::try_from(cx.settings.links.len()).unwrap_or(u8::MAX),
             config_digest: cx.settings.config_digest,
             resources_digest: cx.settings.resources_digest,
             lease_ms: self.lease_ms(cx),
-            owner_line: self.lines.owner(),
+            owner_line: cx.settings.interlock.map_or(LineLevel::Unknown, |_| self.lines.owner()),
             ..Extension::EMPTY
         };
         let mut states = [GroupState::Unknown; GROUPS_MAX];
@@ -153,6 +153,7 @@ impl Ownership {
             self.requests_deadline(),
             self.upstream_deadline(cx),
             self.fence_deadline(cx),
+            self.gate_deadline(cx),
         ]
         .into_iter()
         .flatten()

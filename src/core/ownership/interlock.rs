@@ -1,0 +1,256 @@
+//! The interlock: the lines between the boards gate acquiring.
+//!
+//! ```text
+//!   Down ──wanted: raise `owner`──▶ Raising ──set──▶ Settling ──`peer-owner` inactive──▶ Open: groups may start
+//!    ▲                                                  │  active: the preferred node waits here
+//!    └── pause over ── BackingOff ◀── active, not preferred: lower ──┘
+//! ```
+//!
+//! Both boards raise their line before they read the other's, so of two that want the service at the same time at least
+//! one sees the other. An open or unpowered wire reads as "the partner owns": it is no permission. What the line says is
+//! not believed while it contradicts what a living partner says of itself ([`Alarm::LineStuck`]).
+
+use super::{Context, Group, Lines, Ownership};
+use crate::core::ids::GroupId;
+use crate::core::message::{GroupState, NodeStatus};
+use crate::core::planted::{Bug, is_planted};
+use crate::core::time::{Duration, Instant};
+use crate::core::{Action, Alarm, Event, InputLine, LineLevel};
+
+/// First pause of a node that is not preferred and found the line active; doubled each time.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause.
+const BACK_OFF_LAST: Duration = Duration::from_secs(30);
+/// When an unanswered or failed request to set the line is repeated.
+const SET_AGAIN: Duration = Duration::from_secs(2);
+
+/// How far this node has come with its own line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gate {
+    /// The own line is low.
+    #[default]
+    Down,
+    /// The guardian is to raise it.
+    Raising {
+        /// When it was asked.
+        since: Instant,
+    },
+    /// It is up.
+    Settling {
+        /// When the partner's line is read.
+        until: Instant,
+    },
+    /// It is up, and the partner's was low after that: groups may be started.
+    Open,
+    /// It is low again, for the partner's was active.
+    BackingOff {
+        /// Until then.
+        until: Instant,
+    },
+}
+
+/// What this node does about its own line, and how far it believes the partner's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Interlock {
+    gate: Gate,
+    /// Something would be started if the gate were open.
+    is_wanted: bool,
+    /// When that was so last, nothing having been in use here since.
+    wanted_at: Option<Instant>,
+    back_offs: u8,
+    /// The line was set low at the start, unless something was in use then.
+    has_lowered: bool,
+    /// Since when `peer-owner` contradicts what the partner says.
+    contradicts_since: Option<Instant>,
+    is_stuck: bool,
+}
+
+impl Ownership {
+    /// How far this node has come with its own line.
+    pub const fn gate(&self) -> Gate {
+        self.interlock.gate
+    }
+
+    /// A line has this level.
+    pub(in crate::core) fn line_changed(&mut self, cx: &mut Context<'_>, line: InputLine, level: LineLevel) {
+        if self.lines.set(line, level) {
+            log::info!("line {}: {level:?}", line.name());
+            cx.act(Action::Event(Event::Line { line, level }));
+        }
+        if line == InputLine::Maintenance {
+            self.raise(cx, Alarm::Maintenance, level == LineLevel::Active);
+            self.wants_extension = true;
+        }
+    }
+
+    /// The guardian has set the line `owner`, or could not.
+    pub(in crate::core) fn owner_set(&mut self, cx: &mut Context<'_>, is_owner: bool, is_ok: bool) {
+        self.lines.set_owner(is_owner, is_ok);
+        self.raise(cx, Alarm::OwnerLineFailed, !is_ok);
+        self.wants_extension = true;
+        if let (Gate::Raising { .. }, true, true, Some(interlock)) =
+            (self.interlock.gate, is_owner, is_ok, cx.settings.interlock)
+        {
+            self.interlock.gate = Gate::Settling { until: cx.at.now + interlock.settle };
+        }
+    }
+
+    /// Whether a group may be taken here now; if not, the line is raised for it.
+    pub(super) fn may_take(&mut self, cx: &Context<'_>) -> bool {
+        let is_open = cx.settings.interlock.is_none()
+            || (self.interlock.gate == Gate::Open && (self.holds_any() || self.is_line_free(cx)));
+        self.interlock.is_wanted |= !is_open;
+        is_open
+    }
+
+    /// Whether beats and line agree that the partner holds the service: without that a running group is not released.
+    pub(super) fn line_agrees(&self, cx: &Context<'_>) -> bool {
+        cx.settings.interlock.is_none()
+            || self.interlock.is_stuck
+            || self.lines.level(InputLine::PeerOwner) != LineLevel::Inactive
+    }
+
+    fn holds_any(&self) -> bool {
+        let is_used = |group: &Group| {
+            matches!(
+                group.state(),
+                GroupState::Starting | GroupState::Running | GroupState::Stopping | GroupState::StopFailed
+            )
+        };
+        self.groups.iter().any(|group| group.is_claimed() || is_used(group))
+    }
+
+    /// Whether the partner's line, or what stands in for it, lets this node start something.
+    fn is_line_free(&self, cx: &Context<'_>) -> bool {
+        let is_low = self.lines.level(InputLine::PeerOwner) == LineLevel::Inactive && !self.interlock.is_stuck;
+        let Some(partner) = cx.settings.partner else { return true };
+        if is_planted(Bug::IgnorePeerOwner) || self.partner.has_left || is_low {
+            return true;
+        }
+        if self.partner_status(cx) == Some(NodeStatus::Dead) {
+            // A cut wire is no permission.
+            let has_no_power = self.lines.level(InputLine::PeerPower) == LineLevel::Inactive;
+            return has_no_power || self.is_partner_off();
+        }
+        // What a living partner says of itself is judged with the permit; a Heartbeat drives no line.
+        let is_believed = !self.interlock.is_stuck || is_planted(Bug::ObeyStuckLine);
+        !is_believed || !cx.comms.peer(partner).is_nullbeat
+    }
+
+    /// Compares the line with what the partner says of its own.
+    fn note_contradiction(&mut self, cx: &mut Context<'_>) {
+        let told = self.partner_extension(cx).map_or(LineLevel::Unknown, |extension| extension.owner_line);
+        if !self.is_partner_alive(cx) || told == LineLevel::Unknown {
+            // It stays as it was: a line that could not be believed before the partner fell silent cannot be now.
+            self.interlock.contradicts_since = None;
+            return;
+        }
+        if self.lines.level(InputLine::PeerOwner) == told {
+            self.interlock.contradicts_since = None;
+            self.interlock.is_stuck = false;
+        } else {
+            let since = *self.interlock.contradicts_since.get_or_insert(cx.at.now);
+            self.interlock.is_stuck |= cx.at.now >= since + patience(cx);
+        }
+        self.raise(cx, Alarm::LineStuck(InputLine::PeerOwner), self.interlock.is_stuck);
+    }
+
+    /// Raises and lowers the own line as what was just decided calls for.
+    pub(super) fn gate_step(&mut self, cx: &mut Context<'_>) {
+        let is_wanted = core::mem::take(&mut self.interlock.is_wanted);
+        let Some(_) = cx.settings.interlock else { return };
+        self.note_contradiction(cx);
+        let (now, holds) = (cx.at.now, self.holds_any());
+        self.interlock.wanted_at = match self.interlock.wanted_at {
+            _ if holds => None,
+            _ if is_wanted => Some(now),
+            // What the partner says comes and goes: the line does not follow each word.
+            before => before.filter(|at| now < *at + cx.settings.keepalive.saturating_mul(2)),
+        };
+        let is_needed = holds || self.interlock.wanted_at.is_some();
+        match self.interlock.gate {
+            Gate::Down if is_needed => self.raise_line(cx),
+            Gate::Down if self.lines.owner() == LineLevel::Unknown && self.has_guardian => {
+                // The partner is told that it is low.
+                if !core::mem::replace(&mut self.interlock.has_lowered, true) {
+                    cx.act(Action::SetOwner { is_owner: false });
+                }
+            }
+            Gate::BackingOff { until } if holds || is_wanted && (until <= now || self.is_line_free(cx)) => {
+                self.raise_line(cx);
+            }
+            Gate::Raising { since } if is_needed && since + SET_AGAIN <= now => self.raise_line(cx),
+            Gate::Settling { until } if is_needed && (holds || until <= now) => self.read_line(cx, holds),
+            Gate::Open if is_wanted && !holds => {
+                self.interlock.gate = Gate::Settling { until: now };
+                self.read_line(cx, holds);
+            }
+            Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open if !is_needed => {
+                self.lower_line(cx, Gate::Down);
+            }
+            Gate::Down | Gate::BackingOff { .. } | Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open => {}
+        }
+        let is_dead = self.partner_status(cx) == Some(NodeStatus::Dead);
+        let is_blocked = is_wanted && is_dead && !self.is_line_free(cx);
+        self.raise(cx, Alarm::Interlocked, is_blocked);
+    }
+
+    fn raise_line(&mut self, cx: &mut Context<'_>) {
+        self.interlock.gate = Gate::Raising { since: cx.at.now };
+        if self.has_guardian {
+            cx.act(Action::SetOwner { is_owner: true });
+        }
+    }
+
+    fn lower_line(&mut self, cx: &mut Context<'_>, gate: Gate) {
+        self.interlock.gate = gate;
+        cx.act(Action::SetOwner { is_owner: false });
+    }
+
+    /// The own line is up for long enough. What is in use here already does not wait for the partner's.
+    fn read_line(&mut self, cx: &mut Context<'_>, holds: bool) {
+        if !holds && !cx.has_read_all {
+            self.waits_for_tick = true;
+        } else if holds || self.is_line_free(cx) {
+            self.interlock.gate = Gate::Open;
+            self.interlock.back_offs = 0;
+            self.waits_for_tick = true;
+        } else if !self.is_preferred(cx, GroupId(0)) {
+            let pause = BACK_OFF_FIRST.saturating_mul(1 << self.interlock.back_offs.min(6)).min(BACK_OFF_LAST);
+            self.interlock.back_offs = self.interlock.back_offs.saturating_add(1);
+            self.lower_line(cx, Gate::BackingOff { until: cx.at.now + pause });
+        }
+    }
+
+    /// When the interlock has something to do.
+    pub(super) fn gate_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        let gate = match self.interlock.gate {
+            Gate::Raising { since } => Some(since + SET_AGAIN),
+            Gate::Settling { until } | Gate::BackingOff { until } => Some(until),
+            Gate::Down | Gate::Open => None,
+        };
+        let stuck = self.interlock.contradicts_since.map(|since| since + patience(cx));
+        gate.into_iter().chain(stuck).filter(|at| *at > cx.at.now).min()
+    }
+}
+
+/// How long line and beats may contradict each other: what the partner tells may be ten beats old.
+fn patience(cx: &Context<'_>) -> Duration {
+    let settle = cx.settings.interlock.map_or(Duration::ZERO, |interlock| interlock.settle);
+    cx.settings.deadtime + settle + cx.settings.keepalive.saturating_mul(11)
+}
+
+impl Lines {
+    /// Whether that changes anything.
+    fn set(&mut self, line: InputLine, level: LineLevel) -> bool {
+        core::mem::replace(&mut self.levels[line as usize], level) != level
+    }
+
+    fn set_owner(&mut self, is_owner: bool, is_ok: bool) {
+        self.owner = match (is_ok, is_owner) {
+            (false, _) => LineLevel::Unknown,
+            (true, true) => LineLevel::Active,
+            (true, false) => LineLevel::Inactive,
+        };
+    }
+}
