@@ -66,6 +66,8 @@ impl World {
         board.has_guardian = true;
         board.is_releasing = false;
         board.is_death_unseen = None;
+        // What an earlier daemon of this boot has left in use keeps the line up.
+        board.is_owner = !board.lease.in_use().is_empty();
         let stamp = board.lease.stamp;
         let is_certain = stamp > 0 && self.now < stamp + self.plan.deadtime / 2;
         let carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);

@@ -110,12 +110,12 @@ impl Ownership {
             || self.lines.level(InputLine::PeerOwner) != LineLevel::Inactive
     }
 
+    /// Whether anything is in use here, or may be: an earlier daemon of this boot had left it running.
     fn holds_any(&self) -> bool {
-        let is_used = |group: &Group| {
-            matches!(
-                group.state(),
-                GroupState::Starting | GroupState::Running | GroupState::Stopping | GroupState::StopFailed
-            )
+        let is_used = |group: &Group| match group.state() {
+            GroupState::Starting | GroupState::Running | GroupState::Stopping | GroupState::StopFailed => true,
+            GroupState::Unknown => group.is_inherited,
+            GroupState::Stopped | GroupState::StartFailed => false,
         };
         self.groups.iter().any(|group| group.is_claimed() || is_used(group))
     }
