@@ -6,6 +6,7 @@
 pub mod arguments;
 mod ask;
 mod board;
+mod cable;
 pub mod check;
 mod demo;
 pub mod exit;
@@ -41,6 +42,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "board", summary: "what this machine has; check a board file", help: board::HELP, run: board::main },
     Verb { name: "status", summary: "what this node knows and does", help: show::STATUS_HELP, run: show::status },
     Verb { name: "links", summary: "each path to the other node", help: show::LINKS_HELP, run: show::links },
+    Verb { name: "cable", summary: "what is the matter with a serial cable", help: cable::HELP, run: cable::main },
     Verb { name: "history", summary: "what happened lately, and why", help: show::HISTORY_HELP, run: show::history },
     Verb { name: "standby", summary: "give groups to the partner", help: orders::STANDBY_HELP, run: orders::standby },
     Verb { name: "takeover", summary: "take groups over", help: orders::TAKEOVER_HELP, run: orders::takeover },

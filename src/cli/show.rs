@@ -66,6 +66,7 @@ pub(super) fn status(args: &[String]) -> u8 {
         "links",
         "media",
         "rejects",
+        "cables",
         "watchdogs",
         "alarms",
         "fencing",
@@ -80,7 +81,7 @@ pub(super) fn status(args: &[String]) -> u8 {
 
 /// `nullbeat links`.
 pub(super) fn links(args: &[String]) -> u8 {
-    const SECTIONS: &[&str] = &["node", "ping_nodes", "links", "media", "rejects"];
+    const SECTIONS: &[&str] = &["node", "ping_nodes", "links", "media", "rejects", "cables"];
     View { verb: "links", sections: SECTIONS, render: render_links }.main(args)
 }
 
@@ -152,6 +153,9 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("link").is_some() {
         out.push('\n');
         out.push_str(&link_states(report, is_colourful));
+    }
+    for cable in report.lines("cable").filter(|cable| cable.text("verdict") != Some("ok")) {
+        out.push_str(&cable_verdict(cable, is_colourful));
     }
     if report.first("ping").is_some() {
         out.push('\n');
@@ -362,7 +366,21 @@ fn render_links(report: &Report<'_>, is_colourful: bool) -> String {
             is_colourful,
         ));
     }
+    if report.first("cable").is_some() {
+        out.push('\n');
+    }
+    for cable in report.lines("cable") {
+        out.push_str(&cable_verdict(cable, is_colourful));
+        let _ = writeln!(out, "  {}", cable.or_dash("grounds"));
+    }
     out
+}
+
+fn cable_verdict(cable: &Line<'_>, is_colourful: bool) -> String {
+    let verdict = cable.or_dash("verdict");
+    let tone = if verdict == "ok" { Tone::Good } else { Tone::Bad };
+    let verdict = paint(verdict, tone, is_colourful);
+    format!("cable at {}: {verdict}: {}\n", cable.or_dash("name"), cable.or_dash("advice"))
 }
 
 fn rejects(report: &Report<'_>, link: &str) -> String {

@@ -1,6 +1,6 @@
 //! The engine's links: which are open, when to ask for the others, what came and went on each.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -8,9 +8,12 @@ use crate::config::{Config, Medium};
 use crate::core::ids::{LinkId, LinkSet, PingId};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::{Duration, Instant};
+use crate::links::cable::{Observation, line_errors};
 use crate::links::udp::{Datagram, Reach};
 use crate::links::{Link, Received};
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
+
+use super::cable_watch::{CableWatch, Sample};
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -77,6 +80,9 @@ pub struct Slot {
     renewal: Duration,
     /// When a peer was last heard on it, or it was opened.
     silent_since: Instant,
+    /// Our own messages that came back on it.
+    echoes: u64,
+    watch: CableWatch,
 }
 
 /// What became of a descriptor.
@@ -137,6 +143,25 @@ impl Slot {
         self.silent_since = now;
     }
 
+    /// A message of our own came back.
+    pub const fn count_echo(&mut self) {
+        self.echoes += 1;
+    }
+
+    /// The counters of a serial line that is open.
+    fn cable_sample(&self, at: Instant) -> Option<Sample> {
+        let Link::Serial(line) = &self.link else { return None };
+        let errors = line_errors(line.descriptor()?);
+        let StreamCounters { frames, garbage_bytes, .. } = self.stream.as_ref()?.counters();
+        Some(Sample { at, bytes: line.bytes, garbage: garbage_bytes, frames, echoes: self.echoes, errors })
+    }
+
+    /// Of a serial line that is open: the terminal, and what has come lately.
+    pub fn cable(&self, now: Instant) -> Option<(BorrowedFd<'_>, Observation)> {
+        let Link::Serial(line) = &self.link else { return None };
+        Some((line.descriptor()?, self.watch.lately(self.cable_sample(now)?)))
+    }
+
     /// When its socket is due to be replaced if nobody is heard before.
     fn renewal_due(&self) -> Option<Instant> {
         (self.device == Device::Open && self.link.network().is_some()).then(|| self.silent_since + self.renewal)
@@ -177,6 +202,7 @@ impl LinkTable {
     /// Links that are not open, to be asked for at once.
     pub fn new(config: &Config, now: Instant) -> Self {
         let deadtime = Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX));
+        let keepalive = Duration::from_micros(u64::try_from(config.keepalive.as_micros()).unwrap_or(u64::MAX));
         let slot = |medium: &Medium| {
             let mut link = Link::new(medium);
             Slot {
@@ -196,6 +222,8 @@ impl LinkTable {
                 complaints_since: now,
                 renewal: RENEWAL.max(deadtime),
                 silent_since: now,
+                echoes: 0,
+                watch: CableWatch::new(keepalive, now),
             }
         };
         Self { slots: config.media.iter().take(LINKS_MAX).map(slot).collect() }
@@ -254,6 +282,9 @@ impl LinkTable {
         if let Some(stream) = &mut slot.stream {
             stream.reset();
         }
+        if let Some(sample) = slot.cable_sample(now) {
+            slot.watch.restart(sample);
+        }
         slot.is_watching_output = false;
         slot.pause = PAUSE_MIN;
         slot.link.tell_open();
@@ -296,6 +327,15 @@ impl LinkTable {
         }
         slot.wait(now);
         Some(descriptor)
+    }
+
+    /// Takes a sample of each serial line now and then.
+    pub fn sample_cables(&mut self, now: Instant) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.stream.is_some() && slot.watch.is_due(now)) {
+            if let Some(sample) = slot.cable_sample(now) {
+                slot.watch.note(sample);
+            }
+        }
     }
 
     /// The next link to ask the guardian for.

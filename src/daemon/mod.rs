@@ -1,5 +1,6 @@
 //! Waits, reads the clock, turns actions into calls.
 
+pub mod cable_watch;
 pub mod clock;
 pub mod control;
 pub mod driver;

@@ -6,6 +6,7 @@
 //!
 //! [`SCHEMA`] lists the kinds with their fields; docs/status.md explains them.
 
+mod cables;
 mod reading;
 mod status;
 pub(super) mod words;
@@ -201,6 +202,12 @@ pub const SCHEMA: &[Section] = &[
         name: "rejects",
         shape: Shape::List,
         fields: &[("link", Text), ("reason", Text), ("count", Number)],
+    },
+    Section {
+        kind: "cable",
+        name: "cables",
+        shape: Shape::List,
+        fields: &[("name", Text), ("verdict", Text), ("advice", Text), ("grounds", Text)],
     },
     Section {
         kind: "watchdog",

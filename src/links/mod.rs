@@ -4,9 +4,11 @@
 //! [`Link`] lives in the engine: it receives into a buffer that it is lent, sends without ever blocking, and lives on
 //! without a descriptor when its device vanishes.
 
+pub mod cable;
 pub mod lock;
 pub mod output;
 pub mod ping;
+pub mod probe;
 pub mod serial;
 pub mod udp;
 

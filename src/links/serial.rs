@@ -140,6 +140,8 @@ pub struct SerialLine {
     complained_at: Option<Instant>,
     /// The last message was cut off somewhere: the next one must not join its last line.
     is_mid_line: bool,
+    /// Bytes received.
+    pub bytes: u64,
     /// Messages of which the last byte has been handed to the driver.
     pub sent: u64,
     /// Times that a stalled line was emptied.
@@ -156,6 +158,7 @@ impl SerialLine {
             stalled_since: None,
             complained_at: None,
             is_mid_line: false,
+            bytes: 0,
             sent: 0,
             stalls: 0,
         }
@@ -211,7 +214,10 @@ impl SerialLine {
         let Some(terminal) = &self.terminal else { return Ok(0) };
         match read(terminal, buffer) {
             Ok(0) => Err(Errno::EIO.into()),
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.bytes += count as u64;
+                Ok(count)
+            }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
         }

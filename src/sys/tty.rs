@@ -29,6 +29,24 @@ struct SerialStruct {
     iomap_base: libc::c_ulong,
 }
 
+/// The `serial_icounter_struct` of linux/serial.h: what a UART's driver has counted since it was loaded.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SerialCounters {
+    modem_line_changes: [libc::c_int; 4],
+    bytes: [libc::c_int; 2],
+    /// Bytes without a stop bit.
+    pub frame: libc::c_int,
+    /// Bytes that nobody took in time.
+    pub overrun: libc::c_int,
+    /// Bytes with a wrong parity.
+    pub parity: libc::c_int,
+    /// Breaks.
+    pub brk: libc::c_int,
+    buffer_overruns: libc::c_int,
+    reserved: [libc::c_int; 9],
+}
+
 /// `ASYNC_LOW_LATENCY` of linux/tty_flags.h.
 const LOW_LATENCY: libc::c_int = 1 << 13;
 /// `ASYNC_CLOSING_WAIT_NONE` of linux/serial.h.
@@ -42,6 +60,10 @@ mod ioctl {
     nix::ioctl_read_bad!(tiocgserial, libc::TIOCGSERIAL, super::SerialStruct);
     nix::ioctl_write_ptr_bad!(tiocsserial, libc::TIOCSSERIAL, super::SerialStruct);
     nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
+    nix::ioctl_read_bad!(tiocmget, libc::TIOCMGET, libc::c_int);
+    nix::ioctl_write_ptr_bad!(tiocmbis, libc::TIOCMBIS, libc::c_int);
+    nix::ioctl_write_ptr_bad!(tiocmbic, libc::TIOCMBIC, libc::c_int);
+    nix::ioctl_read_bad!(tiocgicount, libc::TIOCGICOUNT, super::SerialCounters);
 }
 
 /// Takes the descriptor out of an open port.
@@ -69,6 +91,42 @@ pub fn output_queued(terminal: impl AsFd) -> io::Result<usize> {
     // SAFETY: the kernel writes one int into the variable that we lend it.
     unsafe { ioctl::tiocoutq(terminal.as_fd().as_raw_fd(), &raw mut count) }?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The modem lines as bits `TIOCM_…`.
+///
+/// # Errors
+/// What ioctl(2) says: `ENOTTY` where there are none.
+pub fn modem_lines(terminal: impl AsFd) -> io::Result<libc::c_int> {
+    let mut bits: libc::c_int = 0;
+    // SAFETY: the kernel writes one int into the variable that we lend it.
+    unsafe { ioctl::tiocmget(terminal.as_fd().as_raw_fd(), &raw mut bits) }?;
+    Ok(bits)
+}
+
+/// Raises or drops DTR and RTS together.
+///
+/// # Errors
+/// What ioctl(2) says.
+pub fn set_own_lines(terminal: impl AsFd, is_on: bool) -> io::Result<()> {
+    let bits = libc::TIOCM_DTR | libc::TIOCM_RTS;
+    let terminal = terminal.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads one int from the variable that we lend it.
+    unsafe {
+        if is_on { ioctl::tiocmbis(terminal, &raw const bits) } else { ioctl::tiocmbic(terminal, &raw const bits) }
+    }?;
+    Ok(())
+}
+
+/// What the UART's driver has counted.
+///
+/// # Errors
+/// What ioctl(2) says: `ENOTTY` where nothing is counted.
+pub fn serial_counters(terminal: impl AsFd) -> io::Result<SerialCounters> {
+    let mut counters = SerialCounters::default();
+    // SAFETY: the kernel fills in a structure of exactly this layout during the call.
+    unsafe { ioctl::tiocgicount(terminal.as_fd().as_raw_fd(), &raw mut counters) }?;
+    Ok(counters)
 }
 
 /// Rows and columns of a terminal; `None` when it does not know.

@@ -136,10 +136,10 @@ impl Driver<'_> {
         match outcome {
             Ok(origin) => {
                 let now = self.now.now;
-                if origin != Origin::Ourselves
-                    && let Some(slot) = self.links.get_mut(link)
-                {
-                    slot.count_received(now);
+                match self.links.get_mut(link) {
+                    Some(slot) if origin == Origin::Ourselves => slot.count_echo(),
+                    Some(slot) => slot.count_received(now),
+                    None => {}
                 }
                 if let Origin::New(node, uuid) = origin {
                     self.note_uuid(node, uuid);
@@ -232,6 +232,7 @@ impl Driver<'_> {
     /// Asks for devices that are to be opened, flushes lines that have stalled.
     pub(super) fn look_after_links(&mut self) {
         let now = self.now.now;
+        self.links.sample_cables(now);
         while let Some(link) = self.links.poll_request(now) {
             self.ask(ToGuardian::OpenLink { link });
         }

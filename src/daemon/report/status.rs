@@ -8,6 +8,7 @@ use crate::core::ownership::FenceStage;
 use crate::daemon::kicker::Withheld;
 use crate::wire::heartbeat::Reject;
 
+use super::cables;
 use super::words;
 use super::{Facts, Lines, micros, millis};
 
@@ -23,6 +24,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
         links(facts, id, out);
     }
     media(facts, out);
+    cables::write(facts, out);
     watchdogs(facts, out);
     for alarm in facts.node.ownership().alarms().iter() {
         write_alarm(facts, alarm, out);
