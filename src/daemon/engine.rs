@@ -128,7 +128,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         lease: context.lease,
         roster: context.roster,
         timer: context.timer,
-        kicker: Kicker::new(context.watchdogs, config.keepalive),
+        kicker: Kicker::new(context.watchdogs, config.keepalive, start.now),
         links: LinkTable::new(config, start.now),
         guardian,
         messages: context.messages,

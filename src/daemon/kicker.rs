@@ -89,13 +89,17 @@ pub struct Kicker<W> {
     watchdogs: heapless::Vec<Kicked<W>, WATCHDOGS_MAX>,
     keepalive: Duration,
     withheld: Option<Withheld>,
+    /// That nothing is kicked has been said.
+    is_told: bool,
+    started: Instant,
 }
 
 impl<W: Watchdog> Kicker<W> {
     /// Begins with these, none of them kicked by us yet.
-    pub fn new(held: Vec<HeldWatchdog<W>>, keepalive: Duration) -> Self {
+    pub fn new(held: Vec<HeldWatchdog<W>>, keepalive: Duration, now: Instant) -> Self {
         let kicked = |held| Kicked { held, kicked_at: None, failures: 0, tried_at: None };
-        Self { watchdogs: held.into_iter().take(WATCHDOGS_MAX).map(kicked).collect(), keepalive, withheld: None }
+        let watchdogs = held.into_iter().take(WATCHDOGS_MAX).map(kicked).collect();
+        Self { watchdogs, keepalive, withheld: None, is_told: false, started: now }
     }
 
     /// Whether there is any.
@@ -119,11 +123,9 @@ impl<W: Watchdog> Kicker<W> {
         if self.watchdogs.is_empty() {
             return;
         }
-        let withheld = self.missing_link(chain);
-        if withheld != self.withheld {
-            self.tell(withheld);
-        }
-        if withheld.is_none() {
+        self.withheld = self.missing_link(chain);
+        self.tell(now);
+        if self.withheld.is_none() {
             self.kick_one(now);
         }
     }
@@ -165,17 +167,22 @@ impl<W: Watchdog> Kicker<W> {
         }
     }
 
-    fn tell(&mut self, withheld: Option<Withheld>) {
-        self.withheld = withheld;
-        let shortest = self.watchdogs.iter().map(|watchdog| watchdog.held.timeout()).min().unwrap_or_default();
-        match withheld {
-            Some(why) => log::error!(
-                target: "EMERG",
-                "No more kicks for the watchdog: {}. It resets this board within {} s.",
-                why.sentence(),
-                shortest.as_secs()
-            ),
-            None => log::info!("The watchdog is kicked again."),
+    /// Says that nothing is kicked when half of a timeout has passed so: a busy board misses a turn now and then.
+    fn tell(&mut self, now: Instant) {
+        let Some(why) = self.withheld else {
+            if std::mem::take(&mut self.is_told) {
+                log::info!("The watchdog is kicked again.");
+            }
+            return;
+        };
+        let rest = |watchdog: &Kicked<W>| now.since(watchdog.kicked_at.unwrap_or(self.started));
+        let is_grave = |watchdog: &Kicked<W>| rest(watchdog) >= watchdog.held.timeout() / WAKE_AFTER;
+        if !self.is_told && self.watchdogs.iter().any(is_grave) {
+            self.is_told = true;
+            let left = |watchdog: &Kicked<W>| watchdog.held.timeout().saturating_sub(rest(watchdog));
+            let left = self.watchdogs.iter().map(left).min().unwrap_or_default();
+            let (why, ms) = (why.sentence(), left.as_millis());
+            log::error!(target: "EMERG", "No more kicks for the watchdog: {why}. It resets this board within {ms} ms.");
         }
     }
 }
@@ -202,7 +209,7 @@ mod tests {
 
     fn kicker(devices: &[(&'static FakeWatchdog, u32)]) -> Kicker<&'static FakeWatchdog> {
         let held = devices.iter().map(|(device, timeout)| held(device, *timeout)).collect();
-        Kicker::new(held, Duration::from_millis(200))
+        Kicker::new(held, Duration::from_millis(200), at(0))
     }
 
     fn leaked() -> &'static FakeWatchdog {
@@ -234,6 +241,7 @@ mod tests {
             kicker.turn(at(0), WHOLE);
             for ms in (200..6000).step_by(200) {
                 kicker.turn(at(ms), chain);
+                assert_eq!(kicker.is_told, ms >= 2000, "a missed turn is no reason to cry");
             }
             assert_eq!((fake.kicks.get(), kicker.withheld()), (1, Some(why)));
             assert_eq!(kicker.deadline(), None, "and the engine does not spin");

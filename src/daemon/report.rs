@@ -535,7 +535,7 @@ mod tests {
         };
         let path = "/dev/watchdog".into();
         let held = HeldWatchdog { path, device: Device::from(file), armed, shortest: Some(1), is_nowayout: false };
-        Kicker::new(vec![held], Duration::from_millis(200))
+        Kicker::new(vec![held], Duration::from_millis(200), Instant::from_millis(1000))
     }
 
     fn at(ms: u64) -> Stamp {

@@ -1,6 +1,6 @@
 //! A hung owner is reset by its hardware watchdog, and only then does the other board take over.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bench::{Bench, NAMES, Plan};
 
@@ -32,8 +32,10 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     alpha.run(HANG);
     assert_reset_before_takeover(&bench, 0, events, since);
     alpha.await_boot(2);
-    alpha.await_log("i6300ESB timer");
+    alpha.await_log("This board was reset by its watchdog (i6300ESB timer)");
     alpha.await_settled();
+    let status = alpha.run("nullbeat status --json");
+    assert!(status.contains("\"reset_cause\": \"watchdog\""), "{status}");
     beta.await_settled();
     bench.await_owner(1, "web");
 
@@ -48,7 +50,111 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     // An orderly stop disarms: nothing resets the board afterwards.
     let events = beta.event_count();
     beta.run("nullbeat stop");
-    bench.assert_stays(0, "web", std::time::Duration::from_secs(6));
+    bench.assert_stays(0, "web", Duration::from_secs(6));
     assert_eq!(beta.event_count(), events, "{:?}", beta.boots());
     bench.assert_exclusive();
+}
+
+/// Keepalive 200 ms, deadtime 4 s: the safe timeout is 2 s (0.2 + 2 + 1 < 4).
+fn watched() -> Plan {
+    Plan::usual().ha_cf("deadtime 4\nwatchdog /dev/watchdog")
+}
+
+/// The first board is reset by its watchdog, and only then the other one begins to start its group. It is held in reset
+/// until then: one that boots within the dead time of its last beat keeps its group.
+#[track_caller]
+fn assert_reset_first(bench: &Bench, count: usize) {
+    let board = &bench.boards[0];
+    let reset = board.await_event(count, "WATCHDOG").at;
+    board.hold_in_reset(true);
+    bench.await_owner(1, "web");
+    board.hold_in_reset(false);
+    let begun = bench.observer.records().into_iter().find(|it| it.node == "beta" && it.what == "start-begin");
+    let begun = begun.expect("beta has started it");
+    assert!(begun.at > reset, "beta began {:?} before the reset", reset.duration_since(begun.at));
+    bench.assert_exclusive();
+}
+
+#[test]
+fn guardian_that_is_gone_and_not_replaced_is_a_reset() {
+    let bench = Bench::start(watched());
+    let count = bench.boards[0].event_count();
+    bench.boards[0].run("kill -9 $(cat /run/nullbeat/pid)");
+    bench.boards[0].await_log("No more kicks for the watchdog: the guardian is gone or hangs.");
+    assert_reset_first(&bench, count);
+}
+
+/// Two watchdogs; one timeout is longer than what fits, so that the beats announce 0.2 + 4 + 1 s and a little.
+#[test]
+fn watchdogs_run_on_over_new_engines_and_stop_at_the_orderly_end_only() {
+    let lines = "deadtime 3\nwatchdog /dev/watchdog0\nwatchdog /dev/watchdog1\nwatchdog_timeout 4";
+    let bench = Bench::start(Plan::usual().module("softdog").ha_cf(lines));
+    let owner = &bench.boards[0];
+    bench.boards[1].run("nullbeat status --json | grep -q '\"deadtime_ms\": 5300'");
+    owner.run("touch /run/same-boot");
+    let engine = "nullbeat status --json | sed -n 's/.*\"engine_pid\": \\([0-9]*\\).*/\\1/p'";
+    for change in [format!("kill -9 $({engine})"), "nullbeat reload".to_owned(), "nullbeat reload --binary".to_owned()]
+    {
+        let before = owner.run(engine);
+        owner.run(&change);
+        let is_new = format!(
+            "until now=$({engine}) && [ -n \"$now\" ] && [ \"$now\" != {} ]; do sleep 0.1; done",
+            before.trim()
+        );
+        owner.run(&is_new);
+        // Twice the timeout.
+        bench.assert_stays(0, "web", Duration::from_secs(8));
+        let status = owner.run("nullbeat status --json");
+        assert_eq!(status.matches("\"withheld\": null").count(), 2, "after `{change}`: {status}");
+    }
+    owner.run("nullbeat stop");
+    bench.await_owner(1, "web");
+    bench.assert_stays(1, "web", Duration::from_secs(8));
+    owner.run("test -e /run/same-boot");
+    assert_eq!(owner.boots(), 1, "it was stopped in good order");
+    bench.assert_exclusive();
+}
+
+#[test]
+fn watchdog_with_nowayout_is_named_and_resets_after_the_end() {
+    let start = "rmmod i6300esb; insmod /lib/modules/i6300esb.ko nowayout=1; exec nullbeat run --foreground";
+    let bench = Bench::start(watched().start(start));
+    bench.boards[0].await_log("Watchdog /dev/watchdog has `nowayout`: it cannot be stopped");
+    assert!(bench.boards[0].run("nullbeat check --node alpha").contains("i6300ESB timer with `nowayout`"));
+    let count = bench.boards[0].event_count();
+    bench.boards[0].run("nullbeat stop");
+    bench.boards[0].await_log("cannot be stopped (`nowayout`): it resets this board within 2 s");
+    bench.boards[0].await_event(count, "WATCHDOG");
+    bench.await_owner(1, "web");
+    bench.assert_exclusive();
+}
+
+#[test]
+fn watchdog_that_somebody_has_is_named_and_only_unfenced_starts_without_it() {
+    // Its watchdog is not to end the test.
+    let start = "rmmod i6300esb; insmod /lib/modules/i6300esb.ko heartbeat=600; sleep 1000 >/dev/watchdog & \
+                 until [ -e /dev/watchdog ] && ls -l /proc/$!/fd | grep -q watchdog; do sleep 0.1; done; \
+                 exec nullbeat run --foreground";
+    let bench = Bench::power_on(watched().start(start));
+    let board = &bench.boards[0];
+    board.await_boot(1);
+    board.await_log("watchdog /dev/watchdog: Device or resource busy (os error 16): process");
+    let (code, said) = board.shell("nullbeat run 2>&1");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("(sleep) has it; a watchdog serves one program"), "{said}");
+    board.run("(nullbeat run --foreground --unfenced </dev/null >/dev/report 2>&1 &)");
+    board.await_log("(sleep) has it; a watchdog serves one program (systemd: `RuntimeWatchdogSec=0` in system.conf); going without it, because of --unfenced");
+    board.run("until nullbeat status --json >/run/status; do sleep 0.1; done");
+    assert!(board.run("cat /run/status").contains("\"watchdogs\": []"));
+}
+
+#[test]
+fn reset_with_watchdog_resets_a_board_whose_stop_fails() {
+    let lines = "reset_with watchdog\nscript_timeout 5\nenv STOPRETRYMAX=1";
+    let bench = Bench::start(watched().ha_cf(lines));
+    let count = bench.boards[0].event_count();
+    bench.boards[0].run("echo 60 >/run/slow-web");
+    bench.boards[0].type_line("nullbeat standby");
+    bench.boards[0].await_log("Resetting this board (stop-failed).");
+    assert_reset_first(&bench, count);
 }
