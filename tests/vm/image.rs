@@ -55,16 +55,9 @@ impl Image {
         archive.copy("init", 0o755, &root.join("tests/vm/init"));
         archive.copy("bin/busybox", 0o755, &folder.join("busybox"));
         archive.copy("etc/ha.d/resource.d/trace", 0o755, &root.join("tests/vm/trace"));
-        for entry in std::fs::read_dir(root.join("dist/resource.d")).expect("dist/resource.d") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_str().expect("ASCII").to_owned();
-            archive.copy(&format!("etc/ha.d/resource.d/{name}"), 0o755, &path);
-        }
-        for entry in std::fs::read_dir(folder.join("modules")).expect("modules") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_str().expect("ASCII").to_owned();
-            archive.copy(&format!("lib/modules/{name}"), 0o644, &path);
-        }
+        archive.copy_all("etc/ha.d/resource.d", 0o755, &root.join("dist/resource.d"));
+        archive.copy_all("usr/share/nullbeat/boards", 0o644, &root.join("boards"));
+        archive.copy_all("lib/modules", 0o644, &folder.join("modules"));
         Self { kernel: folder.join("vmlinuz"), archive }
     }
 
@@ -122,6 +115,15 @@ impl Archive {
     fn copy(&mut self, name: &str, mode: u32, from: &Path) {
         let content = std::fs::read(from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
         self.add(name, mode, &content);
+    }
+
+    /// The files of a directory.
+    fn copy_all(&mut self, to: &str, mode: u32, from: &Path) {
+        for entry in std::fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_str().expect("ASCII");
+            self.copy(&format!("{to}/{name}"), mode, &path);
+        }
     }
 
     /// A file, and the directories above it.

@@ -60,6 +60,7 @@ mod wires;
 
 mod armv7;
 mod cables;
+mod fencing;
 mod lines;
 mod pc;
 mod power;

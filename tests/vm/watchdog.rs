@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::bench::{Bench, NAMES, Plan};
 
 /// Stops every process of the daemon at once, as nothing in software can do better.
-const HANG: &str =
+pub(crate) const HANG: &str =
     "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = /usr/sbin/nullbeat ] && kill -STOP ${p#/proc/}; done; true";
 
 /// The two outside facts: the watchdog fired on `owner`, and the first script of `other` began after it.

@@ -69,9 +69,8 @@ pub(crate) enum Fault {
 /// The usual wiring: every output of a board at its input of the other.
 ///
 /// Names: `N.owner`, `N.alive`, `N.fence-reset`, `N.fence-power` with the board that drives, `N.peer-power` (the sense
-/// line) and `N.maintenance` with the board that reads. An open sense line is high, "it has power", all others are low;
-/// so `owner` and `peer-owner` are to be active low, see docs/wiring.md. The PL061 has no resistors: write
-/// `external-pull-up` and `external-pull-down`.
+/// line) and `N.maintenance` with the board that reads. An open `owner` is high, "the peer owns", an open sense line is
+/// high, "it has power", all others are low: as `boards/qemu-virt-arm64.conf` says.
 pub(crate) fn crossed() -> Vec<Wire> {
     let mut wires = Vec::new();
     for board in 0..2 {
@@ -79,7 +78,7 @@ pub(crate) fn crossed() -> Vec<Wire> {
         let mut add = |what: &str, source, target, open| {
             wires.push(Wire { name: format!("{board}.{what}"), source, target, open });
         };
-        add("owner", Source::Pin(board, OWNER), Target::Pin(peer, PEER_OWNER), false);
+        add("owner", Source::Pin(board, OWNER), Target::Pin(peer, PEER_OWNER), true);
         add("alive", Source::Pin(board, ALIVE), Target::Pin(peer, PEER_ALIVE), false);
         add("fence-reset", Source::Pin(board, FENCE_RESET), Target::Reset(peer), false);
         add("fence-power", Source::Pin(board, FENCE_POWER), Target::Relay(peer), false);
