@@ -253,6 +253,10 @@ fn adopt(config: &Config, lease: &Lease) -> io::Result<Option<Carried>> {
     // Within half the dead time nobody has taken over, and nothing but our own scripts has touched the groups.
     let limits = Limits::new(config.keepalive, lease.deadtime());
     carried.is_certain = lease.engine_stamp() > 0 && lease::now() < limits.role_kept_until(lease.engine_stamp());
+    if !carried.is_certain {
+        // It may have come back meanwhile with nobody here to hear it.
+        carried.confirmed = None;
+    }
     if !carried.claims.is_empty() {
         let how = if carried.is_certain { "keeping" } else { "looking at" };
         log::info!("{how} {} resource groups of an earlier daemon of this boot", carried.claims.len());
@@ -281,7 +285,31 @@ fn enter_realtime(priority: Option<i32>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::sample;
+    use crate::core::ids::Generation;
+    use crate::core::settings::CarriedPartner;
+
+    #[test]
+    fn proof_of_the_partners_being_off_does_not_outlive_a_pause_of_the_daemon() {
+        let directory = std::env::temp_dir().join(format!("nullbeat-adopt-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let config = sample::config(Path::new("/x"), &[("alpha", "a")]);
+        let lease = Lease::open_or_create(&directory).unwrap();
+        lease.set_deadtime(std::time::Duration::from_secs(3600));
+        lease.set_table(&config, None);
+        lease.set_partner(&config, CarriedPartner { is_dead: true, has_left: false });
+        lease.set_fencing(Some(Generation(7)), false);
+        let confirmed = || adopt(&config, &lease).unwrap().unwrap().confirmed;
+        lease.stamp_engine(lease::now());
+        assert_eq!(confirmed(), Some(Generation(7)), "a guardian that was killed and started at once");
+        lease.set_deadtime(std::time::Duration::from_millis(1));
+        lease.stamp_engine(1);
+        assert_eq!(confirmed(), None);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     fn parse(line: &str) -> Result<RunOptions, Misuse> {
         RunOptions::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())

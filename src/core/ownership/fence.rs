@@ -397,7 +397,9 @@ impl Ownership {
                 self.fence.stage = FenceStage::Idle;
             }
             FenceOutcome::Failed => {
-                let is_lost = now >= since + self.limit_of(cx, method);
+                let limit = self.limit_of(cx, method);
+                // One that the guardian had to end for its time limit was asked to end before it was over.
+                let is_lost = now >= since + (limit - limit / 10);
                 if is_lost {
                     // It may come true later: no shot on top of it.
                     self.fence.settled_at = Some(now + cx.settings.fence.settle);

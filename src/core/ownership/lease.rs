@@ -14,7 +14,8 @@
 //! It holds for whatever P had in use when Q heard it last: a later run of P's daemon on the same boot carries on with
 //! the time of the run before ([`Carried::kicks_until`]), and a later boot has nothing in use and needs a proof of its own
 //! before it starts anything. P owes this to nobody when Q has never acknowledged anything, when nothing is in use at P,
-//! when Q has said goodbye, and when Q's own fencing is confirmed: then Q cannot be resting on it.
+//! when Q has said goodbye, and when Q's own fencing is confirmed: then Q cannot be resting on it, and P announces no
+//! lease. Else Q, back and not heard by P, would take for a promise what P does not keep.
 
 use super::{Context, Group, Ownership};
 use crate::core::ids::{Generation, Seq};
@@ -49,9 +50,15 @@ impl Ownership {
         self.wants_extension = true;
     }
 
+    /// Until when the watchdog is kicked, while the partner may rest on its not being kicked longer.
+    fn promise(&self) -> Option<Instant> {
+        let is_owed = self.lease.is_armed && !self.partner.has_left && !self.is_partner_off();
+        self.lease.kicks_until.filter(|_| is_owed)
+    }
+
     /// What is announced, milliseconds; zero: no lease.
     pub(super) fn lease_ms(&self, cx: &Context<'_>) -> u32 {
-        let lease = cx.settings.lease.filter(|_| self.lease.is_armed);
+        let lease = cx.settings.lease.filter(|_| self.promise().is_some());
         lease.map_or(0, |lease| u32::try_from(lease.reset_within.as_millis()).unwrap_or(u32::MAX))
     }
 
@@ -68,18 +75,16 @@ impl Ownership {
             && let Some(sent) = cx.comms.sent_at(extension.echo_seq)
         {
             let until = sent + lease.kick_for;
+            // The first one makes it a promise.
+            self.wants_extension |= self.lease.kicks_until.is_none();
             self.lease.kicks_until = Some(self.lease.kicks_until.map_or(until, |before| before.max(until)));
         }
     }
 
     /// Whether the watchdog may be kicked at `now`.
     pub(in crate::core) fn may_kick(&self, settings: &Settings, now: Instant) -> bool {
-        let is_owed = settings.lease.is_some()
-            && self.lease.is_armed
-            && !self.partner.has_left
-            && !self.is_partner_off()
-            && self.groups.iter().any(Group::is_held);
-        !is_owed || self.lease.kicks_until.is_none_or(|until| now < until)
+        let is_free = settings.lease.is_none() || !self.groups.iter().any(Group::is_held);
+        is_free || self.promise().is_none_or(|until| now < until)
     }
 
     /// Until when the lease allows kicks.

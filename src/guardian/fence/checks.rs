@@ -47,10 +47,19 @@ impl Checks {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// When [`turn`](Self::turn) is due, or during a shot (`is_paused`) [`pause`](Self::pause).
+    pub(super) fn next_deadline(&self, is_paused: bool) -> Option<Instant> {
         match &self.run {
             Some(run) => run.next_deadline(),
-            None => self.next.map(|(_, at)| at),
+            None => self.next.map(|(_, at)| at).filter(|_| !is_paused),
+        }
+    }
+
+    /// Nothing is to be asked now: sees to the end of a question that was broken off. Its process, ended and not waited
+    /// for, would keep the guardian awake.
+    pub(super) fn pause(&mut self, now: Instant, launcher: &mut Launcher) {
+        if launcher.check(now, &mut self.run).is_some() {
+            self.next = Some((0, now + AFTER_SHOT));
         }
     }
 

@@ -200,7 +200,7 @@ impl Fencer {
             Phase::Running(run, _) | Phase::Verifying(run, _) => run.as_ref().and_then(Run::next_deadline),
             Phase::Driving(drive) => Some(drive.next_deadline()),
         });
-        [shot, self.checks.next_deadline()].into_iter().flatten().min()
+        [shot, self.checks.next_deadline(!self.may_check())].into_iter().flatten().min()
     }
 
     /// Does what can be done now.
@@ -212,11 +212,17 @@ impl Fencer {
             self.begin(now, order, launcher);
             self.turn_shot(now, launcher);
         }
-        if self.shot.is_none()
-            && let Some(target) = &self.target
-        {
-            self.checks.turn(now, &self.methods, target, self.pins.as_deref(), launcher, &mut self.reports);
+        match &self.target {
+            Some(target) if self.may_check() => {
+                self.checks.turn(now, &self.methods, target, self.pins.as_deref(), launcher, &mut self.reports);
+            }
+            _ => self.checks.pause(now, launcher),
         }
+    }
+
+    /// Many devices serve one at a time; without a partner there is none.
+    fn may_check(&self) -> bool {
+        self.shot.is_none() && self.target.is_some()
     }
 
     fn begin(&mut self, now: Instant, order: ShotOrder, launcher: &mut Launcher) {

@@ -2,6 +2,7 @@
 //! when the test says so.
 
 mod meeting;
+mod proofs;
 mod starting;
 
 use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, NodeId, RequestId, Seq, Uuid};

@@ -208,6 +208,38 @@ fn devices_are_asked_in_turn_and_a_shot_comes_first() {
 }
 
 #[test]
+fn question_that_a_long_shot_broke_off_is_not_left_lying() {
+    let yard = Yard::new();
+    let body = "test $1 = status && { echo $$ >$W/new; mv $W/new $W/asked; exec sleep 600; }\n\
+                while ! test -e $W/go; do sleep 0.02; done";
+    let how = FenceHow::External { path: yard.script("slow", body), parameters: Parameters::default() };
+    let mut runner = yard.fencing(vec![FenceMethod { name: "external/slow".into(), how, limit: PATIENCE }]);
+    runner.check_fences(Instant::now());
+    await_file(&mut runner, &yard.root.join("asked"));
+    let process = PathBuf::from("/proc").join(yard.text("asked").trim());
+    assert!(process.exists());
+    fire(&mut runner, 1, 0);
+    // Its process keeps whoever waits awake until it is reaped.
+    drive(&mut runner, |_| !process.exists());
+    assert!(runner.is_fencing());
+    fs::write(yard.root.join("go"), "").unwrap();
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+}
+
+#[test]
+fn node_without_a_partner_has_nothing_to_ask_and_is_never_late_with_it() {
+    let yard = Yard::new();
+    let mut config = yard.config(&[("alpha", "web")]);
+    config.nodes = vec!["alpha".into()];
+    assert_eq!(config.partner(), None);
+    let mut runner = yard.runner(&config);
+    let now = Instant::now();
+    runner.check_fences(now);
+    runner.turn(now);
+    assert!(runner.is_on_time(now + PATIENCE));
+}
+
+#[test]
 fn garbage_that_an_agent_prints_is_bounded() {
     let yard = Yard::new();
     let body = "head -c 3000000 /dev/urandom\nprintf 'a\\033[31m\\0b\\n' >&2";
