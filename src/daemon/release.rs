@@ -67,6 +67,8 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
     let carried = lease.carried(config);
     lease.set_table(config, carried.as_ref());
     let groups = lease.in_use();
+    // The peer may have been held off at that moment.
+    lower(config, &[OutputLine::FenceReset, OutputLine::FencePower]);
     let mut runner = Runner::new(config)?;
     // A daemon that is started after this process has been killed must neither believe that they run nor run beside a
     // script of ours.
@@ -87,7 +89,8 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
         let is_over_time = stop_by.is_some_and(|at| lease::now() >= at);
         if left.is_empty() || runner.is_idle() || is_over_time {
             if left.is_empty() {
-                lower_owner(config);
+                // Nothing is in use here any more.
+                lower(config, &[OutputLine::Owner]);
             }
             return Ok(left);
         }
@@ -102,9 +105,9 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
     }
 }
 
-/// Nothing is in use here any more, and whoever drove the line `owner` is dead: a pin keeps its level then.
-fn lower_owner(config: &Config) {
-    let lowered = Lines::open_outputs(&config.gpio, &[OutputLine::Owner], |_| false);
+/// Whoever drove these lines is dead: a pin keeps its level then.
+fn lower(config: &Config, outputs: &[OutputLine]) {
+    let lowered = Lines::open_outputs(&config.gpio, outputs, |_| false);
     for error in lowered.err().into_iter().flatten() {
         log::error!("{error}");
     }

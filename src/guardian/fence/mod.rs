@@ -140,11 +140,7 @@ impl Fencer {
                         run.cut(now);
                     }
                 }
-                Phase::Driving(drive) => {
-                    if let Some(pins) = &mut self.pins {
-                        drive.let_go(pins.as_mut());
-                    }
-                }
+                Phase::Driving(_) => self.let_go(),
             }
         }
         self.turn(now, launcher);
@@ -184,6 +180,13 @@ impl Fencer {
     /// The next thing that the engine is to be told.
     pub fn poll_report(&mut self) -> Option<ToEngine> {
         self.reports.pop_front()
+    }
+
+    /// Lets a driven line go.
+    fn let_go(&mut self) {
+        if let (Some(Shot { phase: Phase::Driving(drive), .. }), Some(pins)) = (&mut self.shot, &mut self.pins) {
+            drive.let_go(pins.as_mut());
+        }
     }
 
     /// Kills what runs.
@@ -367,6 +370,13 @@ impl Fencer {
     fn answer(&mut self, now: Instant, order: ShotOrder, begun: Instant, outcome: FenceOutcome) {
         let ms = u32::try_from(now.saturating_duration_since(begun).as_millis()).unwrap_or(u32::MAX);
         self.reports.push_back(ToEngine::FenceDone { shot: order.shot, outcome, ms });
+    }
+}
+
+/// A pin keeps its level when nobody drives it any more: the peer would stay without power.
+impl Drop for Fencer {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::config::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 use crate::core::FenceOutcome::{self, Confirmed, Failed};
+use crate::guardian::fence::HalPins;
+use crate::hardware::gpio::wire::{Wire, WireInput};
 
 /// The partner's run.
 const GENERATION: Generation = Generation(7);
@@ -224,6 +226,20 @@ fn question_that_a_long_shot_broke_off_is_not_left_lying() {
     assert!(runner.is_fencing());
     fs::write(yard.root.join("go"), "").unwrap();
     assert_eq!(outcome(&mut runner), (1, Confirmed));
+}
+
+#[test]
+fn line_is_let_go_when_the_guardian_ends_during_a_pulse() {
+    let yard = Yard::new();
+    let how = FenceHow::Gpio { line: FenceLine::Power, pulse: PATIENCE };
+    let mut runner = yard.fencing(vec![FenceMethod { name: "gpio power".into(), how, limit: 2 * PATIENCE }]);
+    let wire = Wire::new(false);
+    let (reset, sense) = (None, None::<WireInput>);
+    runner.set_fence_pins(Box::new(HalPins { reset, power: Some(wire.output()), sense }));
+    fire(&mut runner, 1, 0);
+    assert_eq!(wire.driven(), Some(true));
+    drop(runner);
+    assert_eq!(wire.driven(), Some(false));
 }
 
 #[test]
