@@ -29,6 +29,7 @@ use std::fmt::{self, Write as _};
 use crate::core::ids::GroupId;
 use crate::core::message::Holds;
 use crate::core::{Failure, Outcome, Refusal, Request};
+use crate::sys::memory;
 
 pub use server::ControlServer;
 
@@ -158,7 +159,8 @@ pub struct Sheet {
 impl Sheet {
     /// Room for `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { text: String::with_capacity(limit + Self::MARK.len()), limit, is_full: false }
+        let text = idle_text(vec![0; limit + Self::MARK.len()]);
+        Self { text, limit, is_full: false }
     }
 
     const MARK: &str = "truncated\n";
@@ -166,6 +168,12 @@ impl Sheet {
     /// Starts afresh.
     pub fn clear(&mut self) {
         self.text.clear();
+        self.is_full = false;
+    }
+
+    /// Starts afresh, and gives back the pages that the text took: answers are rare.
+    pub fn give_back(&mut self) {
+        self.text = idle_text(std::mem::take(&mut self.text).into_bytes());
         self.is_full = false;
     }
 
@@ -178,6 +186,13 @@ impl Sheet {
         }
         &self.text
     }
+}
+
+/// An empty text in the memory of `bytes`, whose pages come again when they are written.
+fn idle_text(mut bytes: Vec<u8>) -> String {
+    memory::give_back(&mut bytes);
+    bytes.clear();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 impl fmt::Write for Sheet {

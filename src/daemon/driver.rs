@@ -191,6 +191,9 @@ pub struct Driver<'c> {
     text: Box<[u8]>,
 }
 
+/// No beat between two nodes is longer, in bytes: what it takes stays locked in memory.
+const USUAL_MAX: usize = 2048;
+
 impl<'c> Driver<'c> {
     /// Takes over what was made at start. Everything that will ever be needed is allocated here.
     pub fn new(parts: Parts<'c>, node: Box<Node>, now: Stamp) -> Self {
@@ -264,12 +267,16 @@ impl<'c> Driver<'c> {
         Ok(())
     }
 
-    /// Gives pages back that only a peer's compressed message needs; they come again when one does. To be called once,
+    /// Gives pages back that only a compressed or a long message needs; they come again when one does. To be called once,
     /// when memory has been locked.
     pub fn give_back_idle_memory(&mut self) {
         for part in self.expander.idle_memory() {
             memory::give_back(part);
         }
+        for room in [&mut self.buffer, &mut self.scratch, &mut self.datagram, &mut self.text] {
+            memory::give_back(&mut room[USUAL_MAX..]);
+        }
+        memory::give_back(&mut self.packing);
     }
 
     /// Turns until the end.

@@ -335,6 +335,8 @@ impl ControlServer {
         if send(connection.socket.as_raw_fd(), bytes, flags) != Ok(bytes.len()) {
             self.counters.unread += 1;
         }
+        self.answer.give_back();
+        self.body.give_back();
     }
 }
 
