@@ -221,7 +221,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("fences_per_hour", "a number", One(|d, w| d.integer(w, 1..=FENCINGS_MAX as i64, |d| &mut d.fences_per_hour))),
     // The board.
     row("board", "the name of a board file", Once(board::read_board)),
-    safety("interlock", One(gpio::read_interlock)),
+    row("interlock", "`gpio` or `off`", One(gpio::read_interlock)),
     row("interlock_settle", "a time", One(gpio::read_settle)),
     of_board("gpio", Home::Both, gpio::read_gpio),
     of_board("serial-port", Home::Board, board::read_serial_port),

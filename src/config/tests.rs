@@ -66,6 +66,13 @@ impl Drop for Directory {
     }
 }
 
+/// Loads it as this node, as `run` would.
+fn load_as(directory: &Directory, node: &str, machine: &FakeMachine) -> Config {
+    let options = LoadOptions { node: Some(node.into()), machine, ..LoadOptions::new(Purpose::Run) };
+    let loaded = directory.load(&options);
+    loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings))
+}
+
 /// `tested`, and below it those base lines whose directive it does not have.
 fn complete(tested: &[u8]) -> Vec<u8> {
     let mut text = tested.to_vec();

@@ -242,6 +242,22 @@ fn interlock_wants_both_lines_and_a_bias() {
 }
 
 #[test]
+fn interlock_is_built_and_reaches_the_core() {
+    let lines = "gpio owner gpiochip0 4\ngpio peer-owner gpiochip0 0 active-low pull-down";
+    let settle_in_core = |interlock: &str| {
+        let directory = Directory::new();
+        directory.write("ha.cf", complete(format!("{interlock}\n{lines}").as_bytes()));
+        let config = load_as(&directory, "alpha", &board());
+        assert_eq!(config.unbuilt_safety, [""; 0]);
+        config.settings(7).interlock.map(|interlock| interlock.settle)
+    };
+    assert_eq!(settle_in_core("interlock gpio\ninterlock_settle 120ms"), Some(Duration::from_millis(120)));
+    assert_eq!(settle_in_core("interlock gpio"), Some(Duration::from_millis(50)));
+    assert_eq!(settle_in_core("interlock off"), None);
+    assert_eq!(settle_in_core(""), None);
+}
+
+#[test]
 fn interlock_words_with_mistakes_are_answered() {
     let cases = [
         (

@@ -7,12 +7,6 @@ use crate::core::ids::NodeId;
 use crate::core::message::PingKind;
 use crate::core::settings::{SplitBrainLoser, TakeoverPolicy};
 
-fn load_as(directory: &Directory, node: &str, machine: &FakeMachine) -> Config {
-    let options = LoadOptions { node: Some(node.into()), machine, ..LoadOptions::new(Purpose::Run) };
-    let loaded = directory.load(&options);
-    loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings))
-}
-
 fn tutorial() -> Directory {
     let directory = Directory::new();
     directory.write("ha.cf", include_bytes!("../../../tests/tutorial/ha.cf"));
