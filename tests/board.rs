@@ -57,7 +57,9 @@ fn every_shipped_board_passes_the_check() {
         let said = text(&output);
         assert_eq!(output.status.code(), Some(0), "{}: {said}", file.display());
         assert!(!said.contains("error:"), "{said}");
-        assert!(said.contains("serial port ") && said.contains("watchdog main is /dev/watchdog0"), "{said}");
+        let has_port = fs::read_to_string(&file).expect("read").contains("\nserial-port ");
+        assert_eq!(said.contains("serial port "), has_port, "{}: {said}", file.display());
+        assert!(said.contains("watchdog main is /dev/watchdog0"), "{said}");
     }
 }
 
