@@ -22,13 +22,11 @@ pub enum Bug {
     ShootUnchecked = 8,
     /// The line `peer-owner` is not looked at.
     IgnorePeerOwner = 9,
-    /// A line that contradicts a living partner's beats is obeyed all the same.
-    ObeyStuckLine = 10,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -38,7 +36,6 @@ impl Bug {
         Self::ConfirmOtherGeneration,
         Self::ShootUnchecked,
         Self::IgnorePeerOwner,
-        Self::ObeyStuckLine,
     ];
 }
 

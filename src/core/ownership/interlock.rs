@@ -133,7 +133,7 @@ impl Ownership {
             return has_no_power || self.is_partner_off();
         }
         // What a living partner says of itself is judged with the permit; a Heartbeat drives no line.
-        let is_believed = !self.interlock.is_stuck || is_planted(Bug::ObeyStuckLine);
+        let is_believed = !self.interlock.is_stuck;
         !is_believed || !cx.comms.peer(partner).is_nullbeat
     }
 
