@@ -214,9 +214,12 @@ fn method_that_fails_or_hangs_leads_to_the_next() {
     assert!(!log.contains(&0x1b) && !log.contains(&0), "control characters in the log");
     let text = String::from_utf8_lossy(&log);
     assert!(!text.contains("secret"), "a secret in the log");
-    for line in ["exited with return code 1", "took too long: killed", "node beta now reset."] {
+    for line in ["took too long: killed", "node beta now reset."] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
+    // What follows right after the garbage may not fit into the log pipe; then that is said.
+    let is_told = text.contains("exited with return code 1") || text.contains("log lines of the guardian were dropped");
+    assert!(is_told, "neither the failure nor what was dropped is told in\n{text}");
     lab.assert_exclusive();
 }
 
