@@ -82,10 +82,12 @@ impl Tutorial {
             assert!(mounted.status.success(), "{mounted:?}");
         }
         let helper = board.dir.join("mount.nfs").display().to_string();
-        // A file to mount over has to exist on machines without NFS tools; the folder is the board's own.
+        // A file to mount over has to exist on machines without NFS tools; the folder is the board's own. What is a link in
+        // it leads to the machine's own programs, which are not to be written over.
         let script = format!(
-            "mkdir -p /var/www/html {0}/sbin && cp -a /usr/sbin/. {0}/sbin/ && cp {helper} {0}/sbin/mount.nfs && \
-             cp {helper}.modprobe {0}/sbin/modprobe && mount --bind {0}/sbin /usr/sbin && \
+            "mkdir -p /var/www/html {0}/sbin && cp -a /usr/sbin/. {0}/sbin/ && \
+             cp --remove-destination {helper} {0}/sbin/mount.nfs && \
+             cp --remove-destination {helper}.modprobe {0}/sbin/modprobe && mount --bind {0}/sbin /usr/sbin && \
              {{ cat /proc/filesystems; echo 'nodev nfs'; }} > {0}/filesystems && \
              mount --bind {0}/filesystems /proc/filesystems",
             board.dir.display()

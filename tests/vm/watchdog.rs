@@ -153,7 +153,7 @@ fn reset_with_watchdog_resets_a_board_whose_stop_fails() {
     let lines = "reset_with watchdog\nscript_timeout 5\nenv STOPRETRYMAX=1";
     let bench = Bench::start(watched().ha_cf(lines));
     let count = bench.boards[0].event_count();
-    bench.boards[0].run("echo 60 >/run/slow-web");
+    bench.boards[0].run("echo 60 >/run/slow-stop-web");
     bench.boards[0].type_line("nullbeat standby");
     bench.boards[0].await_log("Resetting this board (stop-failed).");
     assert_reset_first(&bench, count);
