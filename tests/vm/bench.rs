@@ -84,12 +84,6 @@ impl Plan {
         self
     }
 
-    /// Other wires than the usual ones.
-    pub(crate) fn wires(mut self, wires: Vec<Wire>) -> Self {
-        self.wires = wires;
-        self
-    }
-
     /// More words for QEMU; `{dir}` and `{index}` are replaced.
     pub(crate) fn qemu(mut self, words: &[&str]) -> Self {
         self.qemu.extend(words.iter().map(|word| (*word).to_owned()));
@@ -279,11 +273,6 @@ impl Bench {
     /// Takes away a board's power.
     pub(crate) fn power_cut(&self, index: usize) {
         self.boards[index].power_cut();
-    }
-
-    /// Presses a board's reset button.
-    pub(crate) fn reset(&self, index: usize) {
-        self.boards[index].qmp("system_reset", "");
     }
 
     /// Stops a board as a whole, its watchdog included.

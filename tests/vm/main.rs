@@ -42,14 +42,12 @@
 //! 50 ms mean nothing. QMP `stop` (`freeze`) stops the board's watchdog too: a hung daemon with a live watchdog is SIGSTOP
 //! of all its processes, or a crashed kernel with `panic=0`.
 
-// Scenarios use a part of the bench each, and a failing one all of it.
-#![allow(dead_code, reason = "a bench for scenarios to come")]
-
 mod bench;
 mod board;
 mod console;
 mod image;
 #[path = "../lab/observer.rs"]
+#[expect(dead_code, reason = "shared with tests/lab; here a board's power says by itself that it is off")]
 mod observer;
 mod pump;
 mod qmp;

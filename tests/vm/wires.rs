@@ -33,7 +33,7 @@ pub(crate) enum Source {
     Pin(usize, u8),
     /// The supply of a board: high while it has power and is not held in reset.
     Supply(usize),
-    /// A switch that a person turns: [`Wires::set_fault`] with `StuckHigh` or `StuckLow`; open otherwise.
+    /// A switch that a person turns: [`Wires::set_fault`] with `StuckHigh`; open otherwise.
     Switch,
 }
 
@@ -62,7 +62,6 @@ pub(crate) struct Wire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     StuckHigh,
-    StuckLow,
     Open,
 }
 
@@ -239,7 +238,6 @@ impl Copper {
         drop(seen);
         match (fault, wire.source) {
             (Some(Fault::StuckHigh), _) => true,
-            (Some(Fault::StuckLow), _) => false,
             (Some(Fault::Open), _) | (None, Source::Switch) => wire.open,
             (None, Source::Supply(board)) => self.boards[board].is_powered(),
             (None, Source::Pin(board, line)) => {
