@@ -83,7 +83,8 @@ fn play(&(faults, end): &Case) {
             pids.into_iter().map(move |pid| (pid, signal))
         })
         .collect();
-    for &(pid, signal) in &victims {
+    // All are stopped before any goes: else a guardian may replace the engine before it is stopped itself.
+    for (pid, signal) in victims.iter().map(|&(pid, _)| (pid, SIGSTOP)).chain(victims.iter().copied()) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it is there");
     }
     match end {
