@@ -465,12 +465,13 @@ impl Oracle {
     fn must_live(&self, view: &View<'_>, group: usize) -> bool {
         let [a, b] = view.nodes;
         let is_somebody_there = a.is_healthy || b.is_healthy;
-        // A goodbye is proof to the engine that was there and could hear it.
+        // A goodbye is proof to the engine that was there and could hear it, if whoever said it knew of that engine.
         let has_proof = |node: usize, other: usize| {
             let heard_at = self.heard[node][other].at;
+            let (since, told_at) = (view.nodes[node].since, self.heard[other][node].at);
             view.nodes[other]
                 .left_at
-                .is_some_and(|left| left > view.nodes[node].since && left < heard_at + 5 * self.plan.keepalive / 2)
+                .is_some_and(|left| left > since && told_at > since && left < heard_at + 5 * self.plan.keepalive / 2)
         };
         let waits_for_proof = self.plan.policy == TakeoverPolicy::Safe
             && self.plan.fence.is_empty()

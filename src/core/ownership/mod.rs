@@ -194,6 +194,9 @@ pub struct Ownership {
     offer_not_before: Option<Instant>,
     /// Since when the partner has said that it does not hear us on a link on which we hear it.
     one_way_since: [Option<Instant>; LINKS_MAX],
+    /// The partner has told in some run of its own that it has heard this run of ours: whatever it says later it says
+    /// after our start.
+    is_run_known: bool,
     /// Sequence number of the message that brought the partner's extension.
     extension_seq: Seq,
     /// Nothing that the partner said up to here tells what it does with groups that we have handed over.
@@ -244,6 +247,7 @@ impl Ownership {
             upstream: upstream::Upstream::default(),
             offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
+            is_run_known: false,
             extension_seq: Seq(0),
             outdated_seq: Seq(0),
             asked_seq: None,

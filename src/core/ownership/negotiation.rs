@@ -237,8 +237,7 @@ impl Ownership {
     /// has taken our own last goodbye for true.
     fn is_meant_for_this_run(&self, cx: &Context<'_>) -> bool {
         let Some(peer) = cx.settings.partner.map(|partner| cx.comms.peer(partner)) else { return false };
-        let has_heard_us = peer.extension.is_some_and(|extension| extension.echo_generation == cx.identity.generation);
-        peer.last_status.is_some() && (has_heard_us || !peer.is_nullbeat)
+        peer.last_status.is_some() && (self.is_run_known || !peer.is_nullbeat)
     }
 
     /// What the partner's preferred groups that run here become when it is gone: guests that go home with it.
@@ -341,6 +340,8 @@ impl Ownership {
 
     /// The partner's extension has arrived.
     pub(super) fn partner_told(&mut self, cx: &mut Context<'_>) {
+        let raw = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).extension.as_ref());
+        self.is_run_known |= raw.is_some_and(|extension| extension.echo_generation == cx.identity.generation);
         let Some(extension) = self.partner_extension(cx) else { return };
         let is_stable = extension.is_stable;
         let is_current = extension.echo_generation == cx.identity.generation;

@@ -80,7 +80,9 @@ fn holding_all() -> Extension {
 struct Bench {
     node: Node,
     now: u64,
-    /// Beta's last number.
+    /// Beta's run.
+    generation: u32,
+    /// Its last number.
     seq: u64,
     is_nullbeat: bool,
     jobs: Vec<(JobId, GroupId, Order)>,
@@ -92,7 +94,8 @@ impl Bench {
     fn new(settings: Settings, carried: Option<Carried>) -> Self {
         let identity = Identity { uuid: Uuid([1; 16]), generation: OURS };
         let node = Node::new(settings, identity, carried, stamp(0));
-        let mut bench = Self { node, now: 0, seq: 0, is_nullbeat: true, jobs: Vec::new(), packets: Vec::new() };
+        let mut bench =
+            Self { node, now: 0, generation: 3, seq: 0, is_nullbeat: true, jobs: Vec::new(), packets: Vec::new() };
         bench.give(Input::Tick);
         bench
     }
@@ -135,7 +138,7 @@ impl Bench {
             dest: None,
             dest_uuid: None,
             seq: Some(Seq(self.seq)),
-            generation: Generation(3),
+            generation: Generation(self.generation),
             ts: 1_800_000_000,
             key: KeyNumber(1),
             news: None,

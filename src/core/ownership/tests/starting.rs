@@ -51,6 +51,17 @@ fn goodbye_of_somebody_never_heard_is_none() {
 }
 
 #[test]
+fn goodbye_of_a_later_run_of_a_partner_that_had_heard_us_hands_over() {
+    let mut bench = Bench::clean();
+    bench.live(1000, |bench| bench.tell(holding_all()));
+    // It starts again, and is told to end before it hears anything.
+    bench.generation = 4;
+    bench.status(Some(Extension { hears_partner: false, ..holding_nothing() }));
+    bench.hear(Body::ShutDone);
+    assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
+}
+
+#[test]
 fn goodbye_of_a_partner_that_hears_us_hands_over_at_once() {
     let mut bench = Bench::clean();
     bench.tell(holding_all());
