@@ -11,6 +11,11 @@ use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Action, Event};
 
+/// Statuses that come within this of one another had waited somewhere: nobody sends them so fast.
+const HEAP_GAP: Duration = Duration::from_millis(2);
+/// So many make a heap: a beat and the news that followed it may meet on the way.
+const HEAP_MIN: u32 = 3;
+
 /// What a status says, beside being there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said {
@@ -137,10 +142,16 @@ impl Comms {
             return false;
         }
         self.warn_if_late(settings, at.now, node, rebirth);
+        let own_seq = self.own_seq();
         let state = self.state_mut(node);
         state.status_seq = said.seq;
         state.key = Some(said.key);
-        let is_first = state.peer.last_status.replace(at.now).is_none();
+        let last = state.peer.last_status.replace(at.now);
+        let is_first = last.is_none();
+        state.heap = if last.is_some_and(|last| at.now.since(last) < HEAP_GAP) { state.heap + 1 } else { 1 };
+        if state.heap >= HEAP_MIN {
+            state.peer.answers_from = Seq(own_seq.0 + 1);
+        }
         if let Some(ms) = said.dead_ms {
             state.peer.deadtime = Duration::from_millis(ms.into());
         }

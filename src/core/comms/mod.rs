@@ -127,6 +127,9 @@ pub struct Peer {
     pub deadtime: Duration,
     /// When its last status arrived.
     pub last_status: Option<Instant>,
+    /// Only what answers this number of ours, or a later one, tells how things stand now: its last statuses came in a
+    /// heap, so one of us two, or what is between us, has kept them back, and our clock need not have run meanwhile.
+    pub answers_from: Seq,
     /// Its last status told that it is a nullbeat.
     pub is_nullbeat: bool,
     /// Its last extension in this generation: present means it is a nullbeat.
@@ -199,6 +202,8 @@ struct PeerState {
     link_seq: [Seq; LINKS_MAX],
     /// Number of the newest status.
     status_seq: Seq,
+    /// How many of its statuses have come one directly after the other.
+    heap: u32,
     /// Its highest number when it was last declared dead. What came first afterwards may have overtaken its statuses.
     died_at_seq: Seq,
     /// Number of the status that brought the extension.
@@ -237,6 +242,7 @@ impl PeerState {
                 highest_seq: Seq(0),
                 deadtime: settings.deadtime,
                 last_status: None,
+                answers_from: Seq(0),
                 is_nullbeat: false,
                 extension: None,
                 acked: Seq(0),
@@ -247,6 +253,7 @@ impl PeerState {
             tracked: Generation(0),
             link_seq: [Seq(0); LINKS_MAX],
             status_seq: Seq(0),
+            heap: 0,
             died_at_seq: Seq(0),
             extension_seq: None,
             key: None,

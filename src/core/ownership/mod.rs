@@ -207,6 +207,8 @@ pub struct Ownership {
     needs_answer: bool,
     /// Something is to be started as soon as everything that has arrived is read.
     waits_for_tick: bool,
+    /// The partner's last words came in a heap, and it is asked for one that answers to us.
+    is_in_doubt: bool,
     legacy: legacy::Legacy,
     lease: lease::Lease,
     lines: Lines,
@@ -253,6 +255,7 @@ impl Ownership {
             asked_seq: None,
             needs_answer: false,
             waits_for_tick: false,
+            is_in_doubt: false,
             legacy: legacy::Legacy::default(),
             lease: lease::Lease::new(carried),
             lines: Lines::default(),
@@ -385,11 +388,23 @@ impl Ownership {
     pub(super) fn reconcile(&mut self, cx: &mut Context<'_>) {
         (self.needs_answer, self.waits_for_tick) = (false, false);
         self.note_lease(cx);
+        self.note_doubt(cx);
         self.act_on_facts(cx);
         self.gate_step(cx);
         if !self.needs_answer {
             self.asked_seq = None;
         }
+    }
+
+    /// What came in a heap calls for an answer to what we say now.
+    fn note_doubt(&mut self, cx: &Context<'_>) {
+        let is_in_doubt = self.is_partner_alive(cx)
+            && !self.partner.has_left
+            && self.partner_extension(cx).is_some_and(|extension| {
+                extension.echo_generation == cx.identity.generation && self.is_outdated(cx, extension)
+            });
+        self.wants_extension |= is_in_doubt && !self.is_in_doubt;
+        self.is_in_doubt = is_in_doubt;
     }
 
     fn act_on_facts(&mut self, cx: &mut Context<'_>) {
@@ -483,7 +498,7 @@ impl Ownership {
 
     /// Whether the partner shall answer at once.
     pub(super) fn is_asking(&self) -> bool {
-        self.asked_seq.is_some() || self.handover.waits_for_proof()
+        self.asked_seq.is_some() || self.handover.waits_for_proof() || self.is_in_doubt
     }
 
     /// Whether the next tick is wanted as soon as nothing else has arrived.
@@ -633,10 +648,16 @@ impl Ownership {
         self.partner_extension(cx).is_some_and(|extension| {
             extension.hears_partner
                 && extension.echo_generation == cx.identity.generation
+                && !self.is_outdated(cx, extension)
                 && cx.comms.sent_at(extension.echo_seq).is_some_and(|sent| {
                     cx.at.now.since(sent).saturating_mul(4) < cx.comms.announced_deadtime().saturating_mul(3)
                 })
         })
+    }
+
+    /// Whether the partner said this before what it has said since came in a heap.
+    fn is_outdated(&self, cx: &Context<'_>, extension: &Extension) -> bool {
+        cx.settings.partner.is_some_and(|partner| extension.echo_seq < cx.comms.peer(partner).answers_from)
     }
 
     /// What the partner holds or may still be releasing, in its words.
