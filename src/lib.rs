@@ -8,6 +8,7 @@
 //! | [`links`] | moves bytes | sys |
 //! | [`hardware`] | touches the board | config, sys |
 //! | [`guardian`] | runs scripts, drives lines, outlives the engine | config, hardware |
+//! | [`api`] | serves local programs over Heartbeat's sockets | wire, config, core types, sys |
 //! | [`daemon`] | waits, reads the clock, performs | all of the above |
 //! | [`cli`] | talks to people | control protocol, config |
 //! | [`sim`] | hurts the core | core, wire |
@@ -16,6 +17,8 @@
 pub mod core;
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub mod api;
 #[cfg(feature = "std")]
 pub mod cli;
 #[cfg(feature = "std")]
