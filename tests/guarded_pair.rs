@@ -78,9 +78,8 @@ fn play(&(faults, end): &Case) {
     let victims: Vec<(i32, Signal)> = faults
         .iter()
         .flat_map(|&(role, signal)| {
-            let pids = lab.boards[0].pids(role);
-            assert_eq!(pids.len(), 1, "{role}");
-            pids.into_iter().map(move |pid| (pid, signal))
+            lab.wait(&format!("one {role}"), |lab| lab.boards[0].pids(role).len() == 1);
+            lab.boards[0].pids(role).into_iter().map(move |pid| (pid, signal))
         })
         .collect();
     // All are stopped before any goes: else a guardian may replace the engine before it is stopped itself.

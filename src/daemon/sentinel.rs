@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::prctl;
 use nix::unistd::Pid;
 
 use super::log_pipe;
@@ -24,6 +25,8 @@ use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::sys::process::{Child, fork_child};
 
+/// What a list of processes shows for the child that stops the groups: it is no second logger.
+const RESCUE_NAME: &std::ffi::CStr = c"nullbeat:rescue";
 /// How long a killed or dying process is waited for.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
 
@@ -106,6 +109,7 @@ impl<'a> Sentinel<'a> {
     fn begin_rescue(&mut self, victims: Victims) {
         let logs = reopen_for_writing(self.pipe);
         let child = fork_child(|| {
+            let _ = prctl::set_name(RESCUE_NAME);
             if let Ok(logs) = logs {
                 log_pipe::install(logs, "sentinel", &self.config.log);
             }

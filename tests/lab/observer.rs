@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// One line of a script.
@@ -23,11 +24,15 @@ struct Seen {
     /// By node and group: in use, running.
     state: HashMap<(String, String), (bool, bool)>,
     overlaps: Vec<(Instant, String)>,
+    /// The last mark that came out of the FIFO.
+    mark: u64,
 }
 
 /// The record of who used what when.
 pub(crate) struct Observer {
     fifo: PathBuf,
+    /// For marks.
+    writer: Mutex<(File, u64)>,
     seen: Arc<(Mutex<Seen>, Condvar)>,
     began: Instant,
 }
@@ -38,6 +43,7 @@ impl Observer {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).expect("a fifo");
         // Read and write: it never ends and no script waits for a reader.
         let file = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("its end");
+        let writer = Mutex::new((file.try_clone().expect("its end"), 0));
         let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
         let shared = Arc::clone(&seen);
         std::thread::spawn(move || {
@@ -45,8 +51,9 @@ impl Observer {
                 let mut words = line.split_whitespace().map(str::to_owned);
                 if let (Some(node), Some(group), Some(what)) = (words.next(), words.next(), words.next()) {
                     let mut seen = shared.0.lock().expect("not poisoned");
-                    match group.as_str() {
-                        "*" => seen.note_off(&node),
+                    match (node.as_str(), group.as_str()) {
+                        ("*", mark) => seen.mark = mark.parse().expect("a mark of ours"),
+                        (_, "*") => seen.note_off(&node),
                         _ => seen.note(Record { at: Instant::now(), node, group, what }),
                     }
                     drop(seen);
@@ -54,7 +61,7 @@ impl Observer {
                 }
             }
         });
-        Self { fifo, seen, began: Instant::now() }
+        Self { fifo, writer, seen, began: Instant::now() }
     }
 
     /// Where scripts write `NODE GROUP WHAT`; `NODE * off` is the end of everything on a board.
@@ -62,9 +69,22 @@ impl Observer {
         self.fifo.clone()
     }
 
+    /// What has been seen, once everything is read that scripts have written until now.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        let mark = {
+            let mut writer = self.writer.lock().expect("not poisoned");
+            writer.1 += 1;
+            let line = format!("* {} mark\n", writer.1);
+            writer.0.write_all(line.as_bytes()).expect("a FIFO with a reader");
+            writer.1
+        };
+        let seen = self.seen.0.lock().expect("not poisoned");
+        self.seen.1.wait_while(seen, |seen| seen.mark < mark).expect("not poisoned")
+    }
+
     /// The board has lost its power: nothing runs there any more.
     pub(crate) fn board_off(&self, node: &str) {
-        self.seen.0.lock().expect("not poisoned").note_off(node);
+        self.seen().note_off(node);
         self.seen.1.notify_all();
     }
 
@@ -77,23 +97,23 @@ impl Observer {
     }
 
     fn state(&self, node: &str, group: &str) -> (bool, bool) {
-        let seen = self.seen.0.lock().expect("not poisoned");
+        let seen = self.seen();
         seen.state.get(&(node.to_owned(), group.to_owned())).copied().unwrap_or_default()
     }
 
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.seen.0.lock().expect("not poisoned").records.clone()
+        self.seen().records.clone()
     }
 
     /// How often this happened.
     pub(crate) fn count(&self, node: &str, group: &str, what: &str) -> usize {
         let is_it = |record: &&Record| record.node == node && record.group == group && record.what == what;
-        self.seen.0.lock().expect("not poisoned").records.iter().filter(is_it).count()
+        self.seen().records.iter().filter(is_it).count()
     }
 
     /// Moments at which a group came to be in use on two boards.
     pub(crate) fn overlaps(&self) -> usize {
-        self.seen.0.lock().expect("not poisoned").overlaps.len()
+        self.seen().overlaps.len()
     }
 
     /// Waits for the next record, at most so long.

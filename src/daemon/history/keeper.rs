@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
+use nix::sys::prctl;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{Gid, Uid, fchown};
 
@@ -21,6 +22,8 @@ use crate::daemon::run_directory::READERS;
 use crate::guardian::lease::boot_id;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
+/// What a list of processes shows for the child that waits for the disk: it is no second logger.
+const COPIER_NAME: &std::ffi::CStr = c"nullbeat:copier";
 /// From an event to the copy to the disk: what happens together is copied together.
 const GATHER: Duration = Duration::from_millis(200);
 /// Copies that may be made at once.
@@ -147,6 +150,7 @@ impl Keeper {
             self.due = None;
             let (files, homeless) = (&self.files, &self.homeless);
             let copier = fork_child(|| {
+                let _ = prctl::set_name(COPIER_NAME);
                 // Whatever it kept open would outlive its owner here.
                 let _ = close_descriptors_but(&mut []);
                 copy(files, homeless).err().map_or(0, |error| error.raw_os_error().unwrap_or(EIO))
