@@ -113,6 +113,8 @@ fn log_to_stderr(filter: &str) {
     let environment = env_logger::Env::new().filter_or("NULLBEAT_LOG", filter);
     let mut builder = env_logger::Builder::from_env(environment);
     builder.format(|out, record| writeln!(out, "{}: {}", Level::of(record.metadata()).word(), record.args()));
+    // Among unit tests it stays for all of them, and their lines belong to the test that is running.
+    builder.is_test(cfg!(test));
     // A logger that is in place already, in tests, stays.
     let _ = builder.try_init();
 }
