@@ -90,13 +90,18 @@ fn mistakes_in_all_files_are_told_at_once() {
 }
 
 #[test]
-fn missing_safety_is_a_warning_that_names_the_option() {
-    let directory = Directory::tutorial("safety");
+fn pacemaker_and_missing_clients_are_named() {
+    let directory = Directory::tutorial("clients");
     let text = std::fs::read_to_string(directory.0.join("ha.cf")).expect("read");
-    directory.write("ha.cf", &format!("failfast root /bin/true\n{text}"));
+    directory.write("ha.cf", &format!("failfast root /nonexistent\n{text}"));
     let (said, code) = directory.check(&["--node", "rserver1"]);
-    assert!(said.contains("`nullbeat run` refuses to start with it (exit 78) unless --unfenced is given\n"), "{said}");
-    assert_eq!(code, Some(0));
-    let (said, _) = directory.check(&["--node", "rserver1", "--unfenced"]);
-    assert!(said.contains("the daemon runs without it, because of --unfenced\n"), "{said}");
+    assert!(said.contains("found `/nonexistent`, which is no executable file here; expected a program\n"), "{said}");
+    assert_eq!(code, Some(0), "here it may be another board's file");
+    directory.write("ha.cf", &format!("crm yes\n{text}"));
+    let (said, code) = directory.check(&["--node", "rserver1"]);
+    assert!(
+        said.contains("error: found `crm yes`; expected `off`, or no such line; with it Heartbeat leaves"),
+        "{said}"
+    );
+    assert_eq!(code, Some(78));
 }

@@ -194,7 +194,7 @@ fn directives() -> BTreeSet<String> {
     let (_, table) = source.split_once("DIRECTIVES: &[Directive] = &[").expect("the table");
     let (table, _) = table.split_once("\n];").expect("its end");
     let mut found = BTreeSet::new();
-    for maker in ["row(", "of_board(", "not_yet(", "not_yet_unless(", "safety("] {
+    for maker in ["row(", "of_board(", "not_yet(", "not_yet_unless("] {
         for (at, _) in table.match_indices(maker) {
             let word = table[at + maker.len()..].trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
             found.insert(word.expect("the directive's word first").to_owned());

@@ -10,19 +10,18 @@ use crate::config::{
 };
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
-const FLAGS: [Flag; 7] = [
+const FLAGS: [Flag; 6] = [
     Flag::Value("--config-dir"),
     Flag::Value("--run-dir"),
     Flag::Value("--state-dir"),
     Flag::Value("--node"),
     Flag::Switch("--strict"),
-    Flag::Switch("--unfenced"),
     Flag::Switch("--no-resources"),
 ];
 
 /// Help text of `check`.
 pub(super) const HELP: &str = "\
-nullbeat check [--config-dir DIR] [--node NAME] [--strict] [--unfenced] [--no-resources]
+nullbeat check [--config-dir DIR] [--node NAME] [--strict] [--no-resources]
 
 Reads ha.cf, haresources and authkeys as `run` does, and says everything that is wrong or doubtful at once:
 
@@ -32,7 +31,6 @@ Then what the configuration means, in words. Exits 78 when there is an error, el
 
   --node NAME   the node whose configuration it is, when it is not that of this machine
   --strict      exit 1 when there is a warning
-  --unfenced    as for `run`: go without the safety that the file asks for and that is not built yet
   --no-resources
                 as for `run`: haresources is not read
 
@@ -57,7 +55,6 @@ fn parse(args: &[String]) -> Result<Arguments, Misuse> {
 fn check(arguments: &Arguments) -> u8 {
     let options = LoadOptions {
         node: arguments.value("--node").map(str::to_owned),
-        is_unfenced: arguments.has("--unfenced"),
         is_without_resources: arguments.has("--no-resources"),
         ..LoadOptions::new(Purpose::Check)
     };

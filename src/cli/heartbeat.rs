@@ -195,7 +195,6 @@ fn reload(paths: &Paths, wish: &Wish) -> u8 {
     let report = Report::parse(&text).unwrap_or_default();
     let options = LoadOptions {
         node: node_name(&report),
-        is_unfenced: true,
         is_without_resources: orders::is_without_resources(&report),
         ..LoadOptions::new(Purpose::Run)
     };

@@ -238,10 +238,8 @@ fn reload_daemon(args: &Arguments, limit: Duration) -> u8 {
         Ok(running) => running,
         Err(code) => return code,
     };
-    // Whether it may go without a fence is between the daemon and its command line.
     let options = LoadOptions {
         node: Some(running.node),
-        is_unfenced: true,
         is_without_resources: running.is_without_resources,
         ..LoadOptions::new(Purpose::Check)
     };

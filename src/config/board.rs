@@ -96,7 +96,7 @@ fn read_file(draft: &mut Draft<'_>, text: &TextFile) {
 
 /// Reads one board file alone: what `nullbeat board --check FILE` does. `None` with an error.
 pub fn check_file(path: &Path, machine: &dyn Machine) -> (Option<BoardFile>, Vec<Finding>) {
-    let mut draft = Draft::new(path, machine, Purpose::Check, false, "");
+    let mut draft = Draft::new(path, machine, Purpose::Check, "");
     match TextFile::read(path) {
         Ok(text) => {
             load::warn_of_writers(&text, load::WRITABLE_BY_ALL, &mut draft.findings);

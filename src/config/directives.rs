@@ -40,8 +40,6 @@ pub(super) enum Effect {
         /// Values (lower case) that ask for just that, so that nothing needs to be said.
         harmless: &'static [&'static str],
     },
-    /// Nothing so far, and a takeover is less safe for it.
-    Safety,
 }
 
 /// Which files it may stand in.
@@ -94,10 +92,6 @@ const fn not_yet_unless(
     harmless: &'static [&'static str],
 ) -> Directive {
     Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless }, home: Home::HaCf }
-}
-
-const fn safety(word: &'static str, shape: Shape) -> Directive {
-    Directive { word, expects: "its arguments", shape, effect: Effect::Safety, home: Home::HaCf }
 }
 
 const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
@@ -201,18 +195,17 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("watchdog_timeout", "a time or `heartbeat`", One(watchdog::read_timeout)),
     row("notify", "paths of programs", Each(read_notify)),
     row("env", "NAME=VALUE", Each(read_env)),
-    // Tells itself what comes of it.
     row("respawn", "", Line(clients::read_respawn)),
-    not_yet("apiauth", "", Line(clients::read_apiauth), "there is no client interface to guard"),
+    row("failfast", "", Line(clients::read_failfast)),
+    row("apiauth", "", Line(clients::read_apiauth)),
     not_yet_unless("use_apphbd", "`on` or `off`", One(unused_boolean), "no application heartbeat is sent", FALSE),
-    not_yet_unless("pacemaker", "`on` or `off`", Once(clients::read_crm), clients::NO_CRM, clients::CRM_OFF),
-    not_yet_unless("crm", "`on` or `off`", Once(clients::read_crm), clients::NO_CRM, clients::CRM_OFF),
+    row("pacemaker", "`off`", Once(clients::read_crm)),
+    row("crm", "`off`", Once(clients::read_crm)),
     not_yet("crm_daemon_dir", "a path", One(clients::read_before_crm), "no Pacemaker daemon is started"),
     not_yet("crmd_spawns_pengine", "`on` or `off`", One(clients::read_before_crm), "no Pacemaker daemon is started"),
     not_yet("record_config_changes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     not_yet("record_pengine_inputs", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
     not_yet("enable_config_writes", "`on` or `off`", One(unused_boolean), ONLY_PASSED_ON),
-    safety("failfast", Line(clients::read_failfast)),
     row("stonith", "", Line(fence::read_stonith)),
     row("stonith_host", "", Line(fence::read_stonith_host)),
     row("fence", "", Line(fence::read_fence)),
@@ -236,8 +229,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
         One(|d, w| d.integer(w, 1..=i64::from(i32::MAX), |d| &mut d.unused_integer)),
         "all memory is set aside at start anyway",
     ),
-    not_yet("coredumps", "`on` or `off`", One(unused_boolean), "the limits that the daemon was started with hold"),
-    not_yet("coreroot", "a path", One(|d, w| d.path(w, |d| &mut d.unused_text)), "the system's core_pattern holds"),
+    row("coredumps", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.coredumps))),
+    row("coreroot", "a path", One(|d, w| d.path(w, |d| &mut d.coreroot))),
 ];
 
 fn unused_text(draft: &mut Draft<'_>, word: &Word) -> bool {
@@ -379,7 +372,7 @@ fn read_notify(draft: &mut Draft<'_>, word: &Word) -> bool {
 }
 
 fn read_user(draft: &mut Draft<'_>, word: &Word) -> bool {
-    if !draft.machine.has_user(&word.text) {
+    if draft.machine.user(&word.text).is_none() {
         draft.missing_here(word.at, format!("{}, who is no user here", word.quoted())).expected("a user name");
     }
     draft.text(word, |draft| &mut draft.user)

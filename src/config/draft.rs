@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::board::NamedDevice;
+use super::clients::{ApiAuth, DraftClient};
 use super::directives::{DIRECTIVES, Directive, Effect, Home, Shape};
 use super::fence::DraftFence;
 use super::finding::{At, Finding, Findings, Severity, quote};
@@ -50,7 +51,6 @@ pub(super) struct Draft<'a> {
     pub(super) config_dir: PathBuf,
     pub(super) machine: &'a dyn Machine,
     pub(super) purpose: Purpose,
-    pub(super) is_unfenced: bool,
     /// Others than its owner may read ha.cf.
     pub(super) is_readable_by_others: bool,
     /// The local node name that `stonith_host` lines are compared with.
@@ -64,12 +64,10 @@ pub(super) struct Draft<'a> {
     pub(super) recorded: Vec<(&'static str, String)>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) stop_retries: Option<u32>,
-    /// Safety directives that are not built, each once.
-    pub(super) unbuilt_safety: Vec<&'static str>,
 
     pub(super) nodes: Vec<(String, At)>,
     pub(super) pings: Vec<DraftPing>,
-    /// The program of a `respawn … ipfail` line.
+    /// The program of a `respawn … ipfail` line that is not started.
     pub(super) ipfail: Option<At>,
     pub(super) upstream_failover: Given<bool>,
     pub(super) upstream_holdoff: Given<Duration>,
@@ -130,7 +128,11 @@ pub(super) struct Draft<'a> {
     pub(super) user: Given<String>,
     pub(super) realtime: Given<bool>,
     pub(super) rtprio: Given<i64>,
-    pub(super) api_clients: Vec<String>,
+    /// `respawn` and `failfast`; once all is read without what is not started.
+    pub(super) clients: Vec<DraftClient>,
+    pub(super) api_auth: Vec<ApiAuth>,
+    pub(super) coredumps: Given<bool>,
+    pub(super) coreroot: Given<String>,
     /// Where values go that are only checked.
     pub(super) unused_bool: Given<bool>,
     pub(super) unused_integer: Given<i64>,
@@ -141,7 +143,7 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(file: &Path, machine: &'a dyn Machine, purpose: Purpose, is_unfenced: bool, local: &str) -> Self {
+    pub(super) fn new(file: &Path, machine: &'a dyn Machine, purpose: Purpose, local: &str) -> Self {
         Self {
             findings: Findings::new(file),
             board_findings: Findings::new(file),
@@ -149,7 +151,6 @@ impl<'a> Draft<'a> {
             config_dir: PathBuf::new(),
             machine,
             purpose,
-            is_unfenced,
             is_readable_by_others: false,
             local: local.to_owned(),
             here: ("", At::FILE),
@@ -158,7 +159,6 @@ impl<'a> Draft<'a> {
             recorded: Vec::new(),
             environment: Vec::new(),
             stop_retries: None,
-            unbuilt_safety: Vec::new(),
             nodes: Vec::new(),
             pings: Vec::new(),
             ipfail: None,
@@ -217,7 +217,10 @@ impl<'a> Draft<'a> {
             user: None,
             realtime: None,
             rtprio: None,
-            api_clients: Vec::new(),
+            clients: Vec::new(),
+            api_auth: Vec::new(),
+            coredumps: None,
+            coreroot: None,
             unused_bool: None,
             unused_integer: None,
             unused_time: None,
@@ -325,8 +328,8 @@ impl<'a> Draft<'a> {
             Shape::One(read) => self.apply_single(directive, &values, read, Severity::Warning),
             Shape::Once(read) => self.apply_single(directive, &values, read, Severity::Error),
         }
-        // Of a line that has to be mended anyway nothing more needs to be said, unless it asks for safety.
-        if self.findings.errors() == errors || matches!(directive.effect, Effect::Safety) {
+        // Of a line that has to be mended anyway nothing more needs to be said.
+        if self.findings.errors() == errors {
             self.tell_effect(directive, &values);
         }
     }
@@ -372,24 +375,7 @@ impl<'a> Draft<'a> {
                     self.findings.warning(self.here.1, found).hint(instead);
                 }
             }
-            Effect::Safety => self.tell_safety(directive.word),
         }
-    }
-
-    /// What makes a takeover safe and is not built: refused unless the operator waives it.
-    pub(super) fn tell_safety(&mut self, word: &'static str) {
-        if !self.unbuilt_safety.contains(&word) {
-            self.unbuilt_safety.push(word);
-        }
-        let found = format!("`{word}`, which asks for a safety that is not built yet");
-        let (severity, hint) = match (self.is_unfenced, self.purpose) {
-            (true, _) => (Severity::Warning, "the daemon runs without it, because of --unfenced"),
-            (false, Purpose::Check) => {
-                (Severity::Warning, "`nullbeat run` refuses to start with it (exit 78) unless --unfenced is given")
-            }
-            (false, Purpose::Run) => (Severity::Error, "remove the line, or give --unfenced to run without it"),
-        };
-        self.findings.add(severity, self.here.1, found).hint(hint);
     }
 
     /// Something that is missing on this machine, where Heartbeat refuses to start: an error only when about to run.

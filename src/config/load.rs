@@ -29,8 +29,6 @@ pub struct LoadOptions<'a> {
     pub node: Option<String>,
     /// Why.
     pub purpose: Purpose,
-    /// `--unfenced`: run although a safety that the file asks for is not built.
-    pub is_unfenced: bool,
     /// `--no-resources`: haresources is not read, no group is managed.
     pub is_without_resources: bool,
     /// Whom to ask about interfaces, devices, programs and users.
@@ -40,7 +38,7 @@ pub struct LoadOptions<'a> {
 impl LoadOptions<'static> {
     /// For `purpose`, on this machine, under its own name.
     pub fn new(purpose: Purpose) -> Self {
-        Self { node: None, purpose, is_unfenced: false, is_without_resources: false, machine: &ThisMachine }
+        Self { node: None, purpose, is_without_resources: false, machine: &ThisMachine }
     }
 }
 
@@ -92,7 +90,7 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     let ha_cf = paths.config.join("ha.cf");
     let mut early = Findings::new(&ha_cf);
     let local = local_name(paths, options, &mut early);
-    let mut draft = Draft::new(&ha_cf, options.machine, options.purpose, options.is_unfenced, &local);
+    let mut draft = Draft::new(&ha_cf, options.machine, options.purpose, &local);
     draft.has_resources = !options.is_without_resources;
     paths.config.clone_into(&mut draft.config_dir);
     if let Some(text) = read(&ha_cf, "the configuration", &mut draft.findings) {

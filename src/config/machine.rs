@@ -60,10 +60,12 @@ pub trait Machine {
     fn stonith_type(&self, program: &Path, kind: &str) -> StonithType;
     /// What the kernel tells about the watchdog at `path`; nothing is opened.
     fn watchdog(&self, path: &Path) -> Option<Facts>;
-    /// Whether there is a user of this name.
-    fn has_user(&self, name: &str) -> bool;
-    /// Whether there is a group of this name.
-    fn has_group(&self, name: &str) -> bool;
+    /// The user of this name.
+    fn user(&self, name: &str) -> Option<names::User>;
+    /// The number of the group of this name.
+    fn group(&self, name: &str) -> Option<u32>;
+    /// The groups beside its own to which a user belongs.
+    fn groups_of(&self, user: &names::User) -> Vec<u32>;
 }
 
 /// The machine the program runs on.
@@ -137,12 +139,16 @@ impl Machine for ThisMachine {
         Facts::of(path)
     }
 
-    fn has_user(&self, name: &str) -> bool {
-        names::user(name).is_some()
+    fn user(&self, name: &str) -> Option<names::User> {
+        names::user(name)
     }
 
-    fn has_group(&self, name: &str) -> bool {
-        names::group(name).is_some()
+    fn group(&self, name: &str) -> Option<u32> {
+        names::group(name)
+    }
+
+    fn groups_of(&self, user: &names::User) -> Vec<u32> {
+        names::groups_of(user)
     }
 }
 
@@ -227,11 +233,15 @@ pub(crate) mod fake {
         fn watchdog(&self, path: &Path) -> Option<Facts> {
             self.watchdogs.get(path).cloned()
         }
-        fn has_user(&self, name: &str) -> bool {
-            self.users.contains(name)
+        fn user(&self, name: &str) -> Option<names::User> {
+            let uid = u32::from(name != "root") * 900;
+            self.users.contains(name).then(|| names::User { name: name.into(), uid, gid: uid })
         }
-        fn has_group(&self, name: &str) -> bool {
-            self.groups.contains(name)
+        fn group(&self, name: &str) -> Option<u32> {
+            self.groups.contains(name).then_some(u32::from(name != "root") * 901)
+        }
+        fn groups_of(&self, user: &names::User) -> Vec<u32> {
+            vec![user.gid]
         }
     }
 }

@@ -42,6 +42,7 @@ use std::time::Duration;
 use crate::core::message::PingKind;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
+pub use clients::{ApiAuth, ClientLine};
 pub use fence::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 pub use finding::{At, Finding, Severity};
 pub use gpio::{Bias, Drive, GpioLine, LinePlace, LineUse, OutputLine};
@@ -151,8 +152,14 @@ pub struct Config {
     pub directives: Vec<(String, String)>,
     /// ha.cf `env NAME=VALUE`.
     pub environment: Vec<(String, String)>,
-    /// Directives that ask for a safety which is not built (stonith, interlock, …), by name.
-    pub unbuilt_safety: Vec<String>,
+    /// `respawn` and `failfast`, in order.
+    pub clients: Vec<ClientLine>,
+    /// `apiauth`, each client once.
+    pub api_auth: Vec<ApiAuth>,
+    /// `coredumps`: whether a process of ours that crashes leaves a core file.
+    pub has_core_dumps: bool,
+    /// `coreroot`: each user has a directory below it, which its processes run in. `None`: `cores` in the state directory.
+    pub core_root: Option<PathBuf>,
     /// Digest of what must be equal in both nodes' ha.cf.
     pub config_digest: u32,
     /// Digest of haresources after normalisation.

@@ -33,6 +33,17 @@ pub fn group(name: &str) -> Option<u32> {
     look_up("/etc/group", "group", name, |text| fields_of(text, name)?.nth(1)?.parse().ok())
 }
 
+/// The groups to which a user belongs, its own first.
+pub fn groups_of(user: &User) -> Vec<u32> {
+    // What getent(1) says covers all sources; without it the file is all there is.
+    let further = ask("initgroups", &user.name).map(|text| initgroups_in(&text)).unwrap_or_else(|| {
+        fs::read_to_string("/etc/group").map(|text| member_groups_in(&text, &user.name)).unwrap_or_default()
+    });
+    let mut groups = vec![user.gid];
+    groups.extend(further.into_iter().filter(|gid| *gid != user.gid));
+    groups
+}
+
 /// The port of a UDP service.
 pub fn udp_service(name: &str) -> Option<u16> {
     let in_file = fs::read_to_string("/etc/services").ok().and_then(|text| udp_service_in(&text, name));
@@ -79,6 +90,21 @@ fn user_in(text: &str, name: &str) -> Option<User> {
     let uid = fields.next()?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
     Some(User { name: name.to_string(), uid, gid })
+}
+
+/// The numbers behind the name, as `getent initgroups` prints them.
+fn initgroups_in(text: &str) -> Vec<u32> {
+    text.split_ascii_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// group(5).
+fn member_groups_in(text: &str, user: &str) -> Vec<u32> {
+    let number_of = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let number = fields.next()?.parse().ok()?;
+        fields.next()?.split(',').any(|member| member.trim() == user).then_some(number)
+    };
+    text.lines().filter_map(number_of).collect()
 }
 
 /// The fields behind `name`.
@@ -137,5 +163,14 @@ mod tests {
         assert_eq!(user("roo"), None);
         assert_eq!(group("no-such-group"), None);
         assert_eq!(user_in("x:*:y:z\n", "x"), None);
+    }
+
+    #[test]
+    fn groups_of_a_user_are_its_own_and_those_that_name_it() {
+        let file = "root:x:0:\ndialout:x:20:nobody, hacluster\nodd\nhaclient:x:901:hacluster2\ndisk:x:6:hacluster\n";
+        assert_eq!(member_groups_in(file, "hacluster"), [20, 6]);
+        assert_eq!(initgroups_in("hacluster             20 6\n"), [20, 6]);
+        assert_eq!(initgroups_in("nobody\n"), []);
+        assert_eq!(groups_of(&user("root").unwrap())[0], 0);
     }
 }

@@ -8,8 +8,8 @@ use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
-    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, digest, exported, fence, gpio, pings,
-    watchdog,
+    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, clients, digest, exported, fence, gpio,
+    pings, watchdog,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -74,6 +74,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_failback(draft);
     check_logging(draft);
     check_membership(draft);
+    clients::check(draft);
     pings::check(draft);
     gpio::check(draft);
     fence::check(draft);
@@ -291,7 +292,10 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         rtprio: draft.rtprio.map(|(priority, _)| i32::try_from(priority).unwrap_or(i32::MAX)),
         directives: Vec::new(),
         environment: draft.environment.clone(),
-        unbuilt_safety: draft.unbuilt_safety.iter().map(ToString::to_string).collect(),
+        clients: draft.clients.iter().map(|client| client.line.clone()).collect(),
+        api_auth: draft.api_auth.clone(),
+        has_core_dumps: value_or(&draft.coredumps, true),
+        core_root: draft.coreroot.as_ref().map(|(path, _)| path.into()),
         config_digest: 0,
         resources_digest: 0,
         has_resources: draft.has_resources,

@@ -46,3 +46,8 @@ const _: () = assert!(NODES_MAX <= 16, "node sets are 16 bits wide");
 const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");
 const _: () = assert!(MISSING_MAX >= REXMIT_SLOTS, "what a peer still keeps can still be asked for");
 const _: () = assert!(ACTIONS_MAX > 3 * GROUPS_MAX + REXMIT_BURST, "one input may move every group");
+
+/// Lines `respawn` and `failfast` together.
+pub const CLIENT_LINES_MAX: usize = 16;
+/// Long-lived children of the guardian: those of the lines, and its own services.
+pub const CHILDREN_MAX: usize = CLIENT_LINES_MAX + 8;

@@ -171,6 +171,10 @@ pub struct Driver<'c> {
     /// Links whose device failed while actions were being performed.
     lost: LinkSet,
     is_watching_guardian_output: bool,
+    /// The guardian was told that communication is up.
+    is_up_told: bool,
+    /// All is done but that the clients which the guardian runs have to end.
+    is_awaiting_clients: bool,
     is_ready_told: bool,
     is_stopping_told: bool,
     /// As the lease has it.
@@ -229,6 +233,8 @@ impl<'c> Driver<'c> {
             claims,
             lost: LinkSet::EMPTY,
             is_watching_guardian_output: false,
+            is_up_told: false,
+            is_awaiting_clients: false,
             is_ready_told: false,
             is_stopping_told: false,
             partner,
@@ -328,6 +334,7 @@ impl<'c> Driver<'c> {
             }
             self.load.refresh(self.now.now, &mut self.codec);
         }
+        self.tell_up();
         self.tell_ready();
         self.keep_members();
         self.update_interest()?;

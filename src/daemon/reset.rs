@@ -30,6 +30,8 @@ pub enum Reason {
     NotStopped,
     /// A group's stop failed and `on_stop_failure reboot` is in force.
     StopFailed,
+    /// A program of `failfast` has died.
+    ClientDied,
 }
 
 impl Reason {
@@ -37,18 +39,20 @@ impl Reason {
         match self {
             Self::NotStopped => 1,
             Self::StopFailed => 2,
+            Self::ClientDied => 3,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::NotStopped, Self::StopFailed].into_iter().find(|reason| reason.code() == code)
+        [Self::NotStopped, Self::StopFailed, Self::ClientDied].into_iter().find(|reason| reason.code() == code)
     }
 
-    /// `not-stopped` or `stop-failed`.
+    /// `not-stopped`, `stop-failed` or `client-died`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::NotStopped => "not-stopped",
             Self::StopFailed => "stop-failed",
+            Self::ClientDied => "client-died",
         }
     }
 }

@@ -39,7 +39,7 @@ they have changed, SIGUSR1 and SIGUSR2 raise and lower the debug level. It tells
 is settled.
 
   --node NAME    this node's name, instead of nodeinfo or `uname -n`
-  --unfenced     run although ha.cf asks for a fence that this version does not have, or a watchdog that cannot be armed
+  --unfenced     run although a watchdog of ha.cf cannot be armed
   --no-resources only tell who is alive: haresources is not read and no group is started (`heartbeat -M`)
   --foreground   the log on standard error as well, also when that is no terminal
   --debug N      raise the debug level of ha.cf by N
@@ -109,7 +109,6 @@ impl RunOptions {
     pub fn load_options(&self) -> LoadOptions<'static> {
         LoadOptions {
             node: self.node.clone(),
-            is_unfenced: self.is_unfenced,
             is_without_resources: self.is_without_resources,
             ..LoadOptions::new(Purpose::Run)
         }

@@ -6,6 +6,7 @@
 //! Dropping a `Runner` leaves running scripts alone.
 
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -316,6 +317,11 @@ impl Runner {
         }
         self.notifier.kill();
         self.fencer.kill();
+    }
+
+    /// What every program gets: `NAME=value`.
+    pub fn environment(&self) -> &[CString] {
+        self.launcher.base_environment()
     }
 
     /// Readable when [`turn`](Self::turn) has something to do.

@@ -35,7 +35,7 @@ use nix::unistd::Pid;
 
 use crate::config::{Config, Group};
 use crate::core::ids::{Generation, GroupId, GroupSet};
-use crate::core::limits::GROUPS_MAX;
+use crate::core::limits::{CHILDREN_MAX, GROUPS_MAX};
 use crate::core::message::GroupState;
 use crate::core::settings::{Carried, CarriedPartner};
 use crate::core::time::Instant;
@@ -87,7 +87,9 @@ const FENCING_SHOOTING: u64 = 1 << 33;
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
 
-const WORDS: usize = HEAD_WORDS + 2 * TABLE_WORDS;
+/// Long-lived children, two words each.
+const CHILDREN_AT: usize = HEAD_WORDS + 2 * TABLE_WORDS;
+const WORDS: usize = CHILDREN_AT + 2 * CHILDREN_MAX;
 const _: () = assert!(WORDS * 8 <= 4096, "one page");
 
 /// Nanoseconds of CLOCK_BOOTTIME: the clock of all stamps.
@@ -441,6 +443,18 @@ impl Lease {
         }
         let start = process_start(pid).ok()?;
         (start & 0xffff_ffff == word & 0xffff_ffff).then_some(pid)
+    }
+
+    /// Which long-lived children the guardian has; more than there is room for are left out.
+    pub fn set_children(&self, children: &[ProcessKey]) {
+        for place in 0..CHILDREN_MAX {
+            self.set_process(CHILDREN_AT + 2 * place, children.get(place).copied());
+        }
+    }
+
+    /// The last [`Lease::set_children`]; some may be gone.
+    pub fn children(&self) -> impl Iterator<Item = ProcessKey> {
+        (0..CHILDREN_MAX).filter_map(|place| self.process(CHILDREN_AT + 2 * place))
     }
 
     /// Groups of the table in force that are claimed or whose state says that part of them may be in use here.

@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod channel;
+pub mod clients;
 pub mod environment;
 pub mod fence;
 pub mod job;

@@ -94,6 +94,10 @@ pub enum ToGuardian {
     },
     /// Negotiated, settled: the service manager may be told.
     Ready,
+    /// Communication is up: the programs of `respawn` and `failfast` are started.
+    CommunicationUp,
+    /// All is released: stop these programs; answered by [`ToEngine::ClientsStopped`].
+    StopClients,
     /// All released and said: end everything.
     Exit,
     /// A stop has begun, whoever asked for it; it is never taken back. Should the engine be lost, the guardian goes on
@@ -198,6 +202,8 @@ pub enum ToEngine {
         /// Whether it worked.
         is_ok: bool,
     },
+    /// The programs of `respawn` and `failfast` have ended.
+    ClientsStopped,
     /// A request with a stale digest was refused.
     Stale,
     /// SIGTERM reached the guardian: please stop.
@@ -392,6 +398,8 @@ impl ToGuardian {
             Self::Ready => Fields::new(8),
             Self::Exit => Fields::new(9),
             Self::Stopping => Fields::new(10),
+            Self::CommunicationUp => Fields::new(30),
+            Self::StopClients => Fields::new(31),
             Self::OpenFifo => Fields::new(11),
             Self::OpenLines => Fields::new(17),
             Self::SetOwner { is_owner } => Fields { small: [u8::from(is_owner), 0, 0, 0], ..Fields::new(16) },
@@ -425,6 +433,8 @@ impl ToGuardian {
             8 => Self::Ready,
             9 => Self::Exit,
             10 => Self::Stopping,
+            30 => Self::CommunicationUp,
+            31 => Self::StopClients,
             11 => Self::OpenFifo,
             17 => Self::OpenLines,
             16 => Self::SetOwner { is_owner: flag(a)? },
@@ -457,6 +467,7 @@ impl ToEngine {
             }
             Self::Stale => Fields::new(6),
             Self::StopRequested => Fields::new(7),
+            Self::ClientsStopped => Fields::new(30),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
             Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
             Self::Lines { row } => {
@@ -493,6 +504,7 @@ impl ToEngine {
             5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
             6 => Self::Stale,
             7 => Self::StopRequested,
+            30 => Self::ClientsStopped,
             8 => Self::Debug { level: a },
             9 => Self::Fifo { errno: fields.number.cast_signed() },
             12 => Self::Lines { row: row(fields)? },
@@ -533,6 +545,8 @@ mod tests {
             ToGuardian::Ready,
             ToGuardian::Exit,
             ToGuardian::Stopping,
+            ToGuardian::CommunicationUp,
+            ToGuardian::StopClients,
         ];
         for order in ORDERS {
             all.push(ToGuardian::Run { job: JobId(0xfedc_ba98), group: GroupId(63), order });
@@ -559,7 +573,8 @@ mod tests {
     }
 
     fn answers() -> Vec<ToEngine> {
-        let mut all = vec![ToEngine::Stale, ToEngine::StopRequested, ToEngine::Debug { level: 255 }];
+        let mut all =
+            vec![ToEngine::Stale, ToEngine::StopRequested, ToEngine::ClientsStopped, ToEngine::Debug { level: 255 }];
         for outcome in OUTCOMES {
             all.push(ToEngine::JobDone { job: JobId(9), outcome, resource: 255, ms: u32::MAX });
         }

@@ -1,6 +1,7 @@
 //! The only room with `unsafe`: system calls that `nix` does not wrap, each behind a safe function.
 #![expect(unsafe_code, reason = "this is the room for it")]
 
+pub mod child_setup;
 pub mod descriptors;
 pub mod epoll;
 pub mod holders;

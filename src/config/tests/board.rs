@@ -248,7 +248,6 @@ fn interlock_is_built_and_reaches_the_core() {
         let directory = Directory::new();
         directory.write("ha.cf", complete(format!("{interlock}\n{lines}").as_bytes()));
         let config = load_as(&directory, "alpha", &board());
-        assert_eq!(config.unbuilt_safety, [""; 0]);
         config.settings(7).interlock.map(|interlock| interlock.settle)
     };
     assert_eq!(settle_in_core("interlock gpio\ninterlock_settle 120ms"), Some(Duration::from_millis(120)));

@@ -1,6 +1,7 @@
 //! ha.cf: what is said to each kind of mistake in lines about logging, resources, clients and safety.
 
 use super::*;
+use crate::core::limits::CLIENT_LINES_MAX;
 
 #[test]
 fn logging_is_answered() {
@@ -133,7 +134,6 @@ fn resources_and_clients_are_answered() {
         (
             b"respawn nobody9 /none",
             &[
-                "ha.cf:1:1: warning: found `respawn`, which has no effect yet; the program is not started",
                 "ha.cf:1:9: warning: found `nobody9`, who is no user here; expected a user name",
                 "ha.cf:1:17: warning: found `/none`, which is no executable file here; expected a program",
             ],
@@ -142,22 +142,29 @@ fn resources_and_clients_are_answered() {
             b"respawn uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu /bin/x",
             &["ha.cf:1:9: error: found a user name of 64 bytes; expected at most 63"],
         ),
-        (
-            b"respawn root /bin/x -a # b",
-            &["ha.cf:1:1: warning: found `respawn`, which has no effect yet; the program is not started"],
-        ),
+        (b"respawn root /bin/x -a # b", &[]),
         (
             b"apiauth",
             &["ha.cf:1:1: error: found `apiauth` without a client; expected `apiauth CLIENT [uid=USERS] [gid=GROUPS]`"],
         ),
+        (b"apiauth ping gid=haclient uid=root,1000", &[]),
         (
-            b"apiauth ping gid=haclient uid=root,1000",
-            &["ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard"],
+            b"apiauth ping",
+            &[
+                "ha.cf:1:9: error: found `ping` without users and groups; expected `apiauth CLIENT [uid=USERS] [gid=GROUPS]`",
+            ],
+        ),
+        (
+            b"apiauth ping uid=root uid=1",
+            &["ha.cf:1:23: error: found a second `uid=`; expected `apiauth CLIENT [uid=USERS] [gid=GROUPS]`"],
+        ),
+        (
+            b"apiauth cccccccccccccccccccccccccccccccc uid=root",
+            &["ha.cf:1:9: error: found a client name of 32 bytes; expected at most 31"],
         ),
         (
             b"apiauth ping gid=nogroup9 uid=nobody9",
             &[
-                "ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard",
                 "ha.cf:1:14: warning: found `nogroup9`, which is no group here; expected a group name",
                 "ha.cf:1:27: warning: found `nobody9`, which is no user here; expected a user name",
             ],
@@ -170,16 +177,13 @@ fn resources_and_clients_are_answered() {
         ),
         (
             b"apiauth ping uid=root\napiauth ping uid=root",
-            &[
-                "ha.cf:1:1: warning: found `apiauth`, which has no effect yet; there is no client interface to guard",
-                "ha.cf:2:9: error: found a second `apiauth` for `ping`; expected one for each client",
-            ],
+            &["ha.cf:2:9: error: found a second `apiauth` for `ping`; expected one for each client"],
         ),
         (b"crm off", &[]),
         (
             b"crm on",
             &[
-                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+                "ha.cf:1:1: error: found `crm on`; expected `off`, or no such line; with it Heartbeat leaves the groups to Pacemaker, which nullbeat does not start; remove the line to have nullbeat run the groups of haresources",
             ],
         ),
         (
@@ -191,65 +195,73 @@ fn resources_and_clients_are_answered() {
         (
             b"crm on\npacemaker on",
             &[
-                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+                "ha.cf:1:1: error: found `crm on`; expected `off`, or no such line; with it Heartbeat leaves the groups to Pacemaker, which nullbeat does not start; remove the line to have nullbeat run the groups of haresources",
                 "ha.cf:2:1: error: found `pacemaker` beside an earlier `crm` or `pacemaker`; expected only the one in line 1",
             ],
         ),
         (
             b"crm on off",
             &[
+                "ha.cf:1:1: error: found `crm on`; expected `off`, or no such line; with it Heartbeat leaves the groups to Pacemaker, which nullbeat does not start; remove the line to have nullbeat run the groups of haresources",
                 "ha.cf:1:8: error: found a further value of `crm`, `off`; expected one value; the first one stands before it",
             ],
         ),
         (
             b"crm on\ncrm_daemon_dir /x",
             &[
-                "ha.cf:1:1: warning: found `crm`, which has no effect yet; no Pacemaker is started; the groups are managed here, from haresources",
+                "ha.cf:1:1: error: found `crm on`; expected `off`, or no such line; with it Heartbeat leaves the groups to Pacemaker, which nullbeat does not start; remove the line to have nullbeat run the groups of haresources",
                 "ha.cf:2:1: error: found `crm_daemon_dir` below `crm` or `pacemaker`; expected it above line 1",
             ],
         ),
         (b"crmd_spawns_pengine x", &["ha.cf:1:21: error: found `x`; expected `on` or `off`"]),
         (
             b"failfast root",
-            &[
-                "ha.cf:1:1: error: found `failfast` without a program; expected `failfast USER /PATH ARGUMENTS`",
-                "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
+            &["ha.cf:1:1: error: found `failfast` without a program; expected `failfast USER /PATH ARGUMENTS`"],
         ),
-        (
-            b"failfast root /bin/x",
-            &[
-                "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; `nullbeat run` refuses to start with it (exit 78) unless --unfenced is given",
-            ],
-        ),
+        (b"failfast root /bin/x", &[]),
     ];
     expect(Purpose::Check, "ha.cf", table);
 }
 
 #[test]
-fn safety_that_is_not_built_refuses_to_run_unless_waived() {
+fn clients_must_be_there_when_about_to_run() {
+    let table: &[(&[u8], &[&str])] = &[(
+        b"respawn nobody9 /none\nfailfast root /none a",
+        &[
+            "ha.cf:1:9: error: found `nobody9`, who is no user here; expected a user name",
+            "ha.cf:1:17: error: found `/none`, which is no executable file here; expected a program",
+            "ha.cf:2:15: error: found `/none`, which is no executable file here; expected a program",
+        ],
+    )];
+    expect(Purpose::Run, "ha.cf", table);
+}
+
+#[test]
+fn clients_are_read_with_their_command_as_it_stands() {
     let directory = Directory::new();
-    directory.write("ha.cf", complete(b"failfast root /bin/x\nfailfast root /bin/y"));
+    let lines =
+        b"respawn hacluster /bin/x  'a  b'\tc # remark\nfailfast root /bin/y\napiauth ping gid=haclient uid=root,7";
+    directory.write("ha.cf", complete(lines));
+    let config = load_as(&directory, "alpha", &board());
+    let seen: Vec<_> = config
+        .clients
+        .iter()
+        .map(|line| (line.user.uid, line.groups.as_slice(), line.command.as_str(), line.is_failfast))
+        .collect();
+    assert_eq!(seen, [(900, &[900][..], "/bin/x  'a  b' c", false), (0, &[0][..], "/bin/y", true)]);
+    assert_eq!(config.clients[0].program(), std::path::Path::new("/bin/x"));
+    let auth = ApiAuth { client: "ping".into(), uids: vec![0, 7], gids: vec![901] };
+    assert_eq!(config.api_auth, [auth]);
+}
+
+#[test]
+fn clients_beyond_the_table_are_refused() {
+    let directory = Directory::new();
+    let lines = "respawn root /bin/x\n".repeat(CLIENT_LINES_MAX + 1);
+    directory.write("ha.cf", complete(lines.as_bytes()));
     let machine = board();
-    let run = LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) };
-    let loaded = directory.load(&run);
+    let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
     assert!(loaded.config.is_none());
-    assert_eq!(
-        directory.messages(&loaded)[..2],
-        [
-            "ha.cf:1:1: error: found `failfast`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
-            "ha.cf:2:1: error: found `failfast`, which asks for a safety that is not built yet; remove the line, or give --unfenced to run without it",
-        ]
-    );
-    for options in [
-        LoadOptions { is_unfenced: true, ..run.clone() },
-        LoadOptions { purpose: Purpose::Check, is_unfenced: true, ..run },
-    ] {
-        let loaded = directory.load(&options);
-        assert_eq!(
-            directory.messages(&loaded)[0],
-            "ha.cf:1:1: warning: found `failfast`, which asks for a safety that is not built yet; the daemon runs without it, because of --unfenced"
-        );
-        assert_eq!(loaded.config.expect("loads").unbuilt_safety, ["failfast"]);
-    }
+    let said = "ha.cf:17:1: error: found a further `respawn`; expected at most 16 lines of `respawn` and `failfast`";
+    assert_eq!(directory.messages(&loaded)[0], said);
 }

@@ -79,6 +79,8 @@ impl Driver<'_> {
                 log::error!(target: "CRIT", "The guardian has read other files than this engine");
                 self.end = Some(End::Broken);
             }
+            ToEngine::ClientsStopped if self.is_awaiting_clients => self.end = Some(End::Finished),
+            ToEngine::ClientsStopped => {}
             ToEngine::Debug { level } => log_pipe::set_debug(level),
             ToEngine::StopRequested => {
                 if self.stop == StopRequest::None {
@@ -128,6 +130,30 @@ impl Driver<'_> {
         if !self.is_stopping_told && matches!(self.node.ownership().phase(), Phase::Leaving(_)) {
             self.is_stopping_told = true;
             self.ask(ToGuardian::Stopping);
+        }
+    }
+
+    /// Communication is up: what uses it can be started.
+    pub(super) fn tell_up(&mut self) {
+        if !self.is_up_told && self.node.comms().is_up() {
+            self.is_up_told = true;
+            if !self.config.clients.is_empty() {
+                self.ask(ToGuardian::CommunicationUp);
+            }
+        }
+        if self.is_awaiting_clients && !self.guardian.is_present() {
+            // Nobody is there to end them.
+            self.end = Some(End::Finished);
+        }
+    }
+
+    /// All is released and said. The clients that the guardian runs end before this engine, which they talk to.
+    pub(super) fn finish(&mut self) {
+        if self.is_up_told && !self.config.clients.is_empty() && self.guardian.is_present() {
+            self.is_awaiting_clients = true;
+            self.ask(ToGuardian::StopClients);
+        } else {
+            self.end = Some(End::Finished);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Driver, End, Job, STOP_BY_GUARDIAN, StopRequest};
+use super::{Driver, Job, STOP_BY_GUARDIAN, StopRequest};
 use crate::core::ids::{GroupId, JobId, LinkSet, ShotId};
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
@@ -49,7 +49,7 @@ impl Driver<'_> {
                     control.reply_outcome(id, outcome, key);
                 }
             }
-            Action::Exit => self.end = Some(End::Finished),
+            Action::Exit => self.finish(),
         }
     }
 

@@ -270,6 +270,8 @@ impl Guarding {
 
     /// There is no engine any more. Its scripts run on; its role is kept when a new one can beat in time.
     pub(super) fn engine_lost(&mut self, now: u64) {
+        // They have lost what they talk to, and are started anew when the next engine is up.
+        self.clients.stop_clients();
         let carried = self.carried();
         let reload = self.take_reload();
         self.runner.forget_engine();

@@ -12,6 +12,7 @@
 //!                                 Resetting
 //! ```
 
+mod clients;
 mod engine;
 mod fencing;
 mod lines;
@@ -44,6 +45,7 @@ use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;
 use crate::core::settings::{Autojoin, Carried};
 use crate::core::time;
+use crate::guardian::clients::Clients;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease};
 use crate::guardian::lease_timer::LeaseTimer;
@@ -68,6 +70,7 @@ const KEEPER: Token = Token(9);
 const SILENCE: Token = Token(7);
 const MESSAGES: Token = Token(8);
 const FENCE_COUNT: Token = Token(20);
+const CLIENTS: Token = Token(21);
 
 /// Between two tries of an engine that keeps failing.
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
@@ -156,6 +159,9 @@ pub struct Guarding {
     fifo: Option<OwnedFd>,
     runner: Runner,
     fencings: FenceCount,
+    clients: Clients,
+    /// The engine waits to hear that the programs of ha.cf have ended.
+    is_end_of_clients_awaited: bool,
     reset: Option<ResetPath>,
     watchdogs: Watchdogs,
     service: ServiceManager,
@@ -183,6 +189,8 @@ pub struct Guarding {
     unsent: Option<ToEngine>,
     /// Which scripts the lease says run.
     noted: Vec<(GroupId, Pid)>,
+    /// Which long-lived children it says that there are.
+    noted_children: Vec<Pid>,
 }
 
 /// Signals that reach the guardian through a descriptor.
@@ -227,6 +235,7 @@ impl Guarding {
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         runner.set_fence_pins(lines.take_fence_pins());
+        let clients = clients::open(&config, &runner, &lease, &reactor)?;
         let limits = Limits::new(config.keepalive, config.deadtime);
         let roster = Roster::new()?;
         if !config.has_resources && config.autojoin != Autojoin::None {
@@ -253,6 +262,8 @@ impl Guarding {
             fifo: None,
             runner,
             fencings,
+            clients,
+            is_end_of_clients_awaited: false,
             reset: Some(reset),
             watchdogs,
             service,
@@ -275,11 +286,13 @@ impl Guarding {
             is_stop_wanted: false,
             unsent: None,
             noted: Vec::new(),
+            noted_children: Vec::new(),
             lease,
             timer,
         };
         guarding.lease.stamp_guardian(now);
         guarding.lease.stamp_runner(now);
+        guarding.clients.start_services(Instant::now());
         let first_beat_by = if is_certain { limits.role_kept_until(guarding.lease.engine_stamp()) } else { 0 };
         guarding.spawn_engine(carried, first_beat_by.max(now + guarding.start_limit() * u64::from(!is_certain)))?;
         Ok(guarding)
@@ -336,7 +349,11 @@ impl Guarding {
             Stage::Guarding | Stage::Reloading(_) | Stage::Over(_) => None,
         };
         let first_beat = self.engine.as_ref().and_then(|engine| engine.first_beat_by);
-        let chores = [self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
+        let clients = self
+            .clients
+            .next_deadline()
+            .map(|at| now.saturating_add(nanos(at.saturating_duration_since(Instant::now()))));
+        let chores = [clients, self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
         [scripts, stage, first_beat].into_iter().chain(chores).flatten().fold(look, u64::min)
     }
 
@@ -369,6 +386,7 @@ impl Guarding {
             self.serve_engine(now);
             self.engine_ended(now);
         }
+        self.turn_clients(now);
         self.note_scripts();
         self.relay_reports(now);
         if self.is_reload_wanted && self.can_reload() {
@@ -461,7 +479,9 @@ impl Guarding {
 
     /// The reset was asked for and has not happened (yet): it is asked for again now and then, and so are the stops.
     fn watch_reset(&mut self, now: u64, reason: Reason, again_at: u64) {
-        if self.is_all_stopped() {
+        // A client's death is no matter of the groups.
+        let is_moot = reason != Reason::ClientDied || now >= again_at;
+        if self.is_all_stopped() && is_moot {
             log::warn!("Everything is stopped after all.");
             self.lower_owner();
             self.try_again(now);
@@ -563,6 +583,7 @@ impl Guarding {
         }
         // Not sooner: until here the engine has kicked them.
         self.watchdogs.end(&self.lease);
+        self.end_clients();
         self.await_notified();
         links::release_locks(&self.config.media);
         if self.lease.in_use().is_empty() {

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::{CHECK, Guarding, LOGGER, Stage, in_use};
+use super::{CHECK, Guarding, LOGGER, Stage, clients, in_use};
 use crate::cli::exit;
 use crate::config::{Change, Config, FileStamps, Group, Severity};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
@@ -226,6 +226,7 @@ impl Guarding {
         }
         self.runner.forget_engine();
         self.runner.replace_table(&config);
+        self.clients.replace_table(&config, clients::services(&config), self.runner.environment());
         self.watch = Watch::new(Limits::new(config.keepalive, config.deadtime), now);
         self.digest = lease::table_digest(&config);
         self.config = config;

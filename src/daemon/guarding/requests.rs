@@ -102,6 +102,8 @@ impl Guarding {
                 self.service.stopping();
                 self.is_stop_wanted = true;
             }
+            ToGuardian::CommunicationUp => self.clients.communication_up(Instant::now()),
+            ToGuardian::StopClients => self.stop_clients(),
             ToGuardian::Exit => {
                 self.service.stopping();
                 self.stage = Stage::Leaving { until: now.saturating_add(nanos(LEAVE_LIMIT)) };
