@@ -61,6 +61,7 @@ fn settings() -> Settings {
         upstream: nullbeat::core::settings::UpstreamSettings::NONE,
         fence: nullbeat::core::settings::FenceSettings::NONE,
         interlock: None,
+        has_owner_line: false,
         lease: None,
         config_digest: 0,
         resources_digest: 0,

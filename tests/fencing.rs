@@ -8,7 +8,7 @@ use nullbeat::core::settings::{AutoFailback, FenceKind, TakeoverPolicy};
 use nullbeat::core::{Outcome, Refusal, Request};
 use nullbeat::sim::Plan;
 use nullbeat::sim::fault::{DeviceFault, Fault};
-use nullbeat::sim::plan::{FencePlan, GroupPlan};
+use nullbeat::sim::plan::{FencePlan, GroupPlan, LeasePlan};
 use timetable::{ALPHA, BETA, BOTH, FOR_EVER, MS, S, Timetable, cut, power_loss};
 
 const DEVICE: FencePlan = FencePlan { kind: FenceKind::Device, limit: S };
@@ -283,4 +283,69 @@ fn confirmation_outlives_the_engine() {
         table.at(now + 16_000).expect_running(BETA);
     }
     assert_eq!(table.world.shots(), [1, 1, 0]);
+}
+
+/// No device: kicks go on for 1 s after what was acknowledged, the watchdog bites 1 s later, 20 ms on top are promised.
+fn leased(plan: &mut Plan) {
+    plan.fence = vec![FencePlan { kind: FenceKind::WatchdogLease, limit: 0 }];
+    plan.lease = Some(LeasePlan { kick_for: S, timeout: S });
+    plan.auto_failback = AutoFailback::Off;
+}
+
+#[test]
+fn owner_of_a_short_lease_is_not_reset_while_its_standby_hears_it() {
+    let mut table = Timetable::settled(leased);
+    // Unasked the standby acknowledges with every tenth beat only, 2 s.
+    table.at(60_000).expect_running(ALPHA);
+    assert!(!table.has_told("reset by its own watchdog"));
+}
+
+#[test]
+fn standby_rests_on_the_dead_owners_lease() {
+    let mut table = Timetable::settled(leased);
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    // Heard between 1.8 and 2.0 s; 2.02 s, one percent and a keepalive later.
+    table.at(4_000).expect(&[]);
+    table.at(4_600).expect_running(BETA);
+    table.at(60_000).expect_running(BETA);
+}
+
+#[test]
+fn owner_behind_cut_cables_is_reset_before_its_standby_takes_over() {
+    let mut table = Timetable::settled(leased);
+    table.inflict(cut(BOTH, 30 * S));
+    for ms in (2_000..60_000).step_by(10) {
+        table.at(ms).expect_at_most_one();
+    }
+    table.expect_running(BETA);
+    assert!(table.has_told("reset by its own watchdog"));
+    assert_eq!(table.world.moves(), 1);
+}
+
+#[test]
+fn dead_standby_costs_the_owner_a_reset_and_a_goodbye_does_not() {
+    let mut table = Timetable::settled(leased);
+    table.inflict(power_loss(BETA, FOR_EVER));
+    // The price of a lease. After its reset it has no proof about a node that it never heard.
+    table.at(30_000).expect(&[]);
+    assert!(table.has_told("reset by its own watchdog") && table.has_told("NeedsOperator, is_raised: true"));
+    table.operator(ALPHA, Request::ConfirmFence);
+    table.at(31_000).expect_running(ALPHA);
+    let mut table = Timetable::settled(leased);
+    table.operator(BETA, Request::Stop);
+    table.at(60_000).expect_running(ALPHA);
+    assert!(!table.has_told("reset by its own watchdog"));
+}
+
+#[test]
+fn board_held_in_reset_by_a_stuck_line_is_taken_from_once_somebody_confirms_it() {
+    let mut table = Timetable::settled(|plan| {
+        fenced(plan);
+        plan.fence = vec![DEVICE, MANUAL];
+    });
+    table.inflict(device(BETA, DeviceFault::Fails, FOR_EVER));
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    table.at(20_000).expect(&[]);
+    table.operator(BETA, Request::ConfirmFence);
+    table.at(20_500).expect_running(BETA);
 }

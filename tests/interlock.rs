@@ -3,10 +3,10 @@
 mod timetable;
 
 use nullbeat::core::message::Holds;
-use nullbeat::core::settings::TakeoverPolicy;
+use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
 use nullbeat::core::{InputLine, LineLevel, Outcome, Request};
 use nullbeat::sim::Plan;
-use nullbeat::sim::fault::Fault;
+use nullbeat::sim::fault::{Fault, ScriptFault};
 use timetable::{ALPHA, BETA, BOTH, FOR_EVER, MS, S, Timetable, cut, power_loss};
 
 fn interlocked(plan: &mut Plan) {
@@ -146,4 +146,33 @@ fn maintenance_holds_and_lets_go() {
     table.at(20_000).expect(&[]);
     assert!(has_told(&table, "Maintenance, is_raised: true"));
     table.at(24_000).expect_running(BETA);
+}
+
+#[test]
+fn maintenance_stuck_inactive_leaves_the_board_as_one_without_a_switch() {
+    let mut table = Timetable::settled(interlocked);
+    table.inflict(stuck(BETA, InputLine::Maintenance, LineLevel::Inactive));
+    table.at(10_000).expect_running(ALPHA);
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    table.at(14_000).expect_running(BETA);
+    assert!(!has_told(&table, "Maintenance, is_raised: true"));
+}
+
+#[test]
+fn all_groups_move_together() {
+    let mut table = Timetable::settled(|plan| {
+        interlocked(plan);
+        plan.groups = vec![plan.groups[0]; 3];
+        plan.auto_failback = AutoFailback::Off;
+    });
+    let users = |table: &Timetable| [0, 1, 2].map(|group| table.world.users(group));
+    assert_eq!(users(&table), [[ALPHA]; 3]);
+    table.operator(ALPHA, Request::Standby(Holds::LOCAL));
+    table.at(6_000).expect_running(BETA);
+    assert_eq!(users(&table), [[BETA]; 3]);
+    // One that does not start takes the others along: the line between the boards knows no groups.
+    table.inflict(Fault::Scripts { node: ALPHA, group: Some(2), kind: ScriptFault::StartFails, lasts: FOR_EVER });
+    table.operator(ALPHA, Request::Takeover(Holds::ALL));
+    table.at(30_000).expect_running(BETA);
+    assert_eq!(users(&table), [[BETA]; 3]);
 }

@@ -43,6 +43,7 @@ fn settings(local: u8) -> Settings {
         upstream: UpstreamSettings::NONE,
         fence: nullbeat::core::settings::FenceSettings::NONE,
         interlock: None,
+        has_owner_line: false,
         lease: None,
         config_digest: 1,
         resources_digest: 1,

@@ -312,6 +312,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
     config.config_digest = digest::of_config(&config);
     config.resources_digest = digest::of_resources(&config.groups);
     check_loser(draft, &config);
+    check_homes(draft, &config);
     check_lines(draft, &config);
     config
 }
@@ -366,6 +367,18 @@ fn check_loser(draft: &mut Draft<'_>, config: &Config) {
     {
         let finding = draft.findings.error(*at, format!("{}, which owns nothing", quote(loser)));
         finding.expected(one_of(&owners));
+    }
+}
+
+/// The line `owner` says that a board holds the service, not which part of it.
+fn check_homes(draft: &mut Draft<'_>, config: &Config) {
+    let owners = config.owners();
+    if let (Some((_, at)), [first, second, ..]) = (draft.interlock, owners.as_slice()) {
+        let found = format!("`interlock gpio` with groups at home on {} and on {}", quote(first), quote(second));
+        let finding = draft.findings.error(at, found);
+        finding.expected("one preferred node for all groups of haresources");
+        finding
+            .hint("one line `owner` tells of all groups: a board that held a part would keep the other from the rest");
     }
 }
 

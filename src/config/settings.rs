@@ -1,7 +1,7 @@
 //! The configuration as the core takes it.
 
-use super::Config;
 use super::watchdog::MARGIN;
+use super::{Config, LineUse, OutputLine};
 use crate::core::ids::{KeyNumber, NodeId};
 use crate::core::settings::{
     Autojoin, GroupSettings, InterlockSettings, LeaseSettings, Settings, SplitBrainLoser, UpstreamSettings,
@@ -73,6 +73,7 @@ impl Config {
             },
             fence: self.fence.settings(),
             interlock: self.interlock.map(|settle| InterlockSettings { settle }),
+            has_owner_line: self.has_output(OutputLine::Owner),
             lease: self.lease(),
             config_digest: self.config_digest,
             resources_digest: self.resources_digest,
@@ -80,6 +81,11 @@ impl Config {
             autojoin: if self.has_resources { Autojoin::None } else { self.autojoin },
             random_seed: seed,
         }
+    }
+
+    /// Whether the board drives this line.
+    pub fn has_output(&self, output: OutputLine) -> bool {
+        self.gpio.iter().any(|line| line.usage == LineUse::Output(output))
     }
 
     /// What `fence watchdog-lease` promises the partner, with the watchdogs that are in force.

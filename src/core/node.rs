@@ -233,10 +233,11 @@ impl Node {
             return;
         }
         let (cx, ownership) = self.split(at);
-        let is_wanted = is_news_due || cx.comms.wants_extension() || ownership.is_asking();
+        let is_wanted = is_news_due || cx.comms.wants_extension() || ownership.is_asking(&cx);
         let extension = is_wanted.then(|| ownership.extension(&cx));
         self.comms.beat(&self.settings, at, extension.as_ref(), &mut self.outbox);
         if is_wanted {
+            self.ownership.told_extension(self.comms.own_seq());
             self.has_news = false;
             self.last_news = Some(at.now);
         }

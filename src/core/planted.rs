@@ -22,11 +22,13 @@ pub enum Bug {
     ShootUnchecked = 8,
     /// The line `peer-owner` is not looked at.
     IgnorePeerOwner = 9,
+    /// The watchdog is kicked although the lease is over.
+    KickWithoutLease = 10,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -36,6 +38,7 @@ impl Bug {
         Self::ConfirmOtherGeneration,
         Self::ShootUnchecked,
         Self::IgnorePeerOwner,
+        Self::KickWithoutLease,
     ];
 }
 

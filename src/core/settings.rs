@@ -195,6 +195,8 @@ pub struct Settings {
     pub fence: FenceSettings,
     /// The lines between the boards, when they gate acquiring.
     pub interlock: Option<InterlockSettings>,
+    /// The board has a line `owner`, which tells whoever looks that this board holds the service.
+    pub has_owner_line: bool,
     /// The watchdog lease, when the configuration asks for it. It is in force while the watchdog is armed
     /// ([`Input::Watchdog`](super::Input::Watchdog)).
     pub lease: Option<LeaseSettings>,

@@ -498,6 +498,7 @@ mod tests {
             upstream: crate::core::settings::UpstreamSettings::NONE,
             fence: crate::core::settings::FenceSettings::NONE,
             interlock: None,
+            has_owner_line: false,
             lease: None,
             config_digest: 0xabc,
             resources_digest: 1,

@@ -32,6 +32,8 @@ pub enum Arrived {
     Fence(ShotId, FenceOutcome),
     /// The line `owner` is set.
     OwnerSet(bool),
+    /// The watchdog is armed.
+    Watchdog,
     /// What is read from a line.
     Line(InputLine, LineLevel),
     /// The ping node's answer.
@@ -131,8 +133,12 @@ pub struct Board {
     pub fencings: u8,
     /// Alarms that call for a person.
     pub needs_person: Vec<Alarm>,
+    /// When the watchdog resets the board, true time; `None`: it is not armed.
+    pub watchdog: Option<u64>,
     /// The own line `owner` is up.
     pub is_owner: bool,
+    /// The engine has named the line `peer-owner` as stuck.
+    pub has_named_line: bool,
     /// What the engine was told of each line.
     pub levels: [Option<LineLevel>; InputLine::ALL.len()],
     /// Not scheduled.
@@ -174,7 +180,9 @@ impl Board {
             shot: None,
             fencings: 0,
             needs_person: Vec::new(),
+            watchdog: None,
             is_owner: false,
+            has_named_line: false,
             levels: [None; InputLine::ALL.len()],
             freeze: None,
             power_trap: None,

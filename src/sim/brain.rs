@@ -22,6 +22,10 @@ pub trait Brain {
     fn known_partner(&self) -> Option<CarriedPartner>;
     /// The run of the partner that is proven to be off, and whether a shot is under way, for its successor.
     fn fencing(&self) -> (Option<Generation>, bool);
+    /// Whether the board's watchdog may be kicked.
+    fn may_kick(&self, now: Instant) -> bool;
+    /// Until when its lease allows kicks, for its successor.
+    fn kicks_until(&self) -> Option<Instant>;
 }
 
 /// Makes the brain of a daemon that starts.
@@ -56,6 +60,14 @@ impl Brain for Node {
     fn fencing(&self) -> (Option<Generation>, bool) {
         let fence = self.ownership().fence();
         (fence.confirmed(), fence.is_shooting())
+    }
+
+    fn may_kick(&self, now: Instant) -> bool {
+        Self::may_kick(self, now)
+    }
+
+    fn kicks_until(&self) -> Option<Instant> {
+        Self::kicks_until(self)
     }
 }
 

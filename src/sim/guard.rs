@@ -41,6 +41,7 @@ impl World {
         board.start_failed = 0;
         board.shot = None;
         board.is_owner = false;
+        board.watchdog = None;
         board.needs_person.clear();
         board.scripts.lose_power();
         board.forget_lease();
@@ -86,6 +87,8 @@ impl World {
         board.has_guardian = false;
         board.scripts.abandon();
         board.is_owner = false;
+        // An orderly end disarms it.
+        board.watchdog = None;
         if board.lease.in_use().is_empty() {
             board.forget_lease();
         }

@@ -4,6 +4,7 @@ use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::{Carried, CarriedPartner};
+use crate::core::time::Instant;
 
 /// What engine and guardian write down for the next engine of this boot. Cleared by a power loss and by an orderly end.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Lease {
     pub partner: Option<CarriedPartner>,
     /// The run of the partner that is proven to be off, and whether a shot was under way.
     pub fencing: (Option<Generation>, bool),
+    /// Until when the watchdog lease allows kicks, own clock.
+    pub kicks_until: Option<Instant>,
     /// When the last beat left, true time.
     pub stamp: u64,
     states: Vec<GroupState>,
@@ -32,6 +35,7 @@ impl Lease {
             is_held: false,
             partner: None,
             fencing: (None, false),
+            kicks_until: None,
             stamp: 0,
             states: vec![GroupState::Unknown; groups],
             seen: GroupSet::EMPTY,
@@ -96,7 +100,7 @@ impl Lease {
             partner: self.partner,
             confirmed: self.fencing.0,
             is_shooting: self.fencing.1,
-            kicks_until: None,
+            kicks_until: self.kicks_until,
         })
     }
 }

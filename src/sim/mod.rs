@@ -27,6 +27,7 @@ pub mod world;
 
 mod guard;
 mod inflict;
+mod watchdog;
 
 pub use fault::Fault;
 pub use oracle::Violation;

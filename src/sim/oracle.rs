@@ -267,6 +267,8 @@ impl Oracle {
         for other in 0..self.plan.nodes {
             if other != node && self.is_silent(node, other, own) {
                 self.heard[node][other].is_vouched = true;
+                // A node that takes the other for off no longer keeps the promise on which that may rest.
+                self.heard[other][node].is_vouched |= self.plan.lease.is_some();
             }
         }
     }

@@ -53,6 +53,22 @@ pub struct FencePlan {
     pub limit: u64,
 }
 
+/// The watchdog lease of both boards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasePlan {
+    /// How long a node kicks after the sending of what was acknowledged last, microseconds.
+    pub kick_for: u64,
+    /// How long after the last kick its watchdog resets the board.
+    pub timeout: u64,
+}
+
+impl LeasePlan {
+    /// What a node promises.
+    pub const fn reset_within(&self) -> u64 {
+        self.kick_for + self.timeout + 20 * MS
+    }
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -100,6 +116,8 @@ pub struct Plan {
     pub fence_settle: u64,
     /// Fencings in an hour.
     pub fencings_per_hour: u8,
+    /// Watchdogs, and the lease that `fence watchdog-lease` promises.
+    pub lease: Option<LeasePlan>,
     /// `interlock gpio`, and `interlock_settle`.
     pub interlock_settle: Option<u64>,
     /// Senders hear their own messages come back on this link.
@@ -140,6 +158,7 @@ impl Plan {
             fence: Vec::new(),
             fence_settle: 3 * S,
             fencings_per_hour: 3,
+            lease: None,
             interlock_settle: None,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
@@ -154,6 +173,7 @@ impl Plan {
         let mut plan = Self::generate_plain(seed);
         plan.draw_fence();
         plan.draw_lines();
+        plan.draw_lease();
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.set_end();
         plan
@@ -217,7 +237,8 @@ impl Plan {
             return 0;
         }
         let slot: u64 = self.fence.iter().filter(|method| method.kind == FenceKind::Device).map(|m| m.limit).sum();
-        6 * (slot + 2 * self.keepalive) + self.fence_settle + self.boot + 15 * S
+        let lease = self.lease.map_or(0, |lease| lease.reset_within() * 11 / 10 + self.boot);
+        6 * (slot + 2 * self.keepalive) + self.fence_settle + self.boot + lease + 15 * S
     }
 
     /// How many of the ways to fence are devices.
@@ -371,7 +392,7 @@ impl Plan {
             return;
         }
         self.interlock_settle = Some(rng.range(20, 200) * MS);
-        // A board that holds a part of several groups keeps the other from the rest.
+        // One line for all groups: a board that holds a part of several keeps the other from the rest.
         self.groups.truncate(1);
         let span = self.calm_at;
         for _ in 0..rng.range(1, 5) {
@@ -379,6 +400,32 @@ impl Plan {
             let at = rng.below(span);
             let fault = self.fault_of_kind(kind, &mut rng);
             self.faults.push((at, fault));
+        }
+    }
+
+    /// As fences. A watchdog runs on while its board does not, and so does the board's clock: a paused virtual machine,
+    /// for which both stand still, can promise nothing.
+    fn draw_lease(&mut self) {
+        let mut rng = Rng::new(self.seed, 8);
+        if self.is_stripped || !self.fence.is_empty() || self.interlock_settle.is_some() || !rng.chance(200) {
+            return;
+        }
+        self.fence = vec![FencePlan { kind: FenceKind::WatchdogLease, limit: 0 }];
+        self.lease = Some(LeasePlan {
+            kick_for: self.keepalive * rng.range(4, 20),
+            timeout: self.deadtime * rng.range(500, 2500) / 1000,
+        });
+        let span = self.calm_at;
+        for _ in 0..rng.range(1, 5) {
+            let kind = rng.pick(&[0, 2, 3, 4, 8, 10, 10, 10, 12, 12, 25]);
+            let at = rng.below(span);
+            let fault = self.fault_of_kind(kind, &mut rng);
+            self.faults.push((at, fault));
+        }
+        for (_, fault) in &mut self.faults {
+            if let Fault::Freeze { is_clock_running, .. } = fault {
+                *is_clock_running = true;
+            }
         }
     }
 
@@ -515,6 +562,9 @@ impl fmt::Display for Plan {
             let methods: Vec<_> = self.fence.iter().map(|method| (method.kind, ms(method.limit))).collect();
             let (settle, limit) = (ms(self.fence_settle), self.fencings_per_hour);
             writeln!(f, "  fence {methods:?}, settle {settle} ms, {limit} an hour")?;
+        }
+        if let Some(lease) = self.lease {
+            writeln!(f, "  lease {} ms, watchdog {} ms", ms(lease.kick_for), ms(lease.timeout))?;
         }
         if let Some(settle) = self.interlock_settle {
             writeln!(f, "  interlock, settle {} ms", ms(settle))?;

@@ -64,12 +64,16 @@ impl World {
         }
     }
 
-    /// Whether a line tells `node` that the other board holds nothing although nobody knows.
+    /// Whether a line tells `node` that the other board holds nothing although nobody knows. One that the node itself has
+    /// named as stuck misleads it no longer.
     pub(super) fn is_misled(&self, node: usize) -> bool {
+        let has_named = self.boards[node].has_named_line;
         self.standing.iter().any(|index| match self.plan.faults[*index].1 {
-            Fault::Line { node: at, line: InputLine::PeerOwner | InputLine::PeerPower, level, .. } => {
-                at == node && level == LineLevel::Inactive
-            }
+            Fault::Line { node: at, line, level: LineLevel::Inactive, .. } if at == node => match line {
+                InputLine::PeerOwner => !has_named,
+                InputLine::PeerPower => true,
+                InputLine::PeerAlive | InputLine::Maintenance => false,
+            },
             _ => false,
         })
     }

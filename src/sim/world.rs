@@ -25,7 +25,7 @@ use crate::core::settings::{
     FenceMethod, FenceSettings, GroupSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
 };
 use crate::core::time::{Duration, Stamp};
-use crate::core::{Action, Alarm, Event, FenceOutcome, Input, JobOutcome, Order, Outcome, Request};
+use crate::core::{Action, Alarm, Event, FenceOutcome, Input, InputLine, JobOutcome, Order, Outcome, Request};
 use crate::wire::heartbeat::TextStream;
 
 /// Turns in a row that a node may ask for without time passing.
@@ -54,6 +54,8 @@ pub(super) enum Happening {
     ShotEnd { node: usize, life: u32, shot: ShotId, outcome: FenceOutcome },
     /// The guardian of `node` has set its line `owner`.
     OwnerSet { node: usize, life: u32, is_owner: bool },
+    /// The watchdog of `node` may have run out.
+    Bite { node: usize, life: u32 },
     /// A script ends, or can begin.
     Script { node: usize },
     /// The fault of this number in the plan begins.
@@ -298,6 +300,7 @@ impl World {
             }
             Happening::Script { node } => self.run_scripts(node),
             Happening::OwnerSet { node, life, is_owner } => self.owner_is_set(node, life, is_owner),
+            Happening::Bite { node, life } => self.bite(node, life),
             Happening::Strike { node, life, shot, is_late } => self.strike(node, life, shot, is_late),
             Happening::ShotEnd { node, life, shot, outcome } => self.shot_ended(node, life, shot, outcome),
             Happening::Power { node } => self.power_up(node),
@@ -329,6 +332,7 @@ impl World {
         board.is_held = carried.is_some_and(|carried| carried.is_held);
         board.start_failed = 0;
         board.needs_person.clear();
+        board.has_named_line = false;
         let stamp = board.stamp(self.now);
         let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
         board.lease.set_table(carried.as_ref());
@@ -364,6 +368,7 @@ impl World {
         let has_guardian = board.has_guardian;
         board.receive(Arrived::Guardian(has_guardian));
         board.levels = Default::default();
+        self.arm_watchdog(node);
         self.turning = Some(node);
         self.tell_lines();
         self.turning = None;
@@ -398,7 +403,8 @@ impl World {
             upstream: self.upstream(),
             fence: self.fence_settings(node),
             interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
-            lease: None,
+            has_owner_line: plan.interlock_settle.is_some(),
+            lease: self.lease_settings().filter(|_| node < owners),
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
@@ -470,6 +476,7 @@ impl World {
             self.handle(node, stamp, Input::Tick);
             self.oracle.turned(self.now, node, 1, 0);
         }
+        self.kick(node);
     }
 
     fn set_timer(&mut self, node: usize, own: u64) {
@@ -491,6 +498,7 @@ impl World {
             Arrived::Fence(shot, outcome) => self.handle(node, stamp, Input::FenceDone { shot, outcome }),
             Arrived::OwnerSet(is_owner) => self.handle(node, stamp, Input::OwnerSet { is_owner, is_ok: true }),
             Arrived::Line(line, level) => self.handle(node, stamp, Input::Line { line, level }),
+            Arrived::Watchdog => self.handle(node, stamp, Input::Watchdog { is_armed: true }),
             Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
@@ -563,6 +571,7 @@ impl World {
         board.lease.claims = board.lease.claims | claims;
         board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
         board.lease.fencing = engine.brain.fencing();
+        board.lease.kicks_until = engine.brain.kicks_until();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
             self.perform(node, action);
@@ -748,6 +757,9 @@ impl World {
                 if is_raised {
                     calls.push(alarm);
                 }
+            }
+            Event::Alarm { alarm: Alarm::LineStuck(InputLine::PeerOwner), is_raised } => {
+                self.boards[node].has_named_line = is_raised;
             }
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::OutputLine;
 use crate::config::board::check_file;
 use crate::core::InputLine;
 
@@ -238,7 +239,28 @@ fn interlock_wants_both_lines_and_a_bias() {
     let config = loaded.config.unwrap_or_else(|| panic!("{messages:?}"));
     assert_eq!(config.interlock, Some(Duration::from_millis(120)));
     let (loaded, _) = load_with("board own\ninterlock gpio", board);
-    assert_eq!(loaded.config.unwrap().interlock, Some(Duration::from_millis(50)));
+    let config = loaded.config.unwrap();
+    assert_eq!(config.interlock, Some(Duration::from_millis(50)));
+    assert!(config.has_output(OutputLine::Owner) && !config.has_output(OutputLine::Alive));
+}
+
+#[test]
+fn interlock_wants_one_home_for_all_groups() {
+    let directory = Directory::new();
+    let lines = "interlock gpio\ngpio owner gpiochip0 4\ngpio peer-owner gpiochip0 0 active-low pull-down";
+    directory.write("ha.cf", complete(lines.as_bytes()));
+    let machine = board();
+    for (second, is_refused) in [("alpha", false), ("beta", true)] {
+        directory.write("haresources", format!("alpha 10.0.0.1\n{second} 10.0.0.2\n"));
+        let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Check) });
+        let messages = directory.messages(&loaded).join("\n");
+        assert_eq!(
+            messages.contains("`interlock gpio` with groups at home on `alpha` and on `beta`"),
+            is_refused,
+            "{messages}"
+        );
+        assert_eq!(loaded.config.is_none(), is_refused, "{messages}");
+    }
 }
 
 #[test]

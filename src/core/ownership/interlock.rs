@@ -88,10 +88,38 @@ impl Ownership {
         self.lines.set_owner(is_owner, is_ok);
         self.raise(cx, Alarm::OwnerLineFailed, !is_ok);
         self.wants_extension = true;
-        if let (Gate::Raising { .. }, true, true, Some(interlock)) =
-            (self.interlock.gate, is_owner, is_ok, cx.settings.interlock)
-        {
-            self.interlock.gate = Gate::Settling { until: cx.at.now + interlock.settle };
+        if matches!(self.interlock.gate, Gate::Raising { .. }) && is_owner && is_ok {
+            self.interlock.gate = match cx.settings.interlock {
+                Some(interlock) => Gate::Settling { until: cx.at.now + interlock.settle },
+                None => Gate::Open,
+            };
+        }
+    }
+
+    /// Something is about to be started. Without an interlock the line gates nothing: it only tells, and does so first.
+    pub(super) fn show_owner(&mut self, cx: &mut Context<'_>) {
+        if cx.settings.interlock.is_none() && cx.settings.has_owner_line && self.interlock.gate == Gate::Down {
+            self.raise_line(cx);
+        }
+    }
+
+    /// Keeps a line that gates nothing up while anything is in use here.
+    fn show_step(&mut self, cx: &mut Context<'_>) {
+        let holds = self.holds_any();
+        match self.interlock.gate {
+            Gate::Down if holds => self.raise_line(cx),
+            Gate::Down => self.lower_first(cx),
+            Gate::Raising { since } if holds && since + SET_AGAIN <= cx.at.now => self.raise_line(cx),
+            Gate::Raising { .. } | Gate::Open if !holds => self.lower_line(cx, Gate::Down),
+            Gate::Raising { .. } | Gate::Open | Gate::Settling { .. } | Gate::BackingOff { .. } => {}
+        }
+    }
+
+    /// A line of which nobody knows how it was left is set low, once.
+    fn lower_first(&mut self, cx: &mut Context<'_>) {
+        let is_unknown = self.lines.owner() == LineLevel::Unknown && self.has_guardian;
+        if is_unknown && !core::mem::replace(&mut self.interlock.has_lowered, true) {
+            cx.act(Action::SetOwner { is_owner: false });
         }
     }
 
@@ -111,7 +139,7 @@ impl Ownership {
     }
 
     /// Whether anything is in use here, or may be: an earlier daemon of this boot had left it running.
-    fn holds_any(&self) -> bool {
+    pub(super) fn holds_any(&self) -> bool {
         let is_used = |group: &Group| match group.state() {
             GroupState::Starting | GroupState::Running | GroupState::Stopping | GroupState::StopFailed => true,
             GroupState::Unknown => group.is_inherited,
@@ -133,8 +161,7 @@ impl Ownership {
             return has_no_power || self.is_partner_off();
         }
         // What a living partner says of itself is judged with the permit; a Heartbeat drives no line.
-        let is_believed = !self.interlock.is_stuck;
-        !is_believed || !cx.comms.peer(partner).is_nullbeat
+        self.interlock.is_stuck || !cx.comms.peer(partner).is_nullbeat
     }
 
     /// Compares the line with what the partner says of its own.
@@ -158,7 +185,11 @@ impl Ownership {
     /// Raises and lowers the own line as what was just decided calls for.
     pub(super) fn gate_step(&mut self, cx: &mut Context<'_>) {
         let is_wanted = core::mem::take(&mut self.interlock.is_wanted);
-        let Some(_) = cx.settings.interlock else { return };
+        match (cx.settings.interlock, cx.settings.has_owner_line) {
+            (Some(_), _) => {}
+            (None, true) => return self.show_step(cx),
+            (None, false) => return,
+        }
         self.note_contradiction(cx);
         let (now, holds) = (cx.at.now, self.holds_any());
         self.interlock.wanted_at = match self.interlock.wanted_at {
@@ -170,12 +201,8 @@ impl Ownership {
         let is_needed = holds || self.interlock.wanted_at.is_some();
         match self.interlock.gate {
             Gate::Down if is_needed => self.raise_line(cx),
-            Gate::Down if self.lines.owner() == LineLevel::Unknown && self.has_guardian => {
-                // The partner is told that it is low.
-                if !core::mem::replace(&mut self.interlock.has_lowered, true) {
-                    cx.act(Action::SetOwner { is_owner: false });
-                }
-            }
+            // The partner is told that it is low.
+            Gate::Down => self.lower_first(cx),
             Gate::BackingOff { until } if holds || is_wanted && (until <= now || self.is_line_free(cx)) => {
                 self.raise_line(cx);
             }
@@ -188,7 +215,7 @@ impl Ownership {
             Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open if !is_needed => {
                 self.lower_line(cx, Gate::Down);
             }
-            Gate::Down | Gate::BackingOff { .. } | Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open => {}
+            Gate::BackingOff { .. } | Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open => {}
         }
         let is_dead = self.partner_status(cx) == Some(NodeStatus::Dead);
         let is_blocked = is_wanted && is_dead && !self.is_line_free(cx);

@@ -266,6 +266,9 @@ impl Ownership {
 
     /// First input of all: take over what an earlier engine held for sure, ask about the rest.
     pub(super) fn begin(&mut self, cx: &mut Context<'_>, carried: Option<&Carried>) {
+        if carried.is_some_and(|carried| !carried.claims.is_empty()) {
+            self.show_owner(cx);
+        }
         for index in 0..self.groups.len() {
             let certain = carried.filter(|carried| carried.is_certain);
             let group = &mut self.groups[index];
@@ -497,8 +500,11 @@ impl Ownership {
     }
 
     /// Whether the partner shall answer at once.
-    pub(super) fn is_asking(&self) -> bool {
-        self.asked_seq.is_some() || self.handover.waits_for_proof() || self.is_in_doubt
+    pub(super) fn is_asking(&self, cx: &Context<'_>) -> bool {
+        self.asked_seq.is_some()
+            || self.handover.waits_for_proof()
+            || self.is_in_doubt
+            || self.is_lease_asking(cx.settings, cx.at.now)
     }
 
     /// Whether the next tick is wanted as soon as nothing else has arrived.
@@ -518,6 +524,7 @@ impl Ownership {
     fn acquire(&mut self, cx: &mut Context<'_>, id: GroupId, permit: Permit, cause: Cause) {
         let index = usize::from(id.0);
         let is_foreign = cx.settings.groups[index].preferred != cx.settings.local;
+        self.show_owner(cx);
         let group = &mut self.groups[index];
         group.acquire(cx, permit, cause);
         group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye | Cause::Upstream);

@@ -102,7 +102,7 @@ impl Ownership {
             is_stable: self.is_settled(),
             is_held: self.is_held(),
             is_yielding: self.is_yielding,
-            is_asking: self.is_asking(),
+            is_asking: self.is_asking(cx),
             link_count: u8::try_from(cx.settings.links.len()).unwrap_or(u8::MAX),
             config_digest: cx.settings.config_digest,
             resources_digest: cx.settings.resources_digest,

@@ -1,7 +1,7 @@
 //! GPIO inputs: edges wake the loop, levels go to the core.
 
 use super::Driver;
-use crate::config::{LineUse, OutputLine};
+use crate::config::OutputLine;
 use crate::core::{Input, LineLevel};
 use crate::daemon::reactor::{Ready, Token};
 use crate::guardian::protocol::ToGuardian;
@@ -59,7 +59,7 @@ impl Driver<'_> {
 
     /// The core wants `owner` set.
     pub(super) fn set_owner(&mut self, is_owner: bool) {
-        let has_line = self.config.gpio.iter().any(|line| line.usage == LineUse::Output(OutputLine::Owner));
+        let has_line = self.config.has_output(OutputLine::Owner);
         if has_line && !self.guardian.is_gone() {
             self.ask(ToGuardian::SetOwner { is_owner });
         } else {

@@ -54,6 +54,7 @@ fn settings(names: &[&str]) -> Settings {
         upstream: crate::core::settings::UpstreamSettings::NONE,
         fence: crate::core::settings::FenceSettings::NONE,
         interlock: None,
+        has_owner_line: false,
         lease: None,
         config_digest: 0,
         resources_digest: 0,

@@ -29,6 +29,7 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
         split_brain_loser: SplitBrainLoser::NotPreferred,
         fence: crate::core::settings::FenceSettings::NONE,
         interlock: None,
+        has_owner_line: false,
         lease: None,
         config_digest: 0,
         resources_digest: 0,

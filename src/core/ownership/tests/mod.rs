@@ -2,7 +2,9 @@
 //! when the test says so.
 
 mod giving;
+mod lease;
 mod meeting;
+mod owner_line;
 mod proofs;
 mod starting;
 
@@ -45,6 +47,7 @@ fn settings() -> Settings {
         announced_extra: Duration::ZERO,
         fence: FenceSettings::NONE,
         interlock: None,
+        has_owner_line: false,
         lease: None,
         config_digest: 1,
         resources_digest: 2,
@@ -88,6 +91,8 @@ struct Bench {
     is_nullbeat: bool,
     jobs: Vec<(JobId, GroupId, Order)>,
     packets: Vec<Packet>,
+    /// What was asked of the guardian: a job's order, or the level of the line `owner`.
+    asked: Vec<String>,
 }
 
 impl Bench {
@@ -95,8 +100,16 @@ impl Bench {
     fn new(settings: Settings, carried: Option<Carried>) -> Self {
         let identity = Identity { uuid: Uuid([1; 16]), generation: OURS };
         let node = Node::new(settings, identity, carried, stamp(0));
-        let mut bench =
-            Self { node, now: 0, generation: 3, seq: 0, is_nullbeat: true, jobs: Vec::new(), packets: Vec::new() };
+        let mut bench = Self {
+            node,
+            now: 0,
+            generation: 3,
+            seq: 0,
+            is_nullbeat: true,
+            jobs: Vec::new(),
+            packets: Vec::new(),
+            asked: Vec::new(),
+        };
         bench.give(Input::Tick);
         bench
     }
@@ -124,7 +137,11 @@ impl Bench {
         while let Some(action) = self.node.poll_action() {
             match action {
                 Action::Transmit { packet, .. } => self.packets.push(packet),
-                Action::Run { job, group, order } => self.jobs.push((job, group, order)),
+                Action::Run { job, group, order } => {
+                    self.asked.push(format!("{order:?}"));
+                    self.jobs.push((job, group, order));
+                }
+                Action::SetOwner { is_owner } => self.asked.push(format!("owner {is_owner}")),
                 _ => {}
             }
         }

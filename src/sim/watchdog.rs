@@ -1,0 +1,53 @@
+//! Each board's watchdog, where the plan has a lease: it resets the board some time after the last kick.
+
+use super::board::Arrived;
+use super::plan::MS;
+use super::world::{Happening, World};
+use crate::core::settings::LeaseSettings;
+use crate::core::time::{Duration, Instant};
+
+impl World {
+    /// What the nodes promise each other: one percent more than what the device takes at most.
+    pub(super) fn lease_settings(&self) -> Option<LeaseSettings> {
+        let lease = self.plan.lease?;
+        let (kick_for, reset_within) = (lease.kick_for, lease.reset_within());
+        Some(LeaseSettings {
+            kick_for: Duration::from_micros(kick_for),
+            reset_within: Duration::from_micros(reset_within),
+        })
+    }
+
+    /// The watchdog of a board whose engine begins is armed.
+    pub(super) fn arm_watchdog(&mut self, node: usize) {
+        if self.plan.lease.is_some() {
+            self.boards[node].receive(Arrived::Watchdog);
+        }
+    }
+
+    /// After a turn of the engine: kicks, if the core allows it.
+    pub(super) fn kick(&mut self, node: usize) {
+        let Some(lease) = self.plan.lease else { return };
+        let board = &self.boards[node];
+        let own = Instant::from_micros(board.own(self.now));
+        let may_kick = board.engine.as_ref().is_some_and(|engine| engine.brain.may_kick(own));
+        if !board.is_healthy() || !may_kick {
+            return;
+        }
+        let (life, until) = (board.life, self.now + lease.timeout);
+        if self.boards[node].watchdog.replace(until).is_none() {
+            self.at(until, Happening::Bite { node, life });
+        }
+    }
+
+    /// The watchdog's time may be over.
+    pub(super) fn bite(&mut self, node: usize, life: u32) {
+        let board = &self.boards[node];
+        let Some(until) = board.watchdog.filter(|_| board.life == life) else { return };
+        if until > self.now {
+            self.at(until, Happening::Bite { node, life });
+            return;
+        }
+        self.note(node, "reset by its own watchdog");
+        self.lose_power(node, MS);
+    }
+}
