@@ -3,5 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`ipc`] | the transport under every one of them: frames, credentials, queues with an end |
+//! | [`membership`] | who belongs to the cluster, agreed with every other node's `ccm` |
 
 pub mod ipc;
+pub mod membership;

@@ -18,6 +18,11 @@ pub struct PingId(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u8);
 
+/// Place of a node in the list of all nodes sorted by name, which is the same on every node: how members of the
+/// membership service are numbered (spec/api.md 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u8);
+
 /// Number of a job that the core asked the guardian for; grows by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u32);
@@ -156,4 +161,8 @@ set!(
 set!(
     /// Some of the links.
     LinkSet, u16, LinkId, LINKS_MAX
+);
+set!(
+    /// Some of the members.
+    MemberSet, u16, MemberId, NODES_MAX
 );

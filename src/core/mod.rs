@@ -32,6 +32,7 @@ pub mod message;
 pub mod node;
 pub mod ownership;
 pub mod planted;
+pub mod quorum;
 pub mod settings;
 pub mod time;
 
