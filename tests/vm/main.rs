@@ -59,6 +59,7 @@ mod wires;
 mod armv7;
 mod cables;
 mod fencing;
+mod interlock;
 mod lines;
 mod pc;
 mod power;
