@@ -1,5 +1,6 @@
 //! The GPIO lines in the guardian's hand: it drives the outputs, so that they obey somebody when an engine is killed.
 
+use std::fmt::Display;
 use std::os::fd::AsFd;
 
 use embedded_hal::digital::OutputPin;
@@ -13,14 +14,14 @@ use crate::hardware::gpio::{DrivenLine, LineError, Lines};
 
 /// An output and the level it has.
 #[derive(Debug)]
-struct Output {
+struct Output<P> {
     line: OutputLine,
-    pin: DrivenLine,
+    pin: P,
     /// `None`: unknown, since setting it has failed.
     is_active: Option<bool>,
 }
 
-impl Output {
+impl<P: OutputPin<Error: Display>> Output<P> {
     /// Sets it unless it has that level; whether it has it now.
     fn set(&mut self, is_active: bool) -> bool {
         if self.is_active == Some(is_active) {
@@ -42,8 +43,8 @@ impl Output {
 #[derive(Debug)]
 pub struct BoardLines {
     lines: Lines,
-    owner: Option<Output>,
-    alive: Option<Output>,
+    owner: Option<Output<DrivenLine>>,
+    alive: Option<Output<DrivenLine>>,
 }
 
 impl BoardLines {
@@ -119,5 +120,47 @@ impl Guarding {
         if self.lease.in_use().is_empty() {
             self.lines.set_owner(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guardian::channel::Channel;
+    use crate::guardian::protocol::ToGuardian;
+    use crate::hardware::gpio::wire::{Wire, WireFault};
+
+    /// One request over the channel, as the engine sends it and the guardian serves it; the answer that the engine reads.
+    fn ask(is_owner: bool, output: &mut Output<impl OutputPin<Error: Display>>) -> ToEngine {
+        let (engine, guardian) = Channel::pair().unwrap();
+        engine.send(&ToGuardian::SetOwner { is_owner }.encode(7)).unwrap();
+        let incoming = guardian.receive().unwrap().unwrap();
+        let (request, digest) = ToGuardian::decode(incoming.bytes()).unwrap();
+        assert_eq!(digest, 7);
+        let ToGuardian::SetOwner { is_owner } = request else { panic!("{request:?}") };
+        let is_ok = output.set(is_owner);
+        guardian.send(&ToEngine::OwnerSet { is_owner, is_ok }.encode()).unwrap();
+        ToEngine::decode(engine.receive().unwrap().unwrap().bytes()).unwrap()
+    }
+
+    #[test]
+    fn owner_is_set_on_the_wire_and_the_answer_says_whether_it_is_there() {
+        let wire = Wire::new(true);
+        let mut output = Output { line: OutputLine::Owner, pin: wire.output(), is_active: Some(false) };
+        let told = |is_owner, is_ok| ToEngine::OwnerSet { is_owner, is_ok };
+        assert_eq!(ask(true, &mut output), told(true, true));
+        assert_eq!(wire.driven(), Some(true));
+        // A pin that does not obey is at a level that nobody knows: it is set anew, whatever it was.
+        wire.set_fault(WireFault::Dead);
+        assert_eq!(ask(false, &mut output), told(false, false));
+        assert_eq!(wire.driven(), Some(true));
+        assert_eq!(ask(true, &mut output), told(true, false));
+        wire.set_fault(WireFault::None);
+        assert_eq!(ask(false, &mut output), told(false, true));
+        assert_eq!(wire.driven(), Some(false));
+        // One that is there already is not touched: a second guardian's pin must not blink.
+        wire.drive(Some(true));
+        assert_eq!(ask(false, &mut output), told(false, true));
+        assert_eq!(wire.driven(), Some(true));
     }
 }
