@@ -124,3 +124,60 @@ fn no_test_can_reset_this_machine() {
         }
     }
 }
+
+/// Words in backquotes that could be the name of a test.
+fn test_names(cell: &str) -> Vec<&str> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    let is_name = |word: &&str| {
+        word.matches('_').count() >= 2 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    quoted.filter(is_name).collect()
+}
+
+/// Rows of the tables whose last column is the test that shows the row; the cells of each.
+fn rows_with_tests(page: &str) -> Vec<Vec<&str>> {
+    let mut rows = Vec::new();
+    let mut is_inside = false;
+    for line in page.lines() {
+        let Some(row) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
+            is_inside = false;
+            continue;
+        };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        match cells.last() {
+            Some(&"test") => is_inside = true,
+            Some(cell) if is_inside && !cell.starts_with("---") => rows.push(cells),
+            _ => {}
+        }
+    }
+    rows
+}
+
+#[test]
+fn every_row_about_a_fault_names_a_test_that_there_is() {
+    let sources = files("tests");
+    let has = |name: &str| {
+        sources.iter().any(|(_, text)| {
+            text.match_indices("#[test]\n").any(|(at, mark)| {
+                text[at + mark.len()..]
+                    .lines()
+                    .next()
+                    .is_some_and(|line| line.trim_start().starts_with(&format!("fn {name}(")))
+            })
+        })
+    };
+    for (page, least) in [("wiring", 12), ("guarding", 30), ("watchdog", 7)] {
+        let text = fs::read_to_string(root().join(format!("docs/{page}.md"))).unwrap();
+        let rows = rows_with_tests(&text);
+        assert!(rows.len() >= least, "{page}.md: {} rows", rows.len());
+        let mut above: Vec<&str> = Vec::new();
+        for row in rows {
+            let cell = row.last().copied().unwrap_or_default();
+            let named = if cell == "the same" { above } else { test_names(cell) };
+            assert!(!named.is_empty(), "{page}.md: no test in the row {row:?}");
+            let missing: Vec<&&str> = named.iter().filter(|name| !has(name)).collect();
+            assert!(missing.is_empty(), "{page}.md: no test {missing:?} of the row {row:?}");
+            above = named;
+        }
+    }
+}
