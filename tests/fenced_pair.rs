@@ -57,8 +57,8 @@ fn hook(board: &Board, name: &str) -> PathBuf {
     board.dir.join(format!("hook-{name}"))
 }
 
-/// The usual bench with these lines in both files; `HOOK(name)` stands for the path of a hook of that name. Powered, no
-/// daemon yet, with a plugin `external/lab` and an agent `fence_lab`.
+/// The usual bench with these lines in both files; `HOOK(name)` stands for the path of a hook of that name, `DIR` for the
+/// board's folder. Powered, no daemon yet, with a plugin `external/lab` and an agent `fence_lab`.
 fn bench(lines: &str) -> Lab {
     let mut lab = Lab::new(["alpha", "beta"]);
     for index in [ALPHA, BETA] {
@@ -69,7 +69,8 @@ fn bench(lines: &str) -> Lab {
             }
             let lines = lines
                 .replace("HOOK(one)", &hook(board, "one").display().to_string())
-                .replace("HOOK(two)", &hook(board, "two").display().to_string());
+                .replace("HOOK(two)", &hook(board, "two").display().to_string())
+                .replace("DIR", &board.dir.display().to_string());
             lab.usual_ha_cf(board, &lines)
         };
         lab.boards[index].configure(&ha_cf, AT_HOME);
@@ -367,6 +368,35 @@ fn plugin_of_cluster_glue_runs_with_its_parameters() {
     assert_order(&lab, &[("alpha", "lab", "begin"), ("alpha", "lab", "end"), ("alpha", "mail", "start-begin")]);
     let words = std::fs::read_to_string(lab.boards[ALPHA].dir.join("shots-lab")).expect("its words");
     assert_eq!(words, "reset beta\n");
+    lab.assert_exclusive();
+}
+
+/// Agents as Debian's fence-agents has them. The switch of `fence_dummy` is a file; `fence_ipmilan` finds nobody to talk to.
+#[test]
+fn packaged_agents_are_asked_fail_and_confirm() {
+    let mut lab = bench(
+        "fence fence_ipmilan ip=127.0.0.1 username=admin password=hush-hush action=off limit 20\n\
+         fence fence_dummy type=file status_file=DIR/switch action=off limit 20",
+    );
+    let switch = lab.boards[ALPHA].dir.join("switch");
+    std::fs::write(&switch, "on").expect("a file");
+    for board in &mut lab.boards {
+        board.start();
+    }
+    lab.wait_at_home();
+    // `monitor` of both.
+    wait_shown(&lab, ALPHA, "\"is_answering\": false");
+    wait_shown(&lab, ALPHA, "\"is_answering\": true");
+    wait_shown(&lab, ALPHA, "\"fence_device\"");
+    power_off(&mut lab, BETA);
+    lab.wait_owner(ALPHA, &BOTH);
+    assert_eq!(std::fs::read_to_string(&switch).expect("the switch"), "off");
+    let log = lab.boards[ALPHA].log();
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no `{text}` in\n{log}"));
+    let failed = place("Resetting node beta with [fence_ipmilan]");
+    assert!(failed < place("Resetting node beta with [fence_dummy]"));
+    assert!(place("Success: Powered OFF") < place("node beta now reset."), "it says what it did");
+    assert!(!log.contains("hush-hush"), "a secret in the log");
     lab.assert_exclusive();
 }
 
