@@ -10,6 +10,7 @@ mod contender;
 mod cycle;
 mod document;
 mod fence;
+mod kick;
 mod lab;
 mod machine;
 mod mixed;
@@ -39,6 +40,7 @@ cargo bench --bench table [-- OPTIONS]
   --day            only count page frames before and after a day's beats, made in a quarter of an hour
   --fence          only from a confirmed fence to the first script; the other parts of docs/performance.md are left as
                    they are
+  --kick           only what a watchdog's kick costs in system calls, in the same way
   --mixed          only one nullbeat beside one Heartbeat; the other parts of docs/performance.md are left as they are
   --class on|off   of that, only with or without the real-time class; the other rows are left as they are
   --medium udp|serial  of that, only this one
@@ -55,6 +57,7 @@ struct Options {
     is_day: bool,
     is_mixed: bool,
     is_fence: bool,
+    is_kick: bool,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == board::WORD => board::process_one(rest),
         Some((word, rest)) if word == bare::WORD => bare::beat(rest),
         Some((word, rest)) if word == stress::CABLE_WORD => stress::carry(rest),
+        Some((word, rest)) if word == kick::WORD => kick::turn(rest),
         Some((word, _)) if word == stress::LOAD_WORD => stress::load(),
         _ => parse(&arguments).and_then(|options| options.map_or_else(help, |options| table(&options))),
     };
@@ -92,6 +96,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
         is_day: false,
         is_mixed: false,
         is_fence: false,
+        is_kick: false,
     };
     let mut words = arguments.iter();
     let misuse = |word: &str| io::Error::other(format!("what is `{word}`? See --help"));
@@ -110,6 +115,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
             "--day" => options.is_day = true,
             "--mixed" => options.is_mixed = true,
             "--fence" => options.is_fence = true,
+            "--kick" => options.is_kick = true,
             "--class" => options.class = Some(words.next().is_some_and(|word| word == "on")),
             "--help" => return Ok(None),
             other => return Err(misuse(other)),
@@ -125,6 +131,17 @@ fn table(options: &Options) -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let begin = Instant::now();
     let machine = machine::words();
+    if options.is_fence || options.is_kick {
+        // These two measure what was built together with this program, not what ships.
+        if cfg!(debug_assertions) {
+            return Err(io::Error::other(
+                "this program was built with the profile dev: use `cargo bench`, without --profile",
+            ));
+        }
+    }
+    if options.is_kick {
+        return kick_line(root);
+    }
     say(begin, "building");
     let marker = machine::build_marker(root)?;
     if options.is_fence {
@@ -172,6 +189,14 @@ fn fence_line(root: &Path, marker: &Path) -> io::Result<()> {
     let page = root.join("docs/performance.md");
     let text = document::with_fence(&std::fs::read_to_string(&page)?, &sample, &machine::words());
     std::fs::write(page, text)
+}
+
+/// The one line about kicks.
+fn kick_line(root: &Path) -> io::Result<()> {
+    let calls = kick::measure()?;
+    println!("{calls} system calls");
+    let page = root.join("docs/performance.md");
+    std::fs::write(&page, document::with_kick(&std::fs::read_to_string(&page)?, calls))
 }
 
 fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, results: &mut Results) -> io::Result<()> {
