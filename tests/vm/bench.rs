@@ -27,6 +27,7 @@ pub(crate) struct Plan {
     wires: Vec<Wire>,
     qemu: Vec<String>,
     start: String,
+    has_breaks: bool,
 }
 
 impl Plan {
@@ -43,14 +44,17 @@ impl Plan {
             wires: crossed(),
             qemu: Vec::new(),
             start: "exec nullbeat run --foreground".to_owned(),
+            has_breaks: false,
         }
     }
 
     /// Another machine; one without GPIO gets no wires.
     pub(crate) fn machine(mut self, machine: Machine) -> Self {
         self.machine = machine;
-        if machine == Machine::QemuPc {
-            self.wires.clear();
+        match machine {
+            Machine::QemuVirtArm64 => {}
+            Machine::QemuPc => self.wires.clear(),
+            Machine::Imx6ul => self.modules = "gpio-mxc imx2_wdt".to_owned(),
         }
         self
     }
@@ -84,6 +88,16 @@ impl Plan {
         self
     }
 
+    /// What these wires of both boards (`owner`, …) are at when nothing drives them: the resistor at their end.
+    pub(crate) fn open(mut self, what: &str, level: bool) -> Self {
+        for wire in &mut self.wires {
+            if wire.name.split_once('.').is_some_and(|(_, name)| name == what) {
+                wire.open = level;
+            }
+        }
+        self
+    }
+
     /// More words for QEMU; `{dir}` and `{index}` are replaced.
     pub(crate) fn qemu(mut self, words: &[&str]) -> Self {
         self.qemu.extend(words.iter().map(|word| (*word).to_owned()));
@@ -99,6 +113,13 @@ impl Plan {
             .module("ftdi_sio")
     }
 
+    /// The null-modem can carry breaks (`modem.send_break`), and no byte 1 any more: the one error of a line that QEMU's UARTs
+    /// can be made to count.
+    pub(crate) fn breaks(mut self) -> Self {
+        self.has_breaks = true;
+        self
+    }
+
     /// What a board runs at boot instead of the daemon; nothing if empty.
     pub(crate) fn start(mut self, line: &str) -> Self {
         line.clone_into(&mut self.start);
@@ -107,10 +128,12 @@ impl Plan {
 
     /// ha.cf of both boards.
     fn whole_ha_cf(&self) -> String {
-        let serial = if self.machine == Machine::QemuPc { "/dev/ttyS1" } else { "/dev/ttyS0" };
+        let [_, serial, _] = self.machine.ports();
         let usual = [("keepalive", "200ms"), ("deadtime", "2"), ("initdead", "10"), ("auto_failback", "off")];
-        let mut text =
-            format!("node alpha beta\nserial {serial} baud 115200\nucast eth0 192.168.7.1\nucast eth0 192.168.7.2\n");
+        let mut text = format!("node alpha beta\nserial {serial} baud 115200\n");
+        if self.machine.has_pci() {
+            text += "ucast eth0 192.168.7.1\nucast eth0 192.168.7.2\n";
+        }
         for (word, value) in usual {
             if !self.ha_cf.lines().any(|line| line.split_whitespace().next() == Some(word)) {
                 text += &format!("{word} {value}\n");
@@ -121,10 +144,7 @@ impl Plan {
 
     /// The files that make a board this one.
     fn board_files(&self, index: usize) -> Vec<BoardFile> {
-        let (console, report) = match self.machine {
-            Machine::QemuVirtArm64 => ("/dev/ttyAMA0", "/dev/ttyS1"),
-            Machine::QemuPc => ("/dev/ttyS0", "pci"),
-        };
+        let [console, _, report] = self.machine.ports();
         let board = format!(
             "CONSOLE={console} REPORT={report} NAME={} ADDRESS=192.168.7.{}/24\nMODULES='{}'\nSTART='{}'\n",
             NAMES[index],
@@ -197,6 +217,7 @@ impl Bench {
         let image = match plan.machine {
             Machine::QemuVirtArm64 => Image::arm64(),
             Machine::QemuPc => Image::amd64(),
+            Machine::Imx6ul => Image::armhf(),
         };
         let id = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("nullbeat-vm-{}-{id}", std::process::id()));
@@ -210,11 +231,16 @@ impl Bench {
             image.write(&place("initrd"), &plan.board_files(index));
             make_disk(&place("disk"));
             let mut arguments = machine_words(&plan);
-            let disk = format!("if=none,id=disk,format=raw,file={}", place("disk").display());
-            let paths = ["-initrd", &place("initrd").display().to_string(), "-drive", &disk].map(str::to_owned);
-            arguments.extend(["-kernel".to_owned(), image.kernel.display().to_string()]);
-            arguments.extend(paths);
-            arguments.extend(["-device", "virtio-blk-pci,drive=disk"].map(str::to_owned));
+            let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+            add(&["-kernel", &image.kernel.display().to_string()]);
+            add(&["-initrd", &place("initrd").display().to_string()]);
+            if let Some(tree) = &image.device_tree {
+                add(&["-dtb", &tree.display().to_string()]);
+            }
+            if plan.machine.has_pci() {
+                let disk = format!("if=none,id=disk,format=raw,file={}", place("disk").display());
+                add(&["-drive", &disk, "-device", "virtio-blk-pci,drive=disk", "-device", "i6300esb"]);
+            }
             let own = |word: &String| {
                 word.replace("{dir}", &directory.display().to_string()).replace("{index}", &index.to_string())
             };
@@ -225,8 +251,9 @@ impl Bench {
                 machine: plan.machine,
                 directory: &directory,
                 arguments,
-                has_gpio: plan.machine == Machine::QemuVirtArm64,
+                has_gpio: plan.machine != Machine::QemuPc,
                 modem: modem.clone(),
+                has_breaks: plan.has_breaks,
                 edges: sender.clone(),
                 observer: observer.fifo(),
             })
@@ -371,13 +398,14 @@ impl Drop for Bench {
 
 /// QEMU's words for the machine. Its clock begins anew at each power on: no battery.
 fn machine_words(plan: &Plan) -> Vec<String> {
-    let (machine, console) = match plan.machine {
-        Machine::QemuVirtArm64 => ("-M virt -cpu cortex-a53 -m 192", "ttyAMA0"),
-        Machine::QemuPc => ("-M pc -cpu qemu64 -m 160", "ttyS0"),
+    let machine = match plan.machine {
+        Machine::QemuVirtArm64 => "-M virt -cpu cortex-a53 -m 192",
+        Machine::QemuPc => "-M pc -cpu qemu64 -m 160",
+        Machine::Imx6ul => "-M mcimx6ul-evk -m 256",
     };
-    let all = format!(
-        "-accel tcg {machine} -nodefaults -display none -rtc base=2000-01-01 -device i6300esb -action watchdog=reset"
-    );
+    let all = format!("-accel tcg {machine} -nodefaults -display none -rtc base=2000-01-01 -action watchdog=reset");
+    let [console, ..] = plan.machine.ports();
+    let console = console.trim_start_matches("/dev/");
     // On a busy machine the kernel would take the emulated PC's timer for broken.
     let append = format!("console={console},115200 quiet no_timer_check {}", plan.kernel);
     all.split(' ').map(str::to_owned).chain(["-append".to_owned(), append]).collect()

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::console::Console;
 use super::pump::{NullModem, nic_path, wire_path};
 use super::qmp::{Event, Events, Qmp, text_of};
-use super::qtest::{Edge, Qtest};
+use super::qtest::{Chip, Edge, Qtest};
 use super::report::Report;
 use super::sockets::Socket;
 
@@ -23,6 +23,36 @@ pub(crate) enum Machine {
     QemuVirtArm64,
     /// x86: console and null-modem (`/dev/ttyS1`) on ISA 16550A, i6300esb, no GPIO.
     QemuPc,
+    /// armhf, the evaluation kit of NXP's i.MX6UL: console and null-modem (`/dev/ttymxc1`) on its UARTs, imx2_wdt, its GPIO
+    /// banks, of which the harness wires lines 0 to 7 of GPIO2, and a chip without interrupts: see `prepare`. No
+    /// Ethernet and no disk.
+    Imx6ul,
+}
+
+impl Machine {
+    /// Its console, its end of the null-modem, and the port of the report.
+    pub(crate) const fn ports(self) -> [&'static str; 3] {
+        match self {
+            Self::QemuVirtArm64 => ["/dev/ttyAMA0", "/dev/ttyS0", "/dev/ttyS1"],
+            // Where the one on the PCI bus is, init finds out.
+            Self::QemuPc => ["/dev/ttyS0", "/dev/ttyS1", "pci"],
+            Self::Imx6ul => ["/dev/ttymxc0", "/dev/ttymxc1", "/dev/ttymxc2"],
+        }
+    }
+
+    /// With a network card and a disk on a PCI bus.
+    pub(crate) fn has_pci(self) -> bool {
+        self != Self::Imx6ul
+    }
+
+    /// The GPIO chip that the wires lead to.
+    fn chip(self, qmp: &mut Qmp) -> Option<Chip> {
+        match self {
+            Self::QemuVirtArm64 => Some(Chip { path: pl061(qmp), direction: "readb 0x9030400" }),
+            Self::QemuPc => None,
+            Self::Imx6ul => Some(Chip { path: "/machine/soc/gpio1".to_owned(), direction: "readl 0x20a0004" }),
+        }
+    }
 }
 
 /// A connected QEMU.
@@ -46,6 +76,7 @@ struct Inner {
     events: Arc<Events>,
     report: Arc<Report>,
     modem: NullModem,
+    has_breaks: bool,
     edges: Mutex<Sender<Edge>>,
     running: Mutex<Option<Running>>,
     is_held: AtomicBool,
@@ -64,6 +95,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) arguments: Vec<String>,
     pub(crate) has_gpio: bool,
     pub(crate) modem: NullModem,
+    pub(crate) has_breaks: bool,
     pub(crate) edges: Sender<Edge>,
     /// The observer's FIFO.
     pub(crate) observer: PathBuf,
@@ -86,6 +118,7 @@ impl Board {
             events: Arc::default(),
             report: Arc::new(Report::new(parts.name, &parts.observer)),
             modem: parts.modem,
+            has_breaks: parts.has_breaks,
             edges: Mutex::new(parts.edges),
             running: Mutex::new(None),
             is_held: AtomicBool::new(false),
@@ -119,7 +152,7 @@ impl Board {
         });
         let qtest = qtest.map(|stream| {
             let edges = inner.edges.lock().expect("no panic").clone();
-            Qtest::new(stream, inner.index, pl061(&mut qmp), edges)
+            Qtest::new(stream, inner.index, inner.machine.chip(&mut qmp).expect("a chip"), edges)
         });
         *running = Some(Running { qemu, qmp, qtest });
     }
@@ -163,6 +196,13 @@ impl Board {
     /// Which GPIO lines are outputs; nothing without power or GPIO.
     pub(crate) fn outputs(&self) -> Option<u8> {
         self.0.running.lock().expect("no panic").as_mut()?.qtest.as_mut()?.outputs()
+    }
+
+    /// A byte of the board's memory, for a chip without wires.
+    #[track_caller]
+    pub(crate) fn poke(&self, address: u32, byte: u8) {
+        let mut running = self.0.running.lock().expect("no panic");
+        running.as_mut().and_then(|it| it.qtest.as_mut()).expect("switched on").poke(address, byte);
     }
 
     /// Puts a level on a GPIO input.
@@ -257,31 +297,39 @@ impl Board {
         let program = match inner.machine {
             Machine::QemuVirtArm64 => "qemu-system-aarch64",
             Machine::QemuPc => "qemu-system-x86_64",
+            Machine::Imx6ul => "qemu-system-arm",
         };
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]).args(&inner.arguments);
         for (id, socket) in ["con", "report", "nm"].iter().zip(&inner.sockets) {
-            command.arg("-chardev").arg(format!("socket,id={id},path={}", socket.path.display()));
+            let escape = if *id == "nm" && inner.has_breaks { ",mux=on" } else { "" };
+            command.arg("-chardev").arg(format!("socket,id={id},path={}{escape}", socket.path.display()));
         }
-        command.args(match inner.machine {
+        let serial: &[&str] = match inner.machine {
             Machine::QemuVirtArm64 => {
-                ["-serial", "chardev:con", "-device", "pci-serial,chardev=nm", "-device", "pci-serial,chardev=report"]
+                &["-serial", "chardev:con", "-device", "pci-serial,chardev=nm", "-device", "pci-serial,chardev=report"]
             }
             Machine::QemuPc => {
-                ["-serial", "chardev:con", "-serial", "chardev:nm", "-device", "pci-serial,chardev=report"]
+                &["-serial", "chardev:con", "-serial", "chardev:nm", "-device", "pci-serial,chardev=report"]
             }
-        });
+            Machine::Imx6ul => {
+                &["-serial", "chardev:con", "-serial", "chardev:nm", "-serial", "chardev:report", "-nic", "none"]
+            }
+        };
+        command.args(serial);
         command.arg("-qmp").arg(format!("unix:{}", inner.sockets[3].path.display()));
         if inner.has_gpio {
             command.arg("-qtest").arg(format!("unix:{}", inner.sockets[4].path.display())).args(["-qtest-log", "none"]);
         }
-        command.arg("-netdev").arg(format!(
-            "dgram,id=n0,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-            nic_path(&inner.directory, inner.index).display(),
-            wire_path(&inner.directory, inner.index).display()
-        ));
-        let mac = format!("virtio-net-pci,netdev=n0,id=nic0,romfile=,mac=52:54:00:00:00:{:02x}", inner.index + 1);
-        command.arg("-device").arg(mac);
+        if inner.machine.has_pci() {
+            command.arg("-netdev").arg(format!(
+                "dgram,id=n0,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                nic_path(&inner.directory, inner.index).display(),
+                wire_path(&inner.directory, inner.index).display()
+            ));
+            let mac = format!("virtio-net-pci,netdev=n0,id=nic0,romfile=,mac=52:54:00:00:00:{:02x}", inner.index + 1);
+            command.arg("-device").arg(mac);
+        }
         command.stdin(Stdio::null()).stdout(said.try_clone().expect("a copy")).stderr(said);
         command
     }

@@ -1,19 +1,25 @@
 //! GPIO fencing over real pins: a board pulls the other one's reset line, and its sense line proves it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Plan};
 use super::observer::Record;
 use super::watchdog::HANG;
+use super::wires::Fault;
 
 /// The usual wires as lines of ha.cf; their resistors are the harness's.
 const LINES: &str = "\
 gpio fence-reset gpiochip0 2
+gpio fence-power gpiochip0 4
 gpio peer-power gpiochip0 7 active-high external-pull-up";
 
+/// How long the power is held off, and how late the harness may see it.
+const PULSE: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_millis(200);
+
 #[test]
-fn silent_owner_is_reset_over_its_line_seen_off_and_comes_back_as_standby() {
-    let plan = Plan::usual().ha_cf(LINES).ha_cf("fence gpio reset\nfence_settle 5");
+fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_as_standby() {
+    let plan = Plan::usual().ha_cf(LINES).ha_cf("fence gpio reset\nfence gpio power pulse 3\nfence_settle 5");
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
 
@@ -24,10 +30,8 @@ fn silent_owner_is_reset_over_its_line_seen_off_and_comes_back_as_standby() {
     let sensed = bench.wires.await_level("1.peer-power", false);
     alpha.await_event(events, "RESET");
     bench.await_owner(1, "web");
-    let records = bench.observer.records();
-    let start =
-        records.iter().find(|record| record.node == "beta" && record.what == "start-begin").expect("it runs there");
-    assert!(pulled <= sensed && sensed < start.at, "beta started before it saw alpha off");
+    let start = first_start(&bench, "beta", pulled);
+    assert!(pulled <= sensed && sensed < start, "beta started before it saw alpha off");
     bench.wires.await_level("1.fence-reset", false);
     alpha.await_boot(2);
     alpha.await_settled();
@@ -35,23 +39,34 @@ fn silent_owner_is_reset_over_its_line_seen_off_and_comes_back_as_standby() {
     bench.await_owner(1, "web");
     bench.assert_exclusive();
 
-    // All cables cut between two healthy boards: the one that has nothing makes sure of the other one.
-    let (events, since) = (beta.event_count(), Instant::now());
+    // All cables cut between two healthy boards, the wire of the reset as well: the one that has nothing switches the other
+    // one's power off, and sees that it is off.
+    let (boots, since) = (beta.boots(), Instant::now());
+    bench.set_fault("0.fence-reset", Some(Fault::Open));
     bench.cut_serial();
     bench.cut_ethernet();
-    let pulled = bench.wires.await_level("0.fence-reset", true);
+    let opened = bench.wires.await_level("0.fence-power", true);
     let sensed = bench.wires.await_level("0.peer-power", false);
-    beta.await_event(events, "RESET");
     bench.await_owner(0, "web");
-    let records = bench.observer.records();
-    let is_start = |record: &&Record| record.at > since && record.node == "alpha" && record.what == "start-begin";
-    let start = records.iter().find(is_start).expect("it runs there");
-    assert!(pulled <= sensed && sensed < start.at, "alpha started before it saw beta off");
+    let start = first_start(&bench, "alpha", since);
+    assert!(opened <= sensed && sensed < start, "alpha started before it saw beta off");
+    alpha.await_log("Host beta not reset!");
+    alpha.await_log("node beta now reset.");
+    // Held for its three seconds, then the relay falls back.
+    let closed = bench.wires.await_level("0.fence-power", false);
+    assert!(closed - opened >= PULSE - SLACK, "off for {:?} only", closed - opened);
     bench.heal_serial();
     bench.heal_ethernet();
-    beta.await_boot(2);
+    beta.await_boot(boots + 1);
     beta.await_settled();
     alpha.await_settled();
     bench.await_owner(0, "web");
     bench.assert_exclusive();
+}
+
+/// When the board began to start a group for the first time after `since`.
+#[track_caller]
+fn first_start(bench: &Bench, node: &str, since: Instant) -> Instant {
+    let is_it = |record: &&Record| record.at > since && record.node == node && record.what == "start-begin";
+    bench.observer.records().iter().find(is_it).expect("it runs there").at
 }

@@ -14,6 +14,8 @@ const PROGRAM: &str = "usr/sbin/nullbeat";
 /// What is the same for all boards of an architecture.
 pub(crate) struct Image {
     pub(crate) kernel: PathBuf,
+    /// The tree of devices, where QEMU does not make it.
+    pub(crate) device_tree: Option<PathBuf>,
     archive: Archive,
 }
 
@@ -24,12 +26,20 @@ impl Image {
     /// For arm64, with the program cross-built; both are fetched and made at the first use.
     pub(crate) fn arm64() -> &'static Self {
         static IMAGE: OnceLock<Image> = OnceLock::new();
-        IMAGE.get_or_init(|| {
-            let mut archive = Archive::default();
-            let program = path_from("dist/build-cross", &["aarch64-unknown-linux-gnu", "vm"]);
-            archive.copy(PROGRAM, 0o755, &Path::new(ROOT).join(program));
-            Self::prepare("arm64", archive)
-        })
+        IMAGE.get_or_init(|| Self::cross_built("arm64", "aarch64-unknown-linux-gnu"))
+    }
+
+    /// For armhf, in the same way.
+    pub(crate) fn armhf() -> &'static Self {
+        static IMAGE: OnceLock<Image> = OnceLock::new();
+        IMAGE.get_or_init(|| Self::cross_built("armhf", "armv7-unknown-linux-gnueabihf"))
+    }
+
+    fn cross_built(architecture: &str, target: &str) -> Self {
+        let mut archive = Archive::default();
+        let program = path_from("dist/build-cross", &[target, "vm"]);
+        archive.copy(PROGRAM, 0o755, &Path::new(ROOT).join(program));
+        Self::prepare(architecture, archive)
     }
 
     /// For amd64, with this machine's own build and the libraries that it is linked to.
@@ -58,7 +68,8 @@ impl Image {
         archive.copy_all("etc/ha.d/resource.d", 0o755, &root.join("dist/resource.d"));
         archive.copy_all("usr/share/nullbeat/boards", 0o644, &root.join("boards"));
         archive.copy_all("lib/modules", 0o644, &folder.join("modules"));
-        Self { kernel: folder.join("vmlinuz"), archive }
+        let device_tree = Some(folder.join("board.dtb")).filter(|file| file.exists());
+        Self { kernel: folder.join("vmlinuz"), device_tree, archive }
     }
 
     /// Writes the archive of one board.

@@ -30,6 +30,7 @@ const A_WHILE: Duration = Duration::from_millis(1500);
 
 fn plan() -> Plan {
     Plan::usual()
+        .open("owner", OWNS)
         .ha_cf("board own\ninterlock gpio\ninterlock_settle 400ms")
         .file("/etc/ha.d/boards/own.conf", 0o644, BOARD)
         .file("/etc/slow-stop", 0o644, format!("{STOP_SECONDS}\n"))

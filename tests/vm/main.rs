@@ -38,8 +38,8 @@
 //! `/dev/vda` is an ext4 on `/var/lib` that survives; everything else of a board is new at each boot. The daemon resets the board
 //! for real: it is an emulated one.
 //!
-//! What emulation has not: pacing by baud, framing errors, modem lines that follow the peer's, and time limits below
-//! 50 ms mean nothing. QMP `stop` (`freeze`) stops the board's watchdog too: a hung daemon with a live watchdog is SIGSTOP
+//! What emulation has not: pacing by baud, framing and parity errors (breaks there are: `Plan::breaks`), modem lines that
+//! follow the peer's; and time limits below 50 ms mean nothing. QMP `stop` (`freeze`) stops the board's watchdog too: a hung daemon with a live watchdog is SIGSTOP
 //! of all its processes, or a crashed kernel with `panic=0`.
 
 mod bench;
@@ -59,6 +59,7 @@ mod wires;
 mod armv7;
 mod cables;
 mod fencing;
+mod imx;
 mod interlock;
 mod lines;
 mod pc;

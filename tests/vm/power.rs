@@ -43,7 +43,7 @@ fn power_cut_in_the_middle_of_a_takeover_both_come_back_as_who_they_were() {
 const MOMENTS: usize = 24;
 
 #[test]
-fn power_cut_in_the_middle_of_writing_state_files_leaves_one_of_two_sound_states() {
+fn power_cut_in_the_middle_of_writing_state_files_leaves_sound_states_and_the_history() {
     // A daemon that starts and dies without end: each start writes the state files.
     let restless = "while :; do nullbeat run --foreground --no-resources --no-realtime & sleep 0.$((RANDOM % 4 + 1)); \
                     killall -9 nullbeat; wait; done";
@@ -53,6 +53,7 @@ fn power_cut_in_the_middle_of_writing_state_files_leaves_one_of_two_sound_states
     board.await_log("Heartbeat generation: ");
     let uuid = uuid_of(&disk_at_a_moment(&bench, 0));
     let mut announced = 0;
+    let mut known = Vec::new();
     for moment in 1..MOMENTS {
         // Whatever has been said by now was on the disk before.
         let said = last_announced(board);
@@ -60,6 +61,7 @@ fn power_cut_in_the_middle_of_writing_state_files_leaves_one_of_two_sound_states
         let kept = generation_of(&disk);
         assert!(kept >= said, "moment {moment}: the disk has {kept}, announced was {said}");
         assert_eq!(uuid_of(&disk), uuid, "moment {moment}");
+        known = still_known(&known, events_of(&bench, &disk));
         std::fs::remove_file(disk).expect("its own file");
         // The next moment is in another one of its runs.
         board.await_log_after(board.log_lines(), if moment % 2 == 0 { "validated" } else { "generation: " });
@@ -70,6 +72,39 @@ fn power_cut_in_the_middle_of_writing_state_files_leaves_one_of_two_sound_states
     board.await_boot(2);
     let (_, line) = board.await_log_after(board.log_lines(), "Heartbeat generation: ");
     assert!(generation_in(&line) > announced, "{line} after {announced}");
+    assert!(known.len() > MOMENTS, "{known:?}");
+    let told = board.run("nullbeat history --json");
+    still_known(&known, numbers(&told));
+}
+
+/// The numbers of the events that the history on the disk has.
+fn events_of(bench: &Bench, disk: &Path) -> Vec<u64> {
+    let state = bench.directory.join("state");
+    std::fs::create_dir_all(&state).expect("a folder");
+    std::fs::write(state.join("history"), file_on(disk, "/nullbeat/history")).expect("a copy");
+    let nothing = bench.directory.join("no-run-directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_nullbeat"))
+        .args(["history", "--json", "--run-dir"])
+        .arg(nothing)
+        .arg("--state-dir")
+        .arg(state)
+        .output();
+    numbers(&String::from_utf8_lossy(&output.expect("it runs").stdout))
+}
+
+fn numbers(history: &str) -> Vec<u64> {
+    let after = history.split("\"number\": ").skip(1);
+    after.map(|rest| rest.split(',').next().and_then(|number| number.parse().ok()).expect("a number")).collect()
+}
+
+/// An event that a disk had is on all later ones, each once, until 256 younger ones have come.
+#[track_caller]
+fn still_known(before: &[u64], now: Vec<u64>) -> Vec<u64> {
+    assert!(now.is_sorted_by(|one, next| one < next), "{now:?}");
+    let newest = now.last().copied().unwrap_or(0);
+    let is_lost = |number: &&u64| !now.contains(number) && **number + 256 > newest;
+    assert_eq!(before.iter().filter(is_lost).count(), 0, "{now:?} after {before:?}");
+    now
 }
 
 fn generation_in(line: &str) -> u64 {
@@ -100,22 +135,22 @@ fn sound(output: &Output, most: i32) {
     assert!(output.status.code().is_some_and(|code| code <= most), "{}: {said}{why}", output.status);
 }
 
-/// A state file on the disk.
-fn state_file(disk: &Path, name: &str) -> Vec<u8> {
-    let output = Command::new("debugfs").args(["-R", &format!("cat /heartbeat/{name}")]).arg(disk).output();
+/// A file on the disk.
+fn file_on(disk: &Path, path: &str) -> Vec<u8> {
+    let output = Command::new("debugfs").args(["-R", &format!("cat {path}")]).arg(disk).output();
     output.expect("debugfs").stdout
 }
 
 /// The uuid's bytes; there must be 16.
 fn uuid_of(disk: &Path) -> Vec<u8> {
-    let uuid = state_file(disk, "hb_uuid");
+    let uuid = file_on(disk, "/heartbeat/hb_uuid");
     assert_eq!(uuid.len(), 16, "{uuid:?}");
     uuid
 }
 
 /// The highest generation that was set aside.
 fn generation_of(disk: &Path) -> u64 {
-    let text = state_file(disk, "hb_generation");
+    let text = file_on(disk, "/heartbeat/hb_generation");
     let text = String::from_utf8(text).expect("a number");
     text.trim().parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
 }

@@ -87,6 +87,15 @@ impl NullModem {
         }
     }
 
+    /// A break towards this end, in QEMU's words for it (control-A b): see [`Plan::breaks`].
+    ///
+    /// [`Plan::breaks`]: crate::bench::Plan::breaks
+    pub(crate) fn send_break(&self, end: usize) {
+        let queue = &self.queues[end];
+        queue.bytes.lock().expect("no panic").push_back((Instant::now(), vec![1, b'b']));
+        queue.more.notify_all();
+    }
+
     fn carry(&self, from: usize, bytes: &mut [u8], random: &mut Random) {
         let direction = &self.directions[from];
         if direction.is_cut.load(Ordering::SeqCst) {

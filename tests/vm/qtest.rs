@@ -1,4 +1,4 @@
-//! QEMU's test protocol beside a running guest: what the pins of the PL061 drive, and levels on its inputs.
+//! QEMU's test protocol beside a running guest: what the pins of a GPIO chip drive, and levels on its inputs.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -6,8 +6,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::PATIENCE;
 
-/// GPIODIR of the `virt` board's PL061 (base 0x9030000, offset 0x400): a one for each line that is an output.
-const DIRECTION: &str = "readb 0x9030400";
+/// A GPIO chip of the machine.
+pub(crate) struct Chip {
+    /// Where it is in the tree of devices.
+    pub(crate) path: String,
+    /// Reads the register that has a one for each line that is an output.
+    pub(crate) direction: &'static str,
+}
 
 /// A change of a pin that is driven.
 pub(crate) struct Edge {
@@ -20,13 +25,12 @@ pub(crate) struct Edge {
 pub(crate) struct Qtest {
     stream: UnixStream,
     replies: Receiver<String>,
-    /// Where the PL061 is in the tree of devices.
-    path: String,
+    chip: Chip,
 }
 
 impl Qtest {
-    /// Takes over a fresh connection; edges of the device at `path` go to `edges`.
-    pub(crate) fn new(stream: UnixStream, board: usize, path: String, edges: Sender<Edge>) -> Self {
+    /// Takes over a fresh connection; edges of `chip` go to `edges`.
+    pub(crate) fn new(stream: UnixStream, board: usize, chip: Chip, edges: Sender<Edge>) -> Self {
         let reader = BufReader::new(stream.try_clone().expect("a copy"));
         let (sender, replies) = channel();
         std::thread::spawn(move || {
@@ -40,23 +44,29 @@ impl Qtest {
                 }
             }
         });
-        let mut qtest = Self { stream, replies, path };
-        qtest.command(&format!("irq_intercept_out {}", qtest.path)).expect("a QEMU that is there");
+        let mut qtest = Self { stream, replies, chip };
+        qtest.command(&format!("irq_intercept_out {}", qtest.chip.path)).expect("a QEMU that is there");
         qtest
     }
 
-    /// Which lines are outputs, a bit for each; nothing when the board is gone.
+    /// Which of the first eight lines are outputs, a bit for each; nothing when the board is gone.
     pub(crate) fn outputs(&mut self) -> Option<u8> {
-        let reply = self.command(DIRECTION)?;
-        u8::from_str_radix(reply.trim_start_matches("0x"), 16).ok()
+        let reply = self.command(self.chip.direction)?;
+        let all = u64::from_str_radix(reply.trim_start_matches("0x"), 16).ok()?;
+        Some(all.to_le_bytes()[0])
+    }
+
+    /// Writes a byte of the guest's memory.
+    pub(crate) fn poke(&mut self, address: u32, byte: u8) {
+        self.command(&format!("writeb {address:#x} {byte:#x}"));
     }
 
     /// Puts a level on an input.
     pub(crate) fn drive(&mut self, line: u8, is_high: bool) {
         // A pin that does not exist would abort QEMU.
-        assert!(line < 8, "the PL061 has eight lines");
+        assert!(line < 8, "each chip has eight lines");
         let level = i32::from(is_high);
-        self.command(&format!("set_irq_in {} unnamed-gpio-in {line} {level}", self.path));
+        self.command(&format!("set_irq_in {} unnamed-gpio-in {line} {level}", self.chip.path));
     }
 
     /// The words behind `OK`; nothing when the board is gone.
