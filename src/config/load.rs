@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::draft::Draft;
 use super::finding::{At, Finding, Findings, Severity};
 use super::machine::{Machine, ThisMachine};
-use super::{AuthMethod, Config, Medium, Paths, authkeys, haresources, sense};
+use super::{AuthMethod, Config, Medium, Paths, authkeys, haresources, sense, testing};
 
 /// Longest file that is read.
 const FILE_MAX: usize = 1 << 20;
@@ -114,17 +114,22 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
             .unwrap_or_default()
     };
 
+    let mut testing_findings = Findings::new(&paths.config.join(testing::FILE_NAME));
+    let test_losses = testing::read(&paths.config, &mut testing_findings);
+
     let mut config = None;
     if let Some(keys) = keys {
         let at = keys.at;
-        let built = sense::build(&mut draft, paths, keys, groups);
+        let mut built = sense::build(&mut draft, paths, keys, groups);
+        built.test_losses = test_losses;
         warn_of_checksum(&built, at, &mut authkeys_findings);
         let is_fine = ![&early, &draft.findings, &draft.board_findings, &haresources_findings, &authkeys_findings]
             .iter()
             .any(|f| f.has_error());
         config = is_fine.then_some(built);
     }
-    let findings = [early, draft.findings, draft.board_findings, haresources_findings, authkeys_findings];
+    let findings =
+        [early, draft.findings, draft.board_findings, haresources_findings, authkeys_findings, testing_findings];
     Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
 }
 

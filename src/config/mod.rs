@@ -29,6 +29,7 @@ mod pings;
 mod sense;
 mod settings;
 mod stamps;
+mod testing;
 mod token;
 mod value;
 pub mod watchdog;
@@ -51,6 +52,7 @@ use load::TextFile;
 pub use load::{LoadOptions, Loaded, Purpose, load};
 pub use machine::{FileKind, Machine, StonithType, ThisMachine};
 pub use stamps::{Change, FileStamps};
+pub use testing::{CERTAIN, TestLosses};
 pub use value::spoken;
 pub use watchdog::{WatchdogConfig, WatchdogTimeout};
 
@@ -156,8 +158,8 @@ pub struct Config {
     pub clients: Vec<ClientLine>,
     /// `apiauth`, each client once.
     pub api_auth: Vec<ApiAuth>,
-    /// `coredumps`: whether a process of ours that crashes leaves a core file.
-    pub has_core_dumps: bool,
+    /// `coredumps`: whether a process of ours that crashes leaves a core file; `None`: by the limits of this process.
+    pub core_dumps: Option<bool>,
     /// `coreroot`: each user has a directory below it, which its processes run in. `None`: `cores` in the state directory.
     pub core_root: Option<PathBuf>,
     /// Digest of what must be equal in both nodes' ha.cf.
@@ -168,6 +170,8 @@ pub struct Config {
     pub has_resources: bool,
     /// `autojoin`.
     pub autojoin: Autojoin,
+    /// `OnlyForTesting`: messages that are lost on purpose.
+    pub test_losses: Option<TestLosses>,
     /// The file that `board` read.
     pub board: Option<PathBuf>,
     /// `gpio` of ha.cf and the board file; each use once, each line once.

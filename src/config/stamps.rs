@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::{Paths, board};
+use super::{Paths, board, testing};
 
 /// Time of last change in whole seconds and nanoseconds, inode and size: a file that was replaced by an older one is
 /// another one too.
@@ -16,6 +16,7 @@ pub struct FileStamps {
     ha_cf: Option<Stamp>,
     haresources: Option<Stamp>,
     authkeys: Option<Stamp>,
+    testing: Option<Stamp>,
     /// Of all board files: which one is read, ha.cf says.
     boards: u64,
 }
@@ -27,6 +28,8 @@ pub enum Change {
     None,
     /// authkeys alone.
     Keys,
+    /// `OnlyForTesting` alone, or with authkeys.
+    Testing,
     /// ha.cf, haresources or a board file.
     Configuration,
 }
@@ -39,6 +42,7 @@ impl FileStamps {
             ha_cf: stamp("ha.cf"),
             haresources: stamp("haresources"),
             authkeys: stamp("authkeys"),
+            testing: stamp(testing::FILE_NAME),
             boards: boards(paths),
         }
     }
@@ -47,6 +51,8 @@ impl FileStamps {
     pub fn change_since(&self, before: &Self) -> Change {
         if (self.ha_cf, self.haresources, self.boards) != (before.ha_cf, before.haresources, before.boards) {
             Change::Configuration
+        } else if self.testing != before.testing {
+            Change::Testing
         } else if self.authkeys != before.authkeys {
             Change::Keys
         } else {
@@ -87,6 +93,9 @@ mod tests {
         write("authkeys", "other");
         let second = FileStamps::of(&paths);
         assert_eq!(second.change_since(&first), Change::Keys);
+        write("OnlyForTesting", "");
+        assert_eq!(FileStamps::of(&paths).change_since(&second), Change::Testing);
+        std::fs::remove_file(dir.join("OnlyForTesting")).unwrap();
         // It came, which is a change as well.
         write("haresources", "");
         let third = FileStamps::of(&paths);

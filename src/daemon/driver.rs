@@ -22,6 +22,7 @@ mod members_side;
 mod performing;
 mod receiving;
 mod site_messages;
+mod test_losses;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -59,6 +60,7 @@ use super::report::{self, Facts, Names};
 use super::watch::Limits;
 use lines_side::LineReaders;
 use site_messages::SiteMessages;
+use test_losses::Losses;
 
 const GUARDIAN: Token = Token(0);
 const CONTROL: Token = Token(1);
@@ -163,6 +165,7 @@ pub struct Driver<'c> {
     fences: FenceBook,
     moves: LastMove,
     news: News,
+    losses: Losses,
     /// Wall clock less monotonic clock, seconds.
     clock_offset: i64,
     jobs: heapless::Vec<Job, JOBS_MAX>,
@@ -201,6 +204,7 @@ const USUAL_MAX: usize = 2048;
 impl<'c> Driver<'c> {
     /// Takes over what was made at start. Everything that will ever be needed is allocated here.
     pub fn new(parts: Parts<'c>, node: Box<Node>, now: Stamp) -> Self {
+        let losses = Losses::new(parts.config.test_losses.as_ref(), &node, clock::now_ns());
         let (claims, partner) = (parts.lease.claims(), parts.lease.partner(parts.config));
         Self {
             config: parts.config,
@@ -231,6 +235,7 @@ impl<'c> Driver<'c> {
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,
+            losses,
             lost: LinkSet::EMPTY,
             is_watching_guardian_output: false,
             is_up_told: false,

@@ -1,6 +1,7 @@
 //! The engine process: real-time, locked in memory, without privileges once it runs. Made by the guardian with fork(2).
 
 use std::collections::hash_map::RandomState;
+use std::ffi::CStr;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,19 +9,20 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, chdir, setgid, setgroups, setuid};
 
 use crate::config::{AuthMethod, Config, Group, LineUse, names};
 use crate::core::Node;
 use crate::core::settings::{Carried, Identity};
 use crate::guardian::channel::{Channel, Incoming};
+use crate::guardian::clients::core_directory;
 use crate::guardian::lease::Lease;
 use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::messages::MessageOutlet;
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::guardian::roster::{self, Roster};
 use crate::hardware::watchdog::Device;
-use crate::sys::{memory, scheduler};
+use crate::sys::{child_setup, memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
 use super::clock;
@@ -40,7 +42,7 @@ pub const FINISHED: i32 = 0;
 /// Exit code when a new engine shall take over.
 const FAILED: i32 = 1;
 /// As `ps` shows it: at most 15 bytes.
-const PROCESS_NAME: &std::ffi::CStr = c"nullbeat:engine";
+const PROCESS_NAME: &CStr = c"nullbeat:engine";
 /// How long the first words wait for the links; an eighth of the dead time at the most, so that a replaced engine beats
 /// in time.
 const OPENING_MAX: Duration = Duration::from_secs(1);
@@ -94,6 +96,7 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
         enter_real_time(config.rtprio);
     }
     let successor = successor(config)?;
+    let cores = (config.core_dumps == Some(true)).then(|| core_directory(config, successor.as_ref()));
     let mut driver = prepare(config, context)?;
     if config.is_realtime
         && let Err(error) = memory::lock()
@@ -103,6 +106,9 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
     driver.give_back_idle_memory();
     if let Some(user) = successor {
         become_user(&user)?;
+    }
+    if let Some(directory) = cores {
+        leave_core_files(&directory);
     }
     driver.begin()?;
     driver.run()
@@ -178,6 +184,14 @@ fn successor(config: &Config) -> io::Result<Option<names::User>> {
     let Some(name) = &config.user else { return Ok(None) };
     let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("user {name} does not exist"));
     names::user(name).map_or_else(|| Err(unknown()), |user| Ok(Some(user)))
+}
+
+/// With `coredumps on`: what is left of a crash lies where the user's core files are.
+fn leave_core_files(directory: &CStr) {
+    let left = child_setup::stay_dumpable().and_then(|()| Ok(chdir(directory)?));
+    if let Err(error) = left {
+        log::warn!("coredumps: {error}");
+    }
 }
 
 fn become_user(user: &names::User) -> io::Result<()> {

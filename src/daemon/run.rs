@@ -23,7 +23,7 @@ use crate::cli::exit;
 use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
 use crate::core::settings::Carried;
 use crate::guardian::lease::{self, Lease, ProcessKey};
-use crate::sys::{memory, scheduler};
+use crate::sys::{child_setup, memory, scheduler};
 
 /// Option by which a guardian that executes a new program hands it what it holds; not for people.
 pub const INHERIT: &str = "--inherit";
@@ -197,6 +197,7 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     let logs = LogProcess::open(&config, is_on_stderr)?;
     log::info!("Configuration validated. Starting nullbeat {}", env!("CARGO_PKG_VERSION"));
     Entry::new("daemon").field("to", "started").field("subject", env!("CARGO_PKG_VERSION")).emit();
+    allow_core_dumps(&config);
     lease.stamp_guardian(lease::now());
     lease.set_guardian(ProcessKey::of(Pid::this()).ok());
     let carried = adopt(&config, &lease)?;
@@ -229,6 +230,21 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
         enter_realtime(priority);
     }
     guarding.run()
+}
+
+/// Applies `coredumps`. Says as Heartbeat does when core files may be overwritten.
+pub fn allow_core_dumps(config: &Config) {
+    let Some(is_allowed) = config.core_dumps else { return };
+    if let Err(error) = child_setup::allow_core_dumps(is_allowed) {
+        log::warn!("coredumps: {error}");
+    }
+    let is_file = |path: &str, text: &str| fs::read_to_string(path).is_ok_and(|found| found.trim() == text);
+    let (pattern, uses_pid) = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/core_uses_pid");
+    if is_allowed && is_file(pattern, "core") && is_file(uses_pid, "0") {
+        log::warn!("Core dumps could be lost if multiple dumps occur.");
+        log::warn!("Consider setting non-default value in {pattern} (or equivalent) for maximum supportability");
+        log::warn!("Consider setting {uses_pid} (or equivalent) to 1 for maximum supportability");
+    }
 }
 
 /// What an earlier engine of this boot held. One that lives (its guardian was killed) ends here: its successor is

@@ -478,8 +478,9 @@ fn is_executable(program: &Path) -> bool {
     std::fs::metadata(program).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The directory in which a user's processes run and leave their core files.
-fn core_directory(config: &Config, user: Option<&User>) -> CString {
+/// The directory in which a user's processes run and leave their core files, without one those of root. It is made when
+/// it is absent.
+pub fn core_directory(config: &Config, user: Option<&User>) -> CString {
     let root: PathBuf = config.core_root.clone().unwrap_or_else(|| config.paths.state.join("cores"));
     let directory = root.join(user.map_or("root", |user| user.name.as_str()));
     if DirBuilder::new().recursive(true).mode(0o755).create(&root).is_ok()

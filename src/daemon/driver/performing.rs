@@ -94,6 +94,9 @@ impl Driver<'_> {
             if !is_text {
                 self.datagram_len = len;
             }
+            if self.losses.loses_transmitted() {
+                continue;
+            }
             if let Err(error) = slot.link().send(&out[..len], is_beat, self.now.now) {
                 self.lose_link(link, &error);
             }

@@ -101,11 +101,14 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, expander, node, uuids, now, site, news, .. } = self;
+            let Self { links, codec, scratch, expander, node, uuids, now, site, news, losses, .. } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = read(codec, frame, (scratch, expander), |message, plain| {
                 let origin = Origin::of(node, uuids, message);
+                if losses.loses_received(node, message.src) {
+                    return Origin::Other;
+                }
                 node.handle(*now, Input::Received { link, message });
                 if node.has_delivered() {
                     site.received(now.now, &message.body, plain);
@@ -118,9 +121,12 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, expander, node, uuids, now, site, news, .. } = self;
+        let Self { codec, scratch, expander, node, uuids, now, site, news, losses, .. } = self;
         read(codec, bytes, (scratch, expander), |message, plain| {
             let origin = Origin::of(node, uuids, message);
+            if losses.loses_received(node, message.src) {
+                return Origin::Other;
+            }
             node.handle(*now, Input::Received { link, message });
             if node.has_delivered() {
                 site.received(now.now, &message.body, plain);

@@ -19,6 +19,7 @@ mod lines;
 mod log_process;
 mod reload;
 mod requests;
+mod testing;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -232,6 +233,7 @@ impl Guarding {
         let signals = SignalFd::with_flags(&wanted_signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         reactor.add(signals.as_fd(), SIGNALS)?;
         let fencings = FenceCount::read(&state_directory(&config.paths));
+        testing::tell_test_losses(None, config.test_losses.as_ref());
         let mut runner = Runner::new(&config)?;
         reactor.add(runner.as_fd(), SCRIPTS)?;
         runner.set_fence_pins(lines.take_fence_pins());

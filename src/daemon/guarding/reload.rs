@@ -23,8 +23,10 @@ use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::Carried;
 use crate::core::{JobOutcome, Order};
+use crate::daemon::guarding::testing::tell_test_losses;
 use crate::daemon::reset::ResetPath;
 use crate::daemon::run::INHERIT;
+use crate::daemon::run::allow_core_dumps;
 use crate::daemon::watch::{Limits, Watch, nanos};
 use crate::daemon::watchdogs::Opened;
 use crate::guardian::lease::{self, group_digest};
@@ -66,6 +68,7 @@ impl Guarding {
         match FileStamps::of(&self.config.paths).change_since(&self.stamps) {
             Change::None => return log::info!("Configuration unchanged."),
             Change::Keys => log::info!("Rereading authentication file."),
+            Change::Testing => log::info!("Rereading test options."),
             Change::Configuration => log::info!("Heartbeat restart triggered."),
         }
         self.begin_reload(now, None);
@@ -189,6 +192,10 @@ impl Guarding {
 
     pub(super) fn finish_reload(&mut self, now: u64, reload: Reload) {
         let carried = self.carried_into(&reload.config);
+        if reload.stamps.change_since(&self.stamps) == Change::Configuration {
+            // In the original it is one.
+            log::info!("Performing heartbeat restart exec.");
+        }
         self.stamps = reload.stamps;
         log::info!("Configuration reloaded.");
         self.replace_engine(now, reload.config, carried, reload.watchdogs);
@@ -219,6 +226,8 @@ impl Guarding {
     /// 14.1).
     fn replace_engine(&mut self, now: u64, mut config: Config, carried: Carried, watchdogs: Opened) {
         self.kill_engine();
+        tell_test_losses(self.config.test_losses.as_ref(), config.test_losses.as_ref());
+        allow_core_dumps(&config);
         let is_same = config.reset_with == self.config.reset_with && config.watchdog == self.config.watchdog;
         self.watchdogs.replace(&mut config, watchdogs);
         if !is_same && let Err(error) = self.replace_reset(&config) {
