@@ -97,7 +97,7 @@ impl PingSocket {
             hosts: hosts.iter().map(host).collect(),
             socket: None,
             is_raw: false,
-            number: u16::try_from(std::process::id() & 0xffff).unwrap_or_default(),
+            number: 0,
             sequence: 0,
             errors_in_row: 0,
             sent: 0,
@@ -118,6 +118,9 @@ impl PingSocket {
     /// Takes a descriptor from [`open`]. Returns the one that it replaces.
     pub fn attach(&mut self, socket: OwnedFd) -> Option<OwnedFd> {
         self.is_raw = getsockopt(&socket, sockopt::SockType).is_ok_and(|kind| kind == SockType::Raw);
+        // Another one on each socket: two ping nodes may share a host.
+        let number = std::process::id().wrapping_mul(64).wrapping_add(socket.as_raw_fd().unsigned_abs());
+        self.number = u16::try_from(number & 0xffff).unwrap_or_default();
         self.errors_in_row = 0;
         self.socket.replace(socket)
     }
@@ -278,6 +281,25 @@ mod tests {
         echoes(PingKind::Ping, &[Ipv4Addr::LOCALHOST.into()]);
         echoes(PingKind::Group, &[Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()]);
         echoes(PingKind::Ping6, &[Ipv6Addr::LOCALHOST.into()]);
+    }
+
+    #[test]
+    fn two_nodes_with_one_host_take_each_its_own_answers() {
+        let host = [Ipv4Addr::LOCALHOST.into()];
+        let mut sockets = [PingKind::Ping, PingKind::Group].map(|kind| {
+            let mut socket = PingSocket::new("here", kind, &host);
+            socket.attach(open(&host, kind).unwrap().descriptor);
+            socket
+        });
+        assert_ne!(sockets[0].number, sockets[1].number);
+        let mut buffer = [0; 2048];
+        for socket in &mut sockets {
+            socket.ask(socket.kind.word().as_bytes());
+        }
+        for socket in &mut sockets {
+            let Received::Echo { start, end } = await_packet(socket, &mut buffer) else { panic!("no echo of its own") };
+            assert_eq!(&buffer[start..end], socket.kind.word().as_bytes());
+        }
     }
 
     /// What a raw socket of IPv4 would hand over.
