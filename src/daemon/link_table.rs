@@ -8,7 +8,7 @@ use crate::config::{Config, Medium};
 use crate::core::ids::{LinkId, LinkSet, PingId};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::{Duration, Instant};
-use crate::links::cable::{Observation, line_errors};
+use crate::links::cable::{ModemWatch, Observation, line_errors, modem_lines};
 use crate::links::udp::{Datagram, Reach};
 use crate::links::{Link, Received};
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
@@ -83,6 +83,7 @@ pub struct Slot {
     /// Our own messages that came back on it.
     echoes: u64,
     watch: CableWatch,
+    modem: ModemWatch,
 }
 
 /// What became of a descriptor.
@@ -162,6 +163,13 @@ impl Slot {
         Some((line.descriptor()?, self.watch.lately(self.cable_sample(now)?)))
     }
 
+    /// Whether DSR or DCD of a serial line have dropped since the last look.
+    fn has_modem_dropped(&mut self) -> bool {
+        let Link::Serial(line) = &self.link else { return false };
+        let Some(terminal) = line.descriptor().filter(|_| self.modem.is_worth_a_look()) else { return false };
+        self.modem.note(modem_lines(terminal))
+    }
+
     /// When its socket is due to be replaced if nobody is heard before.
     fn renewal_due(&self) -> Option<Instant> {
         (self.device == Device::Open && self.link.network().is_some()).then(|| self.silent_since + self.renewal)
@@ -224,6 +232,7 @@ impl LinkTable {
                 silent_since: now,
                 echoes: 0,
                 watch: CableWatch::new(keepalive, now),
+                modem: ModemWatch::default(),
             }
         };
         Self { slots: config.media.iter().take(LINKS_MAX).map(slot).collect() }
@@ -252,6 +261,19 @@ impl LinkTable {
     /// Those of ping nodes whose sockets are open, in the order of ha.cf.
     pub fn pings(&self) -> LinkSet {
         self.iter().filter(|(_, slot)| slot.is_open() && slot.is_ping).map(|(link, _)| link).collect()
+    }
+
+    /// Looks at the modem lines of all serial lines and says which have dropped. That wakes the decision and permits nothing:
+    /// a closed port, a cut cable and a dead board look the same.
+    pub fn look_at_modem_lines(&mut self) {
+        for slot in &mut self.slots {
+            if slot.has_modem_dropped() {
+                log::warn!(
+                    "Link {}: DSR or DCD has dropped: at the other end the port was closed, or the power is off",
+                    slot.name
+                );
+            }
+        }
     }
 
     /// The ping node behind a link.
@@ -285,6 +307,7 @@ impl LinkTable {
         if let Some(sample) = slot.cable_sample(now) {
             slot.watch.restart(sample);
         }
+        slot.modem = ModemWatch::default();
         slot.is_watching_output = false;
         slot.pause = PAUSE_MIN;
         slot.link.tell_open();

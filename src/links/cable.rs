@@ -49,6 +49,39 @@ impl ModemLines {
     }
 }
 
+/// Looks at a port's modem lines again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModemWatch {
+    /// Not looked at yet.
+    #[default]
+    New,
+    /// The port has none: nobody needs to look again.
+    Absent,
+    /// What was seen last.
+    Seen(ModemLines),
+}
+
+impl ModemWatch {
+    /// Whether a look could tell anything.
+    pub const fn is_worth_a_look(self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    /// Takes one look; whether DSR or DCD have dropped since the last one. CTS falls and rises with the peer's flow control
+    /// and is no news.
+    pub const fn note(&mut self, seen: Option<ModemLines>) -> bool {
+        let before = *self;
+        *self = match seen {
+            Some(lines) => Self::Seen(lines),
+            None => Self::Absent,
+        };
+        match (before, seen) {
+            (Self::Seen(before), Some(now)) => (before.dsr && !now.dsr) || (before.dcd && !now.dcd),
+            _ => false,
+        }
+    }
+}
+
 /// The modem lines of an open terminal; `None` where there are none.
 pub fn modem_lines(terminal: impl AsFd) -> Option<ModemLines> {
     let bits = tty::modem_lines(terminal).ok()?;
@@ -321,6 +354,28 @@ mod tests {
 
     const OFF: Handshake = Handshake::Lines(ModemLines { cts: false, dsr: false, dcd: false });
     const ON: Handshake = Handshake::Lines(ModemLines { cts: true, dsr: true, dcd: true });
+    #[test]
+    fn line_that_drops_is_news_once_and_one_that_rises_or_stays_is_none() {
+        let lines = |cts, dsr, dcd| Some(ModemLines { cts, dsr, dcd });
+        let mut watch = ModemWatch::default();
+        for (seen, is_news) in [
+            (lines(true, false, false), false),
+            (lines(true, true, true), false),
+            (lines(false, true, true), false),
+            (lines(true, true, false), true),
+            (lines(true, true, false), false),
+            (lines(true, false, true), true),
+            (lines(false, false, false), true),
+        ] {
+            assert_eq!(watch.note(seen), is_news, "{seen:?}");
+        }
+        assert!(watch.is_worth_a_look());
+        assert!(!watch.note(None) && !watch.is_worth_a_look(), "a pseudo-terminal");
+        // The port was opened anew, with everything off: nothing has dropped.
+        watch = ModemWatch::default();
+        assert!(watch.is_worth_a_look() && !watch.note(lines(false, false, false)));
+    }
+
     const NO_ERRORS: Option<LineErrors> = Some(LineErrors { framing: 0, parity: 0, overrun: 0, breaks: 0 });
 
     fn silent(handshake: Handshake) -> Observation {
