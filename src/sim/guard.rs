@@ -127,7 +127,10 @@ impl World {
         board.reload = None;
         board.changed = GroupSet::EMPTY;
         board.is_owner = false;
+        // Whoever works for the guardian goes with it.
+        board.shot = None;
         self.oracle.engine_gone(node);
+        self.oracle.shot_ended(node);
         self.tell_lines();
         self.oracle.disturbed(self.now);
         if has_stop_action {

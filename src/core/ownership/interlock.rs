@@ -194,7 +194,8 @@ impl Ownership {
         let (now, holds) = (cx.at.now, self.holds_any());
         self.interlock.wanted_at = match self.interlock.wanted_at {
             _ if holds => None,
-            _ if is_wanted => Some(now),
+            // An answer that is waited for may take a slow line longer than two keepalives.
+            _ if is_wanted || self.needs_answer => Some(now),
             // What the partner says comes and goes: the line does not follow each word.
             before => before.filter(|at| now < *at + cx.settings.keepalive.saturating_mul(2)),
         };

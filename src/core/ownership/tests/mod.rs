@@ -1,6 +1,7 @@
 //! One node, alpha, whose partner beta is played by the test. Group 0 is at home on alpha, group 1 on beta; scripts end
 //! when the test says so.
 
+mod gate;
 mod giving;
 mod lease;
 mod meeting;
