@@ -11,8 +11,6 @@ use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
 use members::Members;
 
-/// Shortest time between two beats that are sent because something changed.
-const NEWS_GAP: Duration = Duration::from_millis(10);
 /// Shortest time until the next deadline: what cannot be done yet is looked at again, without spinning.
 const DEADLINE_MIN: Duration = Duration::from_millis(20);
 
@@ -151,7 +149,9 @@ impl Node {
         if self.ownership.waits_for_tick() {
             return self.last_stamp.now;
         }
-        let news = self.has_news.then(|| self.last_news.map_or(Instant::ZERO, |last| last + NEWS_GAP));
+        let news = self
+            .has_news
+            .then(|| self.last_news.map_or(Instant::ZERO, |last| last + self.comms.news_gap(&self.settings)));
         let at = self.last_stamp;
         let (cx, ownership) = self.split(at);
         let own = ownership.next_deadline(&cx);
@@ -227,7 +227,7 @@ impl Node {
     /// Sends the heartbeat when it is due, and at once when there are news for the partner.
     fn beat(&mut self, at: Stamp) {
         self.has_news |= self.ownership.take_wants_extension();
-        let may_tell = self.last_news.is_none_or(|last| at.now >= last + NEWS_GAP);
+        let may_tell = self.last_news.is_none_or(|last| at.now >= last + self.comms.news_gap(&self.settings));
         let is_news_due = self.has_news && may_tell;
         if !self.comms.is_beat_due(at) && !is_news_due {
             return;

@@ -202,11 +202,12 @@ impl Oracle {
     }
 
     /// An engine begins. `first_limit`: silence after which it may take a node for dead that it has never heard.
-    pub fn engine_began(&mut self, node: usize, own: u64, first_limit: u64) {
+    /// `remembers`: what an earlier engine of this boot was told of the others, it knows.
+    pub fn engine_began(&mut self, node: usize, own: u64, first_limit: u64, remembers: bool) {
         self.listeners[node] = Listener { since: own, first_limit, awake_since: own, ..self.listeners[node] };
         for heard in &mut self.heard[node] {
             // It knows no generation yet, and cannot tell an old message from a new one.
-            *heard = Heard { at: heard.at, ..Heard::default() };
+            *heard = Heard { at: heard.at, is_vouched: heard.is_vouched && remembers, ..Heard::default() };
         }
         self.pending.retain(|pending| pending.node != node);
     }
@@ -532,7 +533,7 @@ mod tests {
     fn oracle(policy: TakeoverPolicy) -> Oracle {
         let mut oracle = Oracle::new(&Plan { policy, ..Plan::quiet() });
         for node in 0..2 {
-            oracle.engine_began(node, 0, 4 * S);
+            oracle.engine_began(node, 0, 4 * S, false);
             oracle.heard(node, 1 - node, Generation(1), Seq(1), 0, 0);
         }
         oracle

@@ -344,7 +344,7 @@ impl World {
             Some(_) => self.plan.deadtime,
             None => self.plan.initdead,
         };
-        self.oracle.engine_began(node, stamp.now.as_micros(), first_limit);
+        self.oracle.engine_began(node, stamp.now.as_micros(), first_limit, carried.is_some());
         let what = format!("engine starts, generation {}, carried {:?}", board.generation, carried.map(|c| c.claims));
         let old: Vec<_> = self.recorded[node][0].drain(..).collect();
         if !old.is_empty() {

@@ -165,7 +165,7 @@ impl Comms {
             self.beats.hurry(at.now);
         }
         self.apply_word(settings, node, said.status, rebirth, outbox, happenings);
-        self.apply_extension(node, said, happenings);
+        self.apply_extension(at.now, node, said, happenings);
         true
     }
 
@@ -195,13 +195,15 @@ impl Comms {
     }
 
     /// The extension describes the sender at the moment of that number: only the newest counts.
-    fn apply_extension(&mut self, node: NodeId, said: &Said, happenings: &mut Happenings) {
+    fn apply_extension(&mut self, now: Instant, node: NodeId, said: &Said, happenings: &mut Happenings) {
+        let ours = self.identity.generation;
         let state = self.state_mut(node);
-        if said.extension.is_none() || state.extension_seq >= Some(said.seq) {
-            return;
-        }
+        let Some(extension) = said.extension.filter(|_| state.extension_seq < Some(said.seq)) else { return };
         state.extension_seq = Some(said.seq);
-        state.peer.extension = said.extension;
+        state.peer.extension = Some(extension);
+        if extension.echo_generation == ours {
+            state.round_trips.heard(extension.echo_seq, now);
+        }
         tell(happenings, Happening::Extension { node });
     }
 

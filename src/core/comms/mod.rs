@@ -7,6 +7,8 @@
 //! | `sequence` | which numbers of a peer have come, which are missing |
 //! | `ring` | what we sent, kept to be sent again |
 //! | `rexmit` | asking for what is missing, answering those who ask |
+//! | `asking` | how much of it at once, and when again |
+//! | `round_trips` | how long an answer takes, and the pace of what is said at once |
 //! | `acks` | acknowledging, and judging who acknowledges us |
 //! | `liveness` | dead, returned, restarted; warnings about late ones; communication up |
 //! | `links` | the same for each link of each peer |
@@ -28,6 +30,7 @@
 //! [`Event::Late`](super::Event) is left to the caller, who learns of it by [`Happening::Late`].
 
 mod acks;
+mod asking;
 mod complaints;
 mod identity;
 mod lateness;
@@ -39,6 +42,7 @@ mod random;
 mod receive;
 mod rexmit;
 mod ring;
+mod round_trips;
 mod sending;
 mod sequence;
 mod signing;
@@ -52,12 +56,14 @@ use super::message::{Extension, NodeStatus};
 use super::settings::{Autojoin, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 
+use asking::Asking;
 use complaints::Complaints;
 use lateness::Lateness;
 use pings::Pings;
 pub use pings::{PingNode, PingStatus};
 use random::Random;
 use ring::Ring;
+use round_trips::RoundTrips;
 use sending::Beats;
 use sequence::Tracker;
 
@@ -226,8 +232,10 @@ struct PeerState {
     is_member: bool,
     /// When to ask (again) for what is missing.
     rexmit_at: Option<Instant>,
-    /// The lowest number asked for last, and how often in a row.
-    rexmit_asked: (Seq, u32),
+    /// How much is asked for at once.
+    asking: Asking,
+    /// How long its answers take.
+    round_trips: RoundTrips,
     /// Since when refusals to it have been counted, and how many there were.
     refusals: (Instant, usize),
 }
@@ -265,7 +273,8 @@ impl PeerState {
             known_since: now,
             is_member: true,
             rexmit_at: None,
-            rexmit_asked: (Seq(0), 0),
+            asking: Asking::new(),
+            round_trips: RoundTrips::default(),
             refusals: (Instant::ZERO, 0),
         }
     }
@@ -281,6 +290,8 @@ impl PeerState {
             self.tracked = generation;
             self.tracker.reset();
             self.rexmit_at = None;
+            self.asking = Asking::new();
+            self.round_trips.forget_question();
             self.link_seq.fill(Seq(0));
         }
     }
@@ -290,6 +301,8 @@ impl PeerState {
     fn reset_tracking(&mut self, own_highest: Seq) {
         self.tracker.reset();
         self.rexmit_at = None;
+        self.asking = Asking::new();
+        self.round_trips.forget_question();
         self.forget_acks(own_highest);
     }
 

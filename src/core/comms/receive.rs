@@ -134,6 +134,9 @@ impl Comms {
         if message.generation == state.peer.generation {
             state.peer.highest_seq = state.peer.highest_seq.max(seq);
         }
+        if matches!(arrival, Arrival::Filled { .. }) {
+            self.note_filled(settings, now, node, seq);
+        }
         match arrival {
             Arrival::InSequence | Arrival::Copy | Arrival::Filled { was_last: false } => {}
             Arrival::Filled { was_last: true } => log::info!("No pkts missing from {name}!"),

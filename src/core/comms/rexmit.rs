@@ -1,5 +1,6 @@
 //! Asking for what is missing, and answering those who ask (spec/wire.md 8.4).
 
+use super::asking::Next;
 use super::complaints::Complaint;
 use super::identity::name_of;
 use super::ring::Resend;
@@ -13,10 +14,7 @@ use crate::core::time::{Duration, Instant, Stamp};
 /// A shorter `max_rexmit_delay` would ask without pause.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Requests that one tick sends, over all peers. A request names a run of neighbouring numbers.
-const REQUESTS_MAX: usize = 16;
-/// A number that does not come is asked for after twice the pause each time, this often: over a slow line whose queue
-/// is full an answer takes seconds, and asking meanwhile would only keep it full.
-const DOUBLINGS_MAX: u32 = 3;
+const REQUESTS_MAX: usize = 32;
 /// A copy sent again this much before the asker's next request is on its way already.
 const RESEND_SLACK: Duration = Duration::from_millis(10);
 
@@ -25,13 +23,13 @@ impl Comms {
     /// copy that was overtaken the time to come in, and keeps several nodes from asking at once.
     pub(super) fn schedule_request(&mut self, settings: &Settings, now: Instant, node: NodeId) {
         let longest = u64::try_from(pause(settings).as_millis()).unwrap_or(u64::MAX);
-        let shortest = if longest < 100 { 0 } else { 50 };
+        let shortest = u64::try_from(shortest_delay(settings).as_millis()).unwrap_or(0);
         let delay = Duration::from_millis(shortest + self.random.below(longest - shortest + 1));
         self.state_mut(node).rexmit_at.get_or_insert(now + delay);
     }
 
-    /// Asks every peer whose time has come for what it owes us, the lowest numbers first, and again after
-    /// `max_rexmit_delay`, then less and less often until something comes.
+    /// Asks every peer whose time has come for what it owes us, the lowest numbers first, as [`asking`](super::asking)
+    /// says: again after `max_rexmit_delay`, then less and less often until something comes.
     pub(super) fn request_missing(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox) {
         let share = (REQUESTS_MAX / self.peers.len()).max(1);
         for node in self.others() {
@@ -39,24 +37,43 @@ impl Comms {
             if state.rexmit_at.is_none_or(|due| at.now < due) {
                 continue;
             }
-            if !state.tracker.has_missing() {
+            let Some(lowest) = state.tracker.lowest_missing() else {
                 state.rexmit_at = None;
                 continue;
-            }
+            };
             if !matches!(state.peer.status, NodeStatus::Up | NodeStatus::Active) {
                 state.rexmit_at = Some(at.now + pause(settings));
                 continue;
             }
-            let runs: heapless::Vec<_, REQUESTS_MAX> = state.tracker.missing_runs().take(share).collect();
-            let lowest = runs.first().map_or(Seq(0), |(first, _)| *first);
-            let (asked, times) = state.rexmit_asked;
-            let times = if asked == lowest { (times + 1).min(DOUBLINGS_MAX) } else { 0 };
-            state.rexmit_asked = (lowest, times);
-            state.rexmit_at = Some(at.now + pause(settings).saturating_mul(1 << times));
+            let pause = pause(settings);
+            let trip = state.round_trips.quickest().min(settings.deadtime);
+            let (numbers, patience) = match state.asking.look(lowest, at.now, (pause, trip)) {
+                Next::Wait => (0, pause),
+                Next::Ask { numbers, patience } => (numbers, patience),
+            };
+            state.rexmit_at = Some(at.now + patience);
+            let runs = first_numbers(state.tracker.missing_runs().take(share), numbers);
+            if let Some((_, last)) = runs.last() {
+                state.asking.asked(*last);
+            }
             for (first, last) in runs {
                 self.counters.rexmit_requested += last.0 - first.0 + 1;
                 self.send(settings, at, Some(node), Body::RexmitRequest { first, last }, outbox);
             }
+        }
+    }
+
+    /// A number that was missing has come. The last of a round lets the next one begin, after the shortest delay that the
+    /// first one has.
+    pub(super) fn note_filled(&mut self, settings: &Settings, now: Instant, node: NodeId, seq: Seq) {
+        let next = now + shortest_delay(settings);
+        let state = self.state_mut(node);
+        let came = state.asking.came(seq, state.tracker.lowest_missing(), now);
+        if let Some(trip) = came.trip {
+            state.round_trips.note(trip);
+        }
+        if came.has_ended {
+            state.rexmit_at = state.rexmit_at.map(|due| due.min(next));
         }
     }
 
@@ -78,7 +95,8 @@ impl Comms {
         self.beats.notice_lost(first, last);
         let acked = self.peer(node).acked;
         let wanted = first.0.max(acked.0 + 1)..=last.0;
-        let patience = pause(settings).saturating_sub(RESEND_SLACK);
+        let trip = self.state(node).round_trips.quickest().min(settings.deadtime);
+        let patience = pause(settings).max(trip).saturating_sub(RESEND_SLACK);
         let mut refused = 0;
         for number in wanted.take(REXMIT_BURST) {
             match self.ring.resend(Seq(number), at.now, patience) {
@@ -149,6 +167,27 @@ impl Comms {
             log::warn!("Rexmit of seq {number} requested. {} is max.{swallowed}", self.own_seq().0);
         }
     }
+}
+
+/// The first so many numbers of these runs.
+fn first_numbers(
+    runs: impl Iterator<Item = (Seq, Seq)>,
+    mut numbers: usize,
+) -> heapless::Vec<(Seq, Seq), REQUESTS_MAX> {
+    let mut cut = heapless::Vec::new();
+    for (first, last) in runs {
+        let length = usize::try_from(last.0 - first.0 + 1).unwrap_or(usize::MAX).min(numbers);
+        if length == 0 || cut.push((first, Seq(first.0 + length as u64 - 1))).is_err() {
+            break;
+        }
+        numbers -= length;
+    }
+    cut
+}
+
+/// How long a gap is left alone at least: a copy may only have been overtaken.
+fn shortest_delay(settings: &Settings) -> Duration {
+    if pause(settings) < Duration::from_millis(100) { Duration::ZERO } else { Duration::from_millis(50) }
 }
 
 fn pause(settings: &Settings) -> Duration {

@@ -179,8 +179,18 @@ impl Comms {
             self.beats.is_extension_wanted = false;
             self.beats.plain_in_a_row = 0;
             self.beats.extension_seq = Some(self.own_seq());
+            if extension.is_some_and(|extension| extension.is_asking) {
+                self.note_question(settings, at.now);
+            }
         } else {
             self.beats.plain_in_a_row = self.beats.plain_in_a_row.saturating_add(1);
+        }
+    }
+
+    fn note_question(&mut self, settings: &Settings, now: Instant) {
+        let seq = self.own_seq();
+        if let Some(partner) = settings.partner.filter(|partner| self.is_alive(*partner)) {
+            self.state_mut(partner).round_trips.ask(seq, now);
         }
     }
 

@@ -82,6 +82,11 @@ impl Tracker {
         self.last
     }
 
+    /// The lowest number that is missing.
+    pub(super) fn lowest_missing(&self) -> Option<Seq> {
+        self.missing_runs().next().map(|(first, _)| first)
+    }
+
     /// Whether any number is missing.
     pub(super) const fn has_missing(&self) -> bool {
         self.missing_count > 0
