@@ -58,8 +58,8 @@ pub(super) struct Interlock {
     /// When that was so last, nothing having been in use here since.
     wanted_at: Option<Instant>,
     back_offs: u8,
-    /// The line was set low at the start, unless something was in use then.
-    has_lowered: bool,
+    /// When the guardian was last asked to set the line low.
+    lowered_at: Option<Instant>,
     /// Since when `peer-owner` contradicts what the partner says.
     contradicts_since: Option<Instant>,
     is_stuck: bool,
@@ -108,18 +108,10 @@ impl Ownership {
         let holds = self.holds_any();
         match self.interlock.gate {
             Gate::Down if holds => self.raise_line(cx),
-            Gate::Down => self.lower_first(cx),
+            Gate::Down => self.keep_low(cx),
             Gate::Raising { since } if holds && since + SET_AGAIN <= cx.at.now => self.raise_line(cx),
             Gate::Raising { .. } | Gate::Open if !holds => self.lower_line(cx, Gate::Down),
             Gate::Raising { .. } | Gate::Open | Gate::Settling { .. } | Gate::BackingOff { .. } => {}
-        }
-    }
-
-    /// A line of which nobody knows how it was left is set low, once.
-    fn lower_first(&mut self, cx: &mut Context<'_>) {
-        let is_unknown = self.lines.owner() == LineLevel::Unknown && self.has_guardian;
-        if is_unknown && !core::mem::replace(&mut self.interlock.has_lowered, true) {
-            cx.act(Action::SetOwner { is_owner: false });
         }
     }
 
@@ -202,8 +194,6 @@ impl Ownership {
         let is_needed = holds || self.interlock.wanted_at.is_some();
         match self.interlock.gate {
             Gate::Down if is_needed => self.raise_line(cx),
-            // The partner is told that it is low.
-            Gate::Down => self.lower_first(cx),
             Gate::BackingOff { until } if holds || is_wanted && (until <= now || self.is_line_free(cx)) => {
                 self.raise_line(cx);
             }
@@ -216,7 +206,8 @@ impl Ownership {
             Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open if !is_needed => {
                 self.lower_line(cx, Gate::Down);
             }
-            Gate::BackingOff { .. } | Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open => {}
+            Gate::Down | Gate::BackingOff { .. } => self.keep_low(cx),
+            Gate::Raising { .. } | Gate::Settling { .. } | Gate::Open => {}
         }
         let is_dead = self.partner_status(cx) == Some(NodeStatus::Dead);
         let is_blocked = is_wanted && is_dead && !self.is_line_free(cx);
@@ -232,7 +223,23 @@ impl Ownership {
 
     fn lower_line(&mut self, cx: &mut Context<'_>, gate: Gate) {
         self.interlock.gate = gate;
-        cx.act(Action::SetOwner { is_owner: false });
+        self.interlock.lowered_at = None;
+        self.keep_low(cx);
+    }
+
+    /// Nobody knows how the line was left before the start, and a guardian that is away sets nothing: the partner must not
+    /// wait for ever for a line that is up without reason.
+    fn keep_low(&mut self, cx: &mut Context<'_>) {
+        if self.keep_low_at().is_some_and(|at| at <= cx.at.now) {
+            self.interlock.lowered_at = Some(cx.at.now);
+            cx.act(Action::SetOwner { is_owner: false });
+        }
+    }
+
+    /// When the line is to be set low (again), as far as is known.
+    fn keep_low_at(&self) -> Option<Instant> {
+        let is_up = self.lines.owner() != LineLevel::Inactive || self.interlock.lowered_at.is_none();
+        (is_up && self.has_guardian).then(|| self.interlock.lowered_at.map_or(Instant::ZERO, |at| at + SET_AGAIN))
     }
 
     /// The own line is up for long enough. What is in use here already does not wait for the partner's.
@@ -254,8 +261,10 @@ impl Ownership {
     pub(super) fn gate_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
         let gate = match self.interlock.gate {
             Gate::Raising { since } => Some(since + SET_AGAIN),
-            Gate::Settling { until } | Gate::BackingOff { until } => Some(until),
-            Gate::Down | Gate::Open => None,
+            Gate::BackingOff { until } => Some(self.keep_low_at().map_or(until, |at| at.min(until))),
+            Gate::Settling { until } => Some(until),
+            Gate::Down => self.keep_low_at(),
+            Gate::Open => None,
         };
         let stuck = self.interlock.contradicts_since.map(|since| since + patience(cx));
         gate.into_iter().chain(stuck).filter(|at| *at > cx.at.now).min()

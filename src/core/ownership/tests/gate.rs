@@ -40,3 +40,28 @@ fn line_stays_up_while_a_slow_line_brings_the_answer() {
     }
     assert!(is_raised && bench.waits_for(HOME, Order::Start));
 }
+
+#[test]
+fn line_that_could_not_be_lowered_without_a_guardian_is_lowered_when_it_is_back() {
+    let mut bench = interlocked();
+    bench.live(2000, |bench| bench.tell(holding_nothing()));
+    bench.give(Input::OwnerSet { is_owner: true, is_ok: true });
+    assert!(matches!(bench.node.ownership().gate(), Gate::Settling { .. }));
+    bench.give(Input::Guardian { is_present: false });
+    // Beta has everything by now.
+    bench.live(2000, |bench| bench.tell(holding_all()));
+    assert_eq!(bench.node.ownership().gate(), Gate::Down);
+    assert_eq!(bench.asked.last().map(String::as_str), Some("owner true"));
+    bench.asked.clear();
+    bench.give(Input::Guardian { is_present: true });
+    assert_eq!(bench.asked, ["owner false"]);
+    // Unconfirmed, it is asked for again; confirmed, no more.
+    for (is_confirmed, expected) in [(false, 1), (true, 0)] {
+        if is_confirmed {
+            bench.give(Input::OwnerSet { is_owner: false, is_ok: true });
+        }
+        bench.asked.clear();
+        bench.live(3000, |bench| bench.tell(holding_all()));
+        assert_eq!(bench.asked.len(), expected, "{:?}", bench.asked);
+    }
+}

@@ -12,6 +12,7 @@ fn line_is_up_from_before_the_first_start_until_after_the_last_stop() {
     bench.end_all(Order::Probe, JobOutcome::NoneRunning);
     bench.asked.retain(|asked| asked != "Probe");
     assert_eq!(bench.asked, ["owner false"], "whatever it was before");
+    bench.give(Input::OwnerSet { is_owner: false, is_ok: true });
     bench.asked.clear();
     bench.live(5000, |_| {});
     assert_eq!(bench.asked[..3], ["owner true", "Start", "Start"]);
