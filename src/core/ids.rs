@@ -113,7 +113,13 @@ macro_rules! set {
 
             /// Members in rising order.
             pub fn iter(self) -> impl Iterator<Item = $id> {
-                (0..u8::try_from($max).unwrap_or(u8::MAX)).map($id).filter(move |id| self.contains(*id))
+                let mut rest = self.0;
+                core::iter::from_fn(move || {
+                    let lowest = u8::try_from(rest.trailing_zeros()).unwrap_or(u8::MAX);
+                    let id = (rest != 0 && usize::from(lowest) < $max).then_some($id(lowest));
+                    rest &= rest.wrapping_sub(1);
+                    id
+                })
             }
         }
 

@@ -47,7 +47,7 @@ pub struct Engine {
     /// What it runs.
     pub brain: Box<dyn Brain>,
     /// Its encoder, when the run uses the real one.
-    pub codec: Option<Box<Codec>>,
+    pub codec: Option<Rc<Codec>>,
     /// What it has not read yet.
     pub inbox: VecDeque<Arrived>,
     /// Not scheduled until then, true time.

@@ -20,7 +20,7 @@ impl World {
     /// The guardian is asked for a shot at the other board.
     pub(super) fn fence(&mut self, node: usize, id: ShotId, method: u8) {
         let other = 1 - node;
-        self.note(node, &format!("shoots at node {other} by method {method} (shot {})", id.0));
+        self.note(node, format_args!("shoots at node {other} by method {method} (shot {})", id.0));
         let own = self.boards[node].own(self.now);
         self.oracle.shot(self.now, own, node, other, method);
         self.shots[0] += 1;
@@ -66,7 +66,7 @@ impl World {
         let life = self.boards[node].life;
         if let Some(shot) = self.boards[node].shot.as_mut().filter(|shot| shot.id == id) {
             shot.is_cancelled = true;
-            self.note(node, &format!("breaks off shot {}", id.0));
+            self.note(node, format_args!("breaks off shot {}", id.0));
             self.shots[2] += 1;
             self.after(5 * MS, Happening::ShotEnd { node, life, shot: id, outcome: FenceOutcome::Failed });
         }

@@ -316,7 +316,7 @@ impl World {
         }
         process.stalled_until = Some(process.stalled_until.map_or(until, |before| before.max(until)));
         let stamp = board.lease.stamp;
-        self.note(node, &format!("engine is not scheduled for {} ms", lasts / MS));
+        self.note(node, format_args!("engine is not scheduled for {} ms", lasts / MS));
         self.at(until, Happening::StallEnd { node, engine });
         self.at((stamp + self.patience()).max(self.now), Happening::Watch { node, engine });
     }
@@ -369,7 +369,7 @@ impl World {
         }
         let life = board.life;
         board.freeze = Some(freeze);
-        self.note(node, &format!("board freezes for {} ms", (freeze.until - freeze.since) / MS));
+        self.note(node, format_args!("board freezes for {} ms", (freeze.until - freeze.since) / MS));
         self.at(freeze.until, Happening::Thaw { node, life });
     }
 

@@ -14,7 +14,7 @@ impl World {
     pub(super) fn inflict(&mut self, index: usize) {
         let fault = self.plan.faults[index].1;
         if !self.trace.is_off() {
-            self.note(fault_node(&fault), &format!("--- {fault:?}"));
+            self.note(fault_node(&fault), format_args!("--- {fault:?}"));
         }
         self.inflicted.push(fault.kind(self.plan.links.len()));
         self.oracle.disturbed(self.now);
@@ -69,7 +69,7 @@ impl World {
         self.oracle.disturbed(self.now);
         let fault = self.plan.faults[index].1;
         if !self.trace.is_off() {
-            self.note(fault_node(&fault), &format!("--- over: {fault:?}"));
+            self.note(fault_node(&fault), format_args!("--- over: {fault:?}"));
         }
         match fault {
             Fault::GuardianGone { node, .. } => {

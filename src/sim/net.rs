@@ -125,27 +125,25 @@ impl Net {
         })
     }
 
-    /// Puts a message of `bytes` on `link`; tells what will arrive where and when.
-    pub fn send(&mut self, from: usize, link: LinkId, bytes: usize, now: u64) -> Vec<Copy> {
-        let mut copies = Vec::new();
+    /// Puts a message of `bytes` on `link`; adds to `copies` what will arrive where and when.
+    pub fn send(&mut self, from: usize, link: LinkId, bytes: usize, now: u64, copies: &mut Vec<Copy>) {
         if !self.is_open(from, link) {
-            return copies;
+            return;
         }
         let Some(left) = self.leave(from, link, bytes as u64, now) else {
             self.refused += 1;
-            return copies;
+            return;
         };
         let noise = self.noise(link);
         for to in 0..self.nodes {
             if (to == from && !self.echo.contains(link)) || !self.carries(from, to, link, now) {
                 continue;
             }
-            self.deliver(to, link, left, noise, &mut copies);
+            self.deliver(to, link, left, noise, copies);
             if self.rng.chance(noise.duplicate) {
-                self.deliver(to, link, left, noise, &mut copies);
+                self.deliver(to, link, left, noise, copies);
             }
         }
-        copies
     }
 
     fn deliver(&mut self, to: usize, link: LinkId, left: u64, noise: Noise, copies: &mut Vec<Copy>) {
@@ -194,7 +192,9 @@ mod tests {
     const SERIAL: LinkId = LinkId(1);
 
     fn arrivals(net: &mut Net, from: usize, link: LinkId, now: u64) -> Vec<(usize, u64)> {
-        net.send(from, link, 288, now).into_iter().map(|copy| (copy.to, copy.at)).collect()
+        let mut copies = Vec::new();
+        net.send(from, link, 288, now, &mut copies);
+        copies.into_iter().map(|copy| (copy.to, copy.at)).collect()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::core::{InputLine, LineLevel};
 impl World {
     /// The guardian is asked to set the line `owner`.
     pub(super) fn set_owner(&mut self, node: usize, is_owner: bool) {
-        self.note(node, &format!("sets its line owner to {is_owner}"));
+        self.note(node, format_args!("sets its line owner to {is_owner}"));
         let life = self.boards[node].life;
         self.after(MS, Happening::OwnerSet { node, life, is_owner });
     }

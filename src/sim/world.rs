@@ -5,12 +5,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
 
 use super::board::{Arrived, Board, Daemon};
 use super::brain::{Letter, Maker, Names, codec, encode, real};
 use super::fault::Fault;
-use super::net::{Net, link_id};
+use super::net::{Copy, Net, link_id};
 use super::oracle::{Oracle, Seen, View, Violation};
 use super::plan::{FencePlan, MS, Medium, Plan};
 use super::rng::Rng;
@@ -129,6 +130,8 @@ pub struct World {
     statuses: Vec<Vec<Option<NodeStatus>>>,
     /// Per node: what it sent under its present generation, and under older ones.
     recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
+    /// Copies of the message that is being sent.
+    copies: Vec<Copy>,
     pub(super) sent: u64,
     pub(super) inflicted: Vec<usize>,
     /// Shots at the other board: asked for, confirmed, broken off.
@@ -164,6 +167,7 @@ impl World {
             outcomes: Vec::new(),
             statuses: vec![vec![None; nodes]; nodes],
             recorded: vec![Default::default(); nodes],
+            copies: Vec::new(),
             sent: 0,
             inflicted: Vec::new(),
             shots: [0; 3],
@@ -351,7 +355,7 @@ impl World {
             self.recorded[node][1] = old.into();
         }
         self.statuses[node].fill(None);
-        let codec = self.plan.is_wire.then(|| Box::new(codec(&settings, identity, &self.names)));
+        let codec = self.plan.is_wire.then(|| Rc::new(codec(&settings, identity, &self.names)));
         let brain = self.makers[node](settings, identity, carried, stamp);
         let board = &mut self.boards[node];
         board.engine = Some(super::board::Engine {
@@ -589,7 +593,7 @@ impl World {
             Action::Run { job, group, order } => self.run_job(node, job, group, order),
             Action::Event(event) => self.note_event(node, event),
             Action::Reply { id, outcome } => {
-                self.note(node, &format!("answers request {}: {outcome:?}", id.0));
+                self.note(node, format_args!("answers request {}: {outcome:?}", id.0));
                 self.outcomes.push((node, id, outcome));
                 self.oracle.replied(self.now, node, id);
             }
@@ -626,10 +630,13 @@ impl World {
         for link in links.iter() {
             self.sent += 1;
             let size = letter.size(self.is_serial(link));
-            for copy in self.net.send(node, link, size, self.now) {
+            let mut copies = std::mem::take(&mut self.copies);
+            self.net.send(node, link, size, self.now, &mut copies);
+            for copy in copies.drain(..) {
                 let letter = Rc::clone(&letter);
                 self.at(copy.at, Happening::Arrive { to: copy.to, link, letter, is_corrupt: copy.is_corrupt });
             }
+            self.copies = copies;
         }
         self.oracle.turned(self.now, node, 0, 1);
     }
@@ -650,7 +657,7 @@ impl World {
 
     fn run_job(&mut self, node: usize, job: JobId, id: GroupId, order: Order) {
         let group = usize::from(id.0);
-        self.note(node, &format!("asks for {order:?} of group {group} (job {})", job.0));
+        self.note(node, format_args!("asks for {order:?} of group {group} (job {})", job.0));
         let (own, is_misled) = (self.boards[node].own(self.now), self.is_misled(node));
         let board = &mut self.boards[node];
         match order {
@@ -704,17 +711,17 @@ impl World {
                 }
             }
             Effect::UseBegan(group) => {
-                self.note(node, &format!("group {group} comes into use"));
+                self.note(node, format_args!("group {group} comes into use"));
                 let boards: Vec<&[Use]> = self.boards.iter().map(|board| board.scripts.uses()).collect();
                 self.oracle.use_began(self.now, node, group, &boards);
             }
-            Effect::UseEnded(group) => self.note(node, &format!("group {group} is no longer in use")),
+            Effect::UseEnded(group) => self.note(node, format_args!("group {group} is no longer in use")),
             Effect::Finished(job, outcome) => self.job_ended(node, job, outcome),
         }
     }
 
     fn job_ended(&mut self, node: usize, job: Job, outcome: JobOutcome) {
-        self.note(node, &format!("{:?} of group {} ends: {outcome:?}", job.order, job.group));
+        self.note(node, format_args!("{:?} of group {} ends: {outcome:?}", job.order, job.group));
         if outcome == JobOutcome::StopFailed && self.plan.is_reset_on_stop_failure {
             self.note(node, "stop failure resets the board");
             self.lose_power(node, MS);
@@ -731,7 +738,7 @@ impl World {
     }
 
     fn note_event(&mut self, node: usize, event: Event) {
-        self.note(node, &format!("{event:?}"));
+        self.note(node, format_args!("{event:?}"));
         match event {
             Event::Group { group, new, .. } => {
                 self.boards[node].lease.set_group(usize::from(group.0), new);
@@ -781,7 +788,7 @@ impl World {
         }
         self.requests += 1;
         let id = RequestId(self.requests);
-        self.note(node, &format!("operator asks for {request:?} (request {})", id.0));
+        self.note(node, format_args!("operator asks for {request:?} (request {})", id.0));
         if request == Request::Resume {
             self.boards[node].start_failed = 0;
             self.oracle.resumed(node);
@@ -836,12 +843,12 @@ impl World {
         self.standing.iter().all(is_harmless) && self.net.has_clean_path()
     }
 
-    pub(super) fn note(&mut self, node: usize, what: &str) {
+    pub(super) fn note(&mut self, node: usize, what: impl fmt::Display) {
         if self.trace.is_off() {
             return;
         }
         let letters: Vec<String> = (0..self.plan.nodes.min(2)).map(|node| self.letters(node)).collect();
-        self.trace.line(self.now, &self.names.nodes[node], what, &letters.join(" "));
+        self.trace.line(self.now, &self.names.nodes[node], &what.to_string(), &letters.join(" "));
     }
 
     /// States of a board's groups in letters: what the node believes, an exclamation mark where the truth differs.

@@ -424,7 +424,7 @@ impl Comms {
 
     /// The links on which the node is being heard.
     pub fn links_up(&self, node: NodeId) -> LinkSet {
-        (0..).map(LinkId).zip(self.peer(node).links).filter(|(_, health)| health.is_up).map(|(link, _)| link).collect()
+        (0..).map(LinkId).zip(&self.peer(node).links).filter(|(_, health)| health.is_up).map(|(link, _)| link).collect()
     }
 
     /// As [`Node::count_own_copy`](crate::core::Node::count_own_copy).

@@ -235,7 +235,8 @@ impl Ownership {
             // Without the same number of links nobody can tell which belongs to which.
             usize::from(extension.link_count) == cx.settings.links.len()
         });
-        let Some(extension) = heard_there.filter(|_| is_alive).copied() else {
+        let said = heard_there.filter(|_| is_alive).map(|extension| (extension.links, extension.hears_partner));
+        let Some((links, is_heard)) = said else {
             for id in self.alarms.one_way.iter() {
                 self.raise(cx, Alarm::OneWayLink(id), false);
             }
@@ -244,8 +245,8 @@ impl Ownership {
         // What the partner tells of a link may be as old as its last telling, ten beats ago, before the link came up.
         let patience = cx.settings.deadtime + cx.settings.keepalive.saturating_mul(11);
         let dead_ms = u32::try_from(cx.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
-        for (id, link) in (0..).map(LinkId).zip(extension.links.iter().take(cx.settings.links.len())) {
-            let is_said = up.contains(id) && link.age_ms > dead_ms && extension.hears_partner;
+        for (id, link) in (0..).map(LinkId).zip(links.iter().take(cx.settings.links.len())) {
+            let is_said = up.contains(id) && link.age_ms > dead_ms && is_heard;
             let since = &mut self.one_way_since[usize::from(id.0)];
             *since = is_said.then(|| since.unwrap_or(cx.at.now));
             let is_one_way = since.is_some_and(|since| cx.at.now.since(since) >= patience);
