@@ -120,6 +120,17 @@ fn respawned_client_is_one_through_deaths_of_it_and_of_every_process() {
     await_log(&lab, &format!("info: killing {client} process group "));
     assert_eq!(runs(&lab).len(), 6);
     lab.wait_owner(THEIRS, &["web", "mail"]);
+
+    lab.boards[OURS].start();
+    await_runs(&lab, 7);
+    lab.wait_at_home();
+    for role in ["logger", "guardian", "engine"] {
+        lab.boards[OURS].signal(role, Signal::SIGKILL);
+    }
+    assert_eq!(living(&lab), 1, "nobody was there to end it");
+    let output = lab.boards[OURS].nullbeat(&["release"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(living(&lab), 0, "`release` is the last one");
     lab.assert_exclusive();
 }
 
@@ -150,4 +161,30 @@ fn daemon_does_not_start_without_a_client_or_its_user() {
     assert!(said.contains("found `nobody-here`, who is no user here"), "{said}");
     assert!(said.contains("found `/nonexistent/program`, which is no executable file here"), "{said}");
     assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn coredumps_switch_and_directory_are_what_clients_have() {
+    let mut lab = Lab::usual("", AT_HOME);
+    for (board, switch) in lab.boards.iter().zip(["off", "on"]) {
+        std::fs::set_permissions(&board.dir, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        open_to_all(&board.dir.join(RUNS));
+        let client = board.dir.join("client");
+        let words = format!("echo \"$(ulimit -Sc) $(ulimit -Hc) $(pwd)\" >> {}", board.dir.join(RUNS).display());
+        lab::write_script(&client, &format!("#!/bin/sh\n{words}\nexit 100\n"));
+        let root = board.dir.join("cores");
+        let lines = format!("coredumps {switch}\ncoreroot {}\nrespawn nobody {}", root.display(), client.display());
+        board.configure(&lab.usual_ha_cf(board, &lines), AT_HOME);
+    }
+    lab.start_both();
+    let report = |lab: &Lab, index: usize| {
+        std::fs::read_to_string(lab.boards[index].dir.join(RUNS)).expect("runs").trim().to_owned()
+    };
+    lab.wait("both clients have looked", |lab| [OURS, THEIRS].iter().all(|index| !report(lab, *index).is_empty()));
+    for (index, is_on) in [(OURS, false), (THEIRS, true)] {
+        let said = report(&lab, index);
+        let [soft, hard, place] = said.split(' ').collect::<Vec<_>>()[..] else { panic!("{said}") };
+        assert_eq!(soft, if is_on { hard } else { "0" }, "{said}");
+        assert!(place.ends_with("/cores/nobody"), "{said}");
+    }
 }

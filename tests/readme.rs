@@ -233,12 +233,13 @@ fn every_directive_that_is_new_or_without_effect_is_in_the_manual_page() {
 }
 
 /// Pages that lead to other files, and to tests.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "CHANGELOG.md",
     "docs/fencing.md",
     "docs/guarding.md",
     "docs/migration.md",
+    "docs/plumbing.md",
     "docs/status.md",
     "docs/testing.md",
     "docs/wiring.md",

@@ -13,7 +13,9 @@ mod options;
 mod tables;
 mod tools;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -198,11 +200,16 @@ fn reload(paths: &Paths, wish: &Wish) -> u8 {
         is_without_resources: orders::is_without_resources(&report),
         ..LoadOptions::new(Purpose::Run)
     };
-    if let Err(code) = validated(paths, &options) {
-        say(Level::Info, &format!("Config errors: Heartbeat pid {pid} NOT restarted"));
-        return if code == code::PERMISSION { code } else { exit::FAILURE };
-    }
-    say(Level::Info, &format!("Signalling heartbeat pid {pid} to reread config files"));
+    let config = match validated(paths, &options) {
+        Ok(config) => config,
+        Err(code) => {
+            say(Level::Info, &format!("Config errors: Heartbeat pid {pid} NOT restarted"));
+            return if code == code::PERMISSION { code } else { exit::FAILURE };
+        }
+    };
+    let text = format!("Signalling heartbeat pid {pid} to reread config files");
+    say(Level::Info, &text);
+    say_in_files(&config, &text);
     signal(pid, Signal::SIGHUP).map_or_else(|code| code, |_| exit::OK)
 }
 
@@ -352,6 +359,19 @@ fn moment() -> String {
             time.year, time.month, time.day, time.hour, time.minute, time.second
         )
     })
+}
+
+/// The same line in the daemon's log files, where sites look for it.
+fn say_in_files(config: &Config, text: &str) {
+    let line = logger::present_line(&hostname().to_lowercase(), Level::Info, text);
+    let files: BTreeSet<_> = [&config.log.logfile, &config.log.debugfile].into_iter().flatten().collect();
+    for path in files {
+        let written =
+            fs::OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+        if let Err(error) = written {
+            eprintln!("{}: {error}", path.display());
+        }
+    }
 }
 
 /// A line on standard error, as Heartbeat writes it before it detaches.

@@ -38,6 +38,8 @@ Exit codes: 0 nothing is left running, 1 something is, 75 the daemon runs.
 /// `timeout`: then a stop was asked for.
 const FAILURES: [&str; 5] = ["exit-code", "signal", "core-dump", "watchdog", "oom-kill"];
 
+/// What a program of `respawn` may take to end.
+const CHILD_LIMIT: Duration = Duration::from_secs(5);
 /// How long a killed process is waited for.
 const KILL_LIMIT: Duration = Duration::from_secs(1);
 
@@ -160,6 +162,30 @@ fn release(options: &RunOptions, directory: &RunDirectory) -> io::Result<GroupSe
     if !end_leftovers(&lease) {
         return Err(io::Error::other("the old engine does not end"));
     }
+    let left = release_groups(options, directory, &lease);
+    end_children(&lease);
+    left
+}
+
+/// Programs of `respawn` and services that the guardian has left: asked to end, then killed.
+fn end_children(lease: &Lease) {
+    let signal = |process: ProcessKey, signal| {
+        if process.open().is_some() {
+            let _ = killpg(process.pid, signal);
+        }
+    };
+    for process in lease.children() {
+        signal(process, Signal::SIGTERM);
+    }
+    for process in lease.children() {
+        if !process.ends_within(CHILD_LIMIT) {
+            signal(process, Signal::SIGKILL);
+        }
+    }
+    lease.set_children(&[]);
+}
+
+fn release_groups(options: &RunOptions, directory: &RunDirectory, lease: &Lease) -> io::Result<GroupSet> {
     if lease.in_use().is_empty() {
         directory.clear();
         return Ok(GroupSet::EMPTY);
@@ -172,7 +198,7 @@ fn release(options: &RunOptions, directory: &RunDirectory) -> io::Result<GroupSe
     if lost > 0 {
         eprintln!("nullbeat release: {lost} resource groups are not in haresources any more: stop them by hand");
     }
-    let left = stop_groups(&config, &lease, None)?;
+    let left = stop_groups(&config, lease, None)?;
     if left.is_empty() && lost == 0 {
         directory.clear();
     }
