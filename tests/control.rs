@@ -166,7 +166,6 @@ fn reports_are_shown_for_people_and_programs() {
                 "{text}"
             );
             assert!(text.ends_with(" [rsa]...\n"), "{text}");
-            assert_eq!(stdout(&node.run("cl_status", &["rscstatus"])), "local\n");
             assert_eq!(node.code("hb_standby", &["local"]), 0);
         },
     );

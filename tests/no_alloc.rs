@@ -4,14 +4,17 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nullbeat::api::ipc;
 use nullbeat::config::{Config, LoadOptions, Paths, Purpose, load};
 use nullbeat::core::ids::{Generation, Uuid};
 use nullbeat::core::settings::Identity;
@@ -87,6 +90,8 @@ impl<'c> Board<'c> {
             let answer = ToEngine::Link { link, errno: 0, detail: opened.detail };
             guardian.send_with(&answer.encode(), opened.descriptor.as_fd()).unwrap();
         }
+        let listener = ipc::listen(&config.paths.run.join("register"), 0o777).unwrap();
+        guardian.send_with(&ToEngine::Clients { errno: 0 }.encode(), listener.as_fd()).unwrap();
         let context = EngineContext {
             guardian: engine.into(),
             messages: MessageOutlet::default(),
@@ -118,6 +123,37 @@ impl<'c> Board<'c> {
             }
         }
         jobs
+    }
+}
+
+/// A client without a name, in the same thread: it allocates nothing either.
+struct Client {
+    stream: UnixStream,
+    request: Vec<u8>,
+    heard: usize,
+}
+
+impl Client {
+    fn sign_on(run: &Path) -> Self {
+        let stream = UnixStream::connect(run.join("register")).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (pid, uid, gid) = (std::process::id(), nix::unistd::geteuid(), nix::unistd::getegid());
+        let frame = |fields: &str| {
+            let body =
+                format!(">>>\nt=hbapi-req\nreqtype={fields}\npid={pid}\nfrom_id={pid}\nuid={uid}\ngid={gid}\n<<<\n\0");
+            [&ipc::header(body.len())[..], body.as_bytes()].concat()
+        };
+        let mut client = Self { stream, request: frame("nodelist"), heard: 0 };
+        client.stream.write_all(&frame("signon")).unwrap();
+        client
+    }
+
+    fn turn(&mut self) {
+        self.stream.write_all(&self.request).unwrap();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+            self.heard += count;
+        }
     }
 }
 
@@ -168,11 +204,13 @@ fn engine_in_a_quiet_turn_allocates_nothing() {
     let ((far_alpha, near_alpha), (far_beta, near_beta)) = (terminal(), terminal());
     let alpha = configure(&scratch.0, "alpha", port, (1, 2), &near_alpha);
     let beta = configure(&scratch.0, "beta", port, (2, 1), &near_beta);
+    let run = alpha.paths.run.clone();
     let (mut alpha, mut beta) = (Board::new(&alpha, 1), Board::new(&beta, 2));
 
     let mut starts = 0;
     let mut quiet_turns = 0;
     let (mut before, mut stamp) = (0, 0);
+    let mut client = Client::sign_on(&run);
     let limit = Instant::now() + Duration::from_secs(60);
     // Both start their groups; a while after that, everything has been said once and nothing is left to be made.
     while quiet_turns < 600 {
@@ -180,6 +218,7 @@ fn engine_in_a_quiet_turn_allocates_nothing() {
         let started = alpha.turn() + beta.turn();
         carry(&far_alpha, &far_beta);
         carry(&far_beta, &far_alpha);
+        client.turn();
         starts += started;
         if starts < 2 || started > 0 {
             continue;
@@ -191,6 +230,7 @@ fn engine_in_a_quiet_turn_allocates_nothing() {
         }
     }
     assert_eq!(starts, 2);
+    assert!(client.heard > 500 * 50, "the client was served: {} bytes", client.heard);
     assert!(before > 0, "the allocator counts");
     let beating = Duration::from_nanos(alpha.page.engine_stamp() - stamp);
     assert!(beating > Duration::from_secs(1), "beats went on for {beating:?} only");

@@ -8,6 +8,7 @@
 //! killed still answers there, and is adopted by the next start.
 
 mod cl_status;
+mod library;
 mod node_tools;
 mod options;
 mod tables;

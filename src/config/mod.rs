@@ -76,6 +76,8 @@ pub struct Paths {
 pub struct Config {
     /// Where it came from.
     pub paths: Paths,
+    /// A ping node is mentioned before the first `node` line: lists of all nodes begin with the ping nodes.
+    pub are_pings_first: bool,
     /// Local node name, lower case.
     pub node: String,
     /// All nodes in order, lower case, each once.

@@ -234,12 +234,19 @@ fn check_membership(draft: &mut Draft<'_>) {
     }
 }
 
+fn are_pings_first(draft: &Draft<'_>) -> bool {
+    let first_ping = draft.pings.iter().map(|ping| ping.at.line).min();
+    let first_node = draft.nodes.iter().map(|(_, at)| at.line).min();
+    first_ping.zip(first_node).is_some_and(|(ping, node)| ping < node)
+}
+
 /// Fills in the defaults. The result is for use only when nothing was an error.
 pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Vec<Group>) -> Config {
     let time = Timing::of(draft);
     let fence = fence::build(draft);
     let mut config = Config {
         paths: paths.clone(),
+        are_pings_first: are_pings_first(draft),
         node: local_node(draft),
         nodes: draft.nodes.iter().map(|(name, _)| name.clone()).collect(),
         keepalive: time.keepalive,

@@ -31,6 +31,10 @@ pub struct JobId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShotId(pub u32);
 
+/// Number of something that a client of this node said, kept by the caller; grows by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RelayId(pub u32);
+
 /// Number of an operator's request, chosen by the caller and returned in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u32);

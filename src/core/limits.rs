@@ -13,6 +13,12 @@ pub const LINKS_MAX: usize = 16;
 pub const PING_NODES_MAX: usize = 8;
 /// Hosts of one ping group. More are refused by the configuration check.
 pub const PING_HOSTS_MAX: usize = 16;
+/// Clients that are signed on at a time, and connections that have not signed on yet. One more is told so and closed.
+pub const CLIENTS_MAX: usize = 24;
+/// Messages of clients kept for retransmission. Of an older one a peer is told that it cannot be had again.
+pub const RELAYED_MAX: usize = 128;
+/// Bytes of a client's message, without what the daemon adds. A longer one is refused.
+pub const RELAYED_LEN_MAX: usize = 6144;
 /// Bytes of a client's name in a question about it. One with a longer name gets no answer.
 pub const CLIENT_NAME_MAX: usize = 32;
 /// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.

@@ -2,7 +2,7 @@
 //! spec/resources.md section 7).
 
 use super::LineLevel;
-use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, NodeSet, Seq, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, NodeId, NodeSet, RelayId, Seq, Uuid};
 use super::limits::{CLIENT_NAME_MAX, GROUPS_MAX, LINKS_MAX};
 
 /// Status word of a node (spec/wire.md 9.1).
@@ -466,7 +466,12 @@ pub enum Body<'a> {
         /// `cs`.
         is_online: bool,
     },
-    /// Any other type: counted and, once clients exist, delivered to them.
+    /// What a client of this node says to its like on other nodes: fields that mean nothing to the core. Only sent.
+    Relayed {
+        /// Where the caller keeps it.
+        id: RelayId,
+    },
+    /// Any other type: counted, and delivered to clients.
     Other {
         /// `t`.
         kind: &'a str,

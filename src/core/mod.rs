@@ -36,8 +36,8 @@ pub mod quorum;
 pub mod settings;
 pub mod time;
 
-use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RequestId, ShotId};
-use message::{GroupState, Holds, Message, NodeStatus, Packet};
+use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RelayId, RequestId, ShotId};
+use message::{ClientName, GroupState, Holds, Message, NodeStatus, Packet};
 
 pub use node::members::{MemberChange, Members, Remembered};
 pub use node::{Node, members};
@@ -110,6 +110,27 @@ pub enum Input<'a> {
         id: RequestId,
         /// What.
         change: MemberChange<'a>,
+    },
+    /// A client has signed on to this node, or is gone.
+    Client {
+        /// Its place, below [`CLIENTS_MAX`](limits::CLIENTS_MAX).
+        slot: u8,
+        /// Its name, or nothing from now on. Clients without a name are nobody's business.
+        name: Option<ClientName>,
+    },
+    /// A client of this node asks all nodes whether a client is signed on: this one's answer.
+    ClientQuery {
+        /// Which.
+        client: ClientName,
+        /// Who asks.
+        asker: ClientName,
+    },
+    /// A client of this node has said something to other nodes, or to this one.
+    Relay {
+        /// Addressee; `None`: everybody.
+        to: Option<NodeId>,
+        /// Where the caller keeps it, for as long as [`RELAYED_MAX`](limits::RELAYED_MAX) later ones have not come.
+        id: RelayId,
     },
     /// An operator asks for something.
     Request {
@@ -294,7 +315,8 @@ pub enum Failure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "fixed size on purpose: actions live in a fixed queue")]
 pub enum Action {
-    /// Sign and send on each of these links.
+    /// Sign and send on each of these links. With no link open what is said for the first time comes all the same, without
+    /// a link: this node's own clients hear it. Beats do not.
     Transmit {
         /// Where.
         links: LinkSet,

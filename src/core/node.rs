@@ -1,14 +1,16 @@
 //! One node: communication and ownership behind one door.
 
+pub mod clients;
 pub mod members;
 
 use super::comms::{Comms, Happening, Happenings, Outbox};
 use super::ids::Seq;
-use super::message::NodeStatus;
+use super::message::{Body, NodeStatus};
 use super::ownership::{Context, Ownership};
 use super::settings::{Carried, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
+use clients::Clients;
 use members::Members;
 
 /// Shortest time until the next deadline: what cannot be done yet is looked at again, without spinning.
@@ -23,6 +25,7 @@ pub struct Node {
     comms: Comms,
     ownership: Ownership,
     members: Members,
+    clients: Clients,
     outbox: Outbox,
     last_job: u32,
     last_stamp: Stamp,
@@ -50,6 +53,7 @@ impl Node {
             comms,
             ownership,
             members: Members::default(),
+            clients: Clients::default(),
             outbox: Outbox::new(),
             // Jobs of an earlier engine may still end: theirs must not be taken for ours.
             last_job: identity.generation.0 << 16,
@@ -84,6 +88,14 @@ impl Node {
             }
             Input::LinkDevice { link, is_open } => self.comms.link_device(&self.settings, at, link, is_open),
             Input::Members { id, change } => self.request_members(at, id, change),
+            Input::Client { slot, name } => self.clients.set(slot, name),
+            Input::ClientQuery { client, asker } => {
+                let local = self.settings.local;
+                self.answer_client_query(at, local, (client.as_str(), asker.as_str()));
+            }
+            Input::Relay { to, id } => {
+                self.comms.send(&self.settings, at, to, Body::Relayed { id }, &mut self.outbox);
+            }
             Input::JobDone { .. }
             | Input::FenceDone { .. }
             | Input::Line { .. }
@@ -94,6 +106,10 @@ impl Node {
         }
         if let Some((from, message)) = delivery {
             self.heard_of_members(at, from, &message.body);
+            if let Body::ClientQuery { client, asker } = message.body {
+                self.answer_client_query(at, from, (client, asker));
+                delivery = None;
+            }
         }
         self.has_delivered = delivery.is_some();
         let (mut cx, ownership) = self.split(at);
@@ -120,7 +136,10 @@ impl Node {
             | Input::Received { .. }
             | Input::PingAnswer { .. }
             | Input::LinkDevice { .. }
-            | Input::Members { .. } => {}
+            | Input::Members { .. }
+            | Input::Client { .. }
+            | Input::ClientQuery { .. }
+            | Input::Relay { .. } => {}
         }
         ownership.reconcile(&mut cx);
         ownership.note_finish(at.now);

@@ -8,6 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
+//! | `clients_side` | Heartbeat's own clients |
 //! | `fifo_side` | what root's scripts ask by the FIFO |
 //! | `lines_side` | the GPIO inputs |
 //! | `members_side` | the list of nodes as it changes |
@@ -15,6 +16,7 @@
 //! | `performing` | the core's actions: links out, jobs, news |
 //! | `site_messages` | messages for a site's own `rc.d` scripts |
 
+mod clients_side;
 mod fifo_side;
 mod guardian_side;
 mod lines_side;
@@ -58,6 +60,7 @@ use super::load_average::LoadAverage;
 use super::reactor::{Reactor, Ready, Token};
 use super::report::{self, Facts, Names};
 use super::watch::Limits;
+pub use clients_side::ClientsSide;
 use lines_side::LineReaders;
 use site_messages::SiteMessages;
 use test_losses::Losses;
@@ -68,6 +71,8 @@ const CONTROL: Token = Token(1);
 const STOP_BY_GUARDIAN: RequestId = RequestId(FOREIGN_REQUESTS);
 /// Far behind those of the links.
 const FIFO: Token = Token(1 << 16);
+/// Beside it.
+const CLIENTS: Token = Token((1 << 16) + 1);
 /// Tokens of links begin here.
 const LINKS: u32 = 2;
 
@@ -133,6 +138,8 @@ pub struct Parts<'c> {
     pub roster: Roster,
     /// What `ld` says.
     pub load: LoadAverage,
+    /// The memory for clients.
+    pub clients: ClientsSide,
     /// Records of the guardian that have come already.
     pub early: Vec<Incoming>,
 }
@@ -151,6 +158,7 @@ pub struct Driver<'c> {
     guardian: GuardianEnd,
     site: SiteMessages,
     control: Option<ControlServer>,
+    clients: ClientsSide,
     fifo: Option<Fifo>,
     fifo_log: FifoLog,
     readers: LineReaders,
@@ -218,6 +226,7 @@ impl<'c> Driver<'c> {
             guardian: parts.guardian,
             site: SiteMessages::new(parts.messages),
             control: None,
+            clients: parts.clients,
             fifo: None,
             fifo_log: FifoLog::default(),
             readers: LineReaders::new(),
@@ -288,6 +297,7 @@ impl<'c> Driver<'c> {
             memory::give_back(&mut room[USUAL_MAX..]);
         }
         memory::give_back(&mut self.packing);
+        self.clients.give_back_idle_memory();
     }
 
     /// Turns until the end.
@@ -344,6 +354,7 @@ impl<'c> Driver<'c> {
         self.tell_ready();
         self.keep_members();
         self.update_interest()?;
+        self.serve_clients()?;
         self.kick();
         Ok(())
     }
@@ -386,7 +397,8 @@ impl<'c> Driver<'c> {
             _ => None,
         };
         let fifo = self.fifo.as_ref().filter(|_| self.is_fifo_paused).and_then(Fifo::paused_until);
-        let others = [control, stop, fifo, self.site.deadline(), self.kicker.deadline()];
+        let clients = self.clients.next_deadline().map(|at| at.max(self.now.now));
+        let others = [control, stop, fifo, clients, self.site.deadline(), self.kicker.deadline()];
         self.links.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 

@@ -26,7 +26,7 @@ use crate::sys::{child_setup, memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
 use super::clock;
-use super::driver::{Driver, End, Parts};
+use super::driver::{ClientsSide, Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
 use super::kicker::Kicker;
 use super::last_move::LastMove;
@@ -141,6 +141,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         moves: LastMove::new(context.last_move, config),
         reactor: Reactor::new()?,
         load: LoadAverage::open(),
+        clients: ClientsSide::new(config),
         early: Vec::new(),
     };
     open_links(&mut parts)?;
@@ -247,6 +248,7 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
     }
     let _ = parts.guardian.send(ToGuardian::OpenControl);
     let _ = parts.guardian.send(ToGuardian::OpenFifo);
+    let _ = parts.guardian.send(ToGuardian::OpenClients);
     if parts.config.gpio.iter().any(|line| matches!(line.usage, LineUse::Input(_))) {
         let _ = parts.guardian.send(ToGuardian::OpenLines);
     }

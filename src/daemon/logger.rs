@@ -23,6 +23,7 @@ use crate::config::Config;
 use super::history::{Files, Keeper};
 use super::log_pipe::{Level, LogLine, Parsed, parse};
 use line::{Style, Writer};
+pub(super) use outlet::facility_number;
 use outlet::{FileOutlet, Outlet, StderrOutlet, SyslogOutlet};
 
 /// Where the system's syslog daemon listens.
@@ -132,7 +133,7 @@ impl Logger {
                 outlets.push(Outlet::File(FileOutlet::new(path.clone(), least)));
             }
         }
-        if let Some(facility) = to.facility.as_deref().and_then(outlet::facility_number) {
+        if let Some(facility) = to.facility.as_deref().and_then(facility_number) {
             outlets.push(Outlet::Syslog(SyslogOutlet::new(to.syslog_socket.clone(), facility)));
         }
         if to.is_on_stderr {
@@ -465,8 +466,8 @@ mod tests {
 
     #[test]
     fn unconfigured_means_standard_error() {
-        assert_eq!(outlet::facility_number("local7"), Some(23));
-        assert_eq!(outlet::facility_number("none"), None);
+        assert_eq!(facility_number("local7"), Some(23));
+        assert_eq!(facility_number("none"), None);
         assert_eq!(Logger::new(&Destinations { is_on_stderr: true, ..nowhere() }).outlets.len(), 1);
     }
 

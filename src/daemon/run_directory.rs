@@ -16,6 +16,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown};
 
 use super::{move_page, pid_file};
+use crate::api::client::SOCKET_NAME;
+use crate::api::ipc;
 use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
@@ -30,6 +32,35 @@ pub const CONTROL: &str = "control";
 const SCRIPT_DIRECTORY: &str = "/run/heartbeat/rsctmp";
 /// Members of this group may read the state.
 pub const READERS: &str = "haclient";
+
+/// Where Heartbeat's clients look.
+const HEARTBEAT_DIRECTORY: &str = "/run/heartbeat";
+/// Its owner and group.
+const HEARTBEAT_USER: &str = "hacluster";
+/// Of the socket of the client interface.
+const CLIENTS_MODE: u32 = 0o777;
+
+/// Where the daemon of this run directory serves Heartbeat's clients.
+pub fn clients_socket(run_directory: &Path) -> PathBuf {
+    let is_usual = pid_file::of_heartbeat(run_directory).is_some();
+    if is_usual { Path::new(HEARTBEAT_DIRECTORY) } else { run_directory }.join(SOCKET_NAME)
+}
+
+/// Heartbeat's directories as its start script makes them: only its user's and its group's programs come in, and some of
+/// them have sockets of their own in there. What is there already stays as it is.
+fn make_client_directories(path: &Path) -> io::Result<()> {
+    let owner = names::user(HEARTBEAT_USER).zip(names::group(READERS));
+    for directory in [path.to_owned(), path.join("ccm"), path.join("dopd")] {
+        match DirBuilder::new().mode(0o750).create(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        if let Some((user, group)) = &owner {
+            chown(&directory, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(*group)))?;
+        }
+    }
+    Ok(())
+}
 
 /// Why the lock could not be had.
 #[derive(Debug)]
@@ -75,6 +106,7 @@ pub struct RunDirectory {
     path: PathBuf,
     lock: Flock<File>,
     control: Option<OwnedFd>,
+    clients: Option<OwnedFd>,
 }
 
 impl RunDirectory {
@@ -105,7 +137,7 @@ impl RunDirectory {
 
     fn take(path: &Path, file: File) -> Result<Self, LockError> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None }),
+            Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None, clients: None }),
             Err((_, Errno::EWOULDBLOCK)) => Err(LockError::Held(pid_file::read(&path.join(PID)))),
             Err((_, error)) => Err(LockError::Io(error.into())),
         }
@@ -195,9 +227,26 @@ impl RunDirectory {
         self.control.insert(listener.into()).try_clone()
     }
 
+    /// The listening socket of Heartbeat's client interface: in `/run/heartbeat` beside the usual run directory, else in
+    /// this one. Open to all; who may do what is decided when a client signs on. It stays open here as the control socket does.
+    ///
+    /// # Errors
+    /// What binding says, and making Heartbeat's directory.
+    pub fn open_clients(&mut self) -> io::Result<OwnedFd> {
+        let path = clients_socket(&self.path);
+        if let Some(listener) = self.clients.as_ref().filter(|_| path.exists()) {
+            return listener.try_clone();
+        }
+        if let Some(parent) = path.parent().filter(|parent| *parent != self.path) {
+            make_client_directories(parent)?;
+        }
+        self.clients.insert(ipc::listen(&path, CLIENTS_MODE)?.into()).try_clone()
+    }
+
     /// No engine is going to listen soon: who connects is refused, not kept waiting.
     pub fn close_control(&mut self) {
         self.control = None;
+        self.clients = None;
     }
 
     /// Removes what is only there while a daemon runs: after an orderly end nothing is held, and nobody needs a lease.
@@ -205,6 +254,7 @@ impl RunDirectory {
         for name in [PID, CONTROL, lease::FILE_NAME, move_page::FILE_NAME] {
             let _ = fs::remove_file(self.path.join(name));
         }
+        let _ = fs::remove_file(clients_socket(&self.path));
         if let Some(path) = pid_file::of_heartbeat(&self.path) {
             pid_file::remove(&path);
         }

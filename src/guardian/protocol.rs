@@ -51,6 +51,8 @@ pub enum ToGuardian {
     KeepNodes,
     /// Hand over the FIFO of the shell tools; answered by [`ToEngine::Fifo`].
     OpenFifo,
+    /// Hand over the listening socket of the client interface; answered by [`ToEngine::Clients`].
+    OpenClients,
     /// Hand over the GPIO inputs; answered by one [`ToEngine::Lines`] for each chip that has some.
     OpenLines,
     /// Set the line `owner`; answered by [`ToEngine::OwnerSet`].
@@ -160,6 +162,11 @@ pub enum ToEngine {
     /// The control socket.
     Control {
         /// errno; zero: a descriptor comes with this record.
+        errno: i32,
+    },
+    /// The listening socket of the client interface.
+    Clients {
+        /// Zero with a descriptor; else why there is none.
         errno: i32,
     },
     /// The FIFO.
@@ -401,6 +408,7 @@ impl ToGuardian {
             Self::CommunicationUp => Fields::new(30),
             Self::StopClients => Fields::new(31),
             Self::OpenFifo => Fields::new(11),
+            Self::OpenClients => Fields::new(40),
             Self::OpenLines => Fields::new(17),
             Self::SetOwner { is_owner } => Fields { small: [u8::from(is_owner), 0, 0, 0], ..Fields::new(16) },
             Self::KeepNodes => Fields::new(12),
@@ -436,6 +444,7 @@ impl ToGuardian {
             30 => Self::CommunicationUp,
             31 => Self::StopClients,
             11 => Self::OpenFifo,
+            40 => Self::OpenClients,
             17 => Self::OpenLines,
             16 => Self::SetOwner { is_owner: flag(a)? },
             12 => Self::KeepNodes,
@@ -469,6 +478,7 @@ impl ToEngine {
             Self::StopRequested => Fields::new(7),
             Self::ClientsStopped => Fields::new(30),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
+            Self::Clients { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(40) },
             Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
             Self::Lines { row } => {
                 Fields { small: row.lines.map(line_code), number: u32::from(row.is_polled), ..Fields::new(12) }
@@ -506,6 +516,7 @@ impl ToEngine {
             7 => Self::StopRequested,
             30 => Self::ClientsStopped,
             8 => Self::Debug { level: a },
+            40 => Self::Clients { errno: fields.number.cast_signed() },
             9 => Self::Fifo { errno: fields.number.cast_signed() },
             12 => Self::Lines { row: row(fields)? },
             13 => Self::OwnerSet { is_owner: flag(a)?, is_ok: flag(b)? },
@@ -523,7 +534,11 @@ impl ToEngine {
     pub const fn has_descriptor(self) -> bool {
         matches!(
             self,
-            Self::Link { errno: 0, .. } | Self::Control { errno: 0 } | Self::Fifo { errno: 0 } | Self::Lines { .. }
+            Self::Link { errno: 0, .. }
+                | Self::Control { errno: 0 }
+                | Self::Fifo { errno: 0 }
+                | Self::Clients { errno: 0 }
+                | Self::Lines { .. }
         )
     }
 }
@@ -538,6 +553,7 @@ mod tests {
         let mut all = vec![
             ToGuardian::OpenControl,
             ToGuardian::OpenFifo,
+            ToGuardian::OpenClients,
             ToGuardian::OpenLines,
             ToGuardian::SetOwner { is_owner: true },
             ToGuardian::SetOwner { is_owner: false },
@@ -582,6 +598,7 @@ mod tests {
             all.push(ToEngine::Link { link: LinkId(15), errno, detail: u32::MAX });
             all.push(ToEngine::Control { errno });
             all.push(ToEngine::Fifo { errno });
+            all.push(ToEngine::Clients { errno });
             all.push(ToEngine::OwnerSet { is_owner: errno == 0, is_ok: true });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });

@@ -105,7 +105,7 @@ fn stack_bottom() -> Option<usize> {
 }
 
 /// Steps of addresses here: with larger pages the kernel refuses some ranges, and the stack stays as it is.
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 /// A stack below this address is not the one this thread runs on (tests run on threads of their own).
 const STACK_MAX: usize = 64 << 20;
 

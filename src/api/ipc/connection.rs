@@ -12,8 +12,9 @@ use crate::sys::memory;
 /// The memory of one connection, made once and used again by the next one.
 #[derive(Debug)]
 pub struct Rooms {
-    input: Box<[u8]>,
-    output: Box<[u8]>,
+    /// Input, then output.
+    bytes: Box<[u8]>,
+    input: usize,
 }
 
 impl Rooms {
@@ -21,13 +22,20 @@ impl Rooms {
     /// to be sent, headers included.
     pub fn new(body_max: usize, output: usize) -> Self {
         let input = HEADER_LEN + body_max.min(BODY_MAX);
-        Self { input: vec![0; input].into(), output: vec![0; output].into() }
+        Self { bytes: vec![0; input + output].into(), input }
     }
 
     /// Gives back to the system what lies in whole pages; it comes again when it is used. For rooms without a connection.
     pub fn give_back(&mut self) {
-        memory::give_back(&mut self.input);
-        memory::give_back(&mut self.output);
+        memory::give_back(&mut self.bytes);
+    }
+
+    fn input(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.input]
+    }
+
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.input..]
     }
 }
 
@@ -162,7 +170,7 @@ impl Connection {
                 Ok(Some(len)) => {
                     self.given = HEADER_LEN + len;
                     let start = self.arrived.0 + HEADER_LEN;
-                    return Taken::Frame(&self.rooms.input[start..start + len]);
+                    return Taken::Frame(&self.rooms.bytes[start..start + len]);
                 }
                 Ok(None) => {}
             }
@@ -182,9 +190,9 @@ impl Connection {
 
     /// The length of the body that begins at `start`, when all of it is there.
     fn whole_frame(&self, start: usize) -> Result<Option<usize>, Cut> {
-        let there = self.rooms.input.get(start..self.arrived.1).unwrap_or_default();
+        let there = self.rooms.bytes.get(start..self.arrived.1).unwrap_or_default();
         let Some(header) = there.first_chunk() else { return Ok(None) };
-        let len = parse_header(*header, self.rooms.input.len() - HEADER_LEN)?;
+        let len = parse_header(*header, self.rooms.input - HEADER_LEN)?;
         Ok(Some(len).filter(|len| HEADER_LEN + len <= there.len()))
     }
 
@@ -193,10 +201,10 @@ impl Connection {
         // A frame that does not end within the room begins at its front, where there is enough of it.
         let (start, end) = self.arrived;
         if start > 0 {
-            self.rooms.input.copy_within(start..end, 0);
+            self.rooms.input().copy_within(start..end, 0);
             self.arrived = (0, end - start);
         }
-        let room = &mut self.rooms.input[self.arrived.1..];
+        let room = &mut self.rooms.input()[self.arrived.1..];
         match recv(self.socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => Err(Cut::Closed),
             Ok(count) => {
@@ -215,16 +223,20 @@ impl Connection {
     pub fn send(&mut self, body: &[u8]) -> Result<(), Full> {
         let (start, end) = self.waiting;
         let len = HEADER_LEN + body.len();
-        if self.frames >= self.frames_max || end - start + len > self.rooms.output.len() || body.len() > BODY_MAX {
+        if self.frames >= self.frames_max
+            || end - start + len > (self.rooms.bytes.len() - self.rooms.input)
+            || body.len() > BODY_MAX
+        {
             return Err(Full::Queue(self.frames));
         }
-        if end + len > self.rooms.output.len() {
-            self.rooms.output.copy_within(start..end, 0);
+        if end + len > (self.rooms.bytes.len() - self.rooms.input) {
+            self.rooms.output().copy_within(start..end, 0);
             self.waiting = (0, end - start);
         }
         let end = self.waiting.1;
-        self.rooms.output[end..end + HEADER_LEN].copy_from_slice(&header(body.len()));
-        self.rooms.output[end + HEADER_LEN..end + len].copy_from_slice(body);
+        let room = &mut self.rooms.output()[end..end + len];
+        room[..HEADER_LEN].copy_from_slice(&header(body.len()));
+        room[HEADER_LEN..].copy_from_slice(body);
         self.waiting.1 += len;
         self.frames += 1;
         if self.frames == 1 {
@@ -240,7 +252,7 @@ impl Connection {
     /// [`Full::Failed`]: it has gone.
     pub fn flush(&mut self) -> Result<(), Full> {
         while self.is_output_waiting() {
-            let bytes = &self.rooms.output[self.waiting.0..self.waiting.1];
+            let bytes = &self.rooms.bytes[self.rooms.input..][self.waiting.0..self.waiting.1];
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
                 Ok(count) => self.sent(count),
                 Err(Errno::EAGAIN) => return Ok(()),
@@ -258,7 +270,7 @@ impl Connection {
             count -= self.first_left;
             self.waiting.0 += self.first_left;
             self.frames -= 1;
-            let next = self.rooms.output[self.waiting.0..self.waiting.1].first_chunk();
+            let next = self.rooms.bytes[self.rooms.input..][self.waiting.0..self.waiting.1].first_chunk();
             // We have written the header ourselves.
             self.first_left =
                 next.and_then(|header| parse_header(*header, BODY_MAX).ok()).map_or(0, |len| HEADER_LEN + len);

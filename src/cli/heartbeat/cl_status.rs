@@ -1,14 +1,15 @@
-//! `cl_status` (spec/api.md section 3), as far as the control socket can answer: everything but other programs' client
-//! status and parameters beyond the timing.
+//! `cl_status` (spec/api.md section 3), by the same questions to the same socket as the original. Left out: the membership
+//! that its `hbstatus -v` adds while a `ccm` runs.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::{ask, exit, print_out};
-use crate::daemon::control::client::NoAnswer;
-use crate::daemon::report::{Line, Report};
+use crate::cli::{exit, print_out};
+use crate::daemon::run_directory::clients_socket;
 use crate::sys::time::local_time;
 
+use super::library::{Answer, Library, Silence};
 use super::split_places;
 
 /// Exit codes of the original.
@@ -20,7 +21,8 @@ mod code {
 
 /// The original gives up after five seconds.
 const LIMIT: Duration = Duration::from_secs(5);
-const HB_VERSION: &str = concat!("3.0.6 (nullbeat ", env!("CARGO_PKG_VERSION"), ")");
+/// How long a client's node may take to tell of it, when the command line does not say.
+const CLIENT_LIMIT: Duration = Duration::from_millis(500);
 
 const USAGE: &str = "\
 Usage: cl_status <sub-command> [<options>] [<parameters>]
@@ -60,7 +62,24 @@ hbparameter -p <parameter-name>
 \tAs for the valid parameter names, please refer to the man page.
 ";
 
+/// Each sub-command with the options that it knows.
+const SUB_COMMANDS: [(&str, &str); 12] = [
+    ("hbstatus", "mv"),
+    ("listnodes", "mnpv"),
+    ("nodestatus", "m"),
+    ("nodeweight", "m"),
+    ("nodesite", "m"),
+    ("nodetype", "m"),
+    ("listhblinks", "mv"),
+    ("hblinkstatus", "m"),
+    ("clientstatus", "m"),
+    ("rscstatus", "m"),
+    ("hbparameter", "mp:"),
+    ("test", ""),
+];
+
 /// A command line after the sub-command.
+#[derive(Debug, Default)]
 struct Request<'a> {
     name: &'a str,
     words: Vec<&'a str>,
@@ -76,30 +95,27 @@ struct Request<'a> {
     parameter: Option<&'a str>,
 }
 
-/// What to print, and the exit code.
-type Answer = Result<(String, u8), u8>;
+/// What to print, and the exit code; else the exit code, and all has been said.
+type Outcome = Result<(String, u8), u8>;
 
 /// `cl_status SUB-COMMAND …`.
 pub(super) fn main(args: &[String]) -> u8 {
     let (paths, rest) = split_places(args);
-    let request = match rest.split_first() {
+    let (name, rest) = match rest.split_first() {
         None => return print_out(USAGE),
         Some((word, _)) if word == "-h" => return print_out(USAGE),
-        Some((name, rest)) => match parse(name, rest) {
-            Ok(request) => request,
-            Err(code) => return code,
-        },
+        Some((name, rest)) => (name.as_str(), rest),
     };
-    let answer = match ask::connect(&paths.run).and_then(|client| client.ask("status", Some(LIMIT))) {
-        Ok(answer) if answer.code == exit::OK => answer.body,
-        Ok(_) | Err(NoAnswer::TimedOut) => return code::TIMEOUT,
-        Err(error) => return unreachable(&request, &error),
+    let Some((name, letters)) = SUB_COMMANDS.into_iter().find(|(known, _)| *known == name) else {
+        log_error(&format!("{name}: invalid sub-command."));
+        return code::PARAMETER;
     };
-    let Ok(report) = Report::parse(&answer) else {
-        log_error("REASON: the daemon's answer is not understood");
-        return code::OTHER;
+    // The original looks at its options when it has signed on.
+    let outcome = match sign_on(&paths.run, name, rest) {
+        Ok(library) => parse(name, letters, rest).and_then(|request| Session { request, library }.answer()),
+        Err(outcome) => outcome,
     };
-    match request.answer(&report) {
+    match outcome {
         Ok((text, code)) => match print_out(&text) {
             exit::OK => code,
             failed => failed,
@@ -108,90 +124,82 @@ pub(super) fn main(args: &[String]) -> u8 {
     }
 }
 
-fn parse<'a>(name: &'a str, rest: &'a [String]) -> Result<Request<'a>, u8> {
-    const KNOWN: [&str; 12] = [
-        "hbstatus",
-        "listnodes",
-        "nodestatus",
-        "nodeweight",
-        "nodesite",
-        "nodetype",
-        "listhblinks",
-        "hblinkstatus",
-        "clientstatus",
-        "rscstatus",
-        "hbparameter",
-        "test",
-    ];
-    if !KNOWN.contains(&name) {
-        log_error(&format!("{name}: invalid sub-command."));
-        return Err(code::PARAMETER);
-    }
-    let mut request = Request {
-        name,
-        words: Vec::new(),
-        is_spoken: false,
-        is_verbose: false,
-        normal_only: false,
-        ping_only: false,
-        parameter: None,
+/// Signs on, or says why that cannot be done.
+fn sign_on(run: &Path, name: &str, rest: &[String]) -> Result<Library, Outcome> {
+    let silence = match Library::sign_on(&clients_socket(run), LIMIT) {
+        Ok(library) => return Ok(library),
+        Err(silence) => silence,
     };
+    let is_stopped = matches!(silence, Silence::NotRunning);
+    let reason = match silence {
+        Silence::NotRunning => "hb_api_signon: Can't initiate connection to heartbeat".to_owned(),
+        Silence::Refused(reason) | Silence::Broken(reason) => reason,
+        Silence::TimedOut => return Err(Err(code::TIMEOUT)),
+    };
+    if name != "hbstatus" {
+        log_error("Cannot signon with heartbeat");
+        log_error(&format!("REASON: {reason}"));
+        return Err(Err(exit::FAILURE));
+    }
+    let is_verbose = rest.iter().any(|word| word.starts_with('-') && word.contains('v'));
+    let detail = if is_verbose { format!("({reason})\n") } else { String::new() };
+    Err(Ok(if is_stopped {
+        (format!("Heartbeat is stopped on this machine.\n{detail}"), exit::FAILURE)
+    } else {
+        const REFUSED: &str = "Heartbeat is apparently running on this machine, but refuses my connection";
+        (format!("{REFUSED}\n{detail}"), exit::OK)
+    }))
+}
+
+fn parse<'a>(name: &'a str, letters: &str, rest: &'a [String]) -> Result<Request<'a>, u8> {
+    let mut request = Request { name, ..Request::default() };
     let mut words = rest.iter();
     while let Some(word) = words.next() {
-        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
+        let Some(options) = word.strip_prefix('-').filter(|options| !options.is_empty() && name != "test") else {
             request.words.push(word);
             continue;
         };
-        for (at, letter) in letters.char_indices() {
+        for (at, letter) in options.char_indices() {
             match letter {
+                'p' if name == "hbparameter" => {
+                    let joined = &options[at + 1..];
+                    let value = Some(joined).filter(|joined| !joined.is_empty());
+                    request.parameter = value.or_else(|| words.next().map(String::as_str));
+                    if request.parameter.is_none() {
+                        eprintln!("{name}: option requires an argument -- 'p'");
+                        return Err(refuse_option(name));
+                    }
+                    break;
+                }
+                letter if letter == ':' || !letters.contains(letter) => {
+                    eprintln!("{name}: invalid option -- '{letter}'");
+                    if name != "hbstatus" {
+                        return Err(refuse_option(name));
+                    }
+                }
                 'm' => request.is_spoken = true,
                 'v' => request.is_verbose = true,
                 'n' => request.normal_only = true,
-                'p' if name == "hbparameter" => {
-                    let joined = &letters[at + 1..];
-                    request.parameter = Some(joined).filter(|joined| !joined.is_empty());
-                    request.parameter = request.parameter.or_else(|| words.next().map(String::as_str));
-                    break;
-                }
-                'p' => request.ping_only = true,
-                _ => {
-                    eprintln!("{name}: invalid option -- '{letter}'");
-                    log_error("Error: getopt returnedcharacter code ?.");
-                    return Err(code::PARAMETER);
-                }
+                _ => request.ping_only = true,
             }
         }
     }
     request.check()
 }
 
-/// The daemon did not answer.
-fn unreachable(request: &Request<'_>, error: &NoAnswer) -> u8 {
-    let reason = match error {
-        NoAnswer::NotRunning(_) => "hb_api_signon: Can't initiate connection to heartbeat".to_owned(),
-        error => error.to_string(),
-    };
-    if request.name != "hbstatus" {
-        log_error("Cannot signon with heartbeat");
-        log_error(&format!("REASON: {reason}"));
-        return exit::FAILURE;
-    }
-    let (text, code) = if matches!(error, NoAnswer::NotRunning(_)) {
-        ("Heartbeat is stopped on this machine.", exit::FAILURE)
-    } else {
-        ("Heartbeat is apparently running on this machine, but refuses my connection", exit::OK)
-    };
-    let detail = if request.is_verbose { format!("\n({reason})") } else { String::new() };
-    print_out(&format!("{text}{detail}\n"));
-    code
+/// The original has two wordings.
+fn refuse_option(name: &str) -> u8 {
+    let word = if matches!(name, "listnodes" | "listhblinks" | "hbparameter") { "code " } else { "" };
+    log_error(&format!("Error: getopt returnedcharacter {word}?."));
+    code::PARAMETER
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// Enough parameters?
     fn check(self) -> Result<Self, u8> {
         let (needed, complaint) = match self.name {
-            "nodestatus" => (1, "Not enough parameters."),
-            "nodeweight" | "nodesite" | "nodetype" | "listhblinks" => (1, "No enough parameter."),
+            "nodestatus" | "nodeweight" | "nodesite" => (1, "Not enough parameters."),
+            "nodetype" | "listhblinks" => (1, "No enough parameter."),
             "hblinkstatus" | "clientstatus" => (2, "No enough parameter."),
             _ => (0, ""),
         };
@@ -200,190 +208,235 @@ impl<'a> Request<'a> {
             return Err(code::PARAMETER);
         }
         if self.name == "hbparameter" && self.parameter.is_none() {
-            eprintln!("parameter name required");
+            log_error("parameter name required");
             return Err(code::PARAMETER);
         }
         Ok(self)
     }
 
-    fn answer(&self, report: &Report<'_>) -> Answer {
-        let first = self.words.first().copied().unwrap_or_default();
-        match self.name {
-            "hbstatus" => Ok((self.heartbeat_status(report), exit::OK)),
-            "listnodes" => Ok((self.list_nodes(report), exit::OK)),
-            "nodestatus" => self.node_status(report, first),
-            "nodeweight" => self.of_node(report, first, "100", "The weight of the cluster node"),
-            "nodesite" => self.of_node(report, first, "", "The site of the cluster node"),
-            "nodetype" => self.node_type(report, first),
-            "listhblinks" => self.list_links(report, first),
-            "hblinkstatus" => self.link_status(report, first, self.words.get(1).copied().unwrap_or_default()),
-            "clientstatus" => {
-                log_error(&format!("Cannot get heartbeat client {}'s status", self.words.get(1).unwrap_or(&"")));
-                log_error("REASON: No timely response.");
-                Err(code::OTHER)
-            }
-            "rscstatus" => Ok((self.resource_status(report), exit::OK)),
-            "hbparameter" => self.parameter_value(report),
-            _ => Ok((test(report), exit::OK)),
+    fn word(&self, place: usize) -> &str {
+        self.words.get(place).copied().unwrap_or_default()
+    }
+
+    /// A sentence with `-m`, else the value.
+    fn say(&self, value: &str, sentence: &str) -> String {
+        if self.is_spoken { format!("{sentence}\n") } else { format!("{value}\n") }
+    }
+}
+
+/// A command line and a daemon that answers.
+struct Session<'a> {
+    request: Request<'a>,
+    library: Library,
+}
+
+impl Session<'_> {
+    fn answer(mut self) -> Outcome {
+        match self.request.name {
+            "hbstatus" => self.heartbeat_status(),
+            "listnodes" => Ok((self.list_nodes()?, exit::OK)),
+            "nodestatus" => self.node_status(),
+            "nodeweight" => self.of_node("weight", "Error. Maybe due to incorrect node name."),
+            "nodesite" => self.of_node("site", UNKNOWN_NODE),
+            "nodetype" => self.node_type(),
+            "listhblinks" => self.list_links(),
+            "hblinkstatus" => self.link_status(),
+            "clientstatus" => self.client_status(),
+            "rscstatus" => self.resource_status(),
+            "hbparameter" => self.parameter(),
+            _ => self.test(),
         }
     }
 
-    fn heartbeat_status(&self, report: &Report<'_>) -> String {
-        match (self.is_verbose, self.is_spoken) {
-            (false, _) => "Heartbeat is running on this machine.\n".to_owned(),
-            (true, false) => {
-                format!("version:\t{HB_VERSION}\nmanaged by:\t\"haresources\"\n{}", self.list_nodes(report))
-            }
-            (true, true) => format!(
-                "Heartbeat version {HB_VERSION}\nResources controlled by \"haresources\"\n{}",
-                self.list_nodes(report)
-            ),
+    fn ask(&mut self, kind: &str, fields: &[(&str, &str)]) -> Result<Answer, u8> {
+        self.library.ask(kind, fields).map_err(|silence| give_up(&silence))
+    }
+
+    fn heartbeat_status(&mut self) -> Outcome {
+        if !self.request.is_verbose {
+            return Ok(("Heartbeat is running on this machine.\n".to_owned(), exit::OK));
         }
+        let signon = self.library.signon();
+        let (version, manager) =
+            (signon.get("hbversion").unwrap_or_default(), signon.get("pacemaker").unwrap_or_default());
+        let is_pacemaker = !matches!(manager, "" | "off" | "false" | "no" | "n" | "0");
+        let head = match (self.request.is_spoken, is_pacemaker) {
+            (false, false) => format!("version:\t{version}\nmanaged by:\t\"haresources\"\n"),
+            (false, true) => format!("version:\t{version}\nmanaged by:\tpacemaker\t({manager})\n"),
+            (true, false) => format!("Heartbeat version {version}\nResources controlled by \"haresources\"\n"),
+            (true, true) => format!("Heartbeat version {version}\nResources controlled by Pacemaker.\n"),
+        };
+        Ok((head + &self.list_nodes()?, exit::OK))
     }
 
-    /// Names in the reverse order of ha.cf, as the original's library gives them.
-    fn list_nodes(&self, report: &Report<'_>) -> String {
-        let mut text = String::new();
-        if self.is_spoken {
-            text.push_str("The nodes are as follow:\n");
-        }
-        // Both options together are as good as none.
-        let (all, is_ping) = (self.ping_only == self.normal_only, self.ping_only);
-        let mut nodes: Vec<&Line<'_>> =
-            all_nodes(report).filter(|node| all || is_ping == (node.kind == "ping")).collect();
-        nodes.sort_by_key(|node| std::cmp::Reverse(node.number("place")));
-        for node in nodes {
-            let name = node.or_dash("name");
-            if self.is_verbose {
-                let _ = writeln!(text, "\n{name}\t{}\t(nodetype: {})", node.or_dash("status"), node_type(node));
-                link_lines(report, name, true, &mut text);
-            } else {
-                let _ = writeln!(text, "{name}");
-            }
-        }
-        text
-    }
-
-    fn node_status(&self, report: &Report<'_>, name: &str) -> Answer {
-        let status = node(report, name, "Error. May be due to incorrect node name")?.or_dash("status");
-        let code = if matches!(status, "active" | "up" | "ping") { exit::OK } else { exit::FAILURE };
-        let spoken = format!("The cluster node {name} is {status}\n");
-        Ok((if self.is_spoken { spoken } else { format!("{status}\n") }, code))
-    }
-
-    fn of_node(&self, report: &Report<'_>, name: &str, value: &str, words: &str) -> Answer {
-        node(report, name, "Error. May be due to incorrect node name")?;
-        Ok((if self.is_spoken { format!("{words} {name} is {value}\n") } else { format!("{value}\n") }, exit::OK))
-    }
-
-    fn node_type(&self, report: &Report<'_>, name: &str) -> Answer {
-        let kind = node_type(node(report, name, "Error. May be due to incorrect node name")?);
-        let spoken = format!("The node {name}'s type: {kind}\n");
-        Ok((if self.is_spoken { spoken } else { format!("{kind}\n") }, exit::OK))
-    }
-
-    fn list_links(&self, report: &Report<'_>, name: &str) -> Answer {
-        if find(report, name).is_none() {
-            log_error("Cannot start heartbeat link interface walk.");
-            log_error("REASON: EINVAL");
+    /// Names in the reverse order of the answers, as the original's library gives them.
+    fn list_nodes(&mut self) -> Result<String, u8> {
+        let nodes = self.library.list("nodelist", &[]).map_err(|silence| give_up(&silence))?;
+        if let Some(refusal) = nodes.last().filter(|answer| !answer.is_ok()) {
+            log_error("Cannot start node walk.");
+            log_error(&format!("REASON: Unexpected API result value: [{}]", refusal.get("result").unwrap_or_default()));
             return Err(code::OTHER);
         }
         let mut text = String::new();
-        if self.is_spoken {
+        if self.request.is_spoken {
+            text.push_str("The nodes are as follow:\n");
+        }
+        // Both options together are as good as none.
+        let (all, is_ping) = (self.request.ping_only == self.request.normal_only, self.request.ping_only);
+        for node in nodes.iter().rev() {
+            let field = |name| node.get(name).unwrap_or_default();
+            if !all && is_ping != (field("nodetype") == "ping") {
+                continue;
+            }
+            if self.request.is_verbose {
+                let _ = writeln!(text, "\n{}\t{}\t(nodetype: {})", field("node"), field("st"), field("nodetype"));
+                let links = self.links(field("node"))?;
+                self.write_links(links.as_deref().unwrap_or_default(), &mut text);
+            } else {
+                let _ = writeln!(text, "{}", field("node"));
+            }
+        }
+        Ok(text)
+    }
+
+    /// The links of a node; `None` of one that nobody knows.
+    fn links(&mut self, node: &str) -> Result<Option<Vec<Answer>>, u8> {
+        let links = self.library.list("iflist", &[("node", node)]).map_err(|silence| give_up(&silence))?;
+        Ok(Some(links).filter(|links| links.last().is_some_and(Answer::is_ok)))
+    }
+
+    fn write_links(&self, links: &[Answer], text: &mut String) {
+        if self.request.is_spoken {
             text.push_str("\tthis node has the following heartbeat links:\n");
         }
-        link_lines(report, name, self.is_verbose, &mut text);
+        for link in links.iter().rev() {
+            let field = |name| link.get(name).unwrap_or_default();
+            let status = if self.request.is_verbose { format!("\t{}", field("st")) } else { String::new() };
+            let _ = writeln!(text, "\t{}{status}", field("ifname"));
+        }
+    }
+
+    fn node_status(&mut self) -> Outcome {
+        let node = self.request.word(0).to_owned();
+        let answer = known(self.ask("nodestatus", &[("node", &node)])?, UNKNOWN_NODE)?;
+        let status = answer.get("st").unwrap_or_default();
+        let code = if matches!(status, "active" | "up" | "ping") { exit::OK } else { exit::FAILURE };
+        Ok((self.request.say(status, &format!("The cluster node {node} is {status}")), code))
+    }
+
+    fn of_node(&mut self, what: &str, complaint: &str) -> Outcome {
+        let node = self.request.word(0).to_owned();
+        let answer = known(self.ask(self.request.name, &[("node", &node)])?, complaint)?;
+        let value = answer.get(what).unwrap_or_default();
+        Ok((self.request.say(value, &format!("The {what} of the cluster node {node} is {value}")), exit::OK))
+    }
+
+    fn node_type(&mut self) -> Outcome {
+        let node = self.request.word(0).to_owned();
+        let answer = known(self.ask("nodetype", &[("node", &node)])?, UNKNOWN_NODE)?;
+        let kind = answer.get("nodetype").unwrap_or_default();
+        Ok((self.request.say(kind, &format!("The node {node}'s type: {kind}")), exit::OK))
+    }
+
+    fn list_links(&mut self) -> Outcome {
+        let node = self.request.word(0).to_owned();
+        let Some(links) = self.links(&node)? else {
+            log_error("Cannot start heartbeat link interface walk.");
+            log_error("REASON: EINVAL");
+            return Err(code::OTHER);
+        };
+        let mut text = String::new();
+        self.write_links(&links, &mut text);
         Ok((text, exit::OK))
     }
 
-    fn link_status(&self, report: &Report<'_>, name: &str, link: &str) -> Answer {
-        let found = links_of(report, name).find(|line| line.text("name") == Some(link));
-        let Some(found) = found else {
+    fn link_status(&mut self) -> Outcome {
+        let (node, link) = (self.request.word(0).to_owned(), self.request.word(1).to_owned());
+        let answer = self.ask("ifstatus", &[("node", &node), ("ifname", &link)])?;
+        let Some(status) = answer.get("st").filter(|_| answer.is_ok()) else {
             log_error("Cannot get heartbeat link status");
             log_error("REASON: ");
             return Err(code::OTHER);
         };
-        let status = link_word(found);
-        let spoken = format!("The node {name}'s heartbeat link {link} is {status}\n");
         let code = if status == "up" { exit::OK } else { exit::FAILURE };
-        Ok((if self.is_spoken { spoken } else { format!("{status}\n") }, code))
+        Ok((self.request.say(status, &format!("The node {node}'s heartbeat link {link} is {status}")), code))
     }
 
-    fn resource_status(&self, report: &Report<'_>) -> String {
-        let holds = report.first("node").map_or("-", |node| node.or_dash("holds"));
-        if self.is_spoken { format!("This node is holding {holds} resources.\n") } else { format!("{holds}\n") }
-    }
-
-    fn parameter_value(&self, report: &Report<'_>) -> Answer {
-        let name = self.parameter.unwrap_or_default();
-        let settings = report.first("settings");
-        let value = settings.and_then(|settings| match name {
-            "keepalive" | "warntime" | "deadtime" | "initdead" => {
-                settings.text(&format!("{name}_ms")).map(|ms| format!("{ms}ms"))
+    fn client_status(&mut self) -> Outcome {
+        let (node, client) = (self.request.word(0).to_owned(), self.request.word(1).to_owned());
+        let patience = self.request.word(2).parse().map_or(CLIENT_LIMIT, Duration::from_millis);
+        match self.library.ask_status(&node, &client, patience) {
+            Ok(answer) => {
+                let status = answer.get("cs").unwrap_or_default();
+                let code = ["online", "offline", "join", "leave"].iter().position(|known| *known == status);
+                let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(code::OTHER);
+                Ok((format!("{status}\n"), code))
             }
-            "auto_failback" => settings.text(name).map(str::to_owned),
-            "hbversion" => Some(HB_VERSION.to_owned()),
-            _ => None,
-        });
-        let Some(value) = value else {
+            Err(_) => {
+                log_error(&format!("Cannot get heartbeat client {client}'s status"));
+                log_error("REASON: No timely response.");
+                Err(code::OTHER)
+            }
+        }
+    }
+
+    fn resource_status(&mut self) -> Outcome {
+        let answer = self.ask("getrsc", &[])?;
+        let Some(holds) = answer.get("rsc_hold").filter(|_| answer.is_ok()) else {
+            log_error("Cannot get cluster resource status");
+            log_error(&format!("REASON: {}", answer.get("info").unwrap_or_default()));
+            return Err(code::OTHER);
+        };
+        Ok((self.request.say(holds, &format!("This node is holding {holds} resources.")), exit::OK))
+    }
+
+    fn parameter(&mut self) -> Outcome {
+        let name = self.request.parameter.unwrap_or_default().to_owned();
+        let answer = self.ask("getparm", &[("pname", &name)])?;
+        let Some(value) = answer.get("pvalue").filter(|_| answer.is_ok()) else {
             log_error(&format!("Cannot get parameter {name}'s value"));
             log_error("REASON: ");
             return Err(exit::FAILURE);
         };
-        let spoken = format!("Heartbeat parameter {name}'s value: {value}\n");
-        Ok((if self.is_spoken { spoken } else { format!("{value}\n") }, exit::OK))
+        Ok((self.request.say(value, &format!("Heartbeat parameter {name}'s value: {value}")), exit::OK))
+    }
+
+    /// The undocumented sub-command, with the original's spelling.
+    fn test(&mut self) -> Outcome {
+        let answer = self.ask("getrsc", &[])?;
+        let signon = self.library.signon();
+        let milliseconds = |name| signon.get(name).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        let text = format!(
+            "Dead time: {}\n keeplive time: {}\n mynodeid: {}\n rsc: {}\n",
+            milliseconds("deadtime"),
+            milliseconds("keepalive"),
+            signon.get("node").unwrap_or_default(),
+            answer.get("rsc_hold").unwrap_or("(null)"),
+        );
+        Ok((text, exit::OK))
     }
 }
 
-/// The undocumented sub-command, with the original's spelling.
-fn test(report: &Report<'_>) -> String {
-    let settings = |name| report.first("settings").map_or("-", |settings| settings.or_dash(name));
-    let node = |name| report.first("node").map_or("-", |node| node.or_dash(name));
-    format!(
-        "Dead time: {}\n keeplive time: {}\n mynodeid: {}\n rsc: {}\n",
-        settings("deadtime_ms"),
-        settings("keepalive_ms"),
-        node("name"),
-        node("holds")
-    )
+const UNKNOWN_NODE: &str = "Error. May be due to incorrect node name";
+
+/// The answer, unless it refuses.
+fn known(answer: Answer, complaint: &str) -> Result<Answer, u8> {
+    if answer.is_ok() {
+        return Ok(answer);
+    }
+    eprintln!("{complaint}");
+    Err(code::PARAMETER)
 }
 
-fn find<'r, 'a>(report: &'r Report<'a>, name: &str) -> Option<&'r Line<'a>> {
-    all_nodes(report).find(|node| node.text("name") == Some(name))
-}
-
-/// Nodes and ping nodes.
-fn all_nodes<'r, 'a>(report: &'r Report<'a>) -> impl Iterator<Item = &'r Line<'a>> {
-    report.lines("node").chain(report.lines("peer")).chain(report.lines("ping"))
-}
-
-fn node_type(node: &Line<'_>) -> &'static str {
-    if node.kind == "ping" { "ping" } else { "normal" }
-}
-
-fn node<'r, 'a>(report: &'r Report<'a>, name: &str, complaint: &str) -> Result<&'r Line<'a>, u8> {
-    find(report, name).ok_or_else(|| {
-        eprintln!("{complaint}");
-        code::PARAMETER
-    })
-}
-
-fn link_word(link: &Line<'_>) -> &'static str {
-    if link.is_set("is_up") || link.text("status") == Some("ping") { "up" } else { "dead" }
-}
-
-/// The links of a node. A ping node has one, of its own name.
-fn links_of<'r, 'a>(report: &'r Report<'a>, name: &str) -> impl DoubleEndedIterator<Item = &'r Line<'a>> {
-    let links = report.lines("link").filter(move |link| link.text("peer") == Some(name));
-    let ping = report.lines("ping").filter(move |ping| ping.text("name") == Some(name));
-    links.chain(ping).collect::<Vec<_>>().into_iter()
-}
-
-/// A node's links, in the reverse order of ha.cf.
-fn link_lines(report: &Report<'_>, name: &str, is_verbose: bool, text: &mut String) {
-    for link in links_of(report, name).rev() {
-        let status = if is_verbose { format!("\t{}", link_word(link)) } else { String::new() };
-        let _ = writeln!(text, "\t{}{status}", link.or_dash("name"));
+/// No answer: time is over, or the daemon has gone meanwhile.
+fn give_up(silence: &Silence) -> u8 {
+    match silence {
+        Silence::TimedOut => code::TIMEOUT,
+        Silence::NotRunning => exit::FAILURE,
+        Silence::Refused(reason) | Silence::Broken(reason) => {
+            log_error(&format!("REASON: {reason}"));
+            code::OTHER
+        }
     }
 }
 
@@ -403,88 +456,25 @@ fn log_error(text: &str) {
 mod tests {
     use super::*;
 
-    const REPORT: &str = "report\tversion=1\n\
-        node\tplace=0\tname=apa\tstatus=active\tholds=local\n\
-        settings\tkeepalive_ms=200\tdeadtime_ms=2000\tauto_failback=on\n\
-        peer\tplace=1\tname=apb\tstatus=dead\n\
-        link\tname=apv1\tpeer=apb\tis_up=1\n\
-        link\tname=/dev/ttyS0\tpeer=apb\tis_up=0\n";
-
-    /// The same with two ping nodes.
-    fn says_with_pings(line: &str) -> (String, u8) {
-        let report =
-            format!("{REPORT}ping\tplace=2\tname=10.0.0.9\tstatus=ping\nping\tplace=3\tname=gw\tstatus=dead\n");
+    fn parsed(line: &str) -> Result<String, u8> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let (name, rest) = words.split_first().unwrap();
-        parse(name, rest).and_then(|request| request.answer(&Report::parse(&report).unwrap())).unwrap()
+        let (name, letters) = SUB_COMMANDS.into_iter().find(|(known, _)| known == name).unwrap();
+        parse(name, letters, rest).map(|request| format!("{:?} {:?}", request.words, request.parameter))
     }
 
     #[test]
-    fn ping_nodes_are_nodes_of_their_own_type() {
-        let says = |line| says_with_pings(line).0;
-        assert_eq!(says("listnodes"), "gw\n10.0.0.9\napb\napa\n");
-        assert_eq!(says("listnodes -p"), "gw\n10.0.0.9\n");
-        assert_eq!(says("listnodes -n"), "apb\napa\n");
-        assert_eq!(says("listnodes -n -p"), says("listnodes"));
-        assert_eq!(
-            says("listnodes -v -p"),
-            "\ngw\tdead\t(nodetype: ping)\n\tgw\tdead\n\n10.0.0.9\tping\t(nodetype: ping)\n\t10.0.0.9\tup\n"
-        );
-        assert_eq!(says("nodetype gw"), "ping\n");
-        assert_eq!(says_with_pings("nodestatus 10.0.0.9"), ("ping\n".to_owned(), 0));
-        assert_eq!(says_with_pings("nodestatus gw"), ("dead\n".to_owned(), 1));
-        assert_eq!(says_with_pings("hblinkstatus gw gw"), ("dead\n".to_owned(), 1));
-        assert_eq!(says_with_pings("hblinkstatus 10.0.0.9 10.0.0.9"), ("up\n".to_owned(), 0));
-    }
-
-    fn ask(line: &str) -> Answer {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let (name, rest) = words.split_first().unwrap();
-        parse(name, rest)?.answer(&Report::parse(REPORT).unwrap())
-    }
-
-    fn says(line: &str) -> String {
-        ask(line).unwrap_or_else(|code| panic!("{line}: {code}")).0
-    }
-
-    #[test]
-    fn answers_are_those_of_the_original() {
-        assert_eq!(says("hbstatus"), "Heartbeat is running on this machine.\n");
-        assert_eq!(says("listnodes"), "apb\napa\n");
-        assert_eq!(says("listnodes -m"), "The nodes are as follow:\napb\napa\n");
-        assert_eq!(says("listnodes -p"), "");
-        assert_eq!(
-            says("listnodes -v"),
-            "\napb\tdead\t(nodetype: normal)\n\t/dev/ttyS0\tdead\n\tapv1\tup\n\napa\tactive\t(nodetype: normal)\n"
-        );
-        assert_eq!(says("nodestatus -m apa"), "The cluster node apa is active\n");
-        assert_eq!(says("nodeweight apa"), "100\n");
-        assert_eq!(says("nodesite -m apa"), "The site of the cluster node apa is \n");
-        assert_eq!(says("nodetype apb"), "normal\n");
-        assert_eq!(says("listhblinks apb"), "\t/dev/ttyS0\n\tapv1\n");
-        assert_eq!(says("hblinkstatus -m apb apv1"), "The node apb's heartbeat link apv1 is up\n");
-        assert_eq!(says("rscstatus"), "local\n");
-        assert_eq!(says("rscstatus -m"), "This node is holding local resources.\n");
-        assert_eq!(says("hbparameter -p keepalive"), "200ms\n");
-        assert_eq!(says("test"), "Dead time: 2000\n keeplive time: 200\n mynodeid: apa\n rsc: local\n");
-    }
-
-    #[test]
-    fn codes_are_those_of_the_original() {
-        let code = |line: &str| ask(line).map_or_else(|code| code, |(_, code)| code);
-        assert_eq!(code("nodestatus apa"), 0);
-        assert_eq!(code("nodestatus apb"), 1);
-        assert_eq!(code("nodestatus nobody"), 11);
-        assert_eq!(code("nodestatus"), 11);
-        assert_eq!(code("listnodes -z"), 11);
-        assert_eq!(code("listhblinks nobody"), 13);
-        assert_eq!(code("hblinkstatus apb apv1"), 0);
-        assert_eq!(code("hblinkstatus apb /dev/ttyS0"), 1);
-        assert_eq!(code("hblinkstatus apb eth9"), 13);
-        assert_eq!(code("clientstatus apb ipfail"), 13);
-        assert_eq!(code("hbparameter"), 11);
-        assert_eq!(code("hbparameter -p nonsense"), 1);
-        assert_eq!(code("bogus"), 11);
+    fn options_stand_anywhere_and_must_be_known() {
+        assert_eq!(parsed("nodestatus apa -m"), Ok("[\"apa\"] None".to_owned()));
+        assert_eq!(parsed("hbparameter -mp keepalive"), Ok("[] Some(\"keepalive\")".to_owned()));
+        assert_eq!(parsed("hbparameter -pkeepalive"), Ok("[] Some(\"keepalive\")".to_owned()));
+        assert_eq!(parsed("hbstatus -z"), Ok("[] None".to_owned()), "this one goes on");
+        assert_eq!(parsed("test -z"), Ok("[\"-z\"] None".to_owned()), "this one does not look");
+        for line in
+            ["listnodes -z", "nodestatus", "nodestatus -v apa", "hblinkstatus apa", "hbparameter", "hbparameter -p"]
+        {
+            assert_eq!(parsed(line), Err(code::PARAMETER), "{line}");
+        }
     }
 
     #[test]
@@ -493,6 +483,7 @@ mod tests {
         let run = |word: &str| main(&[word.to_owned(), nowhere.clone()]);
         assert_eq!(run("hbstatus"), 1);
         assert_eq!(run("rscstatus"), 1);
+        assert_eq!(run("bogus"), 11);
         assert_eq!(run("-h"), 0);
     }
 }

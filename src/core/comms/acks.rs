@@ -22,6 +22,11 @@ impl Comms {
         taking_part.map(|state| state.peer.acked.max(state.joined_at)).min().unwrap_or(self.own_seq())
     }
 
+    /// How many of our messages some live peer has not acknowledged.
+    pub fn unacknowledged(&self) -> u64 {
+        (self.own_seq().0 - self.global_ack().0).min(REXMIT_SLOTS as u64)
+    }
+
     /// Acknowledges what is complete now, every tenth number.
     pub(super) fn acknowledge(&mut self, settings: &Settings, at: Stamp, node: NodeId, outbox: &mut Outbox) {
         let state = self.state_mut(node);
@@ -53,7 +58,7 @@ impl Comms {
 
     /// Says when a live peer does not acknowledge. Nothing stops for it: the ring overwrites.
     pub(super) fn warn_if_unacknowledged(&mut self, now: Instant) {
-        let waiting = (self.own_seq().0 - self.global_ack().0).min(REXMIT_SLOTS as u64);
+        let waiting = self.unacknowledged();
         if waiting > NEARLY_FULL {
             if let Some(swallowed) = self.complaints.admit(Complaint::QueueNearlyFull, now) {
                 log::error!("Message hist queue is filling up ({waiting} messages in queue){swallowed}");

@@ -7,7 +7,7 @@ use super::sending::is_unsequenced;
 use super::sequence::Arrival;
 use super::{Comms, Happenings, Outbox};
 use crate::core::ids::{LinkId, NodeId, Seq};
-use crate::core::message::{Body, ClientName, Message, NodeStatus};
+use crate::core::message::{Body, Message, NodeStatus};
 use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::Settings;
 use crate::core::time::{Instant, Stamp};
@@ -197,26 +197,8 @@ impl Comms {
                 self.compare_nodes(settings, at.now, node, nodes);
                 None
             }
-            Body::ClientQuery { client, asker } => {
-                self.answer_client_query(settings, at, node, (client, asker), outbox);
-                None
-            }
             _ => Some(node),
         }
-    }
-
-    /// The one client that we stand for is ipfail (spec/api.md 2.7).
-    fn answer_client_query(
-        &mut self,
-        settings: &Settings,
-        at: Stamp,
-        node: NodeId,
-        (client, asker): (&str, &str),
-        outbox: &mut Outbox,
-    ) {
-        let (Some(name), Some(asker)) = (ClientName::new(client), ClientName::new(asker)) else { return };
-        let is_online = client == "ipfail" && settings.upstream.is_compared();
-        self.send(settings, at, Some(node), Body::ClientAnswer { client: name, asker, is_online }, outbox);
     }
 
     /// The peer's list of nodes should be ours. It is not taken over: ownership needs a configured peer.

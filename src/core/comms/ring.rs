@@ -1,7 +1,7 @@
 //! The last messages that we sent, kept to be sent again (spec/wire.md 8.4).
 
-use crate::core::ids::Seq;
-use crate::core::limits::REXMIT_SLOTS;
+use crate::core::ids::{RelayId, Seq};
+use crate::core::limits::{RELAYED_MAX, REXMIT_SLOTS};
 use crate::core::message::{Body, Packet};
 use crate::core::time::{Duration, Instant};
 
@@ -33,11 +33,13 @@ pub(super) enum Resend {
 pub(super) struct Ring {
     slots: [Option<Slot>; REXMIT_SLOTS],
     highest: Seq,
+    /// The newest of clients' messages: the caller keeps that and [`RELAYED_MAX`] - 1 older ones.
+    relayed: RelayId,
 }
 
 impl Ring {
     pub(super) const fn new() -> Self {
-        Self { slots: [const { None }; REXMIT_SLOTS], highest: Seq(0) }
+        Self { slots: [const { None }; REXMIT_SLOTS], highest: Seq(0), relayed: RelayId(0) }
     }
 
     /// Highest number given out; zero before the first.
@@ -62,8 +64,10 @@ impl Ring {
     pub(super) fn keep(&mut self, packet: Packet, now: Instant) -> Seq {
         let seq = Seq(self.highest.0 + 1);
         let mut kept = Packet { seq: Some(seq), ..packet };
-        if let Body::Status { extension, .. } = &mut kept.body {
-            *extension = None;
+        match &mut kept.body {
+            Body::Status { extension, .. } => *extension = None,
+            Body::Relayed { id } => self.relayed = *id,
+            _ => {}
         }
         self.slots[Self::index(seq)] = Some(Slot { packet: kept, seq, sent: now, resent: None });
         self.highest = seq;
@@ -83,6 +87,11 @@ impl Ring {
         let Some(slot) = self.slots[Self::index(seq)].as_mut().filter(|slot| slot.seq == seq) else {
             return Resend::TooLow;
         };
+        if let Body::Relayed { id } = slot.packet.body
+            && self.relayed.0.wrapping_sub(id.0) >= RELAYED
+        {
+            return Resend::TooLow;
+        }
         if slot.resent.is_some_and(|last| now.since(last) < pause) {
             return Resend::JustSent;
         }
@@ -99,6 +108,10 @@ impl Ring {
         usize::try_from(seq.0 % REXMIT_SLOTS as u64).unwrap_or(0)
     }
 }
+
+/// [`RELAYED_MAX`] as a difference of numbers.
+#[expect(clippy::cast_possible_truncation, reason = "128")]
+const RELAYED: u32 = RELAYED_MAX as u32;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::{Comms, Outbox, put};
 use crate::core::Action;
-use crate::core::ids::{GroupId, NodeId, Seq};
+use crate::core::ids::{GroupId, LinkSet, NodeId, Seq};
 use crate::core::message::{Body, Extension, NodeStatus, Packet};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
@@ -134,6 +134,11 @@ impl Comms {
         if !is_unsequenced(&body) {
             packet.seq = Some(self.ring.keep(packet, at.now));
             self.warn_if_unacknowledged(at.now);
+            if self.open_links.is_empty() && !matches!(body, Body::Status { .. }) {
+                // Our own clients hear what they say.
+                put(outbox, Action::Transmit { links: LinkSet::EMPTY, packet });
+                return;
+            }
         }
         self.transmit(packet, outbox);
     }

@@ -38,6 +38,7 @@ impl Ownership {
             | Body::Stonith { .. }
             | Body::ClientQuery { .. }
             | Body::ClientAnswer { .. }
+            | Body::Relayed { .. }
             | Body::Other { .. } => {}
         }
     }

@@ -59,6 +59,10 @@ impl Driver<'_> {
                 Some(descriptor) if errno == 0 => self.open_fifo(descriptor),
                 _ => log::warn!("No FIFO for the tools hb_standby and the like: {}", Errno::from_raw(errno).desc()),
             },
+            ToEngine::Clients { errno } => match incoming.descriptor {
+                Some(listener) if errno == 0 => self.open_clients(listener),
+                _ => log::error!("No socket for Heartbeat's clients: {}", Errno::from_raw(errno).desc()),
+            },
             ToEngine::Lines { row } => {
                 if let Some(descriptor) = incoming.descriptor {
                     self.add_lines(LineReader::new(descriptor, row));

@@ -76,15 +76,16 @@ impl Driver<'_> {
         for link in links.iter() {
             let Some(slot) = self.links.get_mut(link) else { continue };
             let (is_text, codec, limit) = (slot.link().is_text(), &self.codec, self.config.compress_above);
+            let lines = self.clients.said(packet);
             let (encoded, out) =
                 if is_text { (&mut text, &mut self.text) } else { (&mut datagram, &mut self.datagram) };
             // Once for all links of a kind.
             let len = *encoded.get_or_insert_with(|| {
                 if is_text {
                     // A serial line never carries packed messages (seen).
-                    codec.encode_serial(packet, out)
+                    codec.encode_serial_with(packet, lines, out)
                 } else {
-                    encode_datagram(codec, packet, limit, (&mut self.packing, out))
+                    encode_datagram(codec, (packet, lines), limit, (&mut self.packing, out))
                 }
             });
             let Some(len) = len else {
@@ -102,6 +103,7 @@ impl Driver<'_> {
             }
         }
         self.hear_ourselves(packet);
+        self.tell_clients_own(packet);
     }
 
     /// What the next beat tells the partner's history; usually nothing.
@@ -140,6 +142,7 @@ impl Driver<'_> {
 
     pub(super) fn tell(&mut self, event: Event) {
         self.record(What::Event(event));
+        self.tell_clients(event);
         // News may be dropped when the guardian does not read; the end of the channel is noticed elsewhere.
         match event {
             Event::Group { group, old, new, cause } => {
@@ -189,12 +192,13 @@ impl Driver<'_> {
 /// Packed when it is longer than `limit` (`traditional_compression`, spec/wire.md section 5).
 fn encode_datagram(
     codec: &Codec,
-    packet: &Packet,
+    (packet, lines): (&Packet, &[u8]),
     limit: Option<usize>,
     (room, out): (&mut [u8], &mut [u8]),
 ) -> Option<usize> {
-    let len = codec.encode_datagram(packet, out)?;
-    if limit.is_none_or(|limit| len <= limit) {
+    let len = codec.encode_datagram_with(packet, lines, out)?;
+    // What clients say may leave as it is: a receiver takes either.
+    if !lines.is_empty() || limit.is_none_or(|limit| len <= limit) {
         return Some(len);
     }
     codec.encode_compressed(packet, room, out).or_else(|| codec.encode_datagram(packet, out))

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
+use super::clients_side::Heard;
 use super::{Driver, link_of, token_of};
 use crate::core::ids::{LinkId, NodeId, Uuid};
 use crate::core::limits::NODES_MAX;
@@ -101,7 +102,7 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, expander, node, uuids, now, site, news, losses, .. } = self;
+            let Self { links, codec, scratch, expander, node, uuids, now, site, news, clients, losses, .. } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = read(codec, frame, (scratch, expander), |message, plain| {
@@ -109,7 +110,9 @@ impl Driver<'_> {
                 if losses.loses_received(node, message.src) {
                     return Origin::Other;
                 }
+                let heard = Heard::before(node, message);
                 node.handle(*now, Input::Received { link, message });
+                heard.after(node, message).tell(clients, plain);
                 if node.has_delivered() {
                     site.received(now.now, &message.body, plain);
                 }
@@ -121,13 +124,15 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, expander, node, uuids, now, site, news, losses, .. } = self;
+        let Self { codec, scratch, expander, node, uuids, now, site, news, clients, losses, .. } = self;
         read(codec, bytes, (scratch, expander), |message, plain| {
             let origin = Origin::of(node, uuids, message);
             if losses.loses_received(node, message.src) {
                 return Origin::Other;
             }
+            let heard = Heard::before(node, message);
             node.handle(*now, Input::Received { link, message });
+            heard.after(node, message).tell(clients, plain);
             if node.has_delivered() {
                 site.received(now.now, &message.body, plain);
             }

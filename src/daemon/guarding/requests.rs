@@ -80,6 +80,10 @@ impl Guarding {
                 let opened = self.open_fifo();
                 self.answer_with(opened, |errno| ToEngine::Fifo { errno });
             }
+            ToGuardian::OpenClients => {
+                let opened = self.directory.open_clients();
+                self.answer_with(opened, |errno| ToEngine::Clients { errno });
+            }
             ToGuardian::OpenLines => self.pass_lines(),
             ToGuardian::SetOwner { is_owner } => self.set_owner(is_owner),
             ToGuardian::NotifyGroup { group, old, new, cause } => {

@@ -43,7 +43,7 @@ const FACILITIES: [(&str, u8); 20] = [
 ];
 
 /// Number of a facility; `none` and what is unknown have no number.
-pub(super) fn facility_number(name: &str) -> Option<u8> {
+pub(in crate::daemon) fn facility_number(name: &str) -> Option<u8> {
     FACILITIES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 

@@ -2,6 +2,9 @@
 
 use core::fmt::{self, Write};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::fields::{Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
@@ -15,10 +18,16 @@ impl Codec {
     /// `None` when `out` is too small or the packet cannot be said: a node or group that does not exist, a status
     /// without word, a type or reason that is only ever received.
     pub fn encode_datagram(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        self.encode_datagram_with(packet, &[], out)
+    }
+
+    /// The same for a packet that may be [`Body::Relayed`]: `lines` are its fields, as
+    /// [`ClientMessage::write_lines`](super::ClientMessage::write_lines) writes them.
+    pub fn encode_datagram_with(&self, packet: &Packet, lines: &[u8], out: &mut [u8]) -> Option<usize> {
         let (number, key) = self.keys.signing()?;
         let inner = (!self.is_netstring).then(|| key.digest());
         let mut writer = Writer::new(out, Form::Netstring, inner);
-        self.write_fields(&mut writer, packet)?;
+        self.write_fields(&mut writer, packet, lines)?;
         writer.sign_inside(number);
         writer.sign_behind(number, key);
         writer.out.finish()
@@ -27,9 +36,14 @@ impl Codec {
     /// Writes one message for a serial line: text form, signed by its last field, no NUL. Otherwise as
     /// [`Codec::encode_datagram`].
     pub fn encode_serial(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
+        self.encode_serial_with(packet, &[], out)
+    }
+
+    /// The same for a packet that may be [`Body::Relayed`]; see [`Codec::encode_datagram_with`].
+    pub fn encode_serial_with(&self, packet: &Packet, lines: &[u8], out: &mut [u8]) -> Option<usize> {
         let (number, key) = self.keys.signing()?;
         let mut writer = Writer::new(out, Form::Text, Some(key.digest()));
-        self.write_fields(&mut writer, packet)?;
+        self.write_fields(&mut writer, packet, lines)?;
         writer.sign_inside(number);
         writer.out.push(text::END);
         writer.out.finish()
@@ -38,7 +52,7 @@ impl Codec {
     /// Writes netstring form without any signature.
     pub(super) fn encode_unsigned(&self, packet: &Packet, out: &mut [u8]) -> Option<usize> {
         let mut writer = Writer::new(out, Form::Netstring, None);
-        self.write_fields(&mut writer, packet)?;
+        self.write_fields(&mut writer, packet, &[])?;
         writer.out.push(netstring::END);
         writer.out.finish()
     }
@@ -54,8 +68,15 @@ impl Codec {
     }
 
     /// All fields but signatures, in the order of spec/wire.md section 6.
-    fn write_fields(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
-        self.write_body(writer, packet)?;
+    fn write_fields(&self, writer: &mut Writer<'_>, packet: &Packet, lines: &[u8]) -> Option<()> {
+        if matches!(packet.body, Body::Relayed { .. }) {
+            // Without any it has no type, and nobody would take it.
+            lines.first()?;
+            lines.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| writer.line(line))?;
+            self.write_dest(writer, packet.to)?;
+        } else {
+            self.write_body(writer, packet)?;
+        }
         if let Some(uuid) = packet.to.and_then(|node| self.uuid(node)) {
             writer.uuid(Name::DestUuid, uuid);
         }
@@ -104,6 +125,7 @@ impl Codec {
             | Body::Ipfail(_)
             | Body::ClientQuery { .. }
             | Body::ClientAnswer { .. }
+            | Body::Relayed { .. }
             | Body::Other { .. } => {
                 self.write_announcement(writer, packet)?;
                 self.write_dest(writer, packet.to)
@@ -314,7 +336,7 @@ pub(super) struct Writer<'o> {
 
 impl<'o> Writer<'o> {
     pub(super) fn new(bytes: &'o mut [u8], form: Form, inner: Option<Digest>) -> Self {
-        let mut out = Output { bytes, len: 0, is_full: false };
+        let mut out = Output::new(bytes);
         out.push(match form {
             Form::Netstring => netstring::START,
             Form::Text => text::START,
@@ -367,6 +389,36 @@ impl<'o> Writer<'o> {
                 self.digest_since(line);
             }
         }
+    }
+
+    /// A field that stands in the text form already, newline included: a string, bytes behind `(1)`, a list behind `(3)`.
+    fn line(&mut self, line: &[u8]) -> Option<()> {
+        let start = self.out.len;
+        if let Form::Text = self.form {
+            self.out.push(line);
+            self.digest_since(start);
+            return Some(());
+        }
+        if let Some(digest) = &mut self.inner {
+            digest.update(line);
+        }
+        let line = line.strip_suffix(b"\n")?;
+        if line.starts_with(b"(1)") {
+            let value = line.iter().position(|byte| *byte == b'=')? + 1;
+            self.out.push(line.get(..value)?);
+            self.out.push_base64(line.get(value..)?)?;
+        } else if line.starts_with(b"(3)") {
+            self.out.push(line);
+        } else {
+            self.out.push(b"(0)");
+            let text = self.out.len;
+            self.out.push(line);
+            for byte in self.out.since_mut(text).iter_mut().filter(|byte| **byte == text::NEWLINE) {
+                *byte = b'\n';
+            }
+        }
+        self.out.close_netstring(start);
+        Some(())
     }
 
     /// A uuid: bytes in a netstring, Base64 in a line.
@@ -437,8 +489,12 @@ pub(super) struct Output<'o> {
     is_full: bool,
 }
 
-impl Output<'_> {
-    fn push(&mut self, more: &[u8]) {
+impl<'o> Output<'o> {
+    pub(super) const fn new(bytes: &'o mut [u8]) -> Self {
+        Self { bytes, len: 0, is_full: false }
+    }
+
+    pub(super) fn push(&mut self, more: &[u8]) {
         match self.bytes.get_mut(self.len..self.len + more.len()) {
             Some(room) if !self.is_full => {
                 room.copy_from_slice(more);
@@ -448,7 +504,14 @@ impl Output<'_> {
         }
     }
 
-    fn format(&mut self, value: fmt::Arguments<'_>) {
+    /// What these characters stand for.
+    fn push_base64(&mut self, base64: &[u8]) -> Option<()> {
+        let room = self.bytes.get_mut(self.len..)?;
+        self.len += STANDARD.decode_slice(base64, room).ok()?;
+        Some(())
+    }
+
+    pub(super) fn format(&mut self, value: fmt::Arguments<'_>) {
         if self.write_fmt(value).is_err() {
             self.is_full = true;
         }

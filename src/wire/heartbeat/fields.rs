@@ -18,7 +18,9 @@ pub(super) enum Kind {
     Binary,
     /// Bytes in Base64.
     Base64,
-    /// A struct, a list, something compressed: nothing of ours; passed over.
+    /// A list of strings, each with its length in front; the same in both forms. Nothing of ours.
+    List,
+    /// A struct, something compressed: nothing of ours; passed over.
     Opaque,
 }
 
@@ -68,6 +70,7 @@ names! {
     CompressedPayload "_compressed_payload", CompressionAlgorithm "_compression_algorithm",
     // Of messages between clients.
     FromId "from_id", ToId "to_id", ClientGeneration "client_gen", PingCount "num_ping", Client "cn", ClientStatus "cs",
+    QueryUuid "queryuuid",
     // Ours; the original stores and ignores them.
     NbVersion "nbv", NbGroups "nbg", NbClaims "nbc", NbEcho "nbe", NbLinks "nbl", NbDigests "nbd",
     NbHardware "nbh", NbNews "nbn",

@@ -43,6 +43,7 @@
 //! ```
 
 mod bz2;
+mod client;
 mod codec;
 mod compressed;
 mod decode;
@@ -58,6 +59,7 @@ mod reject;
 mod stream;
 mod text;
 
+pub use client::{ClientMessage, ClientText, to_client};
 pub use codec::{Codec, NEWS_MAX, Setup, SetupError};
 pub use compressed::{Expanded, Expander};
 pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};

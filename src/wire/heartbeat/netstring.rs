@@ -107,7 +107,8 @@ fn parse(text: &[u8]) -> Option<Field<'_>> {
     let kind = match digit {
         b'0' => Kind::Text,
         b'1' => Kind::Binary,
-        b'2'..=b'4' => Kind::Opaque,
+        b'2' | b'4' => Kind::Opaque,
+        b'3' => Kind::List,
         _ => return None,
     };
     Field::split(kind, rest)

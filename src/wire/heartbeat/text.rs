@@ -98,7 +98,8 @@ impl<'a> Iterator for Fields<'a> {
 fn parse(line: &[u8]) -> Option<Field<'_>> {
     match line {
         [b'(', b'1', b')', rest @ ..] => Field::split(Kind::Base64, rest),
-        [b'(', b'2'..=b'4', b')', rest @ ..] => Field::split(Kind::Opaque, rest),
+        [b'(', b'3', b')', rest @ ..] => Field::split(Kind::List, rest),
+        [b'(', b'2' | b'4', b')', rest @ ..] => Field::split(Kind::Opaque, rest),
         [b'(', ..] => None,
         _ => Field::split(Kind::Text, line),
     }

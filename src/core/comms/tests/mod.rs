@@ -18,7 +18,7 @@ mod signing;
 
 use super::*;
 use crate::core::Event;
-use crate::core::message::{Body, ClientName, Message, Packet};
+use crate::core::message::{Body, Message, Packet};
 use crate::core::settings::{AutoFailback, Autojoin, SplitBrainLoser, TakeoverPolicy};
 
 const ALPHA: NodeId = NodeId(0);

@@ -139,19 +139,3 @@ fn engine_that_goes_on_does_not_wait_for_ping_nodes() {
     bench.run_with_beats(200, 600, 4);
     assert_eq!(bench.comms.pings_alive(), Some(0));
 }
-
-#[test]
-fn ipfail_is_online_exactly_when_ping_nodes_are_compared() {
-    let query = |client| message(4, Body::ClientQuery { client, asker: "4711" });
-    for (has_failover, client, is_online) in [(true, "ipfail", true), (true, "ccm", false), (false, "ipfail", false)] {
-        let mut bench = met();
-        bench.settings.upstream.has_failover = has_failover;
-        assert_eq!(bench.hear(50, ETH, query(client)), None);
-        let name = |name| ClientName::new(name).unwrap();
-        let answer = Body::ClientAnswer { client: name(client), asker: name("4711"), is_online };
-        assert!(bench.packets.iter().any(|packet| packet.body == answer && packet.to == Some(BETA)), "{client}");
-    }
-    let mut bench = met();
-    bench.hear(50, ETH, query("a-client-whose-name-is-longer-than-any"));
-    assert_eq!(bench.said(), [], "nobody has such a name");
-}

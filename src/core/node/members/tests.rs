@@ -298,3 +298,84 @@ fn what_was_kept_is_recalled() {
     assert_eq!(node.comms().peer(known).uuid, Uuid([9; 16]));
     assert!(node.comms().peer(node.numbered("gamma").unwrap()).uuid.is_nil(), "a uuid stands for one node only");
 }
+
+// Clients of this node, on the same bench.
+
+use crate::core::ids::RelayId;
+use crate::core::limits::RELAYED_MAX;
+use crate::core::message::ClientName;
+
+fn client(name: &str) -> ClientName {
+    ClientName::new(name).unwrap()
+}
+
+#[test]
+fn client_is_online_while_it_is_signed_on() {
+    let mut bench = Bench::new(settings(&["alpha", "beta"], Autojoin::None));
+    bench.live(500, &["beta"]);
+    let asked = |bench: &mut Bench, name: &str| {
+        bench.packets.clear();
+        bench.hear("beta", Body::ClientQuery { client: name, asker: "4711" });
+        assert!(!bench.node.has_delivered(), "nobody's message");
+        bench.packets.iter().find_map(|packet| match packet.body {
+            Body::ClientAnswer { client, asker, is_online } => {
+                assert_eq!((packet.to, client.as_str(), asker.as_str()), (Some(NodeId(1)), name, "4711"));
+                Some(is_online)
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(asked(&mut bench, "ccm"), Some(false));
+    bench.give(Input::Client { slot: 3, name: Some(client("ccm")) });
+    assert_eq!(asked(&mut bench, "ccm"), Some(true));
+    assert_eq!(asked(&mut bench, "ipfail"), Some(false), "its judgement is not switched on");
+    bench.give(Input::Client { slot: 3, name: None });
+    assert_eq!(asked(&mut bench, "ccm"), Some(false));
+    assert_eq!(asked(&mut bench, "a-client-whose-name-is-longer-than-any"), None, "nobody has such a name");
+}
+
+#[test]
+fn ipfail_is_online_exactly_when_ping_nodes_are_compared() {
+    let mut compared = settings(&["alpha", "beta"], Autojoin::None);
+    compared.upstream.ping_nodes.push("gateway".try_into().unwrap()).unwrap();
+    assert!(!Bench::new(compared.clone()).node.is_client_online("ipfail"));
+    compared.upstream.has_failover = true;
+    assert!(Bench::new(compared).node.is_client_online("ipfail"));
+}
+
+#[test]
+fn message_of_a_client_is_sent_again_while_the_caller_still_has_it() {
+    let mut bench = Bench::new(settings(&["alpha", "beta"], Autojoin::None));
+    bench.live(500, &["beta"]);
+    bench.packets.clear();
+    for id in 1..=u32::try_from(RELAYED_MAX).unwrap() + 1 {
+        bench.give(Input::Relay { to: None, id: RelayId(id) });
+    }
+    let seqs: Vec<(Seq, RelayId)> = bench
+        .packets
+        .iter()
+        .filter_map(|packet| match packet.body {
+            Body::Relayed { id } => Some((packet.seq?, id)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seqs.len(), RELAYED_MAX + 1);
+    assert!(bench.node.is_congested(), "nobody has acknowledged that many");
+    bench.packets.clear();
+    bench.now += 500;
+    bench.hear("beta", Body::RexmitRequest { first: seqs[0].0, last: seqs[1].0 });
+    let refused = bench.said(|body| *body == Body::RexmitNak { first: seqs[0].0, too_low: true });
+    let again = bench.said(|body| *body == Body::Relayed { id: seqs[1].1 });
+    assert_eq!((refused, again), (1, 1));
+}
+
+#[test]
+fn message_of_a_client_is_heard_here_without_any_link() {
+    let mut bench = Bench::new(settings(&["alpha", "beta"], Autojoin::None));
+    bench.give(Input::LinkDevice { link: LinkId(0), is_open: false });
+    bench.packets.clear();
+    bench.give(Input::Relay { to: None, id: RelayId(1) });
+    assert_eq!(bench.said(|body| *body == Body::Relayed { id: RelayId(1) }), 1);
+    bench.live(1000, &[]);
+    assert_eq!(bench.said(|body| matches!(body, Body::Status { .. })), 0, "beats are for others");
+}

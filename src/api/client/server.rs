@@ -1,0 +1,677 @@
+//! The connections: taken, served in turn, dropped.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::authority::Authority;
+use super::requests::{self, Rest};
+use super::session::{End, Session, Stage};
+use super::{Facts, HB_VERSION, Hearing};
+use crate::api::ipc::{Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header};
+use crate::core::ids::NodeId;
+use crate::core::limits::{CLIENTS_MAX, RELAYED_LEN_MAX};
+use crate::core::message::{ClientName, Holds};
+use crate::core::time::{Duration, Instant};
+use crate::sys::memory;
+use crate::wire::heartbeat::{ClientMessage, ClientText, PACKET_MAX};
+
+/// The longest body taken from a client: more than anything that is passed on. A longer one ends the connection.
+const BODY_MAX: usize = 16 * 1024;
+/// Bytes that wait for a client beside what the system keeps for it.
+const OUTPUT_MAX: usize = 64 * 1024;
+/// Connections taken in one turn and in one second. What comes then waits in the system's queue.
+const ACCEPTS_PER_TURN: usize = 4;
+const ACCEPTS_PER_SECOND: u32 = 200;
+/// Frames taken in one turn, over all clients, and of one client before the next one's turn.
+const FRAMES_PER_TURN: u32 = 16;
+const FRAMES_PER_CLIENT: u32 = 4;
+/// How often it is looked whether the clients' processes are there.
+const AUDIT: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+/// The listener's number among the events; clients have their slot's.
+const LISTENER: u64 = u64::MAX;
+/// The longest reply to a sign-on, and the like.
+const REPLY_MAX: usize = 8192;
+
+/// What happened at the socket, for `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCounters {
+    /// Connections taken.
+    pub accepted: u64,
+    /// Sign-ons that were granted.
+    pub signed_on: u64,
+    /// Sign-ons that were refused.
+    pub refused: u64,
+    /// Refused: too many at a time.
+    pub crowded: u64,
+    /// Dropped: a frame or message that is none.
+    pub garbage: u64,
+    /// Dropped: the client did not read.
+    pub unread: u64,
+    /// Messages passed on to the cluster.
+    pub relayed: u64,
+}
+
+/// What the caller shall do because of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Somebody has signed on under a name: tell the core, relay [`Server::lines`], then call [`Server::welcome`].
+    Join {
+        /// Where.
+        slot: usize,
+        /// Under which name.
+        name: ClientName,
+    },
+    /// Somebody with a name is gone, or was refused: tell the core that the slot is free, relay [`Server::lines`].
+    Leave {
+        /// Where; `None`: it had not been granted.
+        slot: Option<usize>,
+    },
+    /// Relay [`Server::lines`].
+    Relay {
+        /// To this node; `None`: to all.
+        to: Option<NodeId>,
+    },
+    /// The same, and the core answers for this node.
+    Ask {
+        /// Which client it is about.
+        client: ClientName,
+        /// Who asks.
+        asker: ClientName,
+    },
+    /// A client asks its own daemon to give these up.
+    Standby(Holds),
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Option<Session>,
+    /// Of no connection at present.
+    rooms: Option<Rooms>,
+}
+
+/// The server. Nest [`as_fd`](AsFd::as_fd) in an epoll and call [`Server::turn`] when it is readable or
+/// [`Server::next_deadline`] has come, then drain [`Server::poll`].
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    epoll: Epoll,
+    authority: Authority,
+    slots: [Slot; CLIENTS_MAX],
+    /// Which has something to read, as far as is known.
+    is_readable: [bool; CLIENTS_MAX],
+    next_slot: usize,
+    frames_left: u32,
+    serial: u32,
+    generation: u32,
+    second: (Instant, u32),
+    is_listener_paused: bool,
+    audit_at: Instant,
+    is_held: bool,
+    /// Where a frame stands while it is served, and a message for all while it is written.
+    frame: Box<[u8]>,
+    out: Box<[u8]>,
+    lines: Box<[u8]>,
+    lines_len: usize,
+    counters: ClientCounters,
+}
+
+impl Server {
+    /// Serves a listening socket. All that clients will ever need is made here.
+    ///
+    /// # Errors
+    /// What epoll or fcntl say.
+    pub fn new(listener: OwnedFd, rooms: ClientRooms, authority: Authority) -> io::Result<Self> {
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+        Ok(Self {
+            listener,
+            epoll,
+            authority,
+            slots: rooms.slots,
+            is_readable: [false; CLIENTS_MAX],
+            next_slot: 0,
+            frames_left: 0,
+            serial: 0,
+            generation: 0,
+            second: (Instant::ZERO, 0),
+            is_listener_paused: false,
+            audit_at: Instant::ZERO,
+            is_held: false,
+            frame: rooms.frame,
+            out: rooms.out,
+            lines: rooms.lines,
+            lines_len: 0,
+            counters: ClientCounters::default(),
+        })
+    }
+
+    /// What happened so far.
+    pub const fn counters(&self) -> ClientCounters {
+        self.counters
+    }
+
+    /// When [`Server::turn`] is due although nothing is readable.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let sessions = || self.slots.iter().filter_map(|slot| slot.session.as_ref());
+        let is_due = |session: &Session| session.end.is_some() || (!self.is_held && session.connection.has_frame());
+        if sessions().any(is_due) {
+            return Some(Instant::ZERO);
+        }
+        let audit = sessions().next().map(|_| self.audit_at);
+        audit.into_iter().chain(self.is_listener_paused.then(|| self.second.0 + SECOND)).min()
+    }
+
+    /// Takes connections and notes who has something to say. While `is_held` nobody is read from.
+    pub fn turn(&mut self, now: Instant, is_held: bool) {
+        self.hold(is_held);
+        self.audit(now);
+        if self.is_listener_paused && now >= self.second.0 + SECOND {
+            self.pause_listener(false);
+        }
+        let mut events = [EpollEvent::empty(); CLIENTS_MAX + 1];
+        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        for event in &events[..count] {
+            if event.data() == LISTENER {
+                self.accept(now);
+                continue;
+            }
+            let Some(slot) = usize::try_from(event.data()).ok().filter(|slot| *slot < CLIENTS_MAX) else { continue };
+            if event.events().contains(EpollFlags::EPOLLOUT)
+                && let Some(session) = &mut self.slots[slot].session
+                && session.connection.flush().is_err()
+            {
+                session.end.get_or_insert(End::Eof);
+            }
+            self.is_readable[slot] = true;
+        }
+        self.frames_left = FRAMES_PER_TURN;
+    }
+
+    /// Whether nobody is read from.
+    pub const fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// The next order; drain until `None`.
+    pub fn poll(&mut self, facts: &Facts<'_>) -> Option<Order> {
+        for offset in 0..CLIENTS_MAX {
+            let slot = (self.next_slot + offset) % CLIENTS_MAX;
+            for _ in 0..FRAMES_PER_CLIENT {
+                if self.slots[slot].session.as_ref().is_some_and(|session| session.end.is_some()) {
+                    if let Some(order) = self.drop_session(slot) {
+                        return Some(order);
+                    }
+                    break;
+                }
+                if self.is_held || self.frames_left == 0 || !self.has_more(slot) {
+                    break;
+                }
+                self.frames_left -= 1;
+                if let Some(order) = self.serve(slot, facts) {
+                    return Some(order);
+                }
+            }
+        }
+        self.next_slot = (self.next_slot + 1) % CLIENTS_MAX;
+        self.watch_output();
+        None
+    }
+
+    /// The fields that an order is about.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines[..self.lines_len]
+    }
+
+    /// After [`Order::Join`]: the client has heard of itself, and gets its reply.
+    pub fn welcome(&mut self, slot: usize, facts: &Facts<'_>) {
+        let Some(session) = self.slots.get_mut(slot).and_then(|slot| slot.session.as_mut()) else { return };
+        if let Some(len) = signon_reply(&mut self.out, facts, None) {
+            session.say(&self.out[..len]);
+        }
+    }
+
+    /// Hands a message in the clients' form to those that want it: only to the client `to`, if that is given.
+    pub fn deliver(&mut self, body: &[u8], to: Option<&str>, hearing: Hearing) {
+        let wanted = |session: &&mut Session| {
+            session.is_listening()
+                && match to {
+                    Some(id) => session.id.as_str() == id,
+                    None => session.filter & hearing.bit() != 0,
+                }
+        };
+        for session in self.slots.iter_mut().filter_map(|slot| slot.session.as_mut()).filter(wanted) {
+            session.say(body);
+        }
+    }
+
+    /// Whether somebody wants what is heard as `hearing`.
+    pub fn is_wanted(&self, hearing: Hearing) -> bool {
+        let sessions = self.slots.iter().filter_map(|slot| slot.session.as_ref());
+        sessions.filter(|session| session.is_listening()).any(|session| session.filter & hearing.bit() != 0)
+    }
+
+    /// Where the caller writes a message for [`Server::deliver_written`].
+    pub fn paper(&mut self) -> &mut [u8] {
+        &mut self.frame
+    }
+
+    /// Delivers what was written on the first `len` bytes of [`Server::paper`].
+    pub fn deliver_written(&mut self, len: usize, hearing: Hearing) {
+        let frame = std::mem::take(&mut self.frame);
+        let to = ClientMessage::parse(&frame[..len]).ok().and_then(|message| message.get("to_id"));
+        self.deliver(&frame[..len], to, hearing);
+        self.frame = frame;
+        if len > memory::PAGE {
+            memory::give_back(&mut self.frame);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if now >= self.second.0 + SECOND {
+            self.second = (now, 0);
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.second.1 == ACCEPTS_PER_SECOND {
+                return self.pause_listener(true);
+            }
+            let (socket, peer) = match accept(&self.listener) {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(error) => {
+                    // Out of descriptors: looked at again when the second is over, not at once and for ever.
+                    log::warn!("api: no connection can be taken: {error}");
+                    return self.pause_listener(true);
+                }
+            };
+            self.second.1 += 1;
+            self.counters.accepted += 1;
+            self.admit(socket, peer);
+        }
+    }
+
+    fn pause_listener(&mut self, is_paused: bool) {
+        let interest = if is_paused { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
+        // Cannot fail for a descriptor that is in the set; if it did, the listener would only be looked at too often.
+        let _ = self.epoll.modify(&self.listener, &mut EpollEvent::new(interest, LISTENER));
+        self.is_listener_paused = is_paused;
+    }
+
+    fn admit(&mut self, socket: OwnedFd, peer: Peer) {
+        if self.slots.iter().all(|slot| slot.session.is_some()) {
+            let newcomers = (0..CLIENTS_MAX).filter_map(|slot| {
+                let session = self.slots[slot].session.as_ref()?;
+                (session.stage == Stage::New).then_some((session.serial, slot))
+            });
+            if let Some((_, oldest)) = newcomers.min() {
+                self.free(oldest);
+            }
+        }
+        let Some(slot) = self.slots.iter().position(|slot| slot.session.is_none()) else {
+            self.counters.crowded += 1;
+            return refuse_crowded(&socket);
+        };
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
+        if self.epoll.add(&socket, event).is_err() {
+            return;
+        }
+        if let Some(rooms) = self.slots[slot].rooms.take() {
+            self.serial = self.serial.wrapping_add(1);
+            self.slots[slot].session = Some(Session::new(Connection::new(socket, peer, rooms, QUEUE_MAX), self.serial));
+        }
+    }
+
+    /// Ends a session and keeps its memory.
+    fn free(&mut self, slot: usize) {
+        let Some(mut session) = self.slots[slot].session.take() else { return };
+        // Closing forgets it as well, unless the client has been handed a copy by somebody.
+        let _ = self.epoll.delete(&session.connection);
+        self.is_readable[slot] = false;
+        let _ = session.connection.flush();
+        let mut rooms = session.connection.close();
+        rooms.give_back();
+        self.slots[slot].rooms = Some(rooms);
+    }
+
+    fn has_more(&self, slot: usize) -> bool {
+        let session = self.slots[slot].session.as_ref();
+        session.is_some_and(|session| self.is_readable[slot] || session.connection.has_frame())
+    }
+
+    /// Takes one frame.
+    fn serve(&mut self, slot: usize, facts: &Facts<'_>) -> Option<Order> {
+        let session = self.slots[slot].session.as_mut()?;
+        let len = match session.connection.take() {
+            Taken::Frame(body) => {
+                self.frame[..body.len()].copy_from_slice(body);
+                body.len()
+            }
+            Taken::Nothing => {
+                self.is_readable[slot] = false;
+                return None;
+            }
+            Taken::End(cut) => {
+                if matches!(cut, Cut::Magic(_) | Cut::Length(_)) {
+                    self.counters.garbage += 1;
+                    log::warn!("api: a connection of process {} is dropped: {cut}", session.connection.peer().pid);
+                }
+                session.end = Some(End::Eof);
+                return None;
+            }
+        };
+        let frame = std::mem::take(&mut self.frame);
+        let order = match ClientMessage::parse(&frame[..len]) {
+            Ok(message) => self.take_message(slot, &message, facts),
+            Err(_) if len == 0 => None,
+            Err(reject) => {
+                self.counters.garbage += 1;
+                log::debug!("api: no message: {reject}");
+                None
+            }
+        };
+        self.frame = frame;
+        order
+    }
+
+    fn take_message(&mut self, slot: usize, message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Order> {
+        let session = self.slots[slot].session.as_mut()?;
+        let is_request = message.kind() == "hbapi-req";
+        match session.stage {
+            Stage::New if is_request && message.get("reqtype") == Some("signon") => self.sign_on(slot, message, facts),
+            // Logged by the original, and otherwise passed over.
+            Stage::New => None,
+            _ if is_request => {
+                if !session.is_meant(message) {
+                    log::error!(
+                        "api: Client mismatch! (impersonation?) from process {}",
+                        session.connection.peer().pid
+                    );
+                    return None;
+                }
+                if message.get("reqtype") == Some("signon") {
+                    return self.sign_on_again(slot, facts);
+                }
+                match requests::serve(session, message, facts, &mut self.out) {
+                    Rest::Done => None,
+                    Rest::Query { node, client } => self.query(slot, node, client),
+                }
+            }
+            Stage::Casual => {
+                log::error!("api: client {} without a name sends to the cluster", session.id.as_str());
+                session.end = Some(End::BadClient);
+                None
+            }
+            Stage::Named => self.relay(slot, message, facts),
+        }
+    }
+
+    fn sign_on(&mut self, slot: usize, message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Order> {
+        let mut session = self.slots[slot].session.take()?;
+        let others = &self.slots;
+        let is_taken = |id: &str| {
+            let sessions = others.iter().filter_map(|slot| slot.session.as_ref());
+            sessions.filter(|other| other.stage != Stage::New).any(|other| other.id.as_str() == id)
+        };
+        let granted = session.sign_on(message, &self.authority, is_taken);
+        self.generation += u32::from(granted.is_ok());
+        session.generation = self.generation;
+        let (stage, name) = (session.stage, session.id);
+        match granted {
+            Ok(()) => {
+                self.counters.signed_on += 1;
+                log::debug!("api: client {} signed on", name.as_str());
+            }
+            Err(reason) => {
+                self.counters.refused += 1;
+                log::warn!("api: client {} is refused: {reason}", message.get("from_id").unwrap_or_default());
+                if let Some(len) = signon_reply(&mut self.out, facts, Some(reason)) {
+                    session.say(&self.out[..len]);
+                }
+                session.end = Some(End::Refused(reason));
+            }
+        }
+        let is_joining = granted.is_ok() && stage == Stage::Named;
+        self.slots[slot].session = Some(session);
+        if is_joining {
+            self.write_state(slot, "join", "signon");
+            return Some(Order::Join { slot, name });
+        }
+        if granted.is_ok() {
+            self.welcome(slot, facts);
+        }
+        None
+    }
+
+    /// A second sign-on of one who is signed on.
+    fn sign_on_again(&mut self, slot: usize, facts: &Facts<'_>) -> Option<Order> {
+        let session = self.slots[slot].session.as_mut()?;
+        if let Some(len) = signon_reply(&mut self.out, facts, Some("duplicate add request")) {
+            session.say(&self.out[..len]);
+        }
+        None
+    }
+
+    fn query(&mut self, slot: usize, node: NodeId, client: ClientName) -> Option<Order> {
+        let asker = self.slots[slot].session.as_ref()?.id;
+        let mut lines = ClientText::lines(&mut self.lines);
+        lines.string("t", "query-cstatus").string("cn", client.as_str()).string("from_id", asker.as_str());
+        self.lines_len = lines.finish_lines()?;
+        Some(Order::Relay { to: Some(node) })
+    }
+
+    /// What a client says to others under its name.
+    fn relay(&mut self, slot: usize, message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Order> {
+        let session = self.slots[slot].session.as_ref()?;
+        let (id, generation) = (session.id, session.generation);
+        match message.kind() {
+            "query-cstatus" => return self.ask_all(id, message),
+            "ask_resources" if message.get("info") == Some("me") => {
+                let set = message.get("rsc_hold").map_or(Some(Holds::ALL), Holds::from_word)?;
+                return Some(Order::Standby(set));
+            }
+            "" => return None,
+            _ => {}
+        }
+        let to = addressee(message, facts)?;
+        let len = message.write_lines(&mut self.lines[..RELAYED_LEN_MAX - 128]);
+        let Some(len) = len else {
+            log::error!("api: a message {} of client {} is too long or of unknown types", message.kind(), id.as_str());
+            return None;
+        };
+        let mut lines = ClientText::lines(&mut self.lines[len..]);
+        lines.string("from_id", id.as_str()).string("to_id", id.as_str());
+        lines.field("client_gen", format_args!("{generation}"));
+        self.lines_len = len + lines.finish_lines()?;
+        self.counters.relayed += 1;
+        Some(Order::Relay { to })
+    }
+
+    /// A question to every node, this one included.
+    fn ask_all(&mut self, asker: ClientName, message: &ClientMessage<'_>) -> Option<Order> {
+        let client = message.get("cn").and_then(ClientName::new)?;
+        let mut lines = ClientText::lines(&mut self.lines);
+        lines.string("t", "query-cstatus").string("cn", client.as_str()).string("from_id", asker.as_str());
+        self.lines_len = lines.finish_lines()?;
+        Some(Order::Ask { client, asker })
+    }
+
+    /// Drops a client that has come to its end, and tells.
+    fn drop_session(&mut self, slot: usize) -> Option<Order> {
+        let session = self.slots[slot].session.as_mut()?;
+        let end = session.end?;
+        let stage = session.stage;
+        let mut info = heapless::String::<96>::new();
+        let _ = write!(info, "{end}");
+        if let End::Unread { waiting, max } = end {
+            self.counters.unread += 1;
+            let pid = session.connection.peer().pid;
+            let _ = write!(info, ",farside_pid={pid}, sendq length={waiting}(max is {max})");
+        }
+        if stage != Stage::New && !matches!(end, End::Signoff | End::Eof) {
+            log::warn!("api: client {} is removed: {info}", session.id.as_str());
+        }
+        let is_granted = !matches!(end, End::Refused(_));
+        // Those who were refused before their name was looked at hear of nobody's leaving.
+        let is_told = stage == Stage::Named || (matches!(end, End::Refused(_)) && stage == Stage::New);
+        if is_told {
+            self.write_state(slot, "leave", &info);
+            self.say_leave(slot, &info);
+        }
+        self.free(slot);
+        (stage == Stage::Named).then_some(Order::Leave { slot: is_granted.then_some(slot) })
+    }
+
+    /// The client itself, when it still can be told.
+    fn say_leave(&mut self, slot: usize, info: &str) {
+        let Some(session) = self.slots[slot].session.as_mut() else { return };
+        if matches!(session.end, Some(End::Signoff | End::Eof | End::Unread { .. })) {
+            return;
+        }
+        let id = session.id;
+        let mut text = ClientText::new(&mut self.out);
+        text.string("t", "hbapi-clstat").string("st", "leave").string("from_id", id.as_str());
+        text.string("to_id", id.as_str()).string("info", info);
+        if let Some(len) = text.finish() {
+            let _ = session.connection.send(&self.out[..len]);
+        }
+    }
+
+    /// What the cluster hears of a client's coming and going.
+    fn write_state(&mut self, slot: usize, state: &str, info: &str) {
+        let Some(session) = self.slots[slot].session.as_ref() else { return };
+        let mut lines = ClientText::lines(&mut self.lines);
+        lines.string("t", "hbapi-clstat").string("st", state).string("from_id", session.id.as_str());
+        lines.string("to_id", session.id.as_str()).string("info", info);
+        lines.field("client_gen", format_args!("{}", session.generation));
+        self.lines_len = lines.finish_lines().unwrap_or(0);
+    }
+
+    /// Stops or goes on reading, all clients at once.
+    fn hold(&mut self, is_held: bool) {
+        if std::mem::replace(&mut self.is_held, is_held) == is_held {
+            return;
+        }
+        log::info!("all clients are now {}", if is_held { "paused" } else { "resumed" });
+        for slot in 0..CLIENTS_MAX {
+            self.watch(slot);
+        }
+    }
+
+    /// Looks after connections that wait to be written to.
+    fn watch_output(&mut self) {
+        for slot in 0..CLIENTS_MAX {
+            let Some(session) = self.slots[slot].session.as_mut() else { continue };
+            let is_wanted = session.connection.is_output_waiting();
+            if is_wanted != session.is_output_watched {
+                session.is_output_watched = is_wanted;
+                self.watch(slot);
+            }
+        }
+    }
+
+    fn watch(&self, slot: usize) {
+        let Some(session) = self.slots[slot].session.as_ref() else { return };
+        let mut interest = EpollFlags::empty();
+        interest.set(EpollFlags::EPOLLIN, !self.is_held);
+        interest.set(EpollFlags::EPOLLOUT, session.is_output_watched);
+        let _ = self.epoll.modify(&session.connection, &mut EpollEvent::new(interest, slot as u64));
+    }
+
+    fn audit(&mut self, now: Instant) {
+        if now < self.audit_at {
+            return;
+        }
+        self.audit_at = now + AUDIT;
+        for session in self.slots.iter_mut().filter_map(|slot| slot.session.as_mut()) {
+            if session.end.is_none() && !session.is_alive() {
+                session.end = Some(End::DiedAudit);
+            }
+        }
+    }
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+/// The memory of a [`Server`], to be made before memory is locked.
+#[derive(Debug)]
+pub struct ClientRooms {
+    slots: [Slot; CLIENTS_MAX],
+    frame: Box<[u8]>,
+    out: Box<[u8]>,
+    lines: Box<[u8]>,
+}
+
+impl Default for ClientRooms {
+    fn default() -> Self {
+        let slot = |_| Slot { session: None, rooms: Some(Rooms::new(BODY_MAX, OUTPUT_MAX)) };
+        Self {
+            slots: std::array::from_fn(slot),
+            frame: vec![0; PACKET_MAX + 64].into(),
+            out: vec![0; REPLY_MAX].into(),
+            lines: vec![0; RELAYED_LEN_MAX].into(),
+        }
+    }
+}
+
+impl ClientRooms {
+    /// Gives back what is not used yet; it comes again when it is.
+    pub fn give_back(&mut self) {
+        for rooms in self.slots.iter_mut().filter_map(|slot| slot.rooms.as_mut()) {
+            rooms.give_back();
+        }
+        for room in [&mut self.frame, &mut self.out, &mut self.lines] {
+            memory::give_back(room);
+        }
+    }
+}
+
+/// Whom a message is for: `Some(None)` is everybody; `None`: a node that nobody knows, and it is not sent.
+fn addressee(message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Option<NodeId>> {
+    let (settings, comms) = (facts.node.settings(), facts.node.comms());
+    let nodes = || (0..).map(NodeId).take(settings.nodes.len()).filter(|node| comms.is_member(*node));
+    if let Some(uuid) = message.dest_uuid() {
+        let own = facts.node.identity().uuid;
+        let is_it = |node: &NodeId| comms.peer(*node).uuid == uuid || (*node == settings.local && own == uuid);
+        return nodes().find(is_it).map(Some);
+    }
+    let Some(name) = message.get("dest") else { return Some(None) };
+    nodes().find(|node| settings.nodes[usize::from(node.0)].eq_ignore_ascii_case(name)).map(Some)
+}
+
+/// The reply to a sign-on; with a reason it refuses. Clients look for all fields in either.
+fn signon_reply(out: &mut [u8], facts: &Facts<'_>, refusal: Option<&str>) -> Option<usize> {
+    let config = facts.config;
+    let mut text = ClientText::new(out);
+    text.string("t", "hbapi-resp").string("reqtype", "signon");
+    if let Some(reason) = refusal {
+        text.string("info", reason);
+    }
+    text.string("result", if refusal.is_some() { "badreq" } else { "OK" });
+    text.field("deadtime", format_args!("{:x}", config.deadtime.as_millis()));
+    text.field("keepalive", format_args!("{:x}", config.keepalive.as_millis()));
+    text.string("node", &config.node).string("hbversion", HB_VERSION);
+    text.string("pacemaker", facts.parameter("pacemaker").unwrap_or("false"));
+    text.field("logfacility", format_args!("{}", facts.log_facility));
+    text.finish()
+}
+
+/// There is no place: said before it asks, which its library takes for the answer.
+fn refuse_crowded(socket: &OwnedFd) {
+    const REFUSAL: &[u8] = b">>>\nt=hbapi-resp\nreqtype=signon\ninfo=too many clients\nresult=badreq\ndeadtime=0\n\
+        keepalive=0\nnode=\nhbversion=\npacemaker=false\nlogfacility=-1\n<<<\n\0";
+    let mut frame = [0; 256];
+    let len = HEADER_LEN + REFUSAL.len();
+    frame[..HEADER_LEN].copy_from_slice(&header(REFUSAL.len()));
+    frame[HEADER_LEN..len].copy_from_slice(REFUSAL);
+    let _ = nix::unistd::write(socket, &frame[..len]);
+}

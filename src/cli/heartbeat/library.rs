@@ -1,0 +1,172 @@
+//! The client interface from the other side, for `cl_status`: one question at a time, and the answer awaited.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::api::ipc::{BODY_MAX, HEADER_LEN, MAGIC, header};
+use crate::wire::heartbeat::ClientMessage;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// Nobody listens.
+    NotRunning,
+    /// The daemon refuses, with this reason.
+    Refused(String),
+    /// The time is over.
+    TimedOut,
+    /// It has closed the connection, or says what cannot be understood.
+    Broken(String),
+}
+
+/// One message, its fields in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer(String);
+
+impl Answer {
+    /// The first value of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether what was asked for was done.
+    pub(super) fn is_ok(&self) -> bool {
+        self.get("result") == Some("OK")
+    }
+}
+
+/// A daemon that has taken our sign-on.
+#[derive(Debug)]
+pub(super) struct Library {
+    stream: UnixStream,
+    limit: Instant,
+    arrived: Vec<u8>,
+    signon: Answer,
+}
+
+impl Library {
+    /// Signs on without a name.
+    pub(super) fn sign_on(socket: &Path, limit: Duration) -> Result<Self, Silence> {
+        let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => Silence::TimedOut,
+            _ => Silence::NotRunning,
+        })?;
+        let limit = Instant::now() + limit;
+        let mut library = Self { stream, limit, arrived: Vec::new(), signon: Answer(String::new()) };
+        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        library.signon = library.ask("signon", &[("uid", &uid.to_string()), ("gid", &gid.to_string())])?;
+        if library.signon.is_ok() {
+            Ok(library)
+        } else {
+            Err(Silence::Refused(library.signon.get("info").unwrap_or_default().to_owned()))
+        }
+    }
+
+    /// What the daemon told at sign-on.
+    pub(super) const fn signon(&self) -> &Answer {
+        &self.signon
+    }
+
+    /// One question, one answer.
+    pub(super) fn ask(&mut self, kind: &str, fields: &[(&str, &str)]) -> Result<Answer, Silence> {
+        self.send(kind, fields)?;
+        let limit = self.limit;
+        self.await_message(limit, |answer| answer.get("t") == Some("hbapi-resp"))
+    }
+
+    /// One question, answers until the last.
+    pub(super) fn list(&mut self, kind: &str, fields: &[(&str, &str)]) -> Result<Vec<Answer>, Silence> {
+        let mut answers = vec![self.ask(kind, fields)?];
+        let limit = self.limit;
+        while answers.last().and_then(|answer| answer.get("result")) == Some("ok/more") {
+            answers.push(self.await_message(limit, |answer| answer.get("t") == Some("hbapi-resp"))?);
+        }
+        Ok(answers)
+    }
+
+    /// A question that is answered here or by another node, in this time or not at all.
+    pub(super) fn ask_status(&mut self, node: &str, client: &str, patience: Duration) -> Result<Answer, Silence> {
+        const ANSWER: Option<&str> = Some("respond-cstatus");
+        self.send("clientstatus", &[("node", node), ("cn", client)])?;
+        let limit = self.limit.min(Instant::now() + patience);
+        self.await_message(limit, |answer| answer.get("t") == ANSWER || answer.get("subt") == ANSWER)
+    }
+
+    fn send(&mut self, kind: &str, fields: &[(&str, &str)]) -> Result<(), Silence> {
+        let pid = std::process::id();
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let mut body = format!(">>>\nt=hbapi-req\nreqtype={kind}\ndest={host}\npid={pid}\nfrom_id={pid}\n");
+        for (name, value) in fields {
+            body += &format!("{name}={value}\n");
+        }
+        body += "<<<\n\0";
+        let frame = [&header(body.len())[..], body.as_bytes()].concat();
+        self.stream.write_all(&frame).map_err(|error| broken(&error))
+    }
+
+    fn await_message(&mut self, limit: Instant, is_it: impl Fn(&Answer) -> bool) -> Result<Answer, Silence> {
+        loop {
+            if let Some(answer) = self.next_message()?.filter(&is_it) {
+                return Ok(answer);
+            }
+            if self.has_message() {
+                continue;
+            }
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Silence::TimedOut);
+            }
+            self.stream.set_read_timeout(Some(left)).map_err(|error| broken(&error))?;
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(broken(&ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.arrived.extend_from_slice(&chunk[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(Silence::TimedOut),
+                    _ => return Err(broken(&error)),
+                },
+            }
+        }
+    }
+
+    fn frame_len(&self) -> Option<usize> {
+        let (length, magic) = self.arrived.first_chunk::<HEADER_LEN>()?.split_at(4);
+        let length = i32::from_ne_bytes(length.try_into().ok()?);
+        let is_known = magic == MAGIC.to_ne_bytes();
+        // Nonsense is as long as nothing can be.
+        Some(usize::try_from(length).ok().filter(|_| is_known).unwrap_or(usize::MAX))
+    }
+
+    fn has_message(&self) -> bool {
+        self.frame_len().is_some_and(|len| len <= self.arrived.len() - HEADER_LEN)
+    }
+
+    fn next_message(&mut self) -> Result<Option<Answer>, Silence> {
+        let Some(len) = self.frame_len() else { return Ok(None) };
+        if len > BODY_MAX {
+            return Err(Silence::Broken("the answer is not understood".to_owned()));
+        }
+        if !self.has_message() {
+            return Ok(None);
+        }
+        let frame: Vec<u8> = self.arrived.drain(..HEADER_LEN + len).collect();
+        let body = &frame[HEADER_LEN..];
+        if ClientMessage::parse(body).is_err() {
+            return Err(Silence::Broken("the answer is not understood".to_owned()));
+        }
+        Ok(Some(Answer(String::from_utf8_lossy(body).into_owned())))
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        let _ = self.send("signoff", &[]);
+    }
+}
+
+fn broken(error: &io::Error) -> Silence {
+    Silence::Broken(error.to_string())
+}

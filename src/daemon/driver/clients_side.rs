@@ -1,0 +1,257 @@
+//! Heartbeat's own clients: what they ask and say goes to the core, what happens is told to them (spec/api.md 2.7, 2.8).
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::{CLIENTS, Driver};
+use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Server};
+use crate::config::Config;
+use crate::core::ids::{NodeId, RelayId, RequestId, Seq};
+use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_MAX};
+use crate::core::message::{Body, Message, NodeStatus, Packet};
+use crate::core::time::Instant;
+use crate::core::{Event, Input, Node, Request};
+use crate::daemon::control::server::FOREIGN_REQUESTS;
+use crate::daemon::logger::facility_number;
+use crate::sys::memory;
+use crate::wire::heartbeat::{ClientText, to_client};
+
+/// The number of a client's request: nobody waits for the answer.
+const REQUEST: RequestId = RequestId(FOREIGN_REQUESTS + 8);
+
+/// The clients, and what they said as long as it may have to be said again.
+#[derive(Debug)]
+pub struct ClientsSide {
+    server: Option<Server>,
+    /// Until there is one.
+    rooms: Option<ClientRooms>,
+    authority: Authority,
+    log_facility: i32,
+    /// [`RELAYED_MAX`] places of the same size.
+    said: Box<[u8]>,
+    said_len: [u16; RELAYED_MAX],
+    newest: RelayId,
+    /// Number of our own last message that clients have heard: sent again it is no new one.
+    own_seq: Seq,
+}
+
+impl ClientsSide {
+    /// Everything that clients will ever need.
+    pub fn new(config: &Config) -> Self {
+        let facility = config.log.facility.as_deref().and_then(facility_number);
+        Self {
+            server: None,
+            rooms: Some(ClientRooms::default()),
+            authority: Authority::new(&config.api_auth),
+            log_facility: facility.map_or(-1, |number| i32::from(number) * 8),
+            said: vec![0; RELAYED_MAX * RELAYED_LEN_MAX].into(),
+            said_len: [0; RELAYED_MAX],
+            newest: RelayId(0),
+            own_seq: Seq(0),
+        }
+    }
+
+    pub(super) fn give_back_idle_memory(&mut self) {
+        if let Some(rooms) = &mut self.rooms {
+            rooms.give_back();
+        }
+        memory::give_back(&mut self.said);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.server.as_ref().and_then(Server::next_deadline)
+    }
+
+    /// The fields of a client's message; none of any other.
+    pub(super) fn said(&self, packet: &Packet) -> &[u8] {
+        let Body::Relayed { id } = packet.body else { return &[] };
+        let (place, start) = place_of(id);
+        self.said.get(start..start + usize::from(self.said_len[place])).unwrap_or_default()
+    }
+
+    /// Keeps what the server has written.
+    fn keep(&mut self) -> Option<RelayId> {
+        let lines = self.server.as_ref()?.lines();
+        let len = u16::try_from(lines.len()).ok().filter(|len| usize::from(*len) <= RELAYED_LEN_MAX && *len > 0)?;
+        let id = RelayId(self.newest.0.wrapping_add(1));
+        let (place, start) = place_of(id);
+        self.said[start..start + lines.len()].copy_from_slice(lines);
+        self.said_len[place] = len;
+        self.newest = id;
+        Some(id)
+    }
+}
+
+/// Which place, and where it begins.
+fn place_of(id: RelayId) -> (usize, usize) {
+    let place = usize::try_from(id.0).unwrap_or(0) % RELAYED_MAX;
+    (place, place * RELAYED_LEN_MAX)
+}
+
+/// What becomes of a message that clients may hear, whether it was new.
+pub(super) struct Heard {
+    hearing: Option<Hearing>,
+    status: Option<(NodeId, NodeStatus)>,
+}
+
+impl Heard {
+    /// Before the core takes a message.
+    pub(super) fn before(node: &Node, message: &Message<'_>) -> Self {
+        let is_status = matches!(message.body, Body::Status { .. });
+        let sender = || (0..).map(NodeId).zip(&node.settings().nodes).find(|(_, name)| name.as_str() == message.src);
+        let status = sender().filter(|_| is_status).map(|(sender, _)| (sender, node.comms().peer(sender).status));
+        Self { hearing: None, status }
+    }
+
+    /// After it.
+    pub(super) fn after(mut self, node: &Node, message: &Message<'_>) -> Self {
+        self.hearing = match (self.status, message.body) {
+            (Some((sender, before)), _) if node.comms().peer(sender).status != before => Some(Hearing::News),
+            (Some(_), _) => Some(Hearing::NoChange),
+            (None, Body::Ack { .. } | Body::RexmitRequest { .. } | Body::RexmitNak { .. }) => None,
+            (None, Body::ReqNodes | Body::RepNodes { .. } | Body::ClientQuery { .. } | Body::Status { .. }) => None,
+            (None, _) => node.has_delivered().then_some(Hearing::News),
+        };
+        self
+    }
+
+    /// Tells the clients.
+    pub(super) fn tell(&self, clients: &mut ClientsSide, plain: &[u8]) {
+        let (Some(hearing), Some(server)) = (self.hearing, &mut clients.server) else { return };
+        if hearing == Hearing::NoChange && !server.is_wanted(hearing) {
+            return;
+        }
+        if let Some(len) = to_client(plain, server.paper()) {
+            server.deliver_written(len, hearing);
+        }
+    }
+}
+
+impl Driver<'_> {
+    pub(super) fn open_clients(&mut self, listener: OwnedFd) {
+        let Some(rooms) = self.clients.rooms.take() else { return };
+        let authority = std::mem::take(&mut self.clients.authority);
+        let server = Server::new(listener, rooms, authority).and_then(|server| {
+            self.reactor.add(&server, CLIENTS)?;
+            Ok(server)
+        });
+        match server {
+            Ok(server) => self.clients.server = Some(server),
+            Err(error) => log::error!("No socket for Heartbeat's clients: {error}"),
+        }
+    }
+
+    /// The last thing in a turn: a bounded number of what clients want.
+    pub(super) fn serve_clients(&mut self) -> io::Result<()> {
+        let is_ready = self.reactor.ready().any(|ready| ready.token == CLIENTS);
+        let now = self.now.now;
+        let is_congested = self.node.is_congested();
+        let Some(server) = &mut self.clients.server else { return Ok(()) };
+        let is_same = server.is_held() == is_congested;
+        if !is_ready && is_same && server.next_deadline().is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        server.turn(now, is_congested);
+        loop {
+            let facts = Facts { config: self.config, node: &self.node, log_facility: self.clients.log_facility };
+            let Some(order) = self.clients.server.as_mut().and_then(|server| server.poll(&facts)) else { break };
+            self.obey(order);
+        }
+        self.update_interest()
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Join { slot, name } => {
+                self.feed(Input::Client { slot: u8::try_from(slot).unwrap_or(u8::MAX), name: Some(name) });
+                self.relay(None);
+                let facts = Facts { config: self.config, node: &self.node, log_facility: self.clients.log_facility };
+                if let Some(server) = &mut self.clients.server {
+                    server.welcome(slot, &facts);
+                }
+            }
+            Order::Leave { slot } => {
+                if let Some(slot) = slot {
+                    self.feed(Input::Client { slot: u8::try_from(slot).unwrap_or(u8::MAX), name: None });
+                }
+                self.relay(None);
+            }
+            Order::Relay { to } => self.relay(to),
+            Order::Ask { client, asker } => {
+                self.feed(Input::ClientQuery { client, asker });
+                self.relay(None);
+            }
+            Order::Standby(set) => self.request(REQUEST, Request::Standby(set)),
+        }
+    }
+
+    fn relay(&mut self, to: Option<NodeId>) {
+        if let Some(id) = self.clients.keep() {
+            self.feed(Input::Relay { to, id });
+        }
+    }
+
+    /// Clients hear what their own node says to others, too.
+    pub(super) fn tell_clients_own(&mut self, packet: &Packet) {
+        let is_new = packet.seq.is_some_and(|seq| seq > self.clients.own_seq);
+        if !is_new || self.clients.server.is_none() {
+            return;
+        }
+        self.clients.own_seq = packet.seq.unwrap_or_default();
+        let is_for_others = packet.to.is_some_and(|node| node != self.node.settings().local);
+        let is_of_nodes = matches!(packet.body, Body::Status { .. } | Body::ReqNodes | Body::RepNodes { .. });
+        // A question for another node is the daemon's own, although a client has caused it.
+        let is_question = self.clients.said(packet).starts_with(b"t=query-cstatus\n");
+        if is_for_others || is_of_nodes || is_question {
+            return;
+        }
+        let Some(len) = self.codec.encode_serial_with(packet, self.clients.said(packet), &mut self.text) else {
+            return;
+        };
+        if let Some(server) = &mut self.clients.server
+            && let Some(len) = to_client(&self.text[..len], server.paper())
+        {
+            server.deliver_written(len, Hearing::News);
+        }
+    }
+
+    /// Changes that no message has brought.
+    pub(super) fn tell_clients(&mut self, event: Event) {
+        let (settings, wall) = (self.node.settings(), self.now.wall);
+        let Some(server) = &mut self.clients.server else { return };
+        let mut text = ClientText::new(server.paper());
+        match event {
+            Event::Node { node, status: NodeStatus::Dead } => {
+                let Some(name) = settings.nodes.get(usize::from(node.0)) else { return };
+                text.string("t", "status").string("seq", "1").field("ts", format_args!("{wall:x}"));
+                text.string("src", name).string("st", NodeStatus::Dead.word());
+            }
+            Event::Ping { ping, is_alive } => {
+                let Some(name) = settings.upstream.ping_nodes.get(usize::from(ping.0)) else { return };
+                let kind = self.config.media.iter().find_map(|medium| match medium {
+                    crate::config::Medium::Ping { name: known, kind, .. } if *known == name.as_str() => {
+                        Some(kind.word())
+                    }
+                    _ => None,
+                });
+                if is_alive {
+                    text.string("t", "NS_st").string("st", "ping").string("info", kind.unwrap_or("ping"));
+                    text.string("src", name).field("ts", format_args!("{wall:x}"));
+                } else {
+                    text.string("t", "status").string("seq", "1").field("ts", format_args!("{wall:x}"));
+                    text.string("src", name).string("st", "dead").string("info", kind.unwrap_or("ping"));
+                }
+            }
+            Event::Link { node, link, is_up } => {
+                let Some(name) = settings.nodes.get(usize::from(node.0)) else { return };
+                let Some(link) = settings.links.get(usize::from(link.0)) else { return };
+                text.string("t", "ifstat").string("node", name).string("ifname", link);
+                text.string("st", if is_up { "up" } else { "dead" });
+            }
+            _ => return,
+        }
+        if let Some(len) = text.finish() {
+            server.deliver_written(len, Hearing::News);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What local clients say and hear (spec/api.md 2.1): the same two forms, without a signature of their own. They are
+//! answered in the text form, which ends in a NUL.
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::encode::Output;
+use super::fields::{Field, Fields, Kind, Name, decimal, encode_uuid, hex};
+use super::reject::Reject;
+use super::{netstring, text};
+use crate::core::ids::Uuid;
+
+/// A message of a client, cut into its fields.
+pub struct ClientMessage<'a> {
+    bytes: &'a [u8],
+    fields: Fields<'a>,
+}
+
+impl<'a> ClientMessage<'a> {
+    /// The message in the body of a frame, in either form.
+    ///
+    /// # Errors
+    /// Anything that is no message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Reject> {
+        let fields = match Self::split(bytes)? {
+            Either::Netstring(fields) => Fields::collect(fields)?,
+            Either::Text(fields) => Fields::collect(fields)?,
+        };
+        Ok(Self { bytes, fields })
+    }
+
+    fn split(bytes: &'a [u8]) -> Result<Either<'a>, Reject> {
+        match bytes.first_chunk().ok_or(Reject::TooShort)? {
+            netstring::START => Ok(Either::Netstring(netstring::split_unsigned(bytes)?)),
+            text::START => Ok(Either::Text(text::split_unsigned(bytes)?)),
+            _ => Err(Reject::BadMarker),
+        }
+    }
+
+    /// The first string of this name, as far as it is one that any message has a use for and is UTF-8.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let mut found = None;
+        self.each(|field| {
+            if found.is_none() && field.name == name.as_bytes() && field.kind == Kind::Text {
+                found = core::str::from_utf8(field.value).ok();
+            }
+        });
+        found
+    }
+
+    /// A decimal number; a sign is none.
+    pub fn decimal(&self, name: &str) -> Option<u64> {
+        decimal(self.get(name)?.as_bytes())
+    }
+
+    /// A hex number.
+    pub fn hex(&self, name: &str) -> Option<u64> {
+        hex(self.get(name)?.as_bytes())
+    }
+
+    /// `t`.
+    pub fn kind(&self) -> &'a str {
+        self.get(Name::Type.word()).unwrap_or_default()
+    }
+
+    /// `destuuid`.
+    pub fn dest_uuid(&self) -> Option<Uuid> {
+        self.fields.uuid(Name::DestUuid)
+    }
+
+    /// `queryuuid`.
+    pub fn query_uuid(&self) -> Option<Uuid> {
+        self.fields.uuid(Name::QueryUuid)
+    }
+
+    fn each(&self, mut look: impl FnMut(Field<'a>)) {
+        match Self::split(self.bytes) {
+            Ok(Either::Netstring(fields)) => fields.flatten().for_each(&mut look),
+            Ok(Either::Text(fields)) => fields.flatten().for_each(&mut look),
+            Err(_) => {}
+        }
+    }
+
+    /// Writes the fields for [`Codec::encode_datagram_with`](super::Codec::encode_datagram_with), without what the daemon
+    /// adds itself. Returns the length; `None` when they do not fit or one of them is of a type that is not passed on: a
+    /// struct, something compressed.
+    pub fn write_lines(&self, out: &mut [u8]) -> Option<usize> {
+        const OURS: [Name; 13] = [
+            Name::FromId,
+            Name::ToId,
+            Name::ClientGeneration,
+            Name::Dest,
+            Name::DestUuid,
+            Name::Src,
+            Name::SrcUuid,
+            Name::Seq,
+            Name::Generation,
+            Name::Time,
+            Name::Load,
+            Name::Ttl,
+            Name::Auth,
+        ];
+        let (mut out, mut is_known) = (Output::new(out), true);
+        self.each(|field| {
+            if !OURS.iter().any(|name| name.word().as_bytes() == field.name) {
+                is_known &= write_line(&mut out, &field).is_some();
+            }
+        });
+        out.finish().filter(|_| is_known)
+    }
+}
+
+impl fmt::Debug for ClientMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientMessage").field(&self.kind()).finish()
+    }
+}
+
+enum Either<'a> {
+    Netstring(netstring::Fields<'a>),
+    Text(text::Fields<'a>),
+}
+
+/// One field as a line.
+fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
+    match field.kind {
+        Kind::Opaque => return None,
+        // Lines end with a newline, and a list has no other word for it.
+        Kind::List if field.value.contains(&b'\n') => return None,
+        Kind::List => {
+            for part in [b"(3)", field.name, b"=", field.value] {
+                out.push(part);
+            }
+        }
+        Kind::Text => {
+            out.push(field.name);
+            out.push(b"=");
+            for piece in field.value.split_inclusive(|byte| *byte == b'\n') {
+                match piece.strip_suffix(b"\n") {
+                    Some(piece) => {
+                        out.push(piece);
+                        out.push(&[text::NEWLINE]);
+                    }
+                    None => out.push(piece),
+                }
+            }
+        }
+        Kind::Base64 | Kind::Binary => {
+            for part in [b"(1)", field.name, b"="] {
+                out.push(part);
+            }
+            if field.kind == Kind::Base64 {
+                // What is passed on must be some bytes' form.
+                let mut bytes = [0; BINARY_MAX];
+                STANDARD.decode_slice(field.value, &mut bytes).ok()?;
+                out.push(field.value);
+            } else {
+                let mut base64 = [0; BINARY_MAX * 4 / 3 + 4];
+                let len = STANDARD.encode_slice(field.value, &mut base64).ok()?;
+                out.push(base64.get(..len)?);
+            }
+        }
+    }
+    out.push(b"\n");
+    Some(())
+}
+
+/// Bytes of a binary field that are passed on.
+const BINARY_MAX: usize = 1024;
+
+/// Writes a message of the cluster, as it was received or sent, for clients: in the text form with all its fields, and the
+/// NUL. Fields of types that this form cannot say are left out. Returns the length, `None` when it does not fit.
+pub fn to_client(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
+    let mut out = Output::new(out);
+    out.push(text::START);
+    match ClientMessage::split(bytes).ok()? {
+        Either::Netstring(fields) => fields.flatten().for_each(|field| {
+            let _ = write_line(&mut out, &field);
+        }),
+        Either::Text(fields) => fields.flatten().for_each(|field| {
+            let _ = write_line(&mut out, &field);
+        }),
+    }
+    out.push(text::END);
+    out.push(b"\0");
+    out.finish()
+}
+
+/// A message for clients while it is written.
+pub struct ClientText<'o> {
+    out: Output<'o>,
+}
+
+impl<'o> ClientText<'o> {
+    /// The beginning of a message.
+    pub fn new(bytes: &'o mut [u8]) -> Self {
+        let mut out = Output::new(bytes);
+        out.push(text::START);
+        Self { out }
+    }
+
+    /// Fields only, for [`Codec::encode_datagram_with`](super::Codec::encode_datagram_with): to be ended with
+    /// [`ClientText::finish_lines`].
+    pub const fn lines(bytes: &'o mut [u8]) -> Self {
+        Self { out: Output::new(bytes) }
+    }
+
+    /// A string. Nothing in it may be a newline.
+    pub fn string(&mut self, name: &str, value: &str) -> &mut Self {
+        self.field(name, format_args!("{value}"))
+    }
+
+    /// A string that is made of something.
+    pub fn field(&mut self, name: &str, value: fmt::Arguments<'_>) -> &mut Self {
+        self.out.format(format_args!("{name}={value}\n"));
+        self
+    }
+
+    /// A uuid.
+    pub fn uuid(&mut self, name: &str, uuid: Uuid) -> &mut Self {
+        self.out.format(format_args!("(1){name}="));
+        self.out.push(&encode_uuid(uuid));
+        self.out.push(b"\n");
+        self
+    }
+
+    /// Ends the message. Returns its length, the NUL included; `None` when it did not fit.
+    pub fn finish(mut self) -> Option<usize> {
+        self.out.push(text::END);
+        self.out.push(b"\0");
+        self.out.finish()
+    }
+
+    /// Ends what [`ClientText::lines`] has begun.
+    pub fn finish_lines(self) -> Option<usize> {
+        self.out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_of_either_form_is_read() {
+        let text = b">>>\nt=hbapi-req\npid=47\nfmask=2f\n(1)queryuuid=BwcHBwcHBwcHBwcHBwcHBw==\npid=48\n<<<\n\0";
+        let netstring = b"###\n14:(0)t=hbapi-req,9:(0)pid=47,11:(0)fmask=2f,29:(1)queryuuid=\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07,9:(0)pid=48,%%%\n";
+        for bytes in [&text[..], &text[..text.len() - 1], netstring] {
+            let message = ClientMessage::parse(bytes).unwrap();
+            assert_eq!(
+                (message.kind(), message.decimal("pid"), message.hex("fmask")),
+                ("hbapi-req", Some(47), Some(0x2f))
+            );
+            assert_eq!(message.query_uuid(), Some(Uuid([7; 16])));
+            assert_eq!((message.get("cn"), message.dest_uuid()), (None, None));
+        }
+        for bad in [&b""[..], b">>>", b">>>\nt=x\n", b"hello, world", b">>>\nt\n<<<\n", b"###\n99:(0)t=x,%%%\n"] {
+            assert!(ClientMessage::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lines_leave_out_what_the_daemon_adds() {
+        let bytes = b">>>\nt=ping\nfrom_id=x\nto_id=y\ndest=b\nseq=9\nauth=1 a\n(1)data=AAE=\noseq=1\n<<<\n\0";
+        let mut out = [0; 100];
+        let len = ClientMessage::parse(bytes).unwrap().write_lines(&mut out).unwrap();
+        assert_eq!(&out[..len], b"t=ping\n(1)data=AAE=\noseq=1\n");
+        let netstring = b"###\n8:(0)t=a\nb,11:(1)data=\x00\x01\xff,%%%\n";
+        let len = ClientMessage::parse(netstring).unwrap().write_lines(&mut out).unwrap();
+        assert_eq!(&out[..len], b"t=a\x13b\n(1)data=AAH/\n");
+        let list = b">>>\nt=x\n(3)l=1:a,\n<<<\n";
+        let len = ClientMessage::parse(list).unwrap().write_lines(&mut out).unwrap();
+        assert_eq!(&out[..len], b"t=x\n(3)l=1:a,\n");
+        let inner = b">>>\nt=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n<<<\n";
+        assert_eq!(ClientMessage::parse(inner).unwrap().write_lines(&mut out), None, "not passed on");
+        assert_eq!(ClientMessage::parse(netstring).unwrap().write_lines(&mut [0; 10]), None, "no room");
+    }
+
+    #[test]
+    fn texts_are_those_of_the_spec() {
+        let mut out = [0; 200];
+        let mut text = ClientText::new(&mut out);
+        text.string("t", "hbapi-resp").string("reqtype", "numnodes").field("numnodes", format_args!("{}", 2));
+        text.string("result", "OK");
+        let len = text.finish().unwrap();
+        assert_eq!(&out[..len], b">>>\nt=hbapi-resp\nreqtype=numnodes\nnumnodes=2\nresult=OK\n<<<\n\0");
+        assert_eq!(len, 0x3c);
+    }
+}
