@@ -59,6 +59,7 @@ fn settings() -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: nullbeat::core::settings::UpstreamSettings::NONE,
+        health: nullbeat::core::settings::HealthSettings::NONE,
         fence: nullbeat::core::settings::FenceSettings::NONE,
         interlock: None,
         has_owner_line: false,

@@ -41,6 +41,7 @@ fn settings(local: u8) -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: UpstreamSettings::NONE,
+        health: nullbeat::core::settings::HealthSettings::NONE,
         fence: nullbeat::core::settings::FenceSettings::NONE,
         interlock: None,
         has_owner_line: false,
@@ -225,7 +226,7 @@ impl Table {
                     *running = false;
                     JobOutcome::Failed
                 }
-                Order::Start => {
+                Order::Start | Order::Restart { .. } => {
                     *running = true;
                     JobOutcome::Done
                 }

@@ -34,6 +34,11 @@ pub(super) fn of_config(config: &Config) -> u32 {
             config.upstream_holdoff.as_millis()
         );
     }
+    // As with ping nodes.
+    if !config.checks.is_empty() {
+        let of_node = config.checks.iter().filter(|check| check.group.is_none()).count();
+        let _ = write!(text, "\nchecks {of_node} {}", config.checks.len());
+    }
     CRC32.checksum(text.as_bytes())
 }
 

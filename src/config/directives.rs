@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::draft::{Draft, Read};
 use super::machine::FileKind;
 use super::token::Word;
-use super::{ResetWith, board, clients, fence, gpio, media, pings, value, watchdog};
+use super::{ResetWith, board, checks, clients, fence, gpio, media, pings, value, watchdog};
 use crate::core::limits::{FENCINGS_MAX, MOVES_MAX};
 
 /// Reads the values of a line at once.
@@ -135,6 +135,8 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("ping_group", "", Line(pings::read_ping_group)),
     row("upstream_failover", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.upstream_failover))),
     row("upstream_holdoff", "a time", One(|d, w| d.time(w, true, |d| &mut d.upstream_holdoff))),
+    row("check", "", Line(checks::read_check)),
+    row("monitor", "", Line(checks::read_monitor)),
     // Logging (2.3).
     row("logfile", "a path", One(|d, w| d.path(w, |d| &mut d.logfile))),
     row("debugfile", "a path", One(|d, w| d.path(w, |d| &mut d.debugfile))),

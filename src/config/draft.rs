@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::board::NamedDevice;
+use super::checks::DraftCheck;
 use super::clients::{ApiAuth, DraftClient};
 use super::directives::{DIRECTIVES, Directive, Effect, Home, Shape};
 use super::fence::DraftFence;
@@ -71,6 +72,7 @@ pub(super) struct Draft<'a> {
     pub(super) ipfail: Option<At>,
     pub(super) upstream_failover: Given<bool>,
     pub(super) upstream_holdoff: Given<Duration>,
+    pub(super) checks: Vec<DraftCheck>,
     pub(super) media: Vec<DraftMedium>,
     /// A media line had an error.
     pub(super) is_medium_refused: bool,
@@ -164,6 +166,7 @@ impl<'a> Draft<'a> {
             ipfail: None,
             upstream_failover: None,
             upstream_holdoff: None,
+            checks: Vec::new(),
             media: Vec::new(),
             is_medium_refused: false,
             keepalive: None,

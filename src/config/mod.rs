@@ -11,6 +11,7 @@
 
 mod authkeys;
 pub mod board;
+pub mod checks;
 mod clients;
 mod digest;
 mod directives;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use crate::core::message::PingKind;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
+pub use checks::{CheckConfig, CheckKind};
 pub use clients::{ApiAuth, ClientLine};
 pub use fence::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 pub use finding::{At, Finding, Severity};
@@ -126,6 +128,8 @@ pub struct Config {
     pub udp_port: (u16, PortSource),
     /// `moves_per_hour`, zero: no limit.
     pub moves_per_hour: u16,
+    /// `check` and `monitor`, one for each monitored group.
+    pub checks: Vec<CheckConfig>,
     /// `takeover_policy`; default `available`.
     pub takeover_policy: TakeoverPolicy,
     /// `fence`, `stonith`, `stonith_host`: how a silent peer is made sure to be off.

@@ -39,6 +39,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         auto_failback: AutoFailback::On,
         failback_delay: Duration::ZERO,
         moves_per_hour: 0,
+        checks: Vec::new(),
         udp_port: (694, PortSource::BuiltIn),
         takeover_policy: TakeoverPolicy::Available,
         fence: FenceConfig { methods: Vec::new(), settle: Duration::from_secs(60), per_hour: 3 },

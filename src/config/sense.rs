@@ -8,8 +8,8 @@ use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
-    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, clients, digest, exported, fence, gpio,
-    pings, watchdog,
+    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, checks, clients, digest, exported,
+    fence, gpio, pings, watchdog,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -76,6 +76,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_membership(draft);
     clients::check(draft);
     pings::check(draft);
+    checks::check(draft);
     gpio::check(draft);
     fence::check(draft);
     watchdog::check(draft);
@@ -244,6 +245,7 @@ fn are_pings_first(draft: &Draft<'_>) -> bool {
 pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Vec<Group>) -> Config {
     let time = Timing::of(draft);
     let fence = fence::build(draft);
+    let checks = checks::build(draft, &groups);
     let mut config = Config {
         paths: paths.clone(),
         are_pings_first: are_pings_first(draft),
@@ -274,6 +276,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         },
         failback_delay: value_or(&draft.failback_delay, Duration::ZERO),
         moves_per_hour: small(&draft.moves_per_hour, 0),
+        checks,
         udp_port: draft.default_port(),
         takeover_policy: match draft.takeover_policy {
             Some(("safe", _)) => TakeoverPolicy::Safe,

@@ -1,10 +1,11 @@
 //! The configuration as the core takes it.
 
 use super::watchdog::MARGIN;
-use super::{Config, LineUse, OutputLine};
-use crate::core::ids::{KeyNumber, NodeId};
+use super::{CheckConfig, Config, LineUse, OutputLine};
+use crate::core::ids::{GroupId, KeyNumber, NodeId};
 use crate::core::settings::{
-    Autojoin, GroupSettings, InterlockSettings, LeaseSettings, Settings, SplitBrainLoser, UpstreamSettings,
+    Autojoin, CheckSettings, GroupSettings, HealthSettings, InterlockSettings, LeaseSettings, Settings,
+    SplitBrainLoser, UpstreamSettings,
 };
 
 impl Config {
@@ -71,6 +72,7 @@ impl Config {
                 has_failover: self.has_upstream_failover,
                 holdoff: self.upstream_holdoff,
             },
+            health: self.health(),
             fence: self.fence.settings(),
             interlock: self.interlock.map(|settle| InterlockSettings { settle }),
             has_owner_line: self.has_output(OutputLine::Owner),
@@ -86,6 +88,15 @@ impl Config {
     /// Whether the board drives this line.
     pub fn has_output(&self, output: OutputLine) -> bool {
         self.gpio.iter().any(|line| line.usage == LineUse::Output(output))
+    }
+
+    fn health(&self) -> HealthSettings {
+        let check = |check: &CheckConfig| CheckSettings {
+            name: bounded(&check.name),
+            group: check.group.and_then(|group| u8::try_from(group).ok()).map(GroupId),
+            restarts: check.restarts,
+        };
+        HealthSettings { checks: self.checks.iter().map(check).collect(), holdoff: self.health_holdoff() }
     }
 
     /// What `fence watchdog-lease` promises the partner, with the watchdogs that are in force.

@@ -2,6 +2,7 @@
 
 mod authkeys;
 mod board;
+mod checks;
 mod clients;
 mod fence;
 mod ha_cf;

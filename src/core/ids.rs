@@ -1,6 +1,6 @@
 //! Names and numbers that must not be mixed up.
 
-use super::limits::{GROUPS_MAX, LINK_NAME_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX, SITE_MAX};
+use super::limits::{CHECKS_MAX, GROUPS_MAX, LINK_NAME_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX, SITE_MAX};
 
 /// Index of a node in [`Settings::nodes`](super::settings::Settings), the order of ha.cf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,10 @@ pub struct GroupId(pub u8);
 /// membership service are numbered (spec/api.md 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub u8);
+
+/// Index of a health check in [`HealthSettings::checks`](super::settings::HealthSettings), the order of ha.cf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId(pub u8);
 
 /// Number of a job that the core asked the guardian for; grows by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +167,10 @@ macro_rules! set {
 set!(
     /// Some of the groups.
     GroupSet, u64, GroupId, GROUPS_MAX
+);
+set!(
+    /// Some of the health checks.
+    CheckSet, u32, CheckId, CHECKS_MAX
 );
 set!(
     /// Some of the nodes.

@@ -44,11 +44,14 @@ pub const REQUESTS_MAX: usize = 8;
 pub const FENCE_METHODS_MAX: usize = 8;
 /// Fencings remembered for the limit in an hour, which cannot be more.
 pub const FENCINGS_MAX: usize = 16;
+/// Health checks of a node (`check` and `monitor` lines of ha.cf). More are refused by the configuration check.
+pub const CHECKS_MAX: usize = 32;
 /// Moves remembered for `moves_per_hour`, which cannot be more.
 pub const MOVES_MAX: usize = 32;
 
 const _: () = assert!(GROUPS_MAX <= 64, "group sets are 64 bits wide");
 const _: () = assert!(NODES_MAX <= 16, "node sets are 16 bits wide");
+const _: () = assert!(CHECKS_MAX <= 32, "check sets are 32 bits wide");
 const _: () = assert!(LINKS_MAX <= 16, "link sets are 16 bits wide");
 const _: () = assert!(MISSING_MAX >= REXMIT_SLOTS, "what a peer still keeps can still be asked for");
 const _: () = assert!(ACTIONS_MAX > 3 * GROUPS_MAX + REXMIT_BURST, "one input may move every group");

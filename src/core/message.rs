@@ -218,6 +218,7 @@ impl Extension {
         resources_digest: 0,
         lease_ms: 0,
         owner_line: LineLevel::Unknown,
+        health: None,
     };
 }
 
@@ -320,6 +321,26 @@ pub struct Extension {
     pub lease_ms: u32,
     /// The sender's own line `owner`, as it was set last.
     pub owner_line: LineLevel,
+    /// What the sender's health checks say; `None`: it has none.
+    pub health: Option<HealthReport>,
+}
+
+/// What a node tells its partner of its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HealthReport {
+    /// How many checks of the node fail.
+    pub failing: u8,
+    /// How many of them say nothing.
+    pub unknown: u8,
+    /// Groups whose service failed here, lately, although it was restarted as often as allowed.
+    pub spent: GroupSet,
+}
+
+impl HealthReport {
+    /// How many checks of the node cannot be counted on.
+    pub const fn doubtful(&self) -> u8 {
+        self.failing.saturating_add(self.unknown)
+    }
 }
 
 /// The typed part of a message. `'a` borrows from the received bytes.

@@ -36,7 +36,7 @@ pub mod quorum;
 pub mod settings;
 pub mod time;
 
-use ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RelayId, RequestId, ShotId};
+use ids::{CheckId, CheckSet, GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RelayId, RequestId, ShotId};
 use message::{ClientName, GroupState, Holds, Message, NodeStatus, Packet};
 
 pub use node::members::{MemberChange, Members, Remembered};
@@ -93,6 +93,15 @@ pub enum Input<'a> {
         is_owner: bool,
         /// Whether it worked.
         is_ok: bool,
+    },
+    /// A health check says something else than before, or says it again to a new engine.
+    Health {
+        /// Which.
+        check: CheckId,
+        /// What.
+        health: Health,
+        /// Place in the group of the first resource that a restart in place takes along; of a check of the node 0.
+        from: u8,
     },
     /// The watchdog is armed and will reset this board unless it is kicked, or is no longer.
     Watchdog {
@@ -210,6 +219,32 @@ pub enum LineLevel {
     Unknown,
 }
 
+/// What a health check says, after so many answers in a row as ha.cf asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Health {
+    /// Nothing (yet): it has not been asked often enough, the group does not run here, or whoever asks is gone.
+    #[default]
+    Unknown,
+    /// All is well.
+    Healthy,
+    /// It is not.
+    Failed,
+}
+
+impl Health {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::Healthy, Self::Failed];
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What the guardian is asked to do with one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Order {
@@ -220,6 +255,12 @@ pub enum Order {
     /// `stop` of each resource, right to left, with the retries of spec/resources.md 4.2. A `Start` of the same group
     /// that has not begun is cancelled; one that runs is waited for.
     Stop,
+    /// The group runs, a part of it is ill: `stop` of the resources from place `from` on, right to left, then what `Start`
+    /// does. A `Stop` of the same group takes it back as it does a `Start`.
+    Restart {
+        /// Place of the first resource that is stopped.
+        from: u8,
+    },
     /// `status` of each resource; changes nothing.
     Probe,
     /// Tell the neighbourhood again where the group's addresses live (gratuitous ARP, unsolicited NA).
@@ -483,6 +524,8 @@ pub enum Cause {
     Script,
     /// The other node reaches more ping nodes.
     Upstream,
+    /// Health checks failed here or there.
+    Health,
 }
 
 /// Standing alarms: raised once, cleared once, shown by `status` all the while.
@@ -526,6 +569,10 @@ pub enum Alarm {
     Interlocked,
     /// What this line says contradicts what the partner says: it is not believed.
     LineStuck(InputLine),
+    /// A health check fails.
+    CheckFailed(CheckId),
+    /// Checks of this group fail although it was restarted as often as allowed.
+    Unhealthy(GroupId),
     /// The guardian cannot run scripts.
     NoGuardian,
     /// The two nodes' messages cannot be reconciled: the partner asked for a message that is gone, or more than
@@ -548,4 +595,8 @@ pub struct Alarms {
     pub stop_failed: GroupSet,
     /// [`Alarm::LineStuck`], by discriminant.
     pub stuck_lines: u8,
+    /// [`Alarm::CheckFailed`].
+    pub failed_checks: CheckSet,
+    /// [`Alarm::Unhealthy`].
+    pub unhealthy: GroupSet,
 }

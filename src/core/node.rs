@@ -101,6 +101,7 @@ impl Node {
             | Input::Line { .. }
             | Input::OwnerSet { .. }
             | Input::Watchdog { .. }
+            | Input::Health { .. }
             | Input::Guardian { .. }
             | Input::Request { .. } => {}
         }
@@ -132,6 +133,7 @@ impl Node {
             Input::Line { line, level } => ownership.line_changed(&mut cx, line, level),
             Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(&mut cx, is_owner, is_ok),
             Input::Watchdog { is_armed } => ownership.watchdog(is_armed),
+            Input::Health { check, health, from } => ownership.health_changed(&mut cx, check, health, from),
             Input::Tick
             | Input::Received { .. }
             | Input::PingAnswer { .. }

@@ -24,11 +24,13 @@ pub enum Bug {
     IgnorePeerOwner = 9,
     /// The watchdog is kicked although the lease is over.
     KickWithoutLease = 10,
+    /// A node whose checks fail hands over although the partner is no better off.
+    MoveToNoBetter = 11,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -39,6 +41,7 @@ impl Bug {
         Self::ShootUnchecked,
         Self::IgnorePeerOwner,
         Self::KickWithoutLease,
+        Self::MoveToNoBetter,
     ];
 }
 

@@ -1,7 +1,7 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
-use super::ids::{Generation, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
-use super::limits::{FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
+use super::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use super::message::GroupState;
 use super::time::{Duration, Instant};
 
@@ -79,6 +79,32 @@ impl UpstreamSettings {
     pub fn is_compared(&self) -> bool {
         self.has_failover && !self.ping_nodes.is_empty()
     }
+}
+
+/// One health check: a `check` or `monitor` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSettings {
+    /// For people.
+    pub name: NodeName,
+    /// The group whose service it looks at while it runs here; `None`: it looks at what this node needs, always.
+    pub group: Option<GroupId>,
+    /// `restarts`: how often the group is restarted in place within an hour before it is handed over.
+    pub restarts: u8,
+}
+
+/// Health checks, and what follows from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// In the order of ha.cf.
+    pub checks: heapless::Vec<CheckSettings, CHECKS_MAX>,
+    /// How long the partner's node checks must have been better before anything moves: at least as long as the two nodes may
+    /// be apart in noticing the same fault.
+    pub holdoff: Duration,
+}
+
+impl HealthSettings {
+    /// No checks.
+    pub const NONE: Self = Self { checks: heapless::Vec::new(), holdoff: Duration::ZERO };
 }
 
 /// What stands behind one way to fence the partner.
@@ -191,6 +217,8 @@ pub struct Settings {
     pub split_brain_loser: SplitBrainLoser,
     /// Ping nodes.
     pub upstream: UpstreamSettings,
+    /// Health checks.
+    pub health: HealthSettings,
     /// How the partner is fenced.
     pub fence: FenceSettings,
     /// The lines between the boards, when they gate acquiring.

@@ -15,7 +15,7 @@ use std::fmt::{self, Write as _};
 
 use crate::config::{FenceMethod, GpioLine, Group};
 use crate::core::Node;
-use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
+use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::hardware::watchdog::Device;
@@ -389,12 +389,17 @@ impl<'a> Names<'a> {
         self.settings.upstream.ping_nodes.get(usize::from(ping.0)).map_or("", |name| name.as_str())
     }
 
+    pub(super) fn check(&self, check: CheckId) -> &'a str {
+        self.settings.health.checks.get(usize::from(check.0)).map_or("", |check| check.name.as_str())
+    }
+
     pub(super) fn subject(&self, subject: &words::Subject) -> Option<&'a str> {
         match subject {
             words::Subject::Nothing => None,
             words::Subject::Link(link) => Some(self.link(*link)),
             words::Subject::Group(group) => Some(self.key(*group)),
             words::Subject::Line(line) => Some(line.name()),
+            words::Subject::Check(check) => Some(self.check(*check)),
         }
     }
 }
@@ -496,6 +501,7 @@ mod tests {
             takeover_policy: TakeoverPolicy::Safe,
             split_brain_loser: SplitBrainLoser::NotPreferred,
             upstream: crate::core::settings::UpstreamSettings::NONE,
+            health: crate::core::settings::HealthSettings::NONE,
             fence: crate::core::settings::FenceSettings::NONE,
             interlock: None,
             has_owner_line: false,

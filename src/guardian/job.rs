@@ -146,6 +146,9 @@ pub struct Job {
     running: usize,
     is_unclear: bool,
     is_recalled: bool,
+    /// The stops of a restart, which end before the resource at place `floor`.
+    is_restarting: bool,
+    floor: usize,
 }
 
 impl Job {
@@ -163,6 +166,8 @@ impl Job {
             running: 0,
             is_unclear: false,
             is_recalled: false,
+            is_restarting: false,
+            floor: 0,
         }
     }
 
@@ -197,6 +202,12 @@ impl Job {
                 self.ask(0)
             }
             Order::Probe => self.ask(0),
+            Order::Restart { from } => {
+                log::info!("Restarting resource group: {}", self.member.text());
+                self.is_restarting = true;
+                self.floor = usize::from(from).min(self.member.group.resources.len());
+                self.stop_before(self.member.group.resources.len())
+            }
             Order::Stop => self.release(),
             Order::Announce => Step::End(JobOutcome::Done),
         }
@@ -229,12 +240,17 @@ impl Job {
         if at >= self.member.group.resources.len() {
             return Step::End(self.end_of_questions());
         }
-        if self.is_recalled && self.order == Order::Start {
+        if self.is_recalled && self.is_start() {
             self.start_failed = Some(at);
             return self.release();
         }
         self.stage = Stage::Asking { at };
         Step::Run(at, Action::Status)
+    }
+
+    /// Whether it is to end with everything running.
+    pub const fn is_start(&self) -> bool {
+        matches!(self.order, Order::Start | Order::Restart { .. })
     }
 
     fn end_of_questions(&self) -> JobOutcome {
@@ -286,23 +302,27 @@ impl Job {
 
     /// Stops the whole group, also members never started.
     fn release(&mut self) -> Step {
+        (self.is_restarting, self.floor) = (false, 0);
         log::info!("Releasing resource group: {}", self.member.text());
         self.stop_before(self.member.group.resources.len())
     }
 
     /// Stops what is left of place `end`.
     fn stop_before(&mut self, end: usize) -> Step {
-        match end.checked_sub(1) {
-            Some(at) => {
-                self.stage = Stage::Stopping { at, tries: 0 };
-                Step::Run(at, Action::Stop)
-            }
-            None => Step::End(match (self.stop_failed, self.order) {
-                (Some(_), _) => JobOutcome::StopFailed,
-                (None, Order::Start) => JobOutcome::Failed,
-                (None, _) => JobOutcome::Done,
-            }),
+        if end > self.floor {
+            let at = end - 1;
+            self.stage = Stage::Stopping { at, tries: 0 };
+            return Step::Run(at, Action::Stop);
         }
+        if std::mem::take(&mut self.is_restarting) && self.stop_failed.is_none() {
+            // `status` of those before tells whether they run, and starts what does not.
+            return self.ask(0);
+        }
+        Step::End(match self.stop_failed {
+            Some(_) => JobOutcome::StopFailed,
+            None if self.is_start() => JobOutcome::Failed,
+            None => JobOutcome::Done,
+        })
     }
 
     fn after_stop(&mut self, now: Instant, at: usize, tries: u32, verdict: Verdict, rules: &StopRules) -> Step {
@@ -419,6 +439,40 @@ mod tests {
             assert_eq!(stop.advance(now, Verdict::Ended(Ending::Code(1)), &rules), Step::Pause);
             stop.resume();
         }
+    }
+
+    #[test]
+    fn restart_stops_from_a_place_on_and_starts_what_does_not_run() {
+        let (now, done) = (Instant::now(), Verdict::Ended(Ending::Code(0)));
+        let mut restart = job(Order::Restart { from: 1 });
+        assert_eq!(restart.begin(), Step::Run(1, Action::Stop));
+        assert_eq!(restart.advance(now, done, &RULES), Step::Run(0, Action::Status));
+        assert_eq!(restart.advance(now, Verdict::Running, &RULES), Step::Run(1, Action::Status));
+        assert_eq!(restart.advance(now, Verdict::NotRunning, &RULES), Step::Run(1, Action::Start));
+        assert_eq!(restart.advance(now, done, &RULES), Step::End(JobOutcome::Done));
+    }
+
+    #[test]
+    fn restart_that_fails_stops_everything() {
+        let (now, done) = (Instant::now(), Verdict::Ended(Ending::Code(0)));
+        let mut restart = job(Order::Restart { from: 1 });
+        restart.begin();
+        restart.advance(now, done, &RULES);
+        restart.advance(now, Verdict::Running, &RULES);
+        restart.advance(now, Verdict::NotRunning, &RULES);
+        assert_eq!(restart.advance(now, Verdict::Ended(Ending::Code(1)), &RULES), Step::Run(1, Action::Stop));
+        assert_eq!(restart.advance(now, done, &RULES), Step::Run(0, Action::Stop));
+        assert_eq!(restart.advance(now, done, &RULES), Step::End(JobOutcome::Failed));
+    }
+
+    #[test]
+    fn restart_whose_stop_fails_starts_nothing() {
+        let now = Instant::now();
+        let mut restart = job(Order::Restart { from: 0 });
+        assert_eq!(restart.begin(), Step::Run(1, Action::Stop));
+        assert_eq!(restart.advance(now, Verdict::Ended(Ending::Unkillable), &RULES), Step::Run(0, Action::Stop));
+        let done = Verdict::Ended(Ending::Code(0));
+        assert_eq!(restart.advance(now, done, &RULES), Step::End(JobOutcome::StopFailed));
     }
 
     #[test]

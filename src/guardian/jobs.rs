@@ -227,7 +227,7 @@ impl Runner {
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.node == member.group.node) else { return };
         if order == Order::Stop {
             self.announcer.withdraw(&member);
-            for job in lane.cancel(|job| job.order == Order::Start && Rc::ptr_eq(&job.member, &member)) {
+            for job in lane.cancel(|job| job.is_start() && Rc::ptr_eq(&job.member, &member)) {
                 self.reports.extend(done(&job, JobOutcome::Cancelled));
             }
         }
@@ -295,7 +295,7 @@ impl Runner {
 
     /// Groups that are being started or stopped, or are waiting for it: what state they are in nobody knows.
     pub fn busy(&self) -> GroupSet {
-        let moves = |job: &&Job| matches!(job.order, Order::Start | Order::Stop);
+        let moves = |job: &&Job| job.is_start() || job.order == Order::Stop;
         self.lanes.iter().flat_map(Lane::jobs).filter(moves).map(|job| self.number_of(job)).collect()
     }
 
@@ -364,7 +364,7 @@ impl Runner {
         match report {
             LaneReport::Ended(job, outcome) => {
                 self.note_end(&job, outcome);
-                if matches!(job.order, Order::Start | Order::Announce) && outcome == JobOutcome::Done {
+                if (job.is_start() || job.order == Order::Announce) && outcome == JobOutcome::Done {
                     self.announcer.announce(now, &self.launcher.places, &job.member);
                 }
                 self.reports.extend(done(&job, outcome));
@@ -384,7 +384,7 @@ impl Runner {
         let number = self.number_of(job);
         if outcome == JobOutcome::StopFailed {
             self.stop_failures.insert(number);
-        } else if matches!(job.order, Order::Stop | Order::Start) {
+        } else if job.order == Order::Stop || job.is_start() {
             self.stop_failures.remove(number);
         }
         if job.order == Order::Stop && outcome == JobOutcome::Done {

@@ -174,8 +174,10 @@ impl Lane {
 /// Whether this was the last script for its resource and went well.
 fn is_step(action: Action, verdict: Verdict, order: Order) -> bool {
     match (order, action) {
-        (Order::Start, Action::Status) => verdict == Verdict::Running,
-        (Order::Start, Action::Start) | (Order::Stop, Action::Stop) => verdict == Verdict::Ended(Ending::Code(0)),
+        (Order::Start | Order::Restart { .. }, Action::Status) => verdict == Verdict::Running,
+        (Order::Start | Order::Restart { .. }, Action::Start) | (Order::Stop, Action::Stop) => {
+            verdict == Verdict::Ended(Ending::Code(0))
+        }
         _ => false,
     }
 }
@@ -207,7 +209,7 @@ fn start(
         path: &program.path,
         arguments: &arguments,
         variables,
-        is_acquiring: job.order == Order::Start,
+        is_acquiring: job.is_start(),
         is_unasked: is_question && job.order == Order::Start && at == 0 && launcher.is_unasked(&job.member.group.node),
         is_status: is_question && program.dialect == Dialect::Heartbeat,
         name: &resource.script,

@@ -331,5 +331,6 @@ fn cause_word(cause: Cause) -> &'static str {
         Cause::Shutdown => "shutdown",
         Cause::Script => "script",
         Cause::Upstream => "upstream",
+        Cause::Health => "health",
     }
 }

@@ -234,10 +234,11 @@ impl std::fmt::Display for BadRecord {
 
 impl std::error::Error for BadRecord {}
 
-/// Orders by the number that stands for each.
+/// Orders by the number that stands for each; behind them comes the restart, with its place.
 pub const ORDERS: [Order; 4] = [Order::Start, Order::Stop, Order::Probe, Order::Announce];
+const RESTART: u8 = 4;
 /// Causes likewise.
-pub const CAUSES: [Cause; 10] = [
+pub const CAUSES: [Cause; 11] = [
     Cause::Startup,
     Cause::Death,
     Cause::Goodbye,
@@ -248,6 +249,7 @@ pub const CAUSES: [Cause; 10] = [
     Cause::Shutdown,
     Cause::Script,
     Cause::Upstream,
+    Cause::Health,
 ];
 /// Outcomes likewise.
 pub const OUTCOMES: [JobOutcome; 7] = [
@@ -260,13 +262,18 @@ pub const OUTCOMES: [JobOutcome; 7] = [
     JobOutcome::Cancelled,
 ];
 
-const fn order_code(order: Order) -> u8 {
+const fn order_code(order: Order) -> [u8; 2] {
     match order {
-        Order::Start => 0,
-        Order::Stop => 1,
-        Order::Probe => 2,
-        Order::Announce => 3,
+        Order::Start => [0, 0],
+        Order::Stop => [1, 0],
+        Order::Probe => [2, 0],
+        Order::Announce => [3, 0],
+        Order::Restart { from } => [RESTART, from],
     }
+}
+
+fn order([code, from]: [u8; 2]) -> Result<Order, BadRecord> {
+    if code == RESTART { Ok(Order::Restart { from }) } else { pick(&ORDERS, code) }
 }
 
 const fn cause_code(cause: Cause) -> u8 {
@@ -281,6 +288,7 @@ const fn cause_code(cause: Cause) -> u8 {
         Cause::Shutdown => 7,
         Cause::Script => 8,
         Cause::Upstream => 9,
+        Cause::Health => 10,
     }
 }
 
@@ -388,7 +396,8 @@ impl ToGuardian {
     pub fn encode(self, digest: u64) -> Record {
         let mut fields = match self {
             Self::Run { job, group, order } => {
-                Fields { small: [group.0, order_code(order), 0, 0], number: job.0, ..Fields::new(1) }
+                let [code, from] = order_code(order);
+                Fields { small: [group.0, code, from, 0], number: job.0, ..Fields::new(1) }
             }
             Self::OpenLink { link } => Fields { small: [link.0, 0, 0, 0], ..Fields::new(2) },
             Self::OpenControl => Fields::new(3),
@@ -431,7 +440,7 @@ impl ToGuardian {
         let fields = Fields::unpack(MAGIC_TO_GUARDIAN, bytes)?;
         let [a, b, c, d] = fields.small;
         let request = match fields.kind {
-            1 => Self::Run { job: JobId(fields.number), group: group(a)?, order: pick(&ORDERS, b)? },
+            1 => Self::Run { job: JobId(fields.number), group: group(a)?, order: order([b, c])? },
             2 => Self::OpenLink { link: link(a)? },
             3 => Self::OpenControl,
             4 => Self::NotifyGroup { group: group(a)?, old: state(b)?, new: state(c)?, cause: pick(&CAUSES, d)? },
@@ -567,6 +576,7 @@ mod tests {
         for order in ORDERS {
             all.push(ToGuardian::Run { job: JobId(0xfedc_ba98), group: GroupId(63), order });
         }
+        all.push(ToGuardian::Run { job: JobId(1), group: GroupId(0), order: Order::Restart { from: 9 } });
         for cause in CAUSES {
             for old in GroupState::ALL {
                 for new in GroupState::ALL {

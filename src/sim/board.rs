@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use super::brain::{Brain, Letter};
 use super::fencing::Shot;
+use super::health::Checker;
 use super::lease::Lease;
 use super::plan::{Plan, S};
 use super::rng::Rng;
 use super::scripts::Scripts;
-use crate::core::ids::{GroupSet, JobId, LinkId, RequestId, ShotId};
+use crate::core::ids::{CheckId, GroupSet, JobId, LinkId, RequestId, ShotId};
 use crate::core::time::{Instant, Stamp};
-use crate::core::{Alarm, FenceOutcome, InputLine, JobOutcome, LineLevel, Request};
+use crate::core::{Alarm, FenceOutcome, Health, InputLine, JobOutcome, LineLevel, Request};
 use crate::wire::heartbeat::Codec;
 
 /// Messages per board that wait in the kernel for an engine that is not scheduled.
@@ -36,6 +37,8 @@ pub enum Arrived {
     Watchdog,
     /// What is read from a line.
     Line(InputLine, LineLevel),
+    /// What a health check says.
+    Health(CheckId, Health),
     /// The ping node's answer.
     Echo,
     /// An operator.
@@ -139,6 +142,8 @@ pub struct Board {
     pub is_owner: bool,
     /// The engine has named the line `peer-owner` as stuck.
     pub has_named_line: bool,
+    /// What its health checks say.
+    pub checker: Checker,
     /// What the engine was told of each line.
     pub levels: [Option<LineLevel>; InputLine::ALL.len()],
     /// Not scheduled.
@@ -173,6 +178,7 @@ impl Board {
             is_death_unseen: None,
             is_releasing: false,
             scripts: Scripts::new(plan, node),
+            checker: Checker::new(plan),
             lease: Lease::empty(plan.groups.len()),
             reload: None,
             changed: GroupSet::EMPTY,

@@ -137,6 +137,40 @@ pub enum Fault {
         /// How long.
         lasts: u64,
     },
+    /// A service dies while its group runs, and after each start again until this is over.
+    ServiceDies {
+        /// On which board.
+        node: usize,
+        /// Of which group; `None`: all.
+        group: Option<usize>,
+        /// How long a restart does not help.
+        lasts: u64,
+    },
+    /// What the nodes' services need is not there.
+    UpstreamDead {
+        /// For which board; `None`: for both.
+        node: Option<usize>,
+        /// How long.
+        lasts: u64,
+    },
+    /// A check says that something fails although it does not.
+    CheckLies {
+        /// Where.
+        node: usize,
+        /// Which group's; `None`: the node's.
+        group: Option<usize>,
+        /// It changes its mind so often; zero: never.
+        period: u64,
+        /// How long.
+        lasts: u64,
+    },
+    /// Nobody asks the checks of a node.
+    CheckerGone {
+        /// Where.
+        node: usize,
+        /// How long.
+        lasts: u64,
+    },
     /// The devices by which a node fences the other misbehave.
     Device {
         /// Whose.
@@ -214,7 +248,7 @@ pub enum DeviceFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 41] = [
+pub const KINDS: [&str; 46] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -256,6 +290,11 @@ pub const KINDS: [&str; 41] = [
     "peer-owner stuck inactive",
     "peer-power stuck",
     "another line stuck",
+    "service dies",
+    "upstream dead",
+    "check lies",
+    "check flaps",
+    "checker gone",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
@@ -266,6 +305,9 @@ pub const UPSTREAM: usize = 31;
 pub const FENCE: usize = 32;
 /// Index of the first kind that only worlds with lines between the boards have.
 pub const LINES: usize = 37;
+
+/// Index of the first kind that only worlds with health checks have.
+pub const HEALTH: usize = 41;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -311,6 +353,11 @@ impl Fault {
                 DeviceFault::Lies => FENCE + 2,
                 DeviceFault::Late => FENCE + 3,
             },
+            Self::ServiceDies { .. } => HEALTH,
+            Self::UpstreamDead { .. } => HEALTH + 1,
+            Self::CheckLies { period: 0, .. } => HEALTH + 2,
+            Self::CheckLies { .. } => HEALTH + 3,
+            Self::CheckerGone { .. } => HEALTH + 4,
             Self::Reload { .. } => RELOAD,
             Self::UpstreamLost { .. } => UPSTREAM,
         }
@@ -327,6 +374,10 @@ impl Fault {
             | Self::Noise { lasts, .. }
             | Self::DeviceLost { lasts, .. }
             | Self::UpstreamLost { lasts, .. }
+            | Self::ServiceDies { lasts, .. }
+            | Self::UpstreamDead { lasts, .. }
+            | Self::CheckLies { lasts, .. }
+            | Self::CheckerGone { lasts, .. }
             | Self::Device { lasts, .. }
             | Self::Line { lasts, .. }
             | Self::Scripts { lasts, .. } => lasts,

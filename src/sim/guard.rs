@@ -44,6 +44,7 @@ impl World {
         board.watchdog = None;
         board.needs_person.clear();
         board.scripts.lose_power();
+        board.checker.lose_power();
         board.forget_lease();
         self.oracle.engine_gone(node);
         self.oracle.shot_ended(node);

@@ -41,7 +41,12 @@ impl World {
                 self.tell_devices(node, links);
             }
             // Looked up when they matter.
-            Fault::UpstreamLost { .. } | Fault::Device { .. } => {}
+            Fault::UpstreamLost { .. }
+            | Fault::Device { .. }
+            | Fault::UpstreamDead { .. }
+            | Fault::CheckLies { .. }
+            | Fault::CheckerGone { .. } => {}
+            Fault::ServiceDies { node, group, .. } => self.sicken(node, group),
             Fault::Line { .. } => self.tell_lines(),
             Fault::Replay { to, count } => self.replay(to, count),
             Fault::Scripts { node, group, kind, .. } => self.boards[node].scripts.break_down(index, group, kind),
@@ -96,6 +101,10 @@ impl World {
             | Fault::Replay { .. }
             | Fault::WallStep { .. }
             | Fault::UpstreamLost { .. }
+            | Fault::UpstreamDead { .. }
+            | Fault::ServiceDies { .. }
+            | Fault::CheckLies { .. }
+            | Fault::CheckerGone { .. }
             | Fault::Device { .. }
             | Fault::Reload { .. }
             | Fault::Operator { .. } => {}
@@ -176,11 +185,15 @@ fn fault_node(fault: &Fault) -> usize {
         | Fault::Scripts { node, .. }
         | Fault::WallStep { node, .. }
         | Fault::UpstreamLost { node, .. }
+        | Fault::ServiceDies { node, .. }
+        | Fault::CheckLies { node, .. }
+        | Fault::CheckerGone { node, .. }
         | Fault::Device { node, .. }
         | Fault::Line { node, .. }
         | Fault::Reload { node, .. }
         | Fault::Operator { node, .. } => node,
         Fault::Replay { to, .. } => to,
+        Fault::UpstreamDead { node, .. } => node.unwrap_or(0),
         Fault::Cut { from, .. } => from.unwrap_or(0),
         Fault::Flap { .. } | Fault::Noise { .. } => 0,
     }

@@ -26,6 +26,7 @@ pub mod wires;
 pub mod world;
 
 mod guard;
+mod health;
 mod inflict;
 mod watchdog;
 

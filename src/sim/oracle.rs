@@ -527,8 +527,10 @@ impl Oracle {
 mod tests {
     use super::*;
 
-    const IN_USE: Use = Use { is_in_use: true, is_complete: true, is_stuck: false, ordered_at: 0, excused: 0 };
-    const FREE: Use = Use { is_in_use: false, is_complete: false, is_stuck: false, ordered_at: 0, excused: 0 };
+    const IN_USE: Use =
+        Use { is_in_use: true, is_complete: true, is_up: true, is_stuck: false, ordered_at: 0, excused: 0 };
+    const FREE: Use =
+        Use { is_in_use: false, is_complete: false, is_up: false, is_stuck: false, ordered_at: 0, excused: 0 };
 
     fn oracle(policy: TakeoverPolicy) -> Oracle {
         let mut oracle = Oracle::new(&Plan { policy, ..Plan::quiet() });

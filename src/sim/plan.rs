@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{DeviceFault, FENCE, Fault, LINES, Noise, RELOAD, ScriptFault, UPSTREAM};
+use super::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, Noise, RELOAD, ScriptFault, UPSTREAM};
 use super::rng::Rng;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::message::Holds;
@@ -69,6 +69,17 @@ impl LeasePlan {
     }
 }
 
+/// Health checks, the same on both nodes: one of the node, one of each group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthPlan {
+    /// From a change to its being told, at most, microseconds.
+    pub interval: u64,
+    /// How long the other must have been better off.
+    pub holdoff: u64,
+    /// Restarts in place.
+    pub restarts: u8,
+}
+
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -120,6 +131,8 @@ pub struct Plan {
     pub lease: Option<LeasePlan>,
     /// `interlock gpio`, and `interlock_settle`.
     pub interlock_settle: Option<u64>,
+    /// Health checks.
+    pub health: Option<HealthPlan>,
     /// Senders hear their own messages come back on this link.
     pub echo: LinkSet,
     /// Faults in the order of time.
@@ -160,6 +173,7 @@ impl Plan {
             fencings_per_hour: 3,
             lease: None,
             interlock_settle: None,
+            health: None,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
             calm_at: u64::MAX,
@@ -174,6 +188,7 @@ impl Plan {
         plan.draw_fence();
         plan.draw_lines();
         plan.draw_lease();
+        plan.draw_health();
         plan.faults.sort_by_key(|(at, _)| *at);
         plan.set_end();
         plan
@@ -219,7 +234,11 @@ impl Plan {
         // Backing off and a line that has to be found out; each hand-over waits for the lines.
         let lines =
             self.interlock_settle.map_or(0, |settle| 24 * self.keepalive + 2 * self.deadtime + 8 * settle + 10 * S);
-        let fencing = self.fencing() + lines;
+        // Each restart is told anew; then the hold-off, and the way to the other node and back.
+        let health = self.health.map_or(0, |health| {
+            (2 + u64::from(health.restarts)) * (health.interval + self.scripts()) + health.holdoff + 2 * self.scripts()
+        });
+        let fencing = self.fencing() + lines + health;
         self.initdead
             + self.deadtime
             + 12 * self.keepalive
@@ -429,6 +448,24 @@ impl Plan {
         }
     }
 
+    /// As lines.
+    fn draw_health(&mut self) {
+        let mut rng = Rng::new(self.seed, 9);
+        if !rng.chance(250) {
+            return;
+        }
+        let interval = rng.range(200, 2000) * MS;
+        let holdoff = 2 * interval + rng.range(0, 1000) * MS;
+        self.health = Some(HealthPlan { interval, holdoff, restarts: u8::try_from(rng.below(4)).unwrap_or(0) });
+        let span = self.calm_at;
+        for _ in 0..rng.range(1, 6) {
+            let kind = HEALTH + rng.pick(&[0, 0, 0, 1, 1, 2, 3, 4]);
+            let at = rng.below(span);
+            let fault = self.fault_of_kind(kind, &mut rng);
+            self.faults.push((at, fault));
+        }
+    }
+
     /// `upstream_holdoff`.
     pub fn holdoff(&self) -> u64 {
         2 * self.keepalive
@@ -476,6 +513,7 @@ impl Plan {
                 Fault::Device { node, method, kind: kinds[kind - FENCE], lasts: lasts * 3 }
             }
             FENCE..LINES => Fault::operator(node, Request::ConfirmFence),
+            HEALTH.. => self.health_fault(kind, node, lasts, rng),
             LINES.. => {
                 let any = rng.pick(&[LineLevel::Active, LineLevel::Inactive]);
                 let other = rng.pick(&[InputLine::PeerAlive, InputLine::Maintenance]);
@@ -489,6 +527,18 @@ impl Plan {
             }
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
+        }
+    }
+
+    fn health_fault(&self, kind: usize, node: usize, lasts: u64, rng: &mut Rng) -> Fault {
+        let group = rng.chance(700).then(|| rng.index(self.groups.len()));
+        let holdoff = self.health.map_or(S, |health| health.holdoff);
+        match kind - HEALTH {
+            0 => Fault::ServiceDies { node, group, lasts: if rng.chance(500) { MS } else { lasts * 2 } },
+            1 => Fault::UpstreamDead { node: rng.chance(400).then_some(node), lasts: lasts * 4 + holdoff },
+            2 => Fault::CheckLies { node, group, period: 0, lasts: lasts * 3 },
+            3 => Fault::CheckLies { node, group, period: rng.range(1, holdoff / 2), lasts: lasts * 3 },
+            _ => Fault::CheckerGone { node, lasts: lasts * 3 },
         }
     }
 
@@ -568,6 +618,10 @@ impl fmt::Display for Plan {
         }
         if let Some(settle) = self.interlock_settle {
             writeln!(f, "  interlock, settle {} ms", ms(settle))?;
+        }
+        if let Some(health) = self.health {
+            let (interval, holdoff) = (ms(health.interval), ms(health.holdoff));
+            writeln!(f, "  checks told within {interval} ms, hold-off {holdoff} ms, {} restarts", health.restarts)?;
         }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:>8} ms {fault:?}", ms(*at))?;

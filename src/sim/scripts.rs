@@ -32,6 +32,8 @@ pub struct Use {
     pub is_in_use: bool,
     /// Every resource runs.
     pub is_complete: bool,
+    /// Every resource was started, whatever has become of it.
+    pub is_up: bool,
     /// A stop has failed since it began.
     pub is_stuck: bool,
     /// When the order that led to it was given.
@@ -136,7 +138,8 @@ impl Scripts {
         let mut cancelled = Vec::new();
         if job.order == Order::Stop {
             lane.queue.retain(|waiting| {
-                let is_taken_back = waiting.group == job.group && waiting.order == Order::Start;
+                let is_taken_back =
+                    waiting.group == job.group && matches!(waiting.order, Order::Start | Order::Restart { .. });
                 if is_taken_back {
                     cancelled.push(*waiting);
                 }
@@ -227,12 +230,13 @@ impl Scripts {
         let hangs = self.has(job.group, ScriptFault::StartHangs);
         match job.order {
             Order::Start => (Phase::Status, status),
-            Order::Stop if self.uses[job.group].is_in_use => {
-                self.uses[job.group].is_complete = false;
+            Order::Restart { .. } if !self.uses[job.group].is_in_use => (Phase::Status, status),
+            Order::Stop | Order::Restart { .. } if self.uses[job.group].is_in_use => {
+                (self.uses[job.group].is_complete, self.uses[job.group].is_up) = (false, false);
                 let (fails, lasts) = self.draw_stop(job.group);
                 (Phase::Stop { fails }, lasts)
             }
-            Order::Stop => (Phase::Stop { fails: false }, status),
+            Order::Stop | Order::Restart { .. } => (Phase::Stop { fails: false }, status),
             Order::Probe if hangs => (Phase::Probe { fails: true }, self.limit),
             Order::Probe => (Phase::Probe { fails: false }, status),
             Order::Announce => (Phase::Announce, status),
@@ -258,7 +262,7 @@ impl Scripts {
                 Some(Running { phase: Phase::Start { fails }, until: now + lasts, job, is_hampered })
             }
             Phase::Start { fails: false } => {
-                self.uses[job.group].is_complete = true;
+                (self.uses[job.group].is_complete, self.uses[job.group].is_up) = (true, true);
                 self.uses[job.group].is_stuck = false;
                 finish(JobOutcome::Done, effects)
             }
@@ -276,6 +280,9 @@ impl Scripts {
                     self.ended[job.group] = ended;
                     effects.push(Effect::UseEnded(job.group));
                 }
+                if let (Order::Restart { .. }, Phase::Stop { .. }) = (job.order, phase) {
+                    return Some(Running { phase: Phase::Status, until: now, job, is_hampered });
+                }
                 let outcome = if job.order == Order::Stop { JobOutcome::Done } else { JobOutcome::Failed };
                 effects.push(Effect::Finished(job, outcome));
                 None
@@ -291,6 +298,20 @@ impl Scripts {
             }
             Phase::Announce => finish(JobOutcome::Done, effects),
         }
+    }
+
+    /// Whether every resource of the group runs, and no job moves it.
+    pub fn is_up(&self, group: usize) -> bool {
+        let moves =
+            |job: &Job| job.group == group && matches!(job.order, Order::Start | Order::Stop | Order::Restart { .. });
+        let is_moving =
+            |lane: &Lane| lane.running.is_some_and(|running| moves(&running.job)) || lane.queue.iter().any(moves);
+        self.uses[group].is_up && !self.lanes.iter().any(is_moving)
+    }
+
+    /// A part of the group does not run any more.
+    pub fn sicken(&mut self, group: usize) {
+        self.uses[group].is_complete = false;
     }
 
     fn draw_start(&mut self, group: usize) -> (bool, u64) {

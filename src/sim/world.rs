@@ -23,7 +23,7 @@ use crate::core::ids::{
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::settings::{
-    FenceMethod, FenceSettings, GroupSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
+    FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
 };
 use crate::core::time::{Duration, Stamp};
 use crate::core::{Action, Alarm, Event, FenceOutcome, Input, InputLine, JobOutcome, Order, Outcome, Request};
@@ -59,6 +59,8 @@ pub(super) enum Happening {
     Bite { node: usize, life: u32 },
     /// A script ends, or can begin.
     Script { node: usize },
+    /// The health checks of a board are asked.
+    Health { node: usize },
     /// The fault of this number in the plan begins.
     Fault { index: usize },
     /// It ends.
@@ -190,6 +192,12 @@ impl World {
             self.at(self.plan.tidy_at, Happening::Tidy { round: 0 });
         }
         self.at(self.plan.keepalive, Happening::Check);
+        if let Some(health) = self.plan.health {
+            for node in 0..self.plan.nodes.min(2) {
+                let at = 1 + self.rng.below(health.interval);
+                self.at(at, Happening::Health { node });
+            }
+        }
     }
 
     pub(super) fn at(&mut self, time: u64, happening: Happening) {
@@ -317,6 +325,7 @@ impl World {
             Happening::Trap { node, life, off_for } => self.trap(node, life, off_for),
             Happening::StopAction { node, life } => self.run_stop_action(node, life),
             Happening::Restart { node, life } => self.restart(node, life),
+            Happening::Health { node } => self.ask_checks(node),
             Happening::Fault { index } => self.inflict(index),
             Happening::Mended { index } => self.mend(index),
             Happening::Calm => self.calm(),
@@ -372,6 +381,7 @@ impl World {
         let has_guardian = board.has_guardian;
         board.receive(Arrived::Guardian(has_guardian));
         board.levels = Default::default();
+        board.checker.forget();
         self.arm_watchdog(node);
         self.turning = Some(node);
         self.tell_lines();
@@ -405,6 +415,7 @@ impl World {
             takeover_policy: plan.policy,
             split_brain_loser: plan.loser,
             upstream: self.upstream(),
+            health: plan.health.map_or(HealthSettings::NONE, |health| health.settings(plan.groups.len())),
             fence: self.fence_settings(node),
             interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
             has_owner_line: plan.interlock_settle.is_some(),
@@ -503,6 +514,7 @@ impl World {
             Arrived::OwnerSet(is_owner) => self.handle(node, stamp, Input::OwnerSet { is_owner, is_ok: true }),
             Arrived::Line(line, level) => self.handle(node, stamp, Input::Line { line, level }),
             Arrived::Watchdog => self.handle(node, stamp, Input::Watchdog { is_armed: true }),
+            Arrived::Health(check, health) => self.handle(node, stamp, Input::Health { check, health, from: 0 }),
             Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
@@ -661,7 +673,7 @@ impl World {
         let (own, is_misled) = (self.boards[node].own(self.now), self.is_misled(node));
         let board = &mut self.boards[node];
         match order {
-            Order::Start => board.lease.set_group(group, GroupState::Starting),
+            Order::Start | Order::Restart { .. } => board.lease.set_group(group, GroupState::Starting),
             Order::Stop => board.lease.set_group(group, GroupState::Stopping),
             Order::Probe | Order::Announce => {}
         }
@@ -675,7 +687,11 @@ impl World {
             (self.now, self.oracle.excused(node, own, is_misled))
         };
         let job = Job { id: Some(job), engine, group, order, ordered_at, excused };
-        for cancelled in board.scripts.ask(job) {
+        let cancelled = board.scripts.ask(job);
+        if !matches!(order, Order::Probe | Order::Announce) {
+            self.forget_findings(node, group);
+        }
+        for cancelled in cancelled {
             self.job_ended(node, cancelled, JobOutcome::Cancelled);
         }
         self.after(self.plan.boot.min(500), Happening::Script { node });
@@ -712,6 +728,7 @@ impl World {
             }
             Effect::UseBegan(group) => {
                 self.note(node, format_args!("group {group} comes into use"));
+                self.recover(node, group);
                 let boards: Vec<&[Use]> = self.boards.iter().map(|board| board.scripts.uses()).collect();
                 self.oracle.use_began(self.now, node, group, &boards);
             }
@@ -722,6 +739,9 @@ impl World {
 
     fn job_ended(&mut self, node: usize, job: Job, outcome: JobOutcome) {
         self.note(node, format_args!("{:?} of group {} ends: {outcome:?}", job.order, job.group));
+        if matches!(job.order, Order::Start | Order::Restart { .. }) && outcome == JobOutcome::Done {
+            self.started(node, job.group);
+        }
         if outcome == JobOutcome::StopFailed && self.plan.is_reset_on_stop_failure {
             self.note(node, "stop failure resets the board");
             self.lose_power(node, MS);
@@ -756,7 +776,7 @@ impl World {
                 self.boards[node].lease.is_held = is_raised;
             }
             Event::Alarm {
-                alarm: alarm @ (Alarm::NeedsOperator | Alarm::FenceLatched | Alarm::Interlocked),
+                alarm: alarm @ (Alarm::NeedsOperator | Alarm::FenceLatched | Alarm::Interlocked | Alarm::Unhealthy(_)),
                 is_raised,
             } => {
                 let calls = &mut self.boards[node].needs_person;
@@ -833,12 +853,16 @@ impl World {
 
     /// Whether what stands now leaves the nodes able to talk and act.
     fn is_livable(&self) -> bool {
-        let is_harmless = |index: &usize| {
-            let fault = &self.plan.faults[*index].1;
-            matches!(
-                fault,
-                Fault::Cut { .. } | Fault::DeviceLost { .. } | Fault::UpstreamLost { .. } | Fault::Line { .. }
-            )
+        let is_harmless = |index: &usize| match self.plan.faults[*index].1 {
+            Fault::Cut { .. }
+            | Fault::DeviceLost { .. }
+            | Fault::UpstreamLost { .. }
+            | Fault::UpstreamDead { .. }
+            | Fault::CheckLies { .. }
+            | Fault::Line { .. } => true,
+            // Nobody can notice what is ill there.
+            Fault::CheckerGone { node, .. } => !self.boards[node].checker.has_ill(),
+            _ => false,
         };
         self.standing.iter().all(is_harmless) && self.net.has_clean_path()
     }

@@ -5,7 +5,8 @@ use nullbeat::core::LineLevel;
 use nullbeat::core::ids::{Generation, GroupId, GroupSet, NodeId, NodeName, NodeSet, Seq, Uuid};
 use nullbeat::core::limits::{GROUPS_MAX, LINKS_MAX, NODE_NAME_MAX, NODES_MAX};
 use nullbeat::core::message::{
-    Body, Extension, GroupState, Holds, LinkEcho, NodeStatus, Packet, ResourceInfo, StandbyWord, StonithResult,
+    Body, Extension, GroupState, HealthReport, Holds, LinkEcho, NodeStatus, Packet, ResourceInfo, StandbyWord,
+    StonithResult,
 };
 use nullbeat::core::settings::Identity;
 use nullbeat::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, NEWS_MAX, Setup};
@@ -25,6 +26,7 @@ fn extension() -> Extension {
         link_count: 2,
         config_digest: 0x8000_0001,
         owner_line: LineLevel::Active,
+        health: Some(HealthReport { failing: 3, unknown: 17, spent: GroupSet(1) }),
         ..Extension::EMPTY
     };
     extension.groups[..7].copy_from_slice(&GroupState::ALL);
@@ -82,6 +84,7 @@ fn full_extension() -> Extension {
         resources_digest: u32::MAX,
         lease_ms: u32::MAX,
         owner_line: LineLevel::Inactive,
+        health: Some(HealthReport { failing: u8::MAX, unknown: u8::MAX, spent: GroupSet(u64::MAX) }),
     }
 }
 

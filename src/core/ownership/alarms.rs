@@ -44,6 +44,8 @@ impl Alarms {
             Alarm::StartFailed(group) => self.start_failed.contains(group),
             Alarm::StopFailed(group) => self.stop_failed.contains(group),
             Alarm::LineStuck(line) => self.stuck_lines & 1 << line as u8 != 0,
+            Alarm::CheckFailed(check) => self.failed_checks.contains(check),
+            Alarm::Unhealthy(group) => self.unhealthy.contains(group),
             plain => self.plain & plain_bit(plain) != 0,
         }
     }
@@ -59,6 +61,8 @@ impl Alarms {
             Alarm::SplitBrain(group) => change!(self.split_brain, group),
             Alarm::StartFailed(group) => change!(self.start_failed, group),
             Alarm::StopFailed(group) => change!(self.stop_failed, group),
+            Alarm::CheckFailed(check) => change!(self.failed_checks, check),
+            Alarm::Unhealthy(group) => change!(self.unhealthy, group),
             Alarm::LineStuck(line) if is_raised => self.stuck_lines |= 1 << line as u8,
             Alarm::LineStuck(line) => self.stuck_lines &= !(1 << line as u8),
             plain if is_raised => self.plain |= plain_bit(plain),
@@ -93,6 +97,8 @@ impl Alarms {
             .chain(self.split_brain.iter().map(Alarm::SplitBrain))
             .chain(self.start_failed.iter().map(Alarm::StartFailed))
             .chain(self.stop_failed.iter().map(Alarm::StopFailed))
+            .chain(self.unhealthy.iter().map(Alarm::Unhealthy))
+            .chain(self.failed_checks.iter().map(Alarm::CheckFailed))
             .chain(InputLine::ALL.into_iter().map(Alarm::LineStuck).filter(|alarm| self.contains(*alarm)))
     }
 }
@@ -125,6 +131,8 @@ const fn plain_bit(alarm: Alarm) -> u32 {
         | Alarm::SplitBrain(_)
         | Alarm::StartFailed(_)
         | Alarm::StopFailed(_)
+        | Alarm::CheckFailed(_)
+        | Alarm::Unhealthy(_)
         | Alarm::LineStuck(_) => 0,
     }
 }
@@ -139,6 +147,8 @@ impl core::fmt::Display for Alarm {
             Self::SplitBrain(group) => write!(f, "both nodes held group {} when they met", group.0),
             Self::StartFailed(group) => write!(f, "group {} could not be started", group.0),
             Self::StopFailed(group) => write!(f, "group {} could not be stopped and may be running", group.0),
+            Self::CheckFailed(check) => write!(f, "health check {} fails", check.0),
+            Self::Unhealthy(group) => write!(f, "group {} fails its health checks, restarted or not", group.0),
             Self::Unfenced => write!(f, "we own without knowing that the partner is off"),
             Self::NeedsOperator => write!(f, "groups are down until somebody vouches for the partner being off"),
             Self::MovesLatched => write!(f, "too many moves in an hour: none by itself until `nullbeat resume`"),
@@ -175,7 +185,10 @@ impl Ownership {
 
     /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back.
     pub(super) fn note_move(&mut self, cx: &Context<'_>, cause: Cause) {
-        if matches!(cause, Cause::Failback | Cause::StartFailure | Cause::Death | Cause::Goodbye | Cause::Upstream) {
+        if matches!(
+            cause,
+            Cause::Failback | Cause::StartFailure | Cause::Death | Cause::Goodbye | Cause::Upstream | Cause::Health
+        ) {
             self.moves.note(cx.at.now);
         }
     }

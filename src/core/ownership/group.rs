@@ -211,6 +211,13 @@ impl Group {
         }
     }
 
+    /// Restarts what runs, from the resource at place `from` on. The claim stays.
+    pub(super) fn restart(&mut self, cx: &mut Context<'_>, from: u8) {
+        debug_assert!(self.is_claimed && self.job.is_none() && self.state == GroupState::Running);
+        self.run(cx, Order::Restart { from });
+        self.set(cx, GroupState::Starting, Cause::Health);
+    }
+
     /// Ends the pause after a failure: an operator does not want to wait.
     pub(super) fn retry_soon(&mut self, now: Instant) {
         let is_down = matches!(self.state, GroupState::StartFailed | GroupState::Stopped) && self.is_announced();
@@ -245,7 +252,7 @@ impl Group {
         }
         self.job = None;
         match order {
-            Order::Start => self.start_done(cx, outcome),
+            Order::Start | Order::Restart { .. } => self.start_done(cx, outcome),
             Order::Stop => self.stop_done(cx, outcome),
             Order::Probe | Order::Announce => {}
         }

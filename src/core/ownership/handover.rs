@@ -154,7 +154,8 @@ impl Ownership {
     ) {
         let is_partial = groups != self.groups_of(cx, set) && self.partner_extension(cx).is_some();
         let groups = if is_partial { groups } else { self.groups_of(cx, set) };
-        let after_failure = cause == Cause::StartFailure;
+        let is_spent = cause == Cause::Health && !(groups & self.health.spent()).is_empty();
+        let after_failure = cause == Cause::StartFailure || is_spent;
         log::info!("{} wants to go standby [{}]", cx.local_name(), set.word());
         let only = is_partial.then_some(groups);
         cx.send(None, Body::AskResources { set, word: StandbyWord::Me, only, after_failure });
@@ -182,9 +183,7 @@ impl Ownership {
                 continue;
             }
             let id = group.id();
-            if self.partner_extension(cx).is_some_and(|extension| {
-                matches!(extension.groups[usize::from(id.0)], GroupState::StartFailed | GroupState::StopFailed)
-            }) {
+            if self.has_failed_there(cx, id) {
                 continue;
             }
             self.groups[index].was_offered = true;
@@ -206,7 +205,7 @@ impl Ownership {
             return;
         }
         let Some(since) = self.partner_stable_since else { return };
-        if !self.is_home_as_good(cx) || cx.at.now < since + cx.settings.failback_delay {
+        if !self.is_home_as_good(cx) || !self.is_home_as_healthy(cx) || cx.at.now < since + cx.settings.failback_delay {
             return;
         }
         let guests: GroupSet = self
@@ -215,7 +214,7 @@ impl Ownership {
             // What could not be stopped goes home by itself when a later stop succeeds.
             .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy() && !group.is_stuck())
             .map(super::Group::id)
-            .filter(|id| !self.is_stuck_there(cx, *id))
+            .filter(|id| !self.is_stuck_there(cx, *id) && !self.is_spent_there(cx, *id))
             .collect();
         let has_phantom =
             self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
@@ -403,6 +402,9 @@ impl Ownership {
         log::info!("standby: {} can take our {} resources", cx.partner_name(), giving.set.word());
         log::info!("give up {} HA resources (standby).", giving.set.word());
         let held = giving.groups & self.claims();
+        if giving.cause == Cause::Health {
+            self.health.note_handed(held, cx.at.now);
+        }
         for id in giving.groups.iter() {
             if let Some(group) = self.groups.get_mut(usize::from(id.0)) {
                 group.release(cx, giving.cause);
@@ -495,8 +497,10 @@ impl Ownership {
         self.partner.releasing = self.partner.releasing.minus(taking.set);
         self.partner.holds = self.partner.holds.minus(taking.set);
         let cause = match taking.set {
+            _ if taking.after_failure && taking.groups.iter().any(|id| self.is_spent_there(cx, id)) => Cause::Health,
             _ if taking.after_failure => Cause::StartFailure,
             _ if self.upstream.is_partner_behind() => Cause::Upstream,
+            _ if self.is_partner_unwell(cx) => Cause::Health,
             Holds::FOREIGN => Cause::Failback,
             _ => Cause::Operator,
         };
@@ -507,6 +511,8 @@ impl Ownership {
             let group = &self.groups[usize::from(id.0)];
             if !group.is_claimed() && !group.is_busy() {
                 self.acquire(cx, id, Permit::released_by_partner(), cause);
+                // What failed there goes home when somebody sends it.
+                self.groups[usize::from(id.0)].is_guest &= !taking.after_failure;
             }
         }
         if taking.set.foreign {

@@ -17,6 +17,7 @@ mod conflict;
 mod fence;
 mod group;
 mod handover;
+mod health;
 mod interlock;
 mod lease;
 mod leaving;
@@ -190,6 +191,7 @@ pub struct Ownership {
     lost_before: u64,
     /// Ping nodes here and there.
     upstream: upstream::Upstream,
+    health: health::Checks,
     /// The partner did not answer an offer of ours: it is not asked again before.
     offer_not_before: Option<Instant>,
     /// Since when the partner has said that it does not hear us on a link on which we hear it.
@@ -247,6 +249,7 @@ impl Ownership {
             last_move: None,
             lost_before: 0,
             upstream: upstream::Upstream::default(),
+            health: health::Checks::default(),
             offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
             is_run_known: false,
@@ -352,7 +355,7 @@ impl Ownership {
             let id = group.id();
             match order {
                 Order::Probe => self.probed(cx, id, outcome),
-                Order::Start | Order::Stop => {
+                Order::Start | Order::Restart { .. } | Order::Stop => {
                     let state = self.groups[index].state();
                     self.raise(cx, Alarm::StartFailed(id), state == GroupState::StartFailed);
                     self.raise(cx, Alarm::StopFailed(id), state == GroupState::StopFailed);
@@ -424,6 +427,7 @@ impl Ownership {
         self.settle(cx);
         self.resolve_conflicts(cx);
         self.compare_upstream(cx);
+        self.compare_health(cx);
         if self.phase == Phase::Stable {
             self.legacy_step(cx);
         }
@@ -433,6 +437,7 @@ impl Ownership {
             if self.handover.is_none() {
                 self.acquire_unclaimed(cx);
                 self.retry_failed(cx);
+                self.restart_failed(cx);
                 self.move_voluntarily(cx);
             }
         }
@@ -527,9 +532,10 @@ impl Ownership {
         self.show_owner(cx);
         let group = &mut self.groups[index];
         group.acquire(cx, permit, cause);
-        group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye | Cause::Upstream);
+        group.is_guest = is_foreign && matches!(cause, Cause::Death | Cause::Goodbye | Cause::Upstream | Cause::Health);
         group.is_refugee = cause == Cause::StartFailure;
         self.claim_seq[index] = Seq(cx.comms.own_seq().0 + 1);
+        self.health.forgive(id);
         self.wants_extension = true;
     }
 
@@ -609,7 +615,7 @@ impl Ownership {
         if is_latched || is_partner_held || self.offer_not_before.is_some_and(|at| cx.at.now < at) {
             return;
         }
-        if !self.offer_failed(cx) && !self.give_up_for_upstream(cx) {
+        if !self.offer_failed(cx) && !self.give_up_for_upstream(cx) && !self.give_up_for_health(cx) {
             self.fail_back(cx);
         }
     }

@@ -82,13 +82,15 @@ impl Ownership {
     }
 
     fn has_grudge(&self) -> bool {
-        self.groups.iter().any(|group| matches!(group.state(), GroupState::StartFailed | GroupState::StopFailed))
+        let is_grave = |group: &Group| matches!(group.state(), GroupState::StartFailed | GroupState::StopFailed);
+        self.groups.iter().any(is_grave) || self.health.has_grudge()
     }
 
     /// An operator has repaired something: pauses and the latch begin anew.
     fn resume(&mut self, cx: &mut Context<'_>) {
         self.moves.forget();
         self.forgive_fence();
+        self.health.forgive_all();
         self.offer_not_before = None;
         self.forget_losses(cx);
         self.raise(cx, Alarm::MovesLatched, false);

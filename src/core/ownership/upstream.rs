@@ -206,27 +206,37 @@ impl Ownership {
         if self.give_up_at(cx).is_none_or(|at| cx.at.now < at) {
             return false;
         }
-        let groups: GroupSet = self
-            .groups
-            .iter()
-            .filter(|group| group.is_claimed() && !group.is_busy() && !group.is_stuck() && !group.is_refugee)
-            .map(super::Group::id)
-            .filter(|id| !self.partner_may_use(cx, *id) && !self.has_failed_there(cx, *id))
-            .collect();
-        let sides = groups.iter().fold(Holds::NONE, |sides, id| {
-            sides.union(if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN })
-        });
+        let groups = self.movable(cx);
         if groups.is_empty() {
             return false;
         }
         log::info!("Giving up because we have less visible ping nodes.");
-        self.offer(cx, sides, groups, Cause::Upstream, None);
+        self.offer(cx, self.sides_of(cx, groups), groups, Cause::Upstream, None);
         true
     }
 
-    fn has_failed_there(&self, cx: &Context<'_>, id: crate::core::ids::GroupId) -> bool {
+    /// What may be given to a partner that is better off: groups that would not run there stay.
+    pub(super) fn movable(&self, cx: &Context<'_>) -> GroupSet {
+        self.groups
+            .iter()
+            .filter(|group| group.is_claimed() && !group.is_busy() && !group.is_stuck() && !group.is_refugee)
+            .map(super::Group::id)
+            .filter(|id| !self.partner_may_use(cx, *id) && !self.has_failed_there(cx, *id))
+            .collect()
+    }
+
+    /// The sides that these groups belong to, from our view.
+    pub(super) fn sides_of(&self, cx: &Context<'_>, groups: GroupSet) -> Holds {
+        groups.iter().fold(Holds::NONE, |sides, id| {
+            sides.union(if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN })
+        })
+    }
+
+    /// Whether the group did not start at the partner, or its service failed there lately.
+    pub(super) fn has_failed_there(&self, cx: &Context<'_>, id: crate::core::ids::GroupId) -> bool {
         self.partner_extension(cx).is_some_and(|extension| {
             matches!(extension.groups[usize::from(id.0)], GroupState::StartFailed | GroupState::StopFailed)
+                || extension.health.is_some_and(|health| health.spent.contains(id))
         })
     }
 

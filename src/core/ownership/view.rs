@@ -108,6 +108,7 @@ impl Ownership {
             resources_digest: cx.settings.resources_digest,
             lease_ms: self.lease_ms(cx),
             owner_line: cx.settings.interlock.map_or(LineLevel::Unknown, |_| self.lines.owner()),
+            health: self.health_report(cx),
             ..Extension::EMPTY
         };
         let mut states = [GroupState::Unknown; GROUPS_MAX];
@@ -152,6 +153,7 @@ impl Ownership {
             self.legacy_deadline(cx),
             self.requests_deadline(),
             self.upstream_deadline(cx),
+            self.health_deadline(cx),
             self.fence_deadline(cx),
             self.gate_deadline(cx),
         ]

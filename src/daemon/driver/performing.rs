@@ -126,6 +126,7 @@ impl Driver<'_> {
 
     pub(super) fn run_job(&mut self, job: JobId, group: GroupId, order: Order) {
         match order {
+            Order::Restart { .. } => self.lease.set_group(group, GroupState::Starting),
             Order::Start => {
                 self.lease.set_group(group, GroupState::Starting);
                 let cause = self.node.ownership().group(group).map_or(Cause::Script, |group| group.cause());

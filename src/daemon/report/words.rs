@@ -1,6 +1,6 @@
 //! The core's values in the words of reports.
 
-use crate::core::ids::{GroupId, LinkId};
+use crate::core::ids::{CheckId, GroupId, LinkId};
 use crate::core::ownership::{FenceStage, Handover, Phase};
 use crate::core::settings::{AutoFailback, FenceKind, TakeoverPolicy};
 use crate::core::{Alarm, Cause, FenceStep, InputLine, JobOutcome, LineLevel, Order};
@@ -17,6 +17,7 @@ pub(in crate::daemon) const fn cause(cause: Cause) -> &'static str {
         Cause::Shutdown => "shutdown",
         Cause::Script => "script",
         Cause::Upstream => "upstream",
+        Cause::Health => "health",
     }
 }
 
@@ -60,6 +61,7 @@ pub(in crate::daemon) const fn order(order: Order) -> &'static str {
     match order {
         Order::Start => "start",
         Order::Stop => "stop",
+        Order::Restart { .. } => "restart",
         Order::Probe => "status",
         Order::Announce => "announce",
     }
@@ -122,6 +124,7 @@ pub(in crate::daemon) enum Subject {
     Link(LinkId),
     Group(GroupId),
     Line(InputLine),
+    Check(CheckId),
 }
 
 /// An alarm's name, what it is about, and a sentence for people.
@@ -172,6 +175,10 @@ pub(in crate::daemon) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'
         }
         Alarm::LineStuck(line) => {
             ("line_stuck", Subject::Line(line), "this line contradicts the partner's beats: it is not believed")
+        }
+        Alarm::CheckFailed(check) => ("check_failed", Subject::Check(check), "this health check fails"),
+        Alarm::Unhealthy(group) => {
+            ("unhealthy", Subject::Group(group), "this group fails its health checks, restarted or not")
         }
         Alarm::MessagesLost => {
             ("messages_lost", Subject::Nothing, "messages between the nodes were lost and cannot be had again")

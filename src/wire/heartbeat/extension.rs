@@ -8,10 +8,11 @@
 //! | `nbe` | generation and sequence number heard of the partner, hex; what holds: `p`artner heard, `s`table, operator's `h`old, `y`ielding, `a`sks for an answer, each or `-` | `6b031868:1f:ps---` |
 //! | `nbl` | milliseconds since the partner was heard on each link, hex, `-` for never | `64,-` |
 //! | `nbd` | digests of ha.cf and haresources, hex | `8a1f:0` |
+//! | `nbk` | checks of the node that fail, that say nothing, hex; groups whose service failed for good as a hex set | `1:0:4` |
 //! | `nbh` | watchdog lease in milliseconds, hex, `-` for none; own line `owner`: `u`p, `d`own, `-` for none | `4e20:d` |
 //!
 //! A beat without the others carries `nbv` all the same: who has just started must not take its sender for a Heartbeat.
-//! All of the first six, or `nbv` alone, or nothing; the seventh where there is something to tell: anything else is dropped
+//! All of the first six, or `nbv` alone, or nothing; the others where there is something to tell: anything else is dropped
 //! and counted, the `status` itself stands.
 
 use core::fmt::{self, Write};
@@ -19,11 +20,19 @@ use core::fmt::{self, Write};
 use super::fields::{Fields, Name, decimal, hex};
 use crate::core::LineLevel;
 use crate::core::ids::{Generation, GroupSet, Seq};
-use crate::core::message::{Extension, GroupState, LinkEcho};
+use crate::core::message::{Extension, GroupState, HealthReport, LinkEcho};
 
 const VERSION: u8 = 1;
-const NAMES: [Name; 7] =
-    [Name::NbVersion, Name::NbGroups, Name::NbClaims, Name::NbEcho, Name::NbLinks, Name::NbDigests, Name::NbHardware];
+const NAMES: [Name; 8] = [
+    Name::NbVersion,
+    Name::NbGroups,
+    Name::NbClaims,
+    Name::NbEcho,
+    Name::NbLinks,
+    Name::NbDigests,
+    Name::NbHardware,
+    Name::NbHealth,
+];
 
 /// The extension could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,10 @@ fn read_all(fields: &Fields<'_>) -> Option<Extension> {
     if let Some(hardware) = fields.raw(Name::NbHardware) {
         read_hardware(&mut extension, hardware)?;
     }
+    extension.health = match fields.raw(Name::NbHealth) {
+        Some(text) => Some(read_health(text, usize::from(extension.group_count))?),
+        None => None,
+    };
     Some(extension)
 }
 
@@ -73,6 +86,18 @@ fn read_hardware(extension: &mut Extension, text: &[u8]) -> Option<()> {
         _ => return None,
     };
     Some(())
+}
+
+fn read_health(text: &[u8], groups: usize) -> Option<HealthReport> {
+    let (failing, rest) = halves(text)?;
+    let (unknown, spent) = halves(rest)?;
+    let spent = GroupSet(hex(spent)?);
+    let is_within = (spent - GroupSet::first(groups)).is_empty();
+    is_within.then_some(HealthReport {
+        failing: hex(failing)?.try_into().ok()?,
+        unknown: hex(unknown)?.try_into().ok()?,
+        spent,
+    })
 }
 
 fn read_groups(extension: &mut Extension, letters: &[u8]) -> Option<()> {
@@ -154,6 +179,9 @@ pub(super) fn write(extension: &Extension, mut field: impl FnMut(Name, fmt::Argu
         LineLevel::Inactive => 'd',
         LineLevel::Unknown => '-',
     };
+    if let Some(health) = extension.health {
+        field(Name::NbHealth, format_args!("{:x}:{:x}:{:x}", health.failing, health.unknown, health.spent.0));
+    }
     match extension.lease_ms {
         0 if line == '-' => {}
         0 => field(Name::NbHardware, format_args!("-:{line}")),
@@ -249,6 +277,16 @@ mod tests {
     }
 
     #[test]
+    fn health_is_told_where_there_are_checks() {
+        assert_eq!(with("nbk", None).unwrap().1.unwrap().health, None);
+        let extension = with("nbk", Some("a:1:5")).unwrap().1.unwrap();
+        assert_eq!(extension.health, Some(HealthReport { failing: 10, unknown: 1, spent: GroupSet(5) }));
+        let mut written = Vec::new();
+        write(&extension, |name, value| written.push((name.word(), format!("{value}"))));
+        assert_eq!(written.last(), Some(&("nbk", "a:1:5".to_owned())));
+    }
+
+    #[test]
     fn none_is_none_and_a_part_is_an_error() {
         assert_eq!(read_pairs(&[("t", "status")]), Ok((false, None)));
         assert_eq!(read_pairs(&[("nbv", "1")]), Ok((true, None)));
@@ -305,6 +343,11 @@ mod tests {
             ("nbh", "4e20:x"),
             ("nbh", "100000000:u"),
             ("nbh", ":u"),
+            ("nbk", ""),
+            ("nbk", "1:0"),
+            ("nbk", "1:0:8"),
+            ("nbk", "100:0:1"),
+            ("nbk", "1::1"),
         ] {
             assert_eq!(with(name, Some(value)), Err(Malformed), "{name}={value}");
         }

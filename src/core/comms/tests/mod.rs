@@ -52,6 +52,7 @@ fn settings(names: &[&str]) -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: crate::core::settings::UpstreamSettings::NONE,
+        health: crate::core::settings::HealthSettings::NONE,
         fence: crate::core::settings::FenceSettings::NONE,
         interlock: None,
         has_owner_line: false,
@@ -115,6 +116,7 @@ fn extension(group_count: u8) -> Extension {
         resources_digest: 0,
         lease_ms: 0,
         owner_line: crate::core::LineLevel::Unknown,
+        health: None,
     }
 }
 

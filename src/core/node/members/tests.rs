@@ -36,6 +36,7 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
         has_resources: false,
         autojoin,
         upstream: UpstreamSettings::NONE,
+        health: crate::core::settings::HealthSettings::NONE,
         signing_key: KeyNumber(1),
         random_seed: 1,
     }

@@ -45,6 +45,7 @@ fn settings() -> Settings {
         takeover_policy: TakeoverPolicy::Available,
         split_brain_loser: SplitBrainLoser::NotPreferred,
         upstream: UpstreamSettings::NONE,
+        health: crate::core::settings::HealthSettings::NONE,
         announced_extra: Duration::ZERO,
         fence: FenceSettings::NONE,
         interlock: None,
