@@ -20,6 +20,8 @@ pub mod wire;
 #[cfg(feature = "std")]
 pub mod api;
 #[cfg(feature = "std")]
+pub mod checks;
+#[cfg(feature = "std")]
 pub mod cli;
 #[cfg(feature = "std")]
 pub mod config;

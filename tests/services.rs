@@ -16,12 +16,16 @@ const PACKAGED: &str = "/lib/systemd/system/heartbeat.service";
 
 /// alpha with systemd, Heartbeat's package and the unit of `dist`; beta a plain board on which nullbeat runs.
 fn lab_with_systemd() -> Lab {
+    lab_with("", RESOURCES)
+}
+
+fn lab_with(extra: &str, resources: &str) -> Lab {
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/nullbeat.service");
     let mut lab = Lab::new(["alpha", "beta"]);
     lab.boards[OURS].use_heartbeat();
     lab.boards[OURS].use_systemd(&[&dist, Path::new(PACKAGED)]);
     for board in &lab.boards {
-        board.configure(&lab.usual_ha_cf(board, ""), RESOURCES);
+        board.configure(&lab.usual_ha_cf(board, extra), resources);
     }
     for index in [THEIRS, OURS] {
         lab.boards[index].power_on();
@@ -222,4 +226,26 @@ fn init_script_of_the_package_runs_the_swapped_binary() {
     assert_eq!(code(OURS, "status"), Some(3));
     assert_eq!(code(OURS, "stop"), Some(0));
     lab.assert_exclusive();
+}
+
+#[test]
+fn unit_in_haresources_is_started_watched_restarted_and_stopped() {
+    let monitor = "monitor trace::web every 200ms timeout 20s fall 2 rise 1";
+    let lab = lab_with(monitor, "alpha trace::web systemd::shop\nbeta trace::mail\n");
+    let board = &lab.boards[OURS];
+    let unit = "[Unit]\nDescription=shop\n[Service]\nExecStart=/bin/sleep infinity\n";
+    std::fs::write(board.dir.join("units/shop.service"), unit).expect("a unit");
+    assert_eq!(board.systemctl(&["daemon-reload"]).0, Some(0));
+    systemctl(&lab, "start", "nullbeat");
+    lab.wait_owner(OURS, &["web"]);
+    lab.wait("the unit runs", |lab| state(lab, "shop") == "active");
+    let pid = board.property("shop", "MainPID");
+    assert_eq!(board.systemctl(&["kill", "--signal=KILL", "shop"]).0, Some(0));
+    lab.wait("it is restarted", |lab| {
+        state(lab, "shop") == "active" && lab.boards[OURS].property("shop", "MainPID") != pid
+    });
+    lab.assert_stays(OURS, &["web"], Duration::from_millis(500));
+    assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0, "what comes before it stays");
+    systemctl(&lab, "stop", "nullbeat");
+    assert_eq!(state(&lab, "shop"), "inactive");
 }

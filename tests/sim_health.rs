@@ -3,7 +3,6 @@
 
 mod timetable;
 
-use nullbeat::core::settings::AutoFailback;
 use nullbeat::core::{Outcome, Request};
 use nullbeat::sim::Plan;
 use nullbeat::sim::fault::Fault;
@@ -124,17 +123,4 @@ fn checker_that_is_gone_changes_nothing() {
     table.inflict(Fault::CheckerGone { node: ALPHA, lasts: 20 * S });
     table.at(60_000).expect_running(ALPHA);
     assert_eq!(table.world.moves(), 0);
-}
-
-#[test]
-fn service_that_dies_beside_a_heartbeat_moves_once() {
-    let mut table = Timetable::settled(|plan| {
-        checked(plan);
-        plan.is_stripped = true;
-        plan.auto_failback = AutoFailback::Off;
-    });
-    table.at(14_000).expect_running(ALPHA).inflict(service_dies(ALPHA, FOR_EVER));
-    table.at(30_000).expect_running(BETA);
-    table.at(120_000).expect_running(BETA);
-    assert_eq!(table.world.moves(), 1);
 }

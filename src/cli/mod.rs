@@ -22,6 +22,7 @@ mod table;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::checks;
 use crate::daemon::log_pipe::Level;
 use crate::daemon::{release, run};
 
@@ -80,6 +81,9 @@ pub fn main() -> ExitCode {
 
 /// Runs what was asked for under the program name `called` and gives the exit code.
 fn dispatch(called: &str, args: &[String]) -> u8 {
+    if checks::NAMES.contains(&called) {
+        return checks::main(args);
+    }
     if let Some(program) = heartbeat::program(called) {
         return program(args);
     }

@@ -63,6 +63,8 @@ pub(super) fn status(args: &[String]) -> u8 {
         "peers",
         "ping_nodes",
         "upstream",
+        "checks",
+        "health",
         "links",
         "media",
         "rejects",
@@ -130,8 +132,8 @@ fn ago(line: &Line<'_>, name: &str) -> String {
 
 fn status_tone(word: &str) -> Tone {
     match word {
-        "active" | "running" | "up" | "ping" => Tone::Good,
-        "dead" | "start failed" | "stop failed" => Tone::Bad,
+        "active" | "running" | "up" | "ping" | "healthy" => Tone::Good,
+        "dead" | "failed" | "start failed" | "stop failed" => Tone::Bad,
         "stopped" => Tone::Plain,
         _ => Tone::Doubtful,
     }
@@ -160,6 +162,10 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
     if report.first("ping").is_some() {
         out.push('\n');
         out.push_str(&ping_nodes(report, is_colourful));
+    }
+    if report.first("check").is_some() {
+        out.push('\n');
+        out.push_str(&checks(report, is_colourful));
     }
     if report.first("watchdog").is_some() {
         out.push('\n');
@@ -281,6 +287,26 @@ fn ping_nodes(report: &Report<'_>, is_colourful: bool) -> String {
         let _ = writeln!(text, "answering: {here} here, {partner} at the partner");
     }
     text
+}
+
+fn checks(report: &Report<'_>, is_colourful: bool) -> String {
+    let rows: Vec<Vec<Cell>> = report
+        .lines("check")
+        .map(|check| {
+            let word = check.or_dash("health");
+            let restarts = match (check.number("restarts"), check.number("restarts_max")) {
+                (Some(restarts), Some(most)) => format!("{restarts} of {most}"),
+                _ => "-".to_owned(),
+            };
+            vec![
+                check.or_dash("name").into(),
+                check.text("group").unwrap_or("(this node)").into(),
+                Cell::toned(word, status_tone(word)),
+                restarts.into(),
+            ]
+        })
+        .collect();
+    table(&["CHECK", "OF", "HEALTH", "RESTARTS"], &rows, is_colourful)
 }
 
 fn watchdogs(report: &Report<'_>, is_colourful: bool) -> String {

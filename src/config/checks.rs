@@ -225,7 +225,6 @@ fn read_http(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
         draft.findings.error(word.at, found).expected("it as `%` and two digits");
         return None;
     }
-    let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };

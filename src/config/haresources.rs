@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::draft::Draft;
 use super::finding::{At, Findings, quote};
 use super::machine::{FileKind, Machine};
+use super::names::is_unit_name;
 use super::token::{self, Word};
 use super::{Group, Resource, TextFile};
 use crate::core::limits::GROUPS_MAX;
@@ -17,6 +18,9 @@ use crate::wire::heartbeat::GROUP_KEYS_MAX;
 const SHELL_CHARACTERS: &[char] = &['$', '`', ';', '&', '|', '<', '>', '(', ')', '*', '?', '[', ']', '"', '\'', '\\'];
 /// Where the original looks for a script after the configuration directory.
 const INIT_DIRECTORY: &str = "/etc/init.d";
+/// How systemd is spoken to, and where it keeps what is enabled.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+const UNITS: &str = "/etc/systemd/system";
 /// Where OCF agents live, in a directory for each provider.
 const OCF_DIRECTORY: &str = "/usr/lib/ocf/resource.d";
 
@@ -282,6 +286,9 @@ fn check_resource(word: &Word, resource: &Resource, directory: &Path, machine: &
         findings.warning(word.at, found).expected("text after each `::`").hint("it is left out, as in Heartbeat");
     }
     check_arguments(word, resource, findings);
+    if resource.script == "systemd" && is_built_in(resource, directory, machine) {
+        return check_unit(word, resource, machine, findings);
+    }
     let agents = agents(resource, machine);
     if let Some(agent) = agents.iter().find(|agent| machine.file(agent) == FileKind::Executable) {
         return warn_of_writers(word, agent, machine, findings);
@@ -318,6 +325,37 @@ fn warn_of_writers(word: &Word, script: &Path, machine: &dyn Machine, findings: 
     if machine.is_writable_by_all(script) {
         let found = format!("script {}, which everybody may write", quote(&script.display().to_string()));
         findings.warning(word.at, found).hint(format!("chmod go-w {}", script.display()));
+    }
+}
+
+/// Whether no script takes the place of what is built in.
+fn is_built_in(resource: &Resource, directory: &Path, machine: &dyn Machine) -> bool {
+    let places =
+        [directory.join("resource.d").join(&resource.script), Path::new(INIT_DIRECTORY).join(&resource.script)];
+    !places.iter().any(|place| machine.file(place) == FileKind::Executable)
+}
+
+/// `systemd::UNIT`.
+fn check_unit(word: &Word, resource: &Resource, machine: &dyn Machine, findings: &mut Findings) {
+    let Some(unit) = resource.arguments.first().filter(|unit| is_unit_name(unit) && resource.arguments.len() == 1)
+    else {
+        findings.error(word.at, word.quoted()).expected("`systemd::UNIT`");
+        return;
+    };
+    if machine.file(Path::new(SYSTEMCTL)) != FileKind::Executable {
+        let found = format!("{} without {SYSTEMCTL}", word.quoted());
+        findings.warning(word.at, found).hint("the group cannot be started here");
+    }
+    let name = if unit.contains('.') { unit.clone() } else { format!("{unit}.service") };
+    let units = Path::new(UNITS);
+    let mut directories = machine.directories(units);
+    directories.retain(|directory| directory.ends_with(".wants") || directory.ends_with(".requires"));
+    if let Some(wanted_by) =
+        directories.iter().find(|by| machine.file(&units.join(by).join(&name)) != FileKind::Missing)
+    {
+        let found = format!("{}, which is started at boot (by {})", word.quoted(), quote(wanted_by));
+        let finding = findings.warning(word.at, found).expected("a unit that nobody else starts");
+        finding.hint(format!("systemctl disable {unit}"));
     }
 }
 

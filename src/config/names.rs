@@ -115,6 +115,15 @@ fn fields_of<'t>(text: &'t str, name: &str) -> Option<impl Iterator<Item = &'t s
     })
 }
 
+/// Longest name of a unit (systemd.unit(5)).
+const UNIT_MAX: usize = 255;
+
+/// Whether this can be a unit, and no option (systemd.unit(5)).
+pub fn is_unit_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    !name.is_empty() && name.len() <= UNIT_MAX && !name.starts_with('-') && name.bytes().all(is_allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -167,6 +167,24 @@ pub const SCHEMA: &[Section] = &[
         fields: &[("is_compared", Flag), ("here", Number), ("partner", Number), ("holdoff_ms", Number)],
     },
     Section {
+        kind: "check",
+        name: "checks",
+        shape: Shape::List,
+        fields: &[("name", Text), ("group", Text), ("health", Text), ("restarts", Number), ("restarts_max", Number)],
+    },
+    Section {
+        kind: "health",
+        name: "health",
+        shape: Shape::One,
+        fields: &[
+            ("failing", Number),
+            ("unknown", Number),
+            ("partner_failing", Number),
+            ("partner_unknown", Number),
+            ("holdoff_ms", Number),
+        ],
+    },
+    Section {
         kind: "link",
         name: "links",
         shape: Shape::List,

@@ -244,7 +244,9 @@ mod tests {
         let mut parts = word.split("::").map(str::to_owned);
         let resource = Resource { word: word.into(), script: parts.next()?, arguments: parts.collect() };
         let nowhere = PathBuf::from("/nonexistent");
-        address_of(&Places { config: nowhere.clone(), init_d: nowhere.clone(), ocf_root: nowhere }, &resource)
+        let places =
+            Places { config: nowhere.clone(), init_d: nowhere.clone(), ocf_root: nowhere.clone(), systemctl: nowhere };
+        address_of(&places, &resource)
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Member {
     pub group: Group,
     /// Of each resource: a start was tried or it was seen running, and it has not been stopped since.
     pub is_touched: Vec<Cell<bool>>,
+    /// It was started here and nothing has been asked of it since.
+    pub is_up: Cell<bool>,
     /// Of each resource: that text and exit code of its `status` disagree has been said.
     pub has_disagreed: Vec<Cell<bool>>,
 }
@@ -24,7 +26,7 @@ impl Member {
     /// Nothing known.
     pub fn new(group: &Group) -> Rc<Self> {
         let cells = || group.resources.iter().map(|_| Cell::new(false)).collect();
-        Rc::new(Self { group: group.clone(), is_touched: cells(), has_disagreed: cells() })
+        Rc::new(Self { group: group.clone(), is_touched: cells(), has_disagreed: cells(), is_up: Cell::new(false) })
     }
 
     /// As logged: node and words.
@@ -140,6 +142,8 @@ pub struct Job {
     pub order: Order,
     /// When.
     pub requested: Instant,
+    /// Time limit of each script, where that of all scripts does not hold.
+    pub limit: Option<Duration>,
     stage: Stage,
     start_failed: Option<usize>,
     stop_failed: Option<usize>,
@@ -149,6 +153,7 @@ pub struct Job {
     /// The stops of a restart, which end before the resource at place `floor`.
     is_restarting: bool,
     floor: usize,
+    first_down: Option<usize>,
 }
 
 impl Job {
@@ -160,6 +165,7 @@ impl Job {
             member,
             order,
             requested: now,
+            limit: None,
             stage: Stage::Queued,
             start_failed: None,
             stop_failed: None,
@@ -168,7 +174,18 @@ impl Job {
             is_recalled: false,
             is_restarting: false,
             floor: 0,
+            first_down: None,
         }
+    }
+
+    /// Whether the group runs, asked by nobody but the guardian itself.
+    pub fn question(now: Instant, number: GroupId, member: Rc<Member>, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..Self::new(now, None, number, member, Order::Probe) }
+    }
+
+    /// Of a probe: place of the first resource that does not run, for all that is known.
+    pub const fn first_down(&self) -> Option<usize> {
+        self.first_down
     }
 
     /// Whether nothing has been done yet.
@@ -184,7 +201,8 @@ impl Job {
         }
     }
 
-    /// A start that runs shall begin no further resource: the group is going to be stopped anyway.
+    /// A start that runs shall begin no further resource: the group is going to be stopped anyway. Of a probe nobody wants
+    /// to know any more.
     pub fn recall(&mut self) {
         self.is_recalled = true;
     }
@@ -237,6 +255,9 @@ impl Job {
     }
 
     fn ask(&mut self, at: usize) -> Step {
+        if self.is_recalled && self.order == Order::Probe {
+            return Step::End(JobOutcome::Cancelled);
+        }
         if at >= self.member.group.resources.len() {
             return Step::End(self.end_of_questions());
         }
@@ -265,6 +286,9 @@ impl Job {
 
     /// A probe only counts.
     fn note(&mut self, at: usize, verdict: Verdict) -> Step {
+        if verdict != Verdict::Running {
+            self.first_down.get_or_insert(at);
+        }
         match verdict {
             Verdict::Running => {
                 self.running += 1;

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::announce::Announcer;
 use super::fence::{FencePins, Fencer, ShotOrder};
+use super::health::HealthDesk;
 use super::job::{Job, Member, StopRules};
 use super::lane::{Lane, LaneReport};
 use super::launcher::Launcher;
@@ -42,6 +43,8 @@ pub struct Adjust {
     pub init_d: Option<PathBuf>,
     /// Instead of `/usr/lib/ocf`.
     pub ocf_root: Option<PathBuf>,
+    /// Instead of `/usr/bin/systemctl`.
+    pub systemctl: Option<PathBuf>,
     /// Instead of one second between two tries to stop.
     pub stop_pause: Option<Duration>,
 }
@@ -56,6 +59,7 @@ pub struct Runner {
     announcer: Announcer,
     notifier: Notifier,
     fencer: Fencer,
+    health: HealthDesk,
     adjust: Adjust,
     reports: VecDeque<ToEngine>,
     /// Of the groups of [`stop_all`](Self::stop_all), those not yet stopped.
@@ -82,6 +86,9 @@ impl Runner {
         if let Some(init_d) = &adjust.init_d {
             places.init_d.clone_from(init_d);
         }
+        if let Some(systemctl) = &adjust.systemctl {
+            places.systemctl.clone_from(systemctl);
+        }
         if let Some(ocf_root) = &adjust.ocf_root {
             places.ocf_root.clone_from(ocf_root);
         }
@@ -94,6 +101,7 @@ impl Runner {
             announcer: Announcer::default(),
             notifier: Notifier::new(config),
             fencer: Fencer::new(config),
+            health: HealthDesk::default(),
             adjust,
             reports: VecDeque::new(),
             unstopped: GroupSet::EMPTY,
@@ -124,6 +132,28 @@ impl Runner {
             if !self.lanes.iter().any(|lane| lane.node == group.node) {
                 self.lanes.push(Lane::new(&group.node));
             }
+        }
+        let running = (0..).map(GroupId).zip(&self.table).filter(|(_, member)| member.is_up.get());
+        let running = running.map(|(group, _)| group).collect();
+        self.health.replace_table(Instant::now(), config, running);
+    }
+
+    /// Health checks: of groups that run here, and what is known of them.
+    pub fn health(&mut self) -> &mut HealthDesk {
+        &mut self.health
+    }
+
+    /// An earlier guardian left these running, completely: they are checked from now on.
+    pub fn assume_running(&mut self, now: Instant, groups: GroupSet) {
+        for group in groups.iter() {
+            self.note_up(now, group, true);
+        }
+    }
+
+    fn note_up(&mut self, now: Instant, group: GroupId, is_up: bool) {
+        if let Some(member) = self.table.get(usize::from(group.0)) {
+            member.is_up.set(is_up);
+            self.health.set_running(now, group, is_up);
         }
     }
 
@@ -224,6 +254,9 @@ impl Runner {
             self.refuse(id, order);
             return;
         };
+        if !matches!(order, Order::Probe | Order::Announce) {
+            self.note_up(now, number, false);
+        }
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.node == member.group.node) else { return };
         if order == Order::Stop {
             self.announcer.withdraw(&member);
@@ -247,6 +280,7 @@ impl Runner {
     pub fn forget_engine(&mut self) {
         self.reports.clear();
         self.fencer.forget_engine();
+        self.health.forget_engine();
         for lane in &mut self.lanes {
             lane.cancel(|job| job.order != Order::Stop);
             for job in lane.jobs_mut() {
@@ -317,6 +351,7 @@ impl Runner {
         }
         self.notifier.kill();
         self.fencer.kill();
+        self.health.kill();
     }
 
     /// What every program gets: `NAME=value`.
@@ -336,6 +371,7 @@ impl Runner {
             self.announcer.next_deadline(),
             self.notifier.next_deadline(),
             self.fencer.next_deadline(),
+            self.health.next_deadline(),
         ];
         self.lanes.iter().map(Lane::next_deadline).chain(others).flatten().min()
     }
@@ -356,6 +392,7 @@ impl Runner {
             }
         }
         self.fencer.turn(now, &mut self.launcher);
+        self.health.turn(now, &self.table, &mut self.launcher, &self.rules);
         self.announcer.turn(now);
         self.notifier.turn(now, &mut self.launcher);
     }
@@ -364,6 +401,7 @@ impl Runner {
         match report {
             LaneReport::Ended(job, outcome) => {
                 self.note_end(&job, outcome);
+                self.note_health(now, &job, outcome);
                 if (job.is_start() || job.order == Order::Announce) && outcome == JobOutcome::Done {
                     self.announcer.announce(now, &self.launcher.places, &job.member);
                 }
@@ -377,6 +415,17 @@ impl Runner {
                 });
             }
             LaneReport::Step { .. } => {}
+        }
+    }
+
+    /// A group that runs and is not about to be moved is checked.
+    fn note_health(&mut self, now: Instant, job: &Job, outcome: JobOutcome) {
+        let is_complete = job.is_start() && outcome == JobOutcome::Done || outcome == JobOutcome::AllRunning;
+        let moves = |other: &Job| other.order != Order::Probe && other.order != Order::Announce;
+        let is_next = |other: &Job| Rc::ptr_eq(&other.member, &job.member) && moves(other);
+        let is_known = self.table.iter().any(|member| Rc::ptr_eq(member, &job.member));
+        if is_complete && is_known && !self.lanes.iter().flat_map(Lane::jobs).any(is_next) {
+            self.note_up(now, self.number_of(job), true);
         }
     }
 
@@ -394,7 +443,7 @@ impl Runner {
 
     /// What the engine is to be told, oldest first.
     pub fn poll_report(&mut self) -> Option<ToEngine> {
-        self.reports.pop_front().or_else(|| self.fencer.poll_report())
+        self.reports.pop_front().or_else(|| self.fencer.poll_report()).or_else(|| self.health.poll_report())
     }
 }
 

@@ -20,6 +20,10 @@ use crate::core::{JobOutcome, Order};
 /// Jobs that wait in one lane. The engine has at most a few per group under way; one more is refused.
 const JOBS_MAX: usize = 256;
 
+/// There is no room for another job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneFull;
+
 /// What a lane has to say.
 #[derive(Debug)]
 pub enum LaneReport {
@@ -62,10 +66,13 @@ impl Lane {
         Self { node: node.to_owned(), jobs: VecDeque::new(), current: None }
     }
 
-    /// Queues a job; it comes back when there is no room.
-    pub fn push(&mut self, job: Job) -> Result<(), Job> {
+    /// Queues a job, if there is room.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn push(&mut self, job: Job) -> Result<(), LaneFull> {
         if self.jobs.len() >= JOBS_MAX {
-            return Err(job);
+            return Err(LaneFull);
         }
         self.jobs.push_back(job);
         Ok(())
@@ -123,7 +130,7 @@ impl Lane {
             let step = match &mut self.current {
                 Some(current) => {
                     let Some(ended) = launcher.check(now, &mut current.run) else { return };
-                    let verdict = judge(current, &ended, &job.member, launcher.limit());
+                    let verdict = judge(current, &ended, &job.member, job.limit.unwrap_or(launcher.limit()));
                     if let Some(id) = job.id.filter(|_| is_step(current.action, verdict, job.order)) {
                         report.push(LaneReport::Step { id, at: current.at, took: current.since.elapsed() });
                     }
@@ -195,13 +202,19 @@ fn start(
         log::error!("{error}");
         Verdict::Missing
     })?;
+    let is_question = action == Action::Status;
     let (word, variables) = match &program.dialect {
+        Dialect::Systemd if is_question => ("is-active", [].as_slice()),
+        Dialect::Systemd => (action.word(), [].as_slice()),
         Dialect::Heartbeat => (action.word(), [].as_slice()),
-        Dialect::Ocf { variables } if action == Action::Status => ("monitor", variables.as_slice()),
+        Dialect::Ocf { variables } if is_question => ("monitor", variables.as_slice()),
         Dialect::Ocf { variables } => (action.word(), variables.as_slice()),
     };
-    let is_question = action == Action::Status;
-    let arguments: Vec<&str> = program.arguments.iter().map(String::as_str).chain([word]).collect();
+    let mut arguments: Vec<&str> = program.arguments.iter().map(String::as_str).chain([word]).collect();
+    if program.dialect == Dialect::Systemd {
+        arguments.reverse();
+        arguments.insert(0, "--no-ask-password");
+    }
     if !is_question {
         log::info!("Running {} {}", program.path.display(), arguments.join(" "));
     }
@@ -211,10 +224,10 @@ fn start(
         variables,
         is_acquiring: job.is_start(),
         is_unasked: is_question && job.order == Order::Start && at == 0 && launcher.is_unasked(&job.member.group.node),
-        is_status: is_question && program.dialect == Dialect::Heartbeat,
+        is_status: is_question && matches!(program.dialect, Dialect::Heartbeat | Dialect::Systemd),
         name: &resource.script,
         input: None,
-        limit: None,
+        limit: job.limit,
     };
     match launcher.launch(now, &launch) {
         Ok(run) => Ok((run, program)),
@@ -251,6 +264,7 @@ fn judge(current: &Current, ended: &Ended, member: &Rc<Member>, limit: Duration)
     match (&current.program.dialect, ended.ending) {
         (_, Ending::OverTime | Ending::Unkillable) => Verdict::Ended(ended.ending),
         (Dialect::Ocf { .. }, _) => judge_agent(code, current),
+        (Dialect::Systemd, _) => judge_unit(&ended.text),
         (Dialect::Heartbeat, _) => {
             let is_running = says_running(&ended.text);
             if is_running != (code == 0) && !member.has_disagreed[current.at].replace(true) {
@@ -259,6 +273,15 @@ fn judge(current: &Current, ended: &Ended, member: &Rc<Member>, limit: Duration)
             }
             if is_running { Verdict::Running } else { Verdict::NotRunning }
         }
+    }
+}
+
+/// What `is-active` says. A unit on its way is neither here nor there: it may be in use, and a start waits for it.
+fn judge_unit(text: &[u8]) -> Verdict {
+    match text.trim_ascii() {
+        b"active" | b"reloading" | b"refreshing" => Verdict::Running,
+        b"inactive" | b"failed" | b"unknown" => Verdict::NotRunning,
+        _ => Verdict::Unclear,
     }
 }
 

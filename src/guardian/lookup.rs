@@ -3,6 +3,7 @@
 //! | word | program | arguments |
 //! |---|---|---|
 //! | `NAME[::a[::b…]]` | `resource.d/NAME`, else `/etc/init.d/NAME` | `a b … ACTION` |
+//! | `systemd::UNIT` | `systemctl`, unless there is a script of that name | `start`, `stop` or `is-active`, `UNIT` |
 //! | `OCF::TYPE::INSTANCE` | the OCF agent TYPE; variables from `conf/OCF/TYPE/INSTANCE` | `ACTION` |
 //! | `ocf:PROVIDER:TYPE[::name=value…]` | the OCF agent TYPE of PROVIDER; `OCF_RESKEY_name=value` each | `ACTION` |
 //!
@@ -19,7 +20,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::ocf;
+use crate::config::names::is_unit_name;
 use crate::config::{Paths, Resource};
+
+/// Where systemd has it.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Directories in which programs are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Places {
     pub init_d: PathBuf,
     /// `/usr/lib/ocf`.
     pub ocf_root: PathBuf,
+    /// The program that speaks to systemd.
+    pub systemctl: PathBuf,
 }
 
 impl Places {
@@ -39,6 +46,7 @@ impl Places {
             config: paths.config.clone(),
             init_d: PathBuf::from("/etc/init.d"),
             ocf_root: PathBuf::from("/usr/lib/ocf"),
+            systemctl: PathBuf::from(SYSTEMCTL),
         }
     }
 }
@@ -64,6 +72,8 @@ pub enum Dialect {
         /// `NAME=value` beyond those of all scripts.
         variables: Vec<CString>,
     },
+    /// systemctl(1): the unit is the last argument, `is-active` is judged by its text.
+    Systemd,
 }
 
 /// Why there is no program.
@@ -78,6 +88,8 @@ pub enum LookupError {
     },
     /// The word cannot name a script.
     BadName(String),
+    /// The word behind `systemd::` cannot name a unit.
+    BadUnit(String),
     /// The OCF instance's variables cannot be read.
     BadInstance(String),
 }
@@ -91,6 +103,7 @@ impl std::fmt::Display for LookupError {
             Self::BadName(name) => {
                 write!(f, "Cannot locate resource script {name}: the name must be a plain file name")
             }
+            Self::BadUnit(word) => write!(f, "{word} names no unit of systemd"),
             Self::BadInstance(text) => f.write_str(text),
         }
     }
@@ -110,8 +123,27 @@ pub fn locate(places: &Places, resource: &Resource) -> Result<Program, LookupErr
         return ocf::by_instance(places, &resource.arguments);
     }
     let directories = [places.config.join("resource.d"), places.init_d.clone()];
-    let path = first_executable(&directories, &resource.script)?;
+    let found = first_executable(&directories, &resource.script);
+    if found.is_err() && resource.script == "systemd" {
+        return systemd_unit(places, resource);
+    }
+    let path = found?;
     Ok(Program { path, arguments: resource.arguments.clone(), dialect: Dialect::Heartbeat })
+}
+
+fn systemd_unit(places: &Places, resource: &Resource) -> Result<Program, LookupError> {
+    let [unit] = resource.arguments.as_slice() else { return Err(LookupError::BadUnit(resource.word.clone())) };
+    if !is_unit_name(unit) {
+        return Err(LookupError::BadUnit(resource.word.clone()));
+    }
+    if let Some(obstacle) = obstacle(&places.systemctl) {
+        let hint = match obstacle {
+            Obstacle::Absent => None,
+            Obstacle::Unusable(why) => Some(format!("{} {why}", places.systemctl.display())),
+        };
+        return Err(LookupError::Missing { name: places.systemctl.display().to_string(), hint });
+    }
+    Ok(Program { path: places.systemctl.clone(), arguments: vec![unit.clone()], dialect: Dialect::Systemd })
 }
 
 /// The first regular executable file called `name` in `directories`.

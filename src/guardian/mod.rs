@@ -5,6 +5,7 @@ pub mod channel;
 pub mod clients;
 pub mod environment;
 pub mod fence;
+pub mod health;
 pub mod job;
 pub mod jobs;
 pub mod lane;

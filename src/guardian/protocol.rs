@@ -12,10 +12,10 @@
 //! Numbers are little endian. A field that a kind does not use is zero; anything else is refused, so that a record is
 //! either exactly what one of the variants below says or nothing at all.
 
-use crate::core::ids::{Generation, GroupId, JobId, LinkId, RequestId, ShotId};
-use crate::core::limits::{FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX};
+use crate::core::ids::{CheckId, Generation, GroupId, JobId, LinkId, RequestId, ShotId};
+use crate::core::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX};
 use crate::core::message::GroupState;
-use crate::core::{Cause, FenceOutcome, InputLine, JobOutcome, Order};
+use crate::core::{Cause, FenceOutcome, Health, InputLine, JobOutcome, Order};
 use crate::hardware::gpio::LineRow;
 
 /// Bytes of a record in either direction.
@@ -211,6 +211,15 @@ pub enum ToEngine {
     },
     /// The programs of `respawn` and `failfast` have ended.
     ClientsStopped,
+    /// What a health check says.
+    Health {
+        /// Which.
+        check: CheckId,
+        /// What.
+        health: Health,
+        /// Place of the first resource that a restart takes along.
+        from: u8,
+    },
     /// A request with a stale digest was refused.
     Stale,
     /// SIGTERM reached the guardian: please stop.
@@ -361,6 +370,10 @@ fn method(byte: u8) -> Result<u8, BadRecord> {
     if usize::from(byte) < FENCE_METHODS_MAX { Ok(byte) } else { Err(BadRecord) }
 }
 
+fn check(byte: u8) -> Result<CheckId, BadRecord> {
+    if usize::from(byte) < CHECKS_MAX { Ok(CheckId(byte)) } else { Err(BadRecord) }
+}
+
 fn flag(byte: u8) -> Result<bool, BadRecord> {
     match byte {
         0 => Ok(false),
@@ -484,6 +497,9 @@ impl ToEngine {
                 Fields { small: [code, 0, 0, 0], number: request.0, ..Fields::new(5) }
             }
             Self::Stale => Fields::new(6),
+            Self::Health { check, health, from } => {
+                Fields { small: [check.0, health as u8, from, 0], ..Fields::new(20) }
+            }
             Self::StopRequested => Fields::new(7),
             Self::ClientsStopped => Fields::new(30),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
@@ -512,7 +528,7 @@ impl ToEngine {
     /// [`BadRecord`] for anything that [`ToEngine::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
         let fields = Fields::unpack(MAGIC_TO_ENGINE, bytes)?;
-        let [a, b, _, _] = fields.small;
+        let [a, b, c, _] = fields.small;
         let answer = match fields.kind {
             1 => {
                 Self::JobDone { job: JobId(fields.number), outcome: pick(&OUTCOMES, a)?, resource: b, ms: fields.extra }
@@ -522,6 +538,7 @@ impl ToEngine {
             4 => Self::Control { errno: fields.number.cast_signed() },
             5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
             6 => Self::Stale,
+            20 => Self::Health { check: check(a)?, health: pick(&Health::ALL, b)?, from: c },
             7 => Self::StopRequested,
             30 => Self::ClientsStopped,
             8 => Self::Debug { level: a },
@@ -617,6 +634,9 @@ mod tests {
             all.push(ToEngine::FenceDone { shot: ShotId(u32::MAX), outcome, ms: 7 });
         }
         all.push(ToEngine::FenceChecked { method: 7, is_ok: true });
+        for health in Health::ALL {
+            all.push(ToEngine::Health { check: CheckId(31), health, from: 255 });
+        }
         all
     }
 

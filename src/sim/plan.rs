@@ -448,10 +448,10 @@ impl Plan {
         }
     }
 
-    /// As lines.
+    /// As fences; not beside a lease.
     fn draw_health(&mut self) {
-        let mut rng = Rng::new(self.seed, 9);
-        if !rng.chance(250) {
+        let mut rng = Rng::new(self.seed, 8);
+        if self.lease.is_some() || !rng.chance(250) {
             return;
         }
         let interval = rng.range(200, 2000) * MS;

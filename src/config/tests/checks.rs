@@ -21,7 +21,7 @@ fn checks(lines: &str) -> Vec<CheckConfig> {
 #[test]
 fn each_kind_is_read_with_its_defaults() {
     let lines = "check tcp 10.0.0.1:80\ncheck tcp [2001:db8::1]:22\ncheck http http://10.0.0.9:8080?a=b\n\
-                 check http http://peer.example/x#y expect 301\ncheck ping 10.0.0.254\ncheck exec /bin/test user hacluster";
+                 check http http://peer.example/x expect 301\ncheck ping 10.0.0.254\ncheck exec /bin/test user hacluster";
     let read = checks(lines);
     let http = |address: &str, host: &str, path: &str, expect| CheckKind::Http {
         address: address.parse().unwrap(),

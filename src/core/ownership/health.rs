@@ -202,7 +202,7 @@ impl Ownership {
         let was_spent = record.spent_at.is_some();
         match worst {
             Some((_, allowed)) if record.restarts >= allowed && !record.is_retried && !is_held => {
-                _ = record.spent_at.get_or_insert(now)
+                record.spent_at.get_or_insert(now);
             }
             // Well again, whoever helped.
             None if is_running
@@ -210,7 +210,7 @@ impl Ownership {
                 && checks_of(cx, Some(id))
                     .all(|(id, _)| self.health.findings[usize::from(id.0)].health == Health::Healthy) =>
             {
-                self.health.records[usize::from(id.0)].spent_at = None
+                self.health.records[usize::from(id.0)].spent_at = None;
             }
             _ if is_over(record.spent_at) => record.spent_at = None,
             _ => {}

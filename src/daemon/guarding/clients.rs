@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 
-use super::{CLIENTS, Guarding, Stage, poll_time};
+use super::{CLIENTS, Guarding, Stage, health, poll_time};
 use crate::config::Config;
 use crate::core::limits::CHILDREN_MAX;
 use crate::daemon::reactor::Reactor;
@@ -30,14 +30,18 @@ pub(super) fn open(config: &Config, runner: &Runner, lease: &Lease, reactor: &Re
 }
 
 /// The guardian's own services, as the files ask for them.
-pub(super) fn services(_config: &Config) -> Vec<Service> {
-    Vec::new()
+pub(super) fn services(config: &Config) -> Vec<Service> {
+    health::services(config)
 }
 
 impl Guarding {
     /// Deaths, starts and ends of them.
     pub(super) fn turn_clients(&mut self, now: u64) {
         self.clients.turn(Instant::now());
+        while let Some((name, channel)) = self.clients.poll_channel() {
+            self.checker_started(name, channel);
+        }
+        self.instruct_checkers();
         if let Some(failure) = self.clients.poll_failure()
             && !self.is_stop_wanted
             && !matches!(self.stage, Stage::Resetting { .. } | Stage::Over(_))

@@ -90,6 +90,8 @@ impl Guarding {
             // Its predecessor was told, and is gone.
             self.send(ToEngine::StopRequested);
         }
+        // Whatever was said while there was none is said again.
+        self.runner.health().forget_engine();
         self.begin_refill(born);
         Ok(())
     }

@@ -15,6 +15,7 @@
 mod clients;
 mod engine;
 mod fencing;
+mod health;
 mod lines;
 mod log_process;
 mod reload;
@@ -56,6 +57,7 @@ use crate::links;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
 use fencing::FenceCount;
+use health::Checkers;
 pub use lines::BoardLines;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
@@ -72,6 +74,8 @@ const SILENCE: Token = Token(7);
 const MESSAGES: Token = Token(8);
 const FENCE_COUNT: Token = Token(20);
 const CLIENTS: Token = Token(21);
+/// The first of as many as there are checkers.
+const CHECKERS: Token = Token(24);
 
 /// Between two tries of an engine that keeps failing.
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
@@ -161,6 +165,7 @@ pub struct Guarding {
     runner: Runner,
     fencings: FenceCount,
     clients: Clients,
+    checkers: Checkers,
     /// The engine waits to hear that the programs of ha.cf have ended.
     is_end_of_clients_awaited: bool,
     reset: Option<ResetPath>,
@@ -246,6 +251,9 @@ impl Guarding {
         let is_certain = carried.is_some_and(|carried| carried.is_certain);
         if let Some(carried) = &carried {
             runner.assume_started(in_use(carried, config.groups.len()));
+            if is_certain {
+                runner.assume_running(Instant::now(), running(carried, config.groups.len()));
+            }
         }
         let timer = LeaseTimer::new()?;
         reactor.add_edge(&timer, SILENCE)?;
@@ -265,6 +273,7 @@ impl Guarding {
             runner,
             fencings,
             clients,
+            checkers: Checkers::default(),
             is_end_of_clients_awaited: false,
             reset: Some(reset),
             watchdogs,
@@ -378,7 +387,7 @@ impl Guarding {
                 CHECK => self.check_ended(now),
                 MESSAGES => self.take_messages(),
                 FENCE_COUNT => self.fencings_kept(),
-                _ => {}
+                token => self.hear_checker(token),
             }
         }
         // Always: a deadline of the runner may have come without its descriptor.
@@ -601,6 +610,12 @@ impl Guarding {
 fn poll_time(at: Instant) -> PollTimeout {
     let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+/// Groups of which it says that they run and were not about to be moved.
+fn running(carried: &Carried, count: usize) -> GroupSet {
+    let runs = |group: &GroupId| carried.states[usize::from(group.0)] == GroupState::Running;
+    GroupSet::first(count).iter().filter(runs).collect()
 }
 
 /// Groups of which `carried` says that part of them may be in use.

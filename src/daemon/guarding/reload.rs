@@ -234,6 +234,9 @@ impl Guarding {
             log::error!("reset_with: {error}; the old way stays in force");
         }
         self.runner.forget_engine();
+        if clients::services(&self.config) != clients::services(&config) {
+            self.forget_checkers();
+        }
         self.runner.replace_table(&config);
         self.clients.replace_table(&config, clients::services(&config), self.runner.environment());
         self.watch = Watch::new(Limits::new(config.keepalive, config.deadtime), now);

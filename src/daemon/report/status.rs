@@ -1,10 +1,10 @@
 //! The report about now.
 
 use crate::config::{LineUse, OutputLine};
-use crate::core::Alarm;
-use crate::core::ids::{GroupId, LinkId, NodeId, PingId};
+use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
 use crate::core::ownership::FenceStage;
+use crate::core::{Alarm, Health};
 use crate::daemon::kicker::Withheld;
 use crate::wire::heartbeat::Reject;
 
@@ -20,6 +20,7 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
         peer(facts, id, out);
     }
     pings(facts, out);
+    checks(facts, out);
     for id in peers(facts) {
         links(facts, id, out);
     }
@@ -232,6 +233,35 @@ fn pings(facts: &Facts<'_>, out: &mut Lines<'_>) {
             .field("holdoff_ms", millis(settings.upstream.holdoff))
             .end();
     }
+}
+
+/// Health checks, and how both nodes stand.
+fn checks(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let (settings, ownership) = (facts.node.settings(), facts.node.ownership());
+    for (check, line) in (0..).map(CheckId).zip(&settings.health.checks) {
+        out.begin("check")
+            .field("name", &line.name)
+            .maybe("group", line.group.map(|group| facts.names.key(group)))
+            .field("health", ownership.check_health(check).name())
+            .maybe("restarts", line.group.map(|group| ownership.restarts(group)))
+            .maybe("restarts_max", line.group.map(|_| line.restarts))
+            .end();
+    }
+    if settings.health.checks.is_empty() {
+        return;
+    }
+    let count = |wanted: Health| {
+        let of_node = (0..).map(CheckId).zip(&settings.health.checks).filter(|(_, check)| check.group.is_none());
+        of_node.filter(|(id, _)| ownership.check_health(*id) == wanted).count()
+    };
+    let partner = partner_extension(facts).and_then(|extension| extension.health);
+    out.begin("health")
+        .field("failing", count(Health::Failed))
+        .field("unknown", count(Health::Unknown))
+        .maybe("partner_failing", partner.map(|partner| partner.failing))
+        .maybe("partner_unknown", partner.map(|partner| partner.unknown))
+        .field("holdoff_ms", millis(settings.health.holdoff))
+        .end();
 }
 
 /// Each of our links as far as it leads to one peer.

@@ -1,6 +1,7 @@
 //! Real scripts in a temporary directory.
 
 mod fencing;
+mod health;
 mod moves;
 mod scripts;
 mod surroundings;
@@ -44,6 +45,7 @@ impl Yard {
         Adjust {
             init_d: Some(self.root.join("init.d")),
             ocf_root: Some(self.root.join("ocf")),
+            systemctl: Some(self.root.join("systemctl")),
             stop_pause: Some(Duration::from_millis(5)),
         }
     }

@@ -1,0 +1,190 @@
+//! Health checks on real boards: a web server that dies, one that keeps dying, an upstream that is dead for both, a check
+//! that hangs, a checker that is killed.
+
+mod lab;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use lab::{Lab, PATIENCE, write_script};
+
+/// Asked every 200 ms, believed after two answers.
+const PACE: &str = "every 200ms timeout 20s rise 1 fall 2";
+
+/// A group `web`, whose mark and server the board has; `mail` on the other board.
+const GROUPS: &str = "alpha trace::web server\nbeta trace::mail\n";
+
+/// A web server of a shell's making on each board, which says whether it is well: `resource.d/server`. Its file
+/// `fail-server` makes it die again at once.
+fn add_server(lab: &Lab) {
+    for board in &lab.boards {
+        let dir = board.dir.display();
+        let text = format!(
+            r#"#!/bin/sh
+dir={dir}
+case $1 in
+start) echo start >> $dir/server-starts
+       rm -f $dir/www/up; mkdir -p $dir/www; [ -e $dir/fail-server ] || echo fine > $dir/www/up
+       setsid python3 -m http.server --bind 127.0.0.1 --directory $dir/www 8080 </dev/null >/dev/null 2>&1 &
+       echo $! > $dir/server-pid
+       for try in $(seq 200); do grep -q ":1F90 .* 0A " /proc/net/tcp && exit 0; sleep 0.1; done; exit 1;;
+stop) [ -e $dir/server-pid ] || exit 0; kill -9 "$(cat $dir/server-pid)" 2>/dev/null; rm -f $dir/server-pid;;
+status) if [ -e $dir/server-pid ] && kill -0 "$(cat $dir/server-pid)" 2>/dev/null; then echo running; else echo stopped; exit 3; fi;;
+esac
+exit 0
+"#
+        );
+        write_script(&board.config_dir().join("resource.d/server"), &text);
+    }
+}
+
+fn starts(lab: &Lab, index: usize) -> usize {
+    std::fs::read_to_string(lab.boards[index].dir.join("server-starts")).map_or(0, |text| text.lines().count())
+}
+
+/// What `status` says of a check.
+fn health(lab: &Lab, index: usize, check: &str) -> String {
+    let text = String::from_utf8_lossy(&lab.boards[index].nullbeat(&["status"]).stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with(check)).unwrap_or_default();
+    let word = line.split_whitespace().find(|word| matches!(*word, "healthy" | "failed" | "unknown"));
+    word.unwrap_or_default().to_owned()
+}
+
+fn wait_health(lab: &Lab, index: usize, check: &str, word: &str) {
+    lab.wait(&format!("check {check} is {word} on board {index}"), |lab| health(lab, index, check) == word);
+}
+
+#[test]
+fn web_server_that_dies_is_restarted_in_place_and_moves_when_that_does_not_help() {
+    let extra = format!(
+        "monitor trace::web {PACE} restarts 2\n\
+         check http http://127.0.0.1:8080/up {PACE} group trace::web restart server restarts 2 name page\n"
+    );
+    let mut lab = Lab::usual(&extra, GROUPS);
+    add_server(&lab);
+    lab.start_both();
+    lab.wait_at_home();
+    wait_health(&lab, 0, "page", "healthy");
+    assert_eq!(health(&lab, 1, "page"), "unknown", "it is asked where the group runs");
+    // It is gone: `status` tells, and the page as well.
+    let pid = std::fs::read_to_string(lab.boards[0].dir.join("server-pid")).expect("it runs");
+    lab.boards[0].on_board(&["kill", "-9", pid.trim()]);
+    lab.wait("it has been restarted", |lab| starts(lab, 0) == 2);
+    wait_health(&lab, 0, "page", "healthy");
+    assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0, "what comes before it stays");
+    // It runs and serves nothing: only the page tells. The next start does not help either.
+    std::fs::write(lab.boards[0].dir.join("fail-server"), "").expect("a file");
+    std::fs::remove_file(lab.boards[0].dir.join("www/up")).expect("the page");
+    lab.wait_owner(1, &["web"]);
+    assert_eq!(starts(&lab, 0), 3, "two restarts in an hour");
+    wait_health(&lab, 1, "page", "healthy");
+    lab.assert_stays(1, &["web"], Duration::from_secs(2));
+    lab.assert_exclusive();
+    let history = String::from_utf8_lossy(&lab.boards[1].nullbeat(&["history"]).stdout).into_owned();
+    assert!(history.contains("health"), "{history}");
+    let json = lab.boards[1].status_json();
+    assert!(json.contains("\"checks\"") && json.contains("\"cause\": \"health\""), "{json}");
+}
+
+#[test]
+fn dead_upstream_moves_to_who_reaches_it_and_nothing_when_nobody_does() {
+    // The server is the client's, out there.
+    let extra = "check tcp 192.168.231.200:8081 every 200ms timeout 150ms rise 1 fall 2 name db\n\
+                 check ping 192.168.231.129 every 200ms timeout 150ms rise 1 fall 2 name gateway\n\
+                 check exec /bin/true every 200ms rise 1 fall 2 name own\nupstream_holdoff 1\n";
+    let mut lab = Lab::usual(extra, lab::AT_HOME);
+    let (dir, lan) = (lab.dir.clone(), lab.lan().to_owned());
+    let server = |is_up: bool| {
+        let pid = dir.join("db-pid");
+        let command = if is_up {
+            format!(
+                "cd {}; setsid python3 -m http.server --bind 192.168.231.200 8081 </dev/null >/dev/null 2>&1 & \
+                 echo $! > {}",
+                dir.display(),
+                pid.display()
+            )
+        } else {
+            format!("kill -9 $(cat {})", pid.display())
+        };
+        lab::in_netns(&lan, &["sh", "-c", &command]);
+    };
+    server(true);
+    lab.start_both();
+    lab.wait_at_home();
+    for board in 0..2 {
+        for check in ["db", "gateway", "own"] {
+            wait_health(&lab, board, check, "healthy");
+        }
+    }
+    server(false);
+    for board in 0..2 {
+        wait_health(&lab, board, "db", "failed");
+    }
+    lab.assert_stays(0, &["web"], Duration::from_secs(3));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(10));
+    server(true);
+    for board in 0..2 {
+        wait_health(&lab, board, "db", "healthy");
+    }
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+    // Out of reach for one of them: its Ethernet is out, the cable is whole.
+    lab.ethernet(0, false);
+    lab.wait_owner(1, &["web", "mail"]);
+    lab.ethernet(0, true);
+    lab.wait_at_home();
+    server(false);
+    lab.assert_exclusive();
+}
+
+#[test]
+fn check_that_hangs_and_checker_that_is_killed_change_nothing_else() {
+    let mut lab = Lab::usual("", lab::AT_HOME);
+    let dir = lab.dir.clone();
+    let hanging = dir.join("hanging");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    drop(listener);
+    write_script(&hanging, "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nwhile :; do sleep 1; done\n");
+    let extra = format!(
+        "check exec {} every 300ms timeout 1s fall 2 rise 1 group trace::web restarts 0 name hanging\n\
+         check exec /bin/true every 100ms fall 2 rise 1 name good\nauto_failback off\n",
+        hanging.display()
+    );
+    for board in &lab.boards {
+        board.configure(&lab.usual_ha_cf(board, &extra), "alpha trace::web\n");
+    }
+    lab.boards[0].power_on();
+    lab.boards[0].start();
+    lab.wait_owner(0, &["web"]);
+    // It hangs, and the other one is asked all the same.
+    wait_health(&lab, 0, "good", "healthy");
+    wait_health(&lab, 0, "hanging", "failed");
+    assert_eq!(health(&lab, 0, "good"), "healthy");
+    lab.assert_stays(0, &["web"], Duration::from_millis(500));
+    let checkers = || {
+        let output = lab.boards[0].on_board(&["pgrep", "-f", "nullbeat-checker"]);
+        String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = checkers();
+    assert_eq!(first.len(), 1, "{first:?}");
+    let status = lab.boards[0].on_board(&["cat", &format!("/proc/{}/status", first[0])]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    assert!(!status.contains("Uid:\t0\t"), "{status}");
+    let killed = lab.boards[0].on_board(&["kill", "-9", &first[0]]);
+    assert!(killed.status.success());
+    let is_replaced = |lab: &Lab| {
+        let log = lab.boards[0].log();
+        log.contains("health check good: unknown") && log.matches("health check good: healthy").count() == 2
+    };
+    lab.wait("another checker asks", is_replaced);
+    assert_ne!(checkers(), first);
+    lab.assert_stays(0, &["web"], Duration::from_millis(500));
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
+    // The end of the daemon is that of its checker.
+    lab.boards[0].stop();
+    let start = std::time::Instant::now();
+    while !String::from_utf8_lossy(&lab.boards[0].on_board(&["pgrep", "-f", "nullbeat-checker"]).stdout).is_empty() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
