@@ -205,7 +205,7 @@ fn client_of_an_earlier_guardian_ends_before_the_next_one_starts() {
 fn client_inherits_nothing_of_the_guardian() {
     let scratch = Scratch::new("clean");
     let script = "env > env; readlink /proc/$$/fd/* > fds; cut -d' ' -f5 /proc/$$/stat > group; echo $$ > pid
-        grep Sig[BI] /proc/$$/status > signals; pwd -P > where; exec sleep 1000";
+        grep Sig[BI] /proc/self/status > signals; pwd -P > where; exec sleep 1000";
     let command = scratch.script("c", script).replace("/c", "/c 'a  b'");
     let mut bench = Bench::up(&config(&scratch, &[&command]));
     bench.until("it has looked", |_| scratch.lines("where") == 1);
@@ -216,7 +216,8 @@ fn client_inherits_nothing_of_the_guardian() {
     // The shell has the script open besides.
     let own = scratch.0.display().to_string();
     assert!(text("fds").lines().all(|path| path == "/dev/null" || path.starts_with(&own)), "{}", text("fds"));
-    // Those above 31 are the C library's own.
+    // What the shell's child inherits: the shell itself blocks all while it begins to wait. Those above 31 are the C
+    // library's own.
     let masks = text("signals");
     let masks = masks.lines().filter_map(|line| u64::from_str_radix(line.split('\t').nth(1)?, 16).ok());
     let sigalrm = 1 << 13;
