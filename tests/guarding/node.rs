@@ -115,7 +115,7 @@ impl Node {
         let places = [("--run-dir", "run"), ("--config-dir", "ha.d"), ("--state-dir", "state")];
         // The other verbs only talk to the daemon.
         let count = match words[0] {
-            "run" | "release" => 3,
+            "run" | "release" | "history" => 3,
             "reload" => 2,
             _ => 1,
         };

@@ -1,7 +1,7 @@
 //! The packaged Heartbeat 3.0.6 as the daemon of a board.
 //!
 //! It uses fixed paths and may reboot its machine, so it only ever runs in a board's own namespaces: with its own
-//! `/etc/ha.d`, `/var/lib/heartbeat` and `/run`, and with everything that could end the machine replaced by `true`.
+//! `/etc/ha.d`, `/var/lib` and `/run`, and with everything that could end the machine replaced by `true`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,10 @@ for program in reboot halt poweroff shutdown init; do
     [ "$target" -ef /bin/true ] || mount --bind /bin/true "$target"
     [ /sbin/$program -ef /bin/true ]
 done
+mkdir -p "$1/memory"
+mount -t tmpfs tmpfs "$1/memory"
+mkdir "$1/memory/up" "$1/memory/work"
+mount -t overlay -o "lowerdir=/var/lib,upperdir=$1/memory/up,workdir=$1/memory/work" overlay /var/lib
 mount --bind "$1/ha.d" /etc/ha.d
 mount --bind "$1/state" /var/lib/heartbeat
 mount -t tmpfs tmpfs /run
