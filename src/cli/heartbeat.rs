@@ -1,4 +1,4 @@
-//! The names that Heartbeat's scripts and operators know: `heartbeat`, `cl_status`, `hb_standby`, `hb_takeover`, with
+//! The names that Heartbeat's scripts and operators know: `heartbeat`, `cl_status`, `hb_standby`, `apphbd` and others, with
 //! Heartbeat's options, output and exit codes (spec/config.md section 4, spec/resources.md section 20, spec/api.md
 //! section 3), over our control socket and our signals.
 //!
@@ -7,10 +7,14 @@
 //! `heartbeat` knows a daemon by its pid file, as the original does, and not by its socket: an engine whose guardian was
 //! killed still answers there, and is adopted by the next start.
 
+mod apphbd;
 mod cl_status;
+mod ha_logd;
+mod ha_logger;
 mod library;
 mod node_tools;
 mod options;
+mod service;
 mod tables;
 mod tools;
 
@@ -63,7 +67,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) fn program(called: &str) -> Option<fn(&[String]) -> u8> {
     match called {
         "heartbeat" => Some(main),
+        "apphbd" => Some(apphbd::main),
         "cl_status" => Some(cl_status::main),
+        "ha_logd" => Some(ha_logd::main),
+        "ha_logger" => Some(ha_logger::main),
         "hb_standby" => Some(tools::standby),
         "hb_takeover" => Some(tools::takeover),
         "hb_addnode" => Some(node_tools::add),
@@ -330,20 +337,29 @@ fn in_background(paths: &Paths, wish: &Wish) -> u8 {
 
 /// The child's part: a session of its own, nothing of the terminal, the daemon.
 fn detached(paths: &Paths, wish: &Wish) -> u8 {
-    let is_detached = nix::unistd::setsid().map_err(std::io::Error::from).and_then(|_| {
-        let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        nix::unistd::dup2_stdin(&null)?;
-        nix::unistd::dup2_stdout(&null)?;
-        nix::unistd::dup2_stderr(&null)?;
-        Ok(())
-    });
-    match is_detached {
+    match service::leave_terminal() {
         Ok(()) => run(paths, &wish.for_run()),
         Err(error) => {
             say(Level::Error, &format!("Cannot detach: {error}"));
             exit::FAILURE
         }
     }
+}
+
+/// Takes the long option `name`, which has a value, out of a command line of Heartbeat's.
+fn split_option(args: &[String], name: &str) -> (Option<String>, Vec<String>) {
+    let (mut value, mut rest) = (None, Vec::new());
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        if word == name {
+            value = words.next().cloned();
+        } else if let Some(given) = word.strip_prefix(name).and_then(|given| given.strip_prefix('=')) {
+            value = Some(given.to_owned());
+        } else {
+            rest.push(word.clone());
+        }
+    }
+    (value, rest)
 }
 
 /// `uname -n`.

@@ -17,6 +17,9 @@ options of most verbs:
   --run-dir DIR      sockets, pid file, lease       (/run/nullbeat)
   --state-dir DIR    generation, uuid               (/var/lib/nullbeat)
 
+called as heartbeat, cl_status, hb_standby, hb_takeover, hb_addnode, hb_delnode, hb_setweight, hb_setsite, apphbd,
+ha_logd or ha_logger (links) it has the options, output and exit codes of those
+
 exit codes: 0 ok, 1 failure, 64 usage, 69 daemon not running, 75 try again, 77 not permitted, 78 configuration
 ";
 

@@ -28,6 +28,7 @@ mod media;
 pub mod names;
 mod pings;
 mod sense;
+pub mod services;
 mod settings;
 mod stamps;
 mod testing;
@@ -363,6 +364,9 @@ pub struct LogConfig {
     pub is_syslog_format: bool,
     /// `log_format structured`: key=value lines.
     pub is_structured: bool,
+    /// `use_logd`: everything goes to Heartbeat's logging daemon, which is looked for so often (`conn_logd_time`) while it
+    /// is not there and the other places serve.
+    pub logd_retry: Option<Duration>,
 }
 
 /// One haresources line.

@@ -210,6 +210,7 @@ fn check_logging(draft: &mut Draft<'_>) {
         return;
     }
     match draft.use_logd {
+        Some((true, _)) => {}
         Some((false, at)) => {
             let finding = draft.findings.error(at, "`use_logd off` without another place for messages");
             finding.expected("`logfile`, `debugfile` or `logfacility`");
@@ -357,6 +358,9 @@ fn media(draft: &Draft<'_>) -> Vec<Medium> {
     links.chain(draft.pings.iter().map(ping)).collect()
 }
 
+/// `conn_logd_time` when nothing is said.
+const CONN_LOGD_TIME: Duration = Duration::from_secs(60);
+
 fn log(draft: &Draft<'_>) -> LogConfig {
     let path = |given: &Given<String>| given.as_ref().map(|(path, _)| PathBuf::from(path));
     LogConfig {
@@ -366,6 +370,7 @@ fn log(draft: &Draft<'_>) -> LogConfig {
         debug: small(&draft.debug, 0),
         is_syslog_format: value_or(&draft.syslogmsgfmt, true),
         is_structured: is_word(&draft.log_format, "structured"),
+        logd_retry: value_or(&draft.use_logd, false).then(|| value_or(&draft.conn_logd_time, CONN_LOGD_TIME)),
     }
 }
 

@@ -64,6 +64,11 @@ impl Level {
     const ALL: [Self; 8] =
         [Self::Emerg, Self::Alert, Self::Crit, Self::Error, Self::Warn, Self::Notice, Self::Info, Self::Debug];
 
+    /// The level that syslog numbers so; beyond the last one it is the last one.
+    pub fn of_number(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Debug)
+    }
+
     /// As it stands in a log line.
     pub const fn word(self) -> &'static str {
         match self {
@@ -259,20 +264,39 @@ impl fmt::Write for Draft {
             if is_harmless(character) {
                 self.push(character.encode_utf8(&mut [0; 4]).as_bytes());
             } else {
-                let mut escape = heapless::String::<12>::new();
-                let code = u32::from(character);
-                let _ = match character {
-                    '\n' => escape.push_str("\\n").map_err(|_| fmt::Error),
-                    '\t' => escape.push_str("\\t").map_err(|_| fmt::Error),
-                    '\r' => escape.push_str("\\r").map_err(|_| fmt::Error),
-                    _ if code < 0x100 => write!(escape, "\\x{code:02x}"),
-                    _ => write!(escape, "\\u{{{code:x}}}"),
-                };
-                self.push(escape.as_bytes());
+                self.push(escape(character).as_bytes());
             }
         }
         Ok(())
     }
+}
+
+/// Bytes of another program as they may stand in a log line; newlines at their end are left out.
+pub fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut clean = String::with_capacity(text.len());
+    for character in text.trim_end_matches('\n').chars() {
+        if is_harmless(character) {
+            clean.push(character);
+        } else {
+            clean.push_str(&escape(character));
+        }
+    }
+    clean
+}
+
+/// What stands for a character that could forge or garble a line.
+fn escape(character: char) -> heapless::String<12> {
+    let mut escape = heapless::String::new();
+    let code = u32::from(character);
+    let _ = match character {
+        '\n' => escape.push_str("\\n").map_err(|_| fmt::Error),
+        '\t' => escape.push_str("\\t").map_err(|_| fmt::Error),
+        '\r' => escape.push_str("\\r").map_err(|_| fmt::Error),
+        _ if code < 0x100 => write!(escape, "\\x{code:02x}"),
+        _ => write!(escape, "\\u{{{code:x}}}"),
+    };
+    escape
 }
 
 /// Whether a character may stand in a log line as it is: no control character, no line separator, nothing that turns
@@ -291,6 +315,10 @@ pub struct LogLine<'a> {
     pub pid: u32,
     /// Name of the process: `guardian`, `engine`, `logger`.
     pub process: &'a str,
+    /// The program's tag, where it is another one than the log's own.
+    pub entity: Option<&'a str>,
+    /// The level's word stands before the text.
+    pub is_worded: bool,
     /// When, seconds since 1970.
     pub seconds: u64,
     /// And microseconds.
@@ -339,6 +367,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
                 level: *level,
                 pid: u32_at(4),
                 process,
+                entity: None,
+                is_worded: true,
                 seconds: u64::from_ne_bytes(seconds),
                 micros: u32_at(16),
                 dropped: u32_at(20),

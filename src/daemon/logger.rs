@@ -7,6 +7,7 @@
 //! (disk full, syslog daemon away) is counted in the same way, for each place on its own.
 
 mod line;
+mod logd_outlet;
 mod outlet;
 
 use std::io::{self, Read as _};
@@ -23,13 +24,22 @@ use crate::config::Config;
 use super::history::{Files, Keeper};
 use super::log_pipe::{Level, LogLine, Parsed, parse};
 use line::{Style, Writer};
+use logd_outlet::{Fate, LogdOutlet};
 pub(super) use outlet::facility_number;
 use outlet::{FileOutlet, Outlet, StderrOutlet, SyslogOutlet};
 
 /// Where the system's syslog daemon listens.
 const SYSLOG_SOCKET: &str = "/dev/log";
+/// The daemon's tag in its own log.
+const ENTITY: &str = "heartbeat";
+/// Permissions of its log files.
+const FILE_MODE: u32 = 0o640;
 /// Bytes taken from the pipe at a time; as much as a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
+/// Where Heartbeat's logging daemon listens.
+const LOGD_SOCKET: &str = "/var/lib/heartbeat/log_daemon";
+/// How often lines that wait for it are tried again while nothing else happens.
+const LOGD_PAUSE: Duration = Duration::from_millis(200);
 
 /// Something else that this process looks after while it waits, with a deadline of its own.
 pub trait Aside {
@@ -51,6 +61,12 @@ pub trait Aside {
 pub struct Destinations {
     /// Local node name, in each line.
     pub node: String,
+    /// The tag of lines that have none of their own.
+    pub entity: String,
+    /// The one tag of all lines for syslog; each line's own stands in its text then.
+    pub syslog_prefix: Option<String>,
+    /// Permissions of new files.
+    pub mode: u32,
     /// Format of files and standard error.
     style: Style,
     /// Everything but debug.
@@ -63,9 +79,28 @@ pub struct Destinations {
     pub syslog_socket: PathBuf,
     /// Also to standard error.
     pub is_on_stderr: bool,
+    /// To the logging daemon at this socket instead, which is looked for so often while it is not there.
+    pub logd: Option<(PathBuf, Duration)>,
 }
 
 impl Destinations {
+    /// For a service beside the daemon, with this tag: nothing is written anywhere until more is said.
+    pub fn of_service(entity: &str, is_syslog_format: bool) -> Self {
+        Self {
+            node: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            entity: entity.to_owned(),
+            syslog_prefix: None,
+            mode: 0o644,
+            style: Style::new(false, is_syslog_format),
+            logfile: None,
+            debugfile: None,
+            facility: None,
+            syslog_socket: PathBuf::from(SYSLOG_SOCKET),
+            is_on_stderr: false,
+            logd: None,
+        }
+    }
+
     /// What the configuration asks for, on standard error as well when `is_on_stderr` or when nothing is configured.
     pub fn new(config: &Config, is_on_stderr: bool) -> Self {
         let file = |path: &Option<PathBuf>| path.clone().filter(|path| path != Path::new("/dev/null"));
@@ -73,12 +108,16 @@ impl Destinations {
         let is_unconfigured = log.logfile.is_none() && log.debugfile.is_none() && log.facility.is_none();
         Self {
             node: config.node.clone(),
+            entity: ENTITY.to_owned(),
+            syslog_prefix: None,
+            mode: FILE_MODE,
             style: Style::new(log.is_structured, log.is_syslog_format),
             logfile: file(&log.logfile),
             debugfile: file(&log.debugfile),
             facility: log.facility.clone(),
             syslog_socket: PathBuf::from(SYSLOG_SOCKET),
             is_on_stderr: is_on_stderr || is_unconfigured,
+            logd: log.logd_retry.map(|retry| (PathBuf::from(LOGD_SOCKET), retry)),
         }
     }
 }
@@ -87,31 +126,40 @@ impl Destinations {
 ///
 /// Asking it to end does nothing (a service manager asks every process at once): the others still have something to say.
 pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option<&mut dyn Aside>) -> ! {
+    ignore_requests_to_end();
+    let mut logger = Logger::new(&Destinations::new(config, is_on_stderr));
+    logger.history = Some(Keeper::open(Files::new(&config.paths), Instant::now()));
+    std::process::exit(logger.live(pipe, &mut aside))
+}
+
+/// The same for a service beside the daemon: no history, nothing else to look after. Gives the exit code.
+pub fn run_service(to: &Destinations, pipe: OwnedFd) -> i32 {
+    ignore_requests_to_end();
+    Logger::new(to).live(pipe, &mut None)
+}
+
+/// They come to every process at once.
+pub(super) fn ignore_requests_to_end() {
     let mut unwanted = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         unwanted.add(signal);
     }
     let _ = unwanted.thread_block();
-    let mut logger = Logger::new(&Destinations::new(config, is_on_stderr));
-    logger.history = Some(Keeper::open(Files::new(&config.paths), Instant::now()));
-    let code = match logger.drain(pipe, &mut aside) {
-        Ok(()) => 0,
-        Err(error) => {
-            logger.say(Level::Error, &format!("the log pipe cannot be read: {error}"));
-            logger.flush(Instant::now());
-            1
-        }
-    };
-    std::process::exit(code)
 }
 
 /// One line as it stands in a log file, with its newline, for what is said before there is a log.
 pub fn present_line(node: &str, level: Level, text: &str) -> String {
+    present_line_of(&Destinations { node: node.to_owned(), ..Destinations::of_service(ENTITY, true) }, level, text)
+}
+
+/// The same for a service.
+pub fn present_line_of(to: &Destinations, level: Level, text: &str) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (pid, seconds, micros) = (std::process::id(), since.as_secs(), since.subsec_micros());
-    let line = LogLine { level, pid, process: "cli", seconds, micros, dropped: 0, text };
+    let (process, entity, is_worded, dropped) = ("cli", None, true, 0);
+    let line = LogLine { level, pid, process, entity, is_worded, seconds, micros, dropped, text };
     let mut out = String::new();
-    Writer::new(node.to_owned(), Style::new(false, true)).file_line(&line, &mut out);
+    Writer::new(to).file_line(&line, &mut out);
     out
 }
 
@@ -119,6 +167,9 @@ pub fn present_line(node: &str, level: Level, text: &str) -> String {
 pub struct Logger {
     writer: Writer,
     outlets: Vec<Outlet>,
+    logd: Option<LogdOutlet>,
+    /// The tag of lines that have none of their own.
+    entity: String,
     history: Option<Keeper>,
     buffer: Vec<u8>,
     filled: usize,
@@ -130,7 +181,7 @@ impl Logger {
         let mut outlets = Vec::new();
         for (path, least) in [(&to.logfile, Level::Info), (&to.debugfile, Level::Debug)] {
             if let Some(path) = path {
-                outlets.push(Outlet::File(FileOutlet::new(path.clone(), least)));
+                outlets.push(Outlet::File(FileOutlet::new(path.clone(), least, to.mode)));
             }
         }
         if let Some(facility) = to.facility.as_deref().and_then(facility_number) {
@@ -140,11 +191,25 @@ impl Logger {
             outlets.push(Outlet::Stderr(StderrOutlet::new()));
         }
         Self {
-            writer: Writer::new(to.node.clone(), to.style),
+            writer: Writer::new(to),
             outlets,
+            logd: to.logd.clone().map(|(path, retry)| LogdOutlet::new(path, retry)),
+            entity: to.entity.clone(),
             history: None,
             buffer: vec![0; CHUNK],
             filled: 0,
+        }
+    }
+
+    /// Drains `pipe` to its end and gives the exit code.
+    fn live(&mut self, pipe: OwnedFd, aside: &mut Option<&mut dyn Aside>) -> i32 {
+        match self.drain(pipe, aside) {
+            Ok(()) => 0,
+            Err(error) => {
+                self.say(Level::Error, &format!("the log pipe cannot be read: {error}"));
+                self.flush(Instant::now());
+                1
+            }
         }
     }
 
@@ -155,7 +220,9 @@ impl Logger {
         let mut pipe = std::fs::File::from(pipe);
         loop {
             let deadline = aside.as_ref().and_then(|aside| aside.next_check());
-            let next = self.history.as_ref().and_then(Keeper::deadline).into_iter().chain(deadline).min();
+            let is_waiting = self.logd.as_ref().is_some_and(LogdOutlet::is_waiting);
+            let again = is_waiting.then(|| Instant::now() + LOGD_PAUSE);
+            let next = self.history.as_ref().and_then(Keeper::deadline).into_iter().chain(deadline).chain(again).min();
             let alerts =
                 [aside.as_ref().and_then(|aside| aside.alert()), self.history.as_ref().and_then(Keeper::copier)];
             wait(&pipe, alerts, next)?;
@@ -220,27 +287,40 @@ impl Logger {
                 format!("{} log lines of the {} were dropped: the log pipe was full", line.dropped, line.process);
             self.put(&LogLine { level: Level::Warn, text: &text, dropped: 0, ..*line });
         }
+        if let Some(logd) = &mut self.logd {
+            match logd.put(line, &self.entity, Instant::now()) {
+                Fate::Taken => return,
+                Fate::Refused(None) => {}
+                Fate::Refused(Some((level, text))) => self.put_here(&own_line(level, &text)),
+            }
+        }
+        self.put_here(line);
+    }
+
+    /// One line to every place of our own.
+    fn put_here(&mut self, line: &LogLine<'_>) {
         for outlet in &mut self.outlets {
             outlet.put(&mut self.writer, line);
         }
     }
 
     /// A line of the logger's own.
-    fn say(&mut self, level: Level, text: &str) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.put(&LogLine {
-            level,
-            pid: std::process::id(),
-            process: "logger",
-            seconds: since.as_secs(),
-            micros: since.subsec_micros(),
-            dropped: 0,
-            text,
-        });
+    pub(super) fn say(&mut self, level: Level, text: &str) {
+        self.put(&own_line(level, text));
+    }
+
+    /// Opens the files anew before the next line, as after a rotation.
+    pub fn reopen(&mut self) {
+        for outlet in &mut self.outlets {
+            outlet.reopen();
+        }
     }
 
     /// Writes out what was put; what an outlet cannot take is counted there and told to all of them once.
     pub fn flush(&mut self, now: Instant) {
+        if let Some((level, text)) = self.logd.as_mut().and_then(|logd| logd.flush(now)) {
+            self.put_here(&own_line(level, &text));
+        }
         let news: Vec<(Level, String)> = self.outlets.iter_mut().filter_map(|outlet| outlet.flush(now)).collect();
         if !news.is_empty() {
             for (level, text) in news {
@@ -251,6 +331,22 @@ impl Logger {
                 let _ = outlet.flush(now);
             }
         }
+    }
+}
+
+/// A line of the logger's own, now.
+fn own_line(level: Level, text: &str) -> LogLine<'_> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LogLine {
+        level,
+        pid: std::process::id(),
+        process: "logger",
+        entity: None,
+        is_worded: true,
+        seconds: since.as_secs(),
+        micros: since.subsec_micros(),
+        dropped: 0,
+        text,
     }
 }
 
@@ -308,17 +404,14 @@ mod tests {
     fn nowhere() -> Destinations {
         Destinations {
             node: "rsa".into(),
-            style: Style::Syslog,
-            logfile: None,
-            debugfile: None,
-            facility: None,
             syslog_socket: "/nonexistent".into(),
-            is_on_stderr: false,
+            ..Destinations::of_service(ENTITY, true)
         }
     }
 
     fn line(level: Level, text: &str) -> LogLine<'_> {
-        LogLine { level, pid: 12, process: "engine", seconds: 1_709_208_000, micros: 0, dropped: 0, text }
+        let (pid, process, seconds, micros, dropped) = (12, "engine", 1_709_208_000, 0, 0);
+        LogLine { level, pid, process, entity: None, is_worded: true, seconds, micros, dropped, text }
     }
 
     #[test]

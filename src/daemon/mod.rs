@@ -1,5 +1,6 @@
 //! Waits, reads the clock, turns actions into calls.
 
+pub mod apphbd;
 pub mod cable_watch;
 pub mod clock;
 pub mod control;
@@ -17,6 +18,7 @@ pub mod last_move;
 pub mod link_table;
 pub mod load_average;
 pub mod log_pipe;
+pub mod logd;
 pub mod logger;
 pub mod move_page;
 pub mod pid_file;
@@ -28,5 +30,6 @@ pub mod run;
 pub mod run_directory;
 pub mod sentinel;
 pub mod service;
+pub mod service_log;
 pub mod watch;
 pub mod watchdogs;

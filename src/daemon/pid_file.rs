@@ -30,6 +30,11 @@ pub fn is_daemon(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| NAMES.contains(&name.trim_end()))
 }
 
+/// Whether a process of this number is called so in lists of processes.
+pub fn is_called(pid: i32, name: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim_end() == name)
+}
+
 /// Writes this process's number: right-aligned in ten columns, complete from the moment on at which it can be seen.
 ///
 /// # Errors

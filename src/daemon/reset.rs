@@ -32,6 +32,8 @@ pub enum Reason {
     StopFailed,
     /// A program of `failfast` has died.
     ClientDied,
+    /// An application that has asked for it (`apphb_setreboot`) has failed.
+    ApplicationFailed,
 }
 
 impl Reason {
@@ -40,19 +42,22 @@ impl Reason {
             Self::NotStopped => 1,
             Self::StopFailed => 2,
             Self::ClientDied => 3,
+            Self::ApplicationFailed => 4,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::NotStopped, Self::StopFailed, Self::ClientDied].into_iter().find(|reason| reason.code() == code)
+        let all = [Self::NotStopped, Self::StopFailed, Self::ClientDied, Self::ApplicationFailed];
+        all.into_iter().find(|reason| reason.code() == code)
     }
 
-    /// `not-stopped`, `stop-failed` or `client-died`.
+    /// `not-stopped`, `stop-failed`, `client-died` or `application-failed`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::NotStopped => "not-stopped",
             Self::StopFailed => "stop-failed",
             Self::ClientDied => "client-died",
+            Self::ApplicationFailed => "application-failed",
         }
     }
 }

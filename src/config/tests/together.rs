@@ -114,6 +114,7 @@ fn every_directive_reaches_the_configuration() {
         debug: 2,
         is_syslog_format: false,
         is_structured: true,
+        logd_retry: None,
     };
     assert_eq!((config.log, config.log_badpack), (log, false));
     assert_eq!((config.failback_delay, config.moves_per_hour), (Duration::from_secs(5), 6));

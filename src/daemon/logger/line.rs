@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use crate::daemon::log_pipe::LogLine;
 use crate::sys::time::{LocalTime, local_time};
 
+use super::Destinations;
+
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The three formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// `syslogmsgfmt true`: `Mmm dd HH:MM:SS NODE heartbeat: [PID]: LEVEL: text`.
+    /// `syslogmsgfmt true`: `Mmm dd HH:MM:SS NODE ENTITY: [PID]: LEVEL: text`.
     Syslog,
-    /// `syslogmsgfmt false`: `heartbeat[PID]: YYYY/MM/DD_HH:MM:SS LEVEL: text`.
+    /// `syslogmsgfmt false`: `ENTITY[PID]: YYYY/MM/DD_HH:MM:SS LEVEL: text`.
     Dated,
     /// `log_format structured`: `time=… level=… node=… process=… pid=… text="…"`.
     Structured,
@@ -31,35 +33,41 @@ impl Style {
 /// Writes lines; keeps the calendar of the current second.
 pub(super) struct Writer {
     node: String,
+    /// The tag of lines that have none of their own.
+    entity: String,
+    /// `syslogprefix`: the one tag of all lines for syslog.
+    prefix: Option<String>,
     style: Style,
     second: u64,
     local: LocalTime,
 }
 
 impl Writer {
-    pub(super) fn new(node: String, style: Style) -> Self {
-        Self { node, style, second: 0, local: calendar(0) }
+    pub(super) fn new(to: &Destinations) -> Self {
+        let (node, entity, prefix) = (to.node.clone(), to.entity.clone(), to.syslog_prefix.clone());
+        Self { node, entity, prefix, style: to.style, second: 0, local: calendar(0) }
     }
 
     /// The line for files and standard error, with its newline.
     pub(super) fn file_line(&mut self, line: &LogLine<'_>, out: &mut String) {
         self.set_second(line.seconds);
-        let (level, text, pid) = (line.level.word(), line.text, line.pid);
-        let time = self.local;
+        let (word, text, pid) = (Word(line), line.text, line.pid);
+        let (time, entity) = (self.local, line.entity.unwrap_or(&self.entity));
         // Writing into a String does not fail.
         let _ = match self.style {
             Style::Syslog => {
                 let _ = write!(out, "{} {:02}", month(time), time.day);
                 clock(time, out);
-                writeln!(out, " {} heartbeat: [{pid}]: {level}: {text}", self.node)
+                writeln!(out, " {} {entity}: [{pid}]: {word}{text}", self.node)
             }
             Style::Dated => writeln!(
                 out,
-                "heartbeat[{pid}]: {:04}/{:02}/{:02}_{:02}:{:02}:{:02} {level}: {text}",
+                "{entity}[{pid}]: {:04}/{:02}/{:02}_{:02}:{:02}:{:02} {word}{text}",
                 time.year, time.month, time.day, time.hour, time.minute, time.second,
             ),
             Style::Structured => {
                 structured_time(time, line.micros, out);
+                let level = line.level.word();
                 let _ = write!(out, " level={level} node={} process={} pid={pid} text=", self.node, line.process);
                 quoted(text, out);
                 writeln!(out)
@@ -74,7 +82,12 @@ impl Writer {
         // The day is padded with a blank here, as the C library's syslog(3) does.
         let _ = write!(out, "{} {:2}", month(self.local), self.local.day);
         clock(self.local, out);
-        let _ = write!(out, " heartbeat: [{}]: {}: {}", line.pid, line.level.word(), line.text);
+        let (entity, pid, word, text) = (line.entity.unwrap_or(&self.entity), line.pid, Word(line), line.text);
+        // Writing into a String does not fail.
+        let _ = match &self.prefix {
+            Some(prefix) => write!(out, " {prefix}: {entity}[{pid}]: {word}{text}"),
+            None => write!(out, " {entity}: [{pid}]: {word}{text}"),
+        };
     }
 
     fn set_second(&mut self, second: u64) {
@@ -82,6 +95,15 @@ impl Writer {
             self.second = second;
             self.local = calendar(second);
         }
+    }
+}
+
+/// The level's word before the text, where there is to be one.
+struct Word<'a>(&'a LogLine<'a>);
+
+impl std::fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_worded { write!(f, "{}: ", self.0.level.word()) } else { Ok(()) }
     }
 }
 
@@ -141,11 +163,14 @@ mod tests {
 
     /// A writer whose calendar is set by hand, so that the time zone of the machine does not matter.
     fn writer(style: Style) -> Writer {
-        Writer { node: "rsa".into(), style, second: 7, local: MOMENT }
+        let (node, entity) = ("rsa".into(), "heartbeat".into());
+        Writer { node, entity, prefix: None, style, second: 7, local: MOMENT }
     }
 
     fn line(text: &str) -> LogLine<'_> {
-        LogLine { level: Level::Warn, pid: 4711, process: "engine", seconds: 7, micros: 98_765, dropped: 0, text }
+        let (entity, is_worded, dropped) = (None, true, 0);
+        let (pid, process, seconds, micros) = (4711, "engine", 7, 98_765);
+        LogLine { level: Level::Warn, pid, process, entity, is_worded, seconds, micros, dropped, text }
     }
 
     fn file_line(style: Style, text: &str) -> String {

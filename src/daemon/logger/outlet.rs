@@ -11,36 +11,13 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::config::services::logd::FACILITIES;
 use crate::daemon::log_pipe::{Level, LogLine};
 
 use super::line::Writer;
 
 /// How often a file's place is looked at for rotation, and a failed open or connect is repeated.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Facility names of syslog with their numbers.
-const FACILITIES: [(&str, u8); 20] = [
-    ("kern", 0),
-    ("user", 1),
-    ("mail", 2),
-    ("daemon", 3),
-    ("auth", 4),
-    ("syslog", 5),
-    ("lpr", 6),
-    ("news", 7),
-    ("uucp", 8),
-    ("cron", 9),
-    ("authpriv", 10),
-    ("ftp", 11),
-    ("local0", 16),
-    ("local1", 17),
-    ("local2", 18),
-    ("local3", 19),
-    ("local4", 20),
-    ("local5", 21),
-    ("local6", 22),
-    ("local7", 23),
-];
 
 /// Number of a facility; `none` and what is unknown have no number.
 pub(in crate::daemon) fn facility_number(name: &str) -> Option<u8> {
@@ -62,6 +39,14 @@ impl Outlet {
             Self::File(_) => {}
             Self::Syslog(syslog) => syslog.put(writer, line),
             Self::Stderr(stderr) => stderr.put(writer, line),
+        }
+    }
+
+    /// Opens a file anew before the next line.
+    pub(super) fn reopen(&mut self) {
+        if let Self::File(file) = self {
+            file.file = None;
+            file.next_look = None;
         }
     }
 
@@ -116,6 +101,8 @@ pub(super) struct FileOutlet {
     path: PathBuf,
     /// The least important level that goes here.
     least: Level,
+    /// Permissions of a new one.
+    mode: u32,
     file: Option<File>,
     next_look: Option<Instant>,
     pending: String,
@@ -125,10 +112,11 @@ pub(super) struct FileOutlet {
 }
 
 impl FileOutlet {
-    pub(super) fn new(path: PathBuf, least: Level) -> Self {
+    pub(super) fn new(path: PathBuf, least: Level, mode: u32) -> Self {
         Self {
             path,
             least,
+            mode,
             file: None,
             next_look: None,
             pending: String::new(),
@@ -166,7 +154,7 @@ impl FileOutlet {
         // Non-blocking: the path may name a FIFO or a terminal.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened =
-            OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(&self.path);
+            OpenOptions::new().append(true).create(true).mode(self.mode).custom_flags(flags.bits()).open(&self.path);
         match opened {
             Ok(file) => {
                 self.file = Some(file);
