@@ -103,7 +103,7 @@ fn cancelled_agent_is_ended_and_says_failed_and_the_next_shot_waits_for_its_end(
     let yard = Yard::new();
     let slow = yard.hook(
         "slow",
-        ": >$W/begun\ntrap 'sleep 0.3; : >$W/ended; exit 0' TERM\nwhile :; do sleep 0.05; done",
+        "trap 'sleep 0.3; : >$W/ended; exit 0' TERM\n: >$W/begun\nwhile :; do sleep 0.05; done",
         PATIENCE,
     );
     let next = yard.hook("next", "test -e $W/ended", PATIENCE);

@@ -91,7 +91,7 @@ fn status_that_hangs_delays_no_stop_and_no_other_group() {
     let yard = Yard::new();
     // The first `status`, that of the start, answers.
     let body = "F=$W/a.on\ncase $A in\nstart) : >$F;;\nstop) rm $F;;\n\
-                status) test -e $F || { echo stopped; exit 3; }; echo $$ >$W/hung; exec sleep 1000;;\nesac\n";
+                status) test -e $F || { echo stopped; exit 3; }; echo $$ >$W/pid; mv $W/pid $W/hung; exec sleep 1000;;\nesac\n";
     yard.script("a", body);
     yard.switch("b");
     let mut runner = monitored(&yard, &[("alpha", "a"), ("alpha", "b")]);
