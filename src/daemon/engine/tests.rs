@@ -146,7 +146,8 @@ fn guard(channel: &Channel, config: &Config, page: &Lease, digest: u64, diary: &
             diary.lock().unwrap().push(request);
             match request {
                 ToGuardian::OpenLink { link } => answer_link(channel, config, link),
-                ToGuardian::OpenControl => channel.send(&ToEngine::Control { errno: 13 }.encode()).unwrap(),
+                // The engine may have ended meanwhile.
+                ToGuardian::OpenControl => drop(channel.send(&ToEngine::Control { errno: 13 }.encode())),
                 ToGuardian::Run { job, order, .. } => {
                     let outcome = if order == Order::Probe { JobOutcome::NoneRunning } else { JobOutcome::Done };
                     let _ = channel.send(&ToEngine::JobDone { job, outcome, resource: 255, ms: 1 }.encode());
@@ -162,11 +163,11 @@ fn answer_link(channel: &Channel, config: &Config, link: LinkId) {
     match links::open_with_locks(medium, Path::new("/nonexistent/lock")) {
         Ok(opened) => {
             let answer = ToEngine::Link { link, errno: 0, detail: opened.detail };
-            channel.send_with(&answer.encode(), opened.descriptor.as_fd()).unwrap();
+            drop(channel.send_with(&answer.encode(), opened.descriptor.as_fd()));
         }
         Err(error) => {
             let errno = error.raw_os_error().unwrap();
-            channel.send(&ToEngine::Link { link, errno, detail: 0 }.encode()).unwrap();
+            drop(channel.send(&ToEngine::Link { link, errno, detail: 0 }.encode()));
         }
     }
 }
