@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lab::{AT_HOME, Board, Lab, write_script};
-use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
 
 const ALPHA: usize = 0;
 const BETA: usize = 1;
@@ -15,7 +15,7 @@ const BOTH: [&str; 2] = ["web", "mail"];
 
 /// A fence program of the lab, the same for every method: it tells the observer when it begins and ends, and does what
 /// the file `mode-NAME` in the board's folder says: `ok` (the default), `fail`, `hang`, `shoot` (asks for the partner's
-/// power to be cut and waits for that), `garbage`.
+/// power to be cut and waits for that), `wait` (for the file `go` in the lab's folder), `garbage`.
 fn program(lab: &Lab, board: &Board, name: &str) -> String {
     format!(
         r#"#!/bin/sh
@@ -38,6 +38,7 @@ case $(cat $dir/mode-{name} 2>/dev/null) in
 fail) tell end; exit 1;;
 hang) trap '' TERM; while :; do sleep 0.1; done;;
 slow) while :; do sleep 0.1; done;;
+wait) while ! [ -e $lab/go ]; do sleep 0.02; done;;
 shoot) : >$lab/cut-{partner}; while ! [ -e $lab/is-off-{partner} ]; do sleep 0.02; done;;
 garbage) head -c 2000000 /dev/urandom; printf '\033[31m\0' >&2; tell end; exit 1;;
 esac
@@ -325,14 +326,39 @@ fn confirmation_outlives_the_engine() {
 }
 
 #[test]
-fn shot_whose_engine_died_counts_as_failed_and_the_next_one_waits() {
-    let mut lab = at_home("fence hook HOOK(one) limit 1\nfence_settle 4");
-    set_mode(&lab, ALPHA, "one", "slow");
+fn shot_under_way_is_taken_over_by_the_next_engine() {
+    let mut lab = at_home("fence hook HOOK(one) limit 20\nfence_settle 600");
+    set_mode(&lab, ALPHA, "one", "wait");
+    power_off(&mut lab, BETA);
+    lab.wait("the shot has begun", |lab| lab.observer.count("alpha", "one", "begin") == 1);
+    let old = lab.boards[ALPHA].pids("engine");
+    lab.boards[ALPHA].signal("engine", SIGKILL);
+    lab.wait("another engine", |lab| {
+        let new = lab.boards[ALPHA].pids("engine");
+        new.len() == 1 && new != old
+    });
+    wait_shown(&lab, ALPHA, "\"dead\"");
+    std::fs::write(lab.dir.join("go"), "").expect("a file");
+    lab.wait_owner(ALPHA, &BOTH);
+    assert_eq!(shots(&lab, ALPHA, "one"), 1, "no second shot");
+    lab.assert_exclusive();
+}
+
+#[test]
+fn shot_whose_engine_and_guardian_died_counts_as_failed_and_the_next_one_waits() {
+    let mut lab = at_home("fence hook HOOK(one) limit 5\nfence_settle 4");
+    set_mode(&lab, ALPHA, "one", "wait");
     power_off(&mut lab, BETA);
     lab.wait("the shot has begun", |lab| lab.observer.count("alpha", "one", "begin") == 1);
     let begun = std::time::Instant::now();
-    lab.boards[ALPHA].signal("engine", SIGKILL);
+    for signal in [SIGSTOP, SIGKILL] {
+        for role in ["logger", "guardian", "engine"] {
+            lab.boards[ALPHA].signal(role, signal);
+        }
+    }
     set_mode(&lab, ALPHA, "one", "ok");
+    lab.wait("the run directory is free", |lab| lab.boards[ALPHA].pids("engine").is_empty());
+    lab.boards[ALPHA].start();
     lab.wait_owner(ALPHA, &BOTH);
     assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}: too early\n{}", begun.elapsed(), lab.describe());
     assert_eq!(shots(&lab, ALPHA, "one"), 2);

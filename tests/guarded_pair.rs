@@ -155,6 +155,32 @@ fn wait_gone(lab: &Lab) {
 }
 
 #[test]
+fn engine_killed_and_its_guardian_behind_it_leaves_one_owner() {
+    let heard = |lab: &Lab| lab.boards[1].log().contains("Heartbeat restart on node alpha");
+    // The next engine is there, or it has beaten already.
+    for has_beaten in [false, true] {
+        let mut lab = Lab::at_home("");
+        let old = lab.boards[0].pids(ENGINE);
+        lab.boards[0].signal(ENGINE, SIGKILL);
+        lab.wait("another engine", |lab| lab.boards[0].pids(ENGINE).iter().any(|pid| !old.contains(pid)));
+        if has_beaten {
+            lab.wait("its first beat", heard);
+        }
+        lab.boards[0].signal(GUARDIAN, SIGKILL);
+        if has_beaten {
+            lab.assert_stays(0, &["web"], DEADTIME * 3);
+        } else {
+            lab.wait("one owner", |lab| heard(lab) || lab.owners("web") == [1]);
+        }
+        lab.assert_exclusive();
+        lab.boards[0].start();
+        lab.wait_at_home();
+        lab.assert_exclusive();
+        assert_eq!((lab.boards[0].resets(), lab.boards[1].resets()), (0, 0), "{has_beaten}");
+    }
+}
+
+#[test]
 fn all_killed_and_restarted_within_the_dead_time_nothing_moves() {
     let mut lab = Lab::usual("", AT_HOME);
     // Long enough for a slow machine to start a program within half of it.

@@ -86,6 +86,9 @@ fn survivor_tells_what_the_dead_board_saw_last_and_tells_it_in_turn() {
         assert!(lab.boards[0].nullbeat(&[verb]).status.success());
     }
     let of_alpha = "\"node\": \"alpha\"";
+    // Those of its guardian too.
+    wait_event(&lab, 1, &[of_alpha, "\"event\": \"daemon\"", "\"to\": \"started\""]);
+    wait_event(&lab, 1, &[of_alpha, "\"event\": \"engine\"", "\"to\": \"started\""]);
     wait_event(&lab, 1, &[of_alpha, "\"event\": \"operator\"", "\"subject\": \"hold\""]);
     wait_event(&lab, 1, &[of_alpha, "\"event\": \"alarm\"", "\"subject\": \"held\"", "\"to\": \"cleared\""]);
     lab.power_off(0);

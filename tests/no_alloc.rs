@@ -21,6 +21,7 @@ use nullbeat::core::settings::Identity;
 use nullbeat::core::{JobOutcome, Order};
 use nullbeat::daemon::driver::Driver;
 use nullbeat::daemon::engine::{EngineContext, prepare};
+use nullbeat::daemon::history::news::Untold;
 use nullbeat::daemon::move_page::MovePage;
 use nullbeat::guardian::channel::Channel;
 use nullbeat::guardian::lease::{self, Lease};
@@ -104,6 +105,7 @@ impl<'c> Board<'c> {
             table_digest: lease::table_digest(config),
             timer: LeaseTimer::new().unwrap(),
             watchdogs: Vec::new(),
+            untold: Untold::default(),
         };
         let mut driver = prepare(config, context).unwrap();
         driver.begin().unwrap();

@@ -754,7 +754,8 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),
         confirmed: None,
-        is_shooting: false,
+        shot: None,
+        turns_from: None,
         kicks_until: None,
     };
     table.nodes[1] = Some(Box::new(Node::new(table.settings[1].clone(), identity, Some(carried), table.stamp())));

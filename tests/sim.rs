@@ -463,13 +463,6 @@ fn seed_status_overtaken_after_a_death_brings_its_sender_back() {
 }
 
 #[test]
-fn seed_slow_line_is_not_kept_full_by_repeated_requests() {
-    clean(500_364);
-    clean(512_775);
-    clean(541_375);
-}
-
-#[test]
 fn same_seed_same_run() {
     let runs = [(); 2].map(|()| {
         let report = run_seed(11, Trace::Off);

@@ -240,8 +240,9 @@ fn fencing(config: &Config) -> Vec<String> {
         let devices = slot.saturating_sub(config.keepalive * 2);
         let other = if first == partner { &config.node } else { partner };
         lines.push(format!(
-            "{first} shoots at once when {other} is dead; {other} waits {} after {first} is: {} for the shots of the one that \
-             comes first, and two keepalives",
+            "{first} shoots at once when {other} is dead, or {} later while it holds nothing; {other} waits {} after {first} \
+             is dead: {} for the shots of the other one, and two keepalives. The longer of both dead times counts for both",
+            spoken(slot * 2),
             spoken(slot),
             spoken(devices),
         ));
@@ -256,10 +257,11 @@ fn is_of_pair(config: &Config, node: &str) -> bool {
 fn fence_method(method: &FenceMethod, partner: &str) -> String {
     let (name, limit) = (&method.name, spoken(method.limit));
     match &method.how {
-        FenceHow::Gpio { line: FenceLine::Reset, pulse } => {
-            format!("{name}: {partner} is held in reset for {}, at most {limit}", spoken(*pulse))
+        FenceHow::Gpio { line: FenceLine::Reset, pulse, is_sensed } => {
+            let sense = if *is_sensed { "a line `peer-power` has to drop meanwhile" } else { "no line is looked at" };
+            format!("{name}: {partner} is held in reset for {}, at most {limit}; {sense}", spoken(*pulse))
         }
-        FenceHow::Gpio { line: FenceLine::Power, pulse } => {
+        FenceHow::Gpio { line: FenceLine::Power, pulse, .. } => {
             format!("{name}: {partner}'s power is cut for {}; known within {limit}", spoken(*pulse))
         }
         FenceHow::Agent { is_off: true, .. } => {
@@ -327,17 +329,17 @@ mod tests {
         let mut config = sample::config(Path::new("/x"), &[("alpha", "web")]);
         let method =
             |name: &str, how, seconds| FenceMethod { name: name.into(), how, limit: Duration::from_secs(seconds) };
-        let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(500) };
+        let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(500), is_sensed: true };
         config.fence.methods = vec![
             method("gpio reset", gpio, 3),
             method("hook /x", FenceHow::Hook("/x".into()), 30),
             method("meatware", FenceHow::Meatware, 0),
         ];
         let expected = [
-            "fence 1: gpio reset: beta is held in reset for 500 ms, at most 3 s",
+            "fence 1: gpio reset: beta is held in reset for 500 ms, at most 3 s; a line `peer-power` has to drop meanwhile",
             "fence 2: hook /x: beta is reset within 30 s",
             "fence 3: meatware: a person says `nullbeat fence --confirm beta`",
-            "alpha shoots at once when beta is dead; beta waits 33.4 s after alpha is: 33 s for the shots of the one that comes first, and two keepalives",
+            "alpha shoots at once when beta is dead, or 66.8 s later while it holds nothing; beta waits 33.4 s after alpha is dead: 33 s for the shots of the other one, and two keepalives. The longer of both dead times counts for both",
         ];
         assert_eq!(fencing(&config), expected);
         config.node = "beta".into();

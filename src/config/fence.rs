@@ -98,6 +98,8 @@ pub enum FenceHow {
         line: FenceLine,
         /// For how long it is driven, at least.
         pulse: Duration,
+        /// The line `peer-power`, where there is one, has the last word.
+        is_sensed: bool,
     },
     /// A plugin of cluster-glue, run by us.
     External {
@@ -268,6 +270,7 @@ const NO_PARAMETERS: Allowed = Allowed { has_pulse: false, has_limit: true, has_
 #[derive(Default)]
 struct Options {
     pulse: Option<(Duration, At)>,
+    is_unsensed: bool,
     limit: Option<Duration>,
     parameters: Vec<(String, String)>,
 }
@@ -283,6 +286,7 @@ impl Options {
                 "pulse" if allowed.has_pulse => {
                     options.pulse = time_behind(draft, word, words.next());
                 }
+                "unsensed" if allowed.has_pulse => options.is_unsensed = true,
                 "limit" if allowed.has_limit => {
                     options.limit = time_behind(draft, word, words.next()).map(|(time, _)| time);
                 }
@@ -353,7 +357,7 @@ fn read_gpio(draft: &mut Draft<'_>, words: &[Word]) -> Read {
         [first, rest @ ..] if first.text == "power" => (FenceLine::Power, rest),
         words => (FenceLine::Reset, words),
     };
-    let expected = "`fence gpio [reset|power] [pulse TIME] [limit TIME]`";
+    let expected = "`fence gpio [reset|power] [unsensed] [pulse TIME] [limit TIME]`";
     let allowed = Allowed { has_pulse: true, expected, ..NO_PARAMETERS };
     let options = Options::read(draft, words, allowed)?;
     let default = if line == FenceLine::Reset { DEFAULT_RESET } else { DEFAULT_POWER_OFF };
@@ -369,7 +373,10 @@ fn read_gpio(draft: &mut Draft<'_>, words: &[Word]) -> Read {
         return None;
     }
     let name = format!("gpio {}", line.word());
-    Some((FenceMethod { name, how: FenceHow::Gpio { line, pulse }, limit }, Some(limit)))
+    Some((
+        FenceMethod { name, how: FenceHow::Gpio { line, pulse, is_sensed: !options.is_unsensed }, limit },
+        Some(limit),
+    ))
 }
 
 fn read_meatware(draft: &mut Draft<'_>, words: &[Word]) -> Read {

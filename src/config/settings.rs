@@ -99,7 +99,8 @@ impl Config {
         HealthSettings { checks: self.checks.iter().map(check).collect(), holdoff: self.health_holdoff() }
     }
 
-    /// What `fence watchdog-lease` promises the partner, with the watchdogs that are in force.
+    /// What `fence watchdog-lease` promises the partner, with the watchdogs that are in force. Of several the shortest
+    /// resets the board first; the longest counts, so that the promise is kept when a shorter one does not work.
     fn lease(&self) -> Option<LeaseSettings> {
         let (kick_for, timeout) = (self.fence.lease()?, self.watchdog.in_force?);
         Some(LeaseSettings { kick_for, reset_within: kick_for + timeout + MARGIN })

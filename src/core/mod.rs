@@ -177,6 +177,8 @@ pub enum FenceOutcome {
     Confirmed,
     /// Anything else: a lost or unknown result too.
     Failed,
+    /// It failed: the device does not know the partner's name.
+    BadHost,
 }
 
 /// A GPIO line that is read.

@@ -219,7 +219,7 @@ impl Node {
     }
 
     /// Until when the lease allows kicks, for the next engine of this boot ([`Carried::kicks_until`]).
-    pub const fn kicks_until(&self) -> Option<Instant> {
+    pub fn kicks_until(&self) -> Option<Instant> {
         self.ownership.kicks_until()
     }
 

@@ -1,6 +1,6 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
-use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, ShotId, Uuid};
 use super::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use super::message::GroupState;
 use super::time::{Duration, Instant};
@@ -143,6 +143,22 @@ pub struct FenceSettings {
     pub fencings_before: u8,
 }
 
+/// A shot that an earlier engine has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarriedShot {
+    /// What came of it nobody knows.
+    Lost,
+    /// The guardian is at it and will say what comes of it ([`Input::FenceDone`](super::Input::FenceDone)).
+    Pending {
+        /// Its number.
+        shot: ShotId,
+        /// By which method.
+        method: u8,
+        /// The run of the partner at which it is aimed.
+        generation: Generation,
+    },
+}
+
 impl FenceSettings {
     /// No fencing.
     pub const NONE: Self =
@@ -276,8 +292,10 @@ pub struct Carried {
     pub partner: Option<CarriedPartner>,
     /// The partner's fencing had been confirmed: the run of the partner that is off. Zero: of one never heard.
     pub confirmed: Option<Generation>,
-    /// A shot was under way: what came of it nobody knows.
-    pub is_shooting: bool,
+    /// A shot whose outcome it had not taken in.
+    pub shot: Option<CarriedShot>,
+    /// From when on it counted the turns in which the two nodes may shoot; the clock is that of the boot.
+    pub turns_from: Option<Instant>,
     /// Until when the watchdog lease allowed kicks ([`Node::kicks_until`](super::Node::kicks_until)); the clock is that of
     /// the boot.
     pub kicks_until: Option<Instant>,

@@ -51,7 +51,7 @@ use super::control::{Command, ControlServer};
 use super::fence_book::FenceBook;
 use super::fifo::{Fifo, FifoLog};
 use super::guardian_end::GuardianEnd;
-use super::history::news::News;
+use super::history::news::{News, Untold};
 use super::history::words::{self, What};
 use super::kicker::{Chain, Kicker};
 use super::last_move::LastMove;
@@ -142,6 +142,8 @@ pub struct Parts<'c> {
     pub clients: ClientsSide,
     /// Records of the guardian that have come already.
     pub early: Vec<Incoming>,
+    /// What the guardian has for the partner's history.
+    pub untold: Untold,
 }
 
 /// The engine at work.
@@ -239,7 +241,7 @@ impl<'c> Driver<'c> {
             early: parts.early,
             fences: FenceBook::default(),
             moves: parts.moves,
-            news: News::default(),
+            news: News::new(&parts.untold),
             clock_offset: offset(now),
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
@@ -527,7 +529,7 @@ impl<'c> Driver<'c> {
             self.lease.set_partner(self.config, news);
         }
         let fence = self.node.ownership().fence();
-        self.lease.set_fencing(fence.confirmed(), fence.is_shooting());
+        self.lease.set_fencing(fence.confirmed(), fence.shot(), fence.turns_from());
     }
 
     fn set_claims(&mut self, claims: GroupSet) {

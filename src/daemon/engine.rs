@@ -28,6 +28,7 @@ use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 use super::clock;
 use super::driver::{ClientsSide, Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
+use super::history::news::Untold;
 use super::kicker::Kicker;
 use super::last_move::LastMove;
 use super::link_table::LinkTable;
@@ -74,6 +75,8 @@ pub struct EngineContext {
     pub timer: LeaseTimer,
     /// Open and armed.
     pub watchdogs: Vec<HeldWatchdog<Device>>,
+    /// What the guardian has for the partner's history.
+    pub untold: Untold,
 }
 
 /// Runs the engine until it is told to end, and returns the exit code of its process: 0 after an orderly stop, anything
@@ -143,6 +146,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         load: LoadAverage::open(),
         clients: ClientsSide::new(config),
         early: Vec::new(),
+        untold: context.untold,
     };
     open_links(&mut parts)?;
     let now = clock::stamp();

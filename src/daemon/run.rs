@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::guarding::{BoardLines, Guarding, LogProcess, Start, block_signals};
 use super::history::Entry;
+use super::history::news::Untold;
 use super::identity::IdentityStore;
 use super::release::end_leftovers;
 use super::reset::ResetPath;
@@ -20,9 +21,12 @@ use super::watch::Limits;
 use super::watchdogs::Watchdogs;
 use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
+use crate::config::watchdog::MARGIN;
 use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
 use crate::core::settings::Carried;
+use crate::core::time::{Duration, Instant};
 use crate::guardian::lease::{self, Lease, ProcessKey};
+use crate::hardware::watchdog::Facts;
 use crate::sys::{child_setup, memory, scheduler};
 
 /// Option by which a guardian that executes a new program hands it what it holds; not for people.
@@ -196,10 +200,14 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
     let logs = LogProcess::open(&config, is_on_stderr)?;
     log::info!("Configuration validated. Starting nullbeat {}", env!("CARGO_PKG_VERSION"));
-    Entry::new("daemon").field("to", "started").field("subject", env!("CARGO_PKG_VERSION")).emit();
     allow_core_dumps(&config);
+    let mut untold = Untold::default();
+    untold.emit(Entry::new("daemon").field("to", "started").field("subject", env!("CARGO_PKG_VERSION")));
     lease.stamp_guardian(lease::now());
     lease.set_guardian(ProcessKey::of(Pid::this()).ok());
+    if is_about_to_be_reset(&config, &lease) {
+        return Err(io::Error::other("the watchdog lease is over: this board is about to be reset by its watchdog"));
+    }
     let carried = adopt(&config, &lease)?;
     // An engine that was left had the inputs: it is gone now.
     let is_beating = carried.is_some_and(|carried| carried.is_certain);
@@ -221,11 +229,17 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     }
     // Before anything is held here: what cannot be armed is found out now.
     let mut watchdogs = Watchdogs::open(&mut config, options.is_unfenced)?;
+    watchdogs.reset_causes().for_each(|entry| untold.emit(&entry));
     let reset = watchdogs.copies().and_then(|copies| ResetPath::prepare(&config.reset_with, copies));
     let reset = reset.inspect_err(|_| watchdogs.end(&lease)).map_err(cannot("reset_with"))?;
+    let mut spare = watchdogs.spare().inspect_err(|_| watchdogs.end(&lease))?;
+    let page = lease.share();
     let (is_realtime, priority) = (config.is_realtime, config.rtprio);
-    let start = Start { options, config, stamps, directory, lease, identity, reset, watchdogs, logs, lines, carried };
-    let mut guarding = Guarding::begin(start)?;
+    let start =
+        Start { options, config, stamps, directory, lease, identity, reset, watchdogs, untold, logs, lines, carried };
+    // With an error everything else that it had is closed by now.
+    let mut guarding = Guarding::begin(start).inspect_err(|_| spare.end(&page))?;
+    drop(spare);
     if is_realtime {
         enter_realtime(priority);
     }
@@ -245,6 +259,16 @@ pub fn allow_core_dumps(config: &Config) {
         log::warn!("Consider setting non-default value in {pattern} (or equivalent) for maximum supportability");
         log::warn!("Consider setting {uses_pid} (or equivalent) to 1 for maximum supportability");
     }
+}
+
+/// Whether an earlier daemon of this boot has stopped kicking because of its watchdog lease. Opening a watchdog is a kick,
+/// and the partner rests a takeover on the reset. One that has not come by when it must have will not come.
+fn is_about_to_be_reset(config: &Config, lease: &Lease) -> bool {
+    let seconds = |path: &PathBuf| config.watchdog_seconds(Facts::of(path).as_ref());
+    let longest = config.watchdog.devices.iter().map(seconds).max();
+    let (Some(until), Some(longest)) = (lease.kicks_until(), longest) else { return false };
+    let now = Instant::from_micros(lease::now() / 1000);
+    until <= now && now < until + Duration::from_secs(longest.into()) + MARGIN
 }
 
 /// What an earlier engine of this boot held. One that lives (its guardian was killed) ends here: its successor is
@@ -313,16 +337,37 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let config = sample::config(Path::new("/x"), &[("alpha", "a")]);
         let lease = Lease::open_or_create(&directory).unwrap();
-        lease.set_deadtime(std::time::Duration::from_secs(3600));
+        lease.set_deadtime(Duration::from_secs(3600));
         lease.set_table(&config, None);
         lease.set_partner(&config, CarriedPartner { is_dead: true, has_left: false });
-        lease.set_fencing(Some(Generation(7)), false);
+        lease.set_fencing(Some(Generation(7)), None, None);
         let confirmed = || adopt(&config, &lease).unwrap().unwrap().confirmed;
         lease.stamp_engine(lease::now());
         assert_eq!(confirmed(), Some(Generation(7)), "a guardian that was killed and started at once");
-        lease.set_deadtime(std::time::Duration::from_millis(1));
+        lease.set_deadtime(Duration::from_millis(1));
         lease.stamp_engine(1);
         assert_eq!(confirmed(), None);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn board_that_is_about_to_be_reset_by_its_lease_is_left_alone() {
+        let directory = std::env::temp_dir().join(format!("nullbeat-over-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let mut config = sample::config(Path::new("/x"), &[("alpha", "a")]);
+        let lease = Lease::open_or_create(&directory).unwrap();
+        let ago = |ms: u64| Instant::from_micros(lease::now() / 1000 - ms * 1000);
+        lease.set_kicks_until(Some(ago(10)));
+        assert!(!is_about_to_be_reset(&config, &lease), "nothing would reset it");
+        config.watchdog.devices = vec!["/dev/nullbeat-none".into()];
+        assert!(is_about_to_be_reset(&config, &lease));
+        let longest = u64::from(config.watchdog_seconds(None)) * 1000;
+        lease.set_kicks_until(Some(ago(longest + 1001)));
+        assert!(!is_about_to_be_reset(&config, &lease), "it has not come and will not come");
+        lease.set_kicks_until(Some(Instant::from_micros(lease::now() / 1000 + 3_600_000_000)));
+        assert!(!is_about_to_be_reset(&config, &lease));
+        lease.set_kicks_until(None);
+        assert!(!is_about_to_be_reset(&config, &lease));
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -108,8 +108,8 @@ impl Watchdogs {
         Ok(HeldWatchdog { path: path.to_owned(), device, armed, shortest, is_nowayout })
     }
 
-    /// The files were read again: holds what they name, with the timeouts that they ask for.
-    pub fn replace(&mut self, config: &mut Config, mut opened: Opened) {
+    /// The files were read again: holds what they name. Their timeouts are set by [`Watchdogs::set`].
+    pub fn replace(&mut self, config: &Config, mut opened: Opened) {
         self.0.append(&mut opened.0);
         let (kept, gone) = self.0.drain(..).partition(|held| config.watchdog.devices.contains(&held.path));
         self.0 = kept;
@@ -117,12 +117,12 @@ impl Watchdogs {
             log::warn!("Watchdog {} is not used any more", held.path.display());
             stop(held);
         }
-        self.set(config);
     }
 
-    /// Sets the timeouts anew, which restarts the countdowns: for each new engine, and when a reset was called off.
-    pub fn set(&mut self, config: &mut Config) {
-        for held in &mut self.0 {
+    /// Sets the timeouts anew, for each new engine, and when a reset was called off. That restarts the countdowns: where no
+    /// kick is allowed (`may_kick`) they stay as they are.
+    pub fn set(&mut self, config: &mut Config, may_kick: bool) {
+        for held in self.0.iter_mut().filter(|_| may_kick) {
             let seconds = config.watchdog_seconds(Facts::of(&held.path).as_ref());
             let support = held.device.support().map_err(|error| error.to_string());
             match support.and_then(|support| set_timeout(&held.device, &support, seconds)) {
@@ -135,6 +135,8 @@ impl Watchdogs {
 
     /// What is in force decides what our beats announce.
     fn note(&self, config: &mut Config) {
+        // The shortest resets the board first, if it works. Both what we announce and what a lease promises hold as long
+        // as one of them works: so the longest counts.
         config.watchdog.in_force = self.0.iter().map(HeldWatchdog::timeout).max();
         if config.reset_with == ResetWith::Watchdog && self.0.is_empty() {
             log::error!("`reset_with watchdog`, and no watchdog works: an ordinary reboot is in its place");
@@ -152,6 +154,15 @@ impl Watchdogs {
         }
     }
 
+    /// Why this board last started, for the history: what each device remembers.
+    pub fn reset_causes(&self) -> impl Iterator<Item = Entry> {
+        self.0.iter().filter(|held| held.armed.cause.bits() != 0).map(|held| {
+            let mut entry = Entry::new("reset cause");
+            entry.field("subject", &held.armed.identity).field("to", held.armed.cause.word());
+            entry
+        })
+    }
+
     /// Copies for the engine.
     ///
     /// # Errors
@@ -162,6 +173,14 @@ impl Watchdogs {
             Ok(HeldWatchdog { path, device, armed, shortest: held.shortest, is_nowayout: held.is_nowayout })
         };
         self.0.iter().map(copy).collect()
+    }
+
+    /// The same once more, to stop them if a start comes to nothing. Dropped it changes nothing.
+    ///
+    /// # Errors
+    /// What fcntl(2) says.
+    pub fn spare(&self) -> io::Result<Self> {
+        self.copies().map(Self)
     }
 
     fn disarm(&mut self) {
@@ -203,9 +222,6 @@ impl HeldWatchdog<Device> {
         log::info!(target: "notice", "Using watchdog device: {}", self.path.display());
         let Armed { identity, timeout, cause, .. } = &self.armed;
         log::info!("Watchdog {} ({identity}) resets this board {timeout} s after the last kick", self.path.display());
-        if cause.bits() != 0 {
-            Entry::new("reset cause").field("subject", identity).field("to", cause.word()).emit();
-        }
         if cause.is_watchdog() {
             log::warn!("This board was reset by its watchdog ({identity})");
         } else if cause.bits() != 0 {

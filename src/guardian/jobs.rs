@@ -26,7 +26,7 @@ use super::messages::SiteMessage;
 use super::notify::Notifier;
 use super::protocol::ToEngine;
 use crate::config::Config;
-use crate::core::ids::{Generation, GroupId, GroupSet, JobId, LinkId, ShotId};
+use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, ShotId};
 use crate::core::message::GroupState;
 use crate::core::{Cause, JobOutcome, Order};
 
@@ -201,14 +201,14 @@ impl Runner {
         self.fencer.set_pins(pins);
     }
 
-    /// The partner's run that a shot has ended for sure, until the partner is heard again.
-    pub fn confirmed_fence(&self) -> Option<Generation> {
+    /// The shot that has ended a run of the partner for sure, until the partner is heard again.
+    pub fn confirmed_fence(&self) -> Option<ShotOrder> {
         self.fencer.confirmed()
     }
 
-    /// Whether a shot is under way.
-    pub fn is_fencing(&self) -> bool {
-        self.fencer.is_shooting()
+    /// The shot under way.
+    pub fn pending_fence(&self) -> Option<ShotOrder> {
+        self.fencer.pending()
     }
 
     /// The same of a node: its place in ha.cf and the first letter of its status.

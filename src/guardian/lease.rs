@@ -34,10 +34,10 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::config::{Config, Group};
-use crate::core::ids::{Generation, GroupId, GroupSet};
+use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::{CHILDREN_MAX, GROUPS_MAX};
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedPartner};
+use crate::core::settings::{Carried, CarriedPartner, CarriedShot};
 use crate::core::time::Instant;
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
@@ -62,6 +62,8 @@ const GENERATION_AT: usize = 13;
 const TABLE_AT: usize = 14;
 const PARTNER_AT: usize = 15;
 const FENCING_AT: usize = 16;
+const SHOT_AT: usize = 17;
+const TURNS_AT: usize = 18;
 const RUNNER_STAMP_AT: usize = 22;
 const KICKS_UNTIL_AT: usize = 23;
 const HEAD_WORDS: usize = 24;
@@ -82,7 +84,6 @@ const PARTNER_FLAGS: u64 = PARTNER_KNOWN | PARTNER_DEAD | PARTNER_LEFT;
 
 /// Beside the generation in the word about fencing.
 const FENCING_CONFIRMED: u64 = 1 << 32;
-const FENCING_SHOOTING: u64 = 1 << 33;
 
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
@@ -223,12 +224,12 @@ impl Lease {
 
     /// Until when the watchdog lease allows kicks ([`Carried::kicks_until`]).
     pub fn set_kicks_until(&self, until: Option<Instant>) {
-        self.store(KICKS_UNTIL_AT, until.map_or(0, |until| until.as_micros().saturating_add(1)));
+        self.store(KICKS_UNTIL_AT, instant_word(until));
     }
 
     /// The last [`Lease::set_kicks_until`].
     pub fn kicks_until(&self) -> Option<Instant> {
-        self.load(KICKS_UNTIL_AT).checked_sub(1).map(Instant::from_micros)
+        instant_of(self.load(KICKS_UNTIL_AT))
     }
 
     fn set_process(&self, at: usize, process: Option<ProcessKey>) {
@@ -323,18 +324,25 @@ impl Lease {
             .then_some(CarriedPartner { is_dead: word & PARTNER_DEAD != 0, has_left: word & PARTNER_LEFT != 0 })
     }
 
-    /// Which run of that partner is proven to be off, and whether a shot at it is under way.
-    pub fn set_fencing(&self, confirmed: Option<Generation>, is_shooting: bool) {
-        let confirmed = confirmed.map_or(0, |generation| FENCING_CONFIRMED | u64::from(generation.0));
-        self.store(FENCING_AT, confirmed | if is_shooting { FENCING_SHOOTING } else { 0 });
+    /// What the next engine must know about fencing: the run of the partner that is proven to be off, the shot whose
+    /// outcome has not been taken in, and from when on the turns of the two nodes count.
+    pub fn set_fencing(&self, confirmed: Option<Generation>, shot: Option<ShotId>, turns_from: Option<Instant>) {
+        // A shot is forgotten only after its outcome is there.
+        self.store(TURNS_AT, instant_word(turns_from));
+        self.store(FENCING_AT, confirmed.map_or(0, |generation| FENCING_CONFIRMED | u64::from(generation.0)));
+        self.store(SHOT_AT, shot.map_or(0, |shot| u64::from(shot.0) + 1));
     }
 
-    /// The last [`Lease::set_fencing`].
-    fn fencing(&self) -> (Option<Generation>, bool) {
+    fn confirmed_fence(&self) -> Option<Generation> {
         let word = self.load(FENCING_AT);
         let generation = Generation(u32::try_from(word & 0xffff_ffff).unwrap_or(0));
-        let confirmed = (word & FENCING_CONFIRMED != 0).then_some(generation);
-        (confirmed, word & FENCING_SHOOTING != 0)
+        (word & FENCING_CONFIRMED != 0).then_some(generation)
+    }
+
+    /// The shot whose outcome the last engine has not taken in.
+    pub fn shot(&self) -> Option<ShotId> {
+        let number = self.load(SHOT_AT).checked_sub(1)?;
+        u32::try_from(number).ok().map(ShotId)
     }
 
     /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
@@ -473,12 +481,13 @@ impl Lease {
         }
         let partner = self.partner(config);
         // It is about that partner.
-        let (confirmed, is_shooting) = partner.map_or((None, false), |_| self.fencing());
+        let (confirmed, shot) = partner.map_or((None, None), |_| (self.confirmed_fence(), self.shot()));
         let mut carried = Carried {
             to_restart: GroupSet::EMPTY,
             partner,
             confirmed,
-            is_shooting,
+            shot: shot.map(|_| CarriedShot::Lost),
+            turns_from: partner.and_then(|_| instant_of(self.load(TURNS_AT))),
             kicks_until: self.kicks_until(),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
@@ -508,6 +517,15 @@ impl Lease {
     fn find(&self, digest: u64) -> Option<GroupId> {
         GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.group_at(group)) == digest)
     }
+}
+
+/// A moment as one word; zero: none.
+fn instant_word(at: Option<Instant>) -> u64 {
+    at.map_or(0, |at| at.as_micros().saturating_add(1))
+}
+
+fn instant_of(word: u64) -> Option<Instant> {
+    word.checked_sub(1).map(Instant::from_micros)
 }
 
 /// Digest of a group: its node and all its words.
@@ -705,16 +723,22 @@ mod tests {
             lease.set_partner(&config, known);
             assert_eq!(lease.carried(&config).unwrap().partner, Some(known));
         }
-        let told = [(Some(Generation(0)), false), (Some(Generation(u32::MAX)), true), (None, true)];
-        for (confirmed, is_shooting) in told {
-            lease.set_fencing(confirmed, is_shooting);
+        let (shot, from) = (Some(ShotId(u32::MAX)), Some(Instant::from_micros(0)));
+        let told = [(Some(Generation(0)), None, from), (Some(Generation(u32::MAX)), shot, None), (None, shot, from)];
+        for (confirmed, shot, from) in told {
+            lease.set_fencing(confirmed, shot, from);
             let carried = lease.carried(&config).unwrap();
-            assert_eq!((carried.confirmed, carried.is_shooting), (confirmed, is_shooting));
+            assert_eq!((carried.confirmed, lease.shot(), carried.turns_from), (confirmed, shot, from));
+            assert_eq!(carried.shot, shot.map(|_| CarriedShot::Lost), "a page knows no more");
         }
         let mut other = sample::config(&scratch.0, &[("alpha", "a")]);
         other.nodes.push("gamma".into());
         let carried = lease.carried(&other).unwrap();
-        assert_eq!((carried.partner, carried.is_shooting), (None, false), "it may be about another node");
+        assert_eq!(
+            (carried.partner, carried.shot, carried.turns_from),
+            (None, None, None),
+            "it may be about another node"
+        );
     }
 
     #[test]

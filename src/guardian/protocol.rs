@@ -270,6 +270,16 @@ pub const OUTCOMES: [JobOutcome; 7] = [
     JobOutcome::AllRunning,
     JobOutcome::Cancelled,
 ];
+/// How shots end likewise.
+pub const FENCE_OUTCOMES: [FenceOutcome; 3] = [FenceOutcome::Failed, FenceOutcome::Confirmed, FenceOutcome::BadHost];
+
+const fn fence_code(outcome: FenceOutcome) -> u8 {
+    match outcome {
+        FenceOutcome::Failed => 0,
+        FenceOutcome::Confirmed => 1,
+        FenceOutcome::BadHost => 2,
+    }
+}
 
 const fn order_code(order: Order) -> [u8; 2] {
     match order {
@@ -512,8 +522,7 @@ impl ToEngine {
                 Fields { small: [u8::from(is_owner), u8::from(is_ok), 0, 0], ..Fields::new(13) }
             }
             Self::FenceDone { shot, outcome, ms } => {
-                let is_confirmed = u8::from(outcome == FenceOutcome::Confirmed);
-                Fields { small: [is_confirmed, 0, 0, 0], number: shot.0, extra: ms, ..Fields::new(10) }
+                Fields { small: [fence_code(outcome), 0, 0, 0], number: shot.0, extra: ms, ..Fields::new(10) }
             }
             Self::FenceChecked { method, is_ok } => {
                 Fields { small: [method, u8::from(is_ok), 0, 0], ..Fields::new(11) }
@@ -547,7 +556,7 @@ impl ToEngine {
             12 => Self::Lines { row: row(fields)? },
             13 => Self::OwnerSet { is_owner: flag(a)?, is_ok: flag(b)? },
             10 => {
-                let outcome = if flag(a)? { FenceOutcome::Confirmed } else { FenceOutcome::Failed };
+                let outcome = pick(&FENCE_OUTCOMES, a)?;
                 Self::FenceDone { shot: ShotId(fields.number), outcome, ms: fields.extra }
             }
             11 => Self::FenceChecked { method: method(a)?, is_ok: flag(b)? },
@@ -630,7 +639,7 @@ mod tests {
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
         all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });
-        for outcome in [FenceOutcome::Confirmed, FenceOutcome::Failed] {
+        for outcome in FENCE_OUTCOMES {
             all.push(ToEngine::FenceDone { shot: ShotId(u32::MAX), outcome, ms: 7 });
         }
         all.push(ToEngine::FenceChecked { method: 7, is_ok: true });

@@ -1,7 +1,9 @@
 //! What the world drives: the real node, or any other model of one.
 
+use super::lease::Fencing;
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
+use crate::core::ownership::FenceStage;
 use crate::core::settings::{Carried, CarriedPartner, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Action, Input, Node};
@@ -20,8 +22,8 @@ pub trait Brain {
     fn claims(&self) -> GroupSet;
     /// What its successor shall know of the partner.
     fn known_partner(&self) -> Option<CarriedPartner>;
-    /// The run of the partner that is proven to be off, and whether a shot is under way, for its successor.
-    fn fencing(&self) -> (Option<Generation>, bool);
+    /// What its successor shall know of fencing.
+    fn fencing(&self) -> Fencing;
     /// Whether the board's watchdog may be kicked.
     fn may_kick(&self, now: Instant) -> bool;
     /// Until when its lease allows kicks, for its successor.
@@ -57,9 +59,13 @@ impl Brain for Node {
         Self::known_partner(self)
     }
 
-    fn fencing(&self) -> (Option<Generation>, bool) {
+    fn fencing(&self) -> Fencing {
         let fence = self.ownership().fence();
-        (fence.confirmed(), fence.is_shooting())
+        let shot = match fence.stage() {
+            FenceStage::Shooting { shot, method, generation, .. } => Some((shot, method, generation)),
+            _ => None,
+        };
+        Fencing { confirmed: fence.confirmed(), shot, turns_from: fence.turns_from() }
     }
 
     fn may_kick(&self, now: Instant) -> bool {

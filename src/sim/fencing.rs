@@ -6,6 +6,7 @@ use super::plan::MS;
 use super::world::{Happening, World};
 use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
+use crate::core::settings::{Carried, CarriedShot};
 
 /// One shot under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,20 @@ impl World {
         })
     }
 
+    /// What the guardian adds about fencing to what the last engine wrote down.
+    pub(super) fn carry_fencing(&self, node: usize, carried: &mut Carried) {
+        let board = &self.boards[node];
+        if let (Some((shot, method, generation)), Some(current)) = (board.lease.fencing.shot, board.shot)
+            && current.id == shot
+            && !current.is_cancelled
+        {
+            carried.shot = Some(CarriedShot::Pending { shot, method, generation });
+        }
+        if self.now >= board.lease.stamp + self.plan.deadtime / 2 {
+            carried.confirmed = None;
+        }
+    }
+
     pub(super) fn cancel_shot(&mut self, node: usize, id: ShotId) {
         let life = self.boards[node].life;
         if let Some(shot) = self.boards[node].shot.as_mut().filter(|shot| shot.id == id) {
@@ -100,7 +115,16 @@ impl World {
                 self.oracle.lied(node, 1 - node);
             }
         }
-        self.boards[node].receive(Arrived::Fence(id, outcome));
+        let board = &mut self.boards[node];
+        if let (None, FenceOutcome::Confirmed, Some((asked, _, generation))) =
+            (&board.engine, outcome, board.lease.fencing.shot)
+            && asked == id
+        {
+            // The guardian keeps it for the next engine.
+            board.lease.fencing.confirmed = Some(generation);
+            board.lease.fencing.shot = None;
+        }
+        board.receive(Arrived::Fence(id, outcome));
         self.turn(node);
     }
 }

@@ -287,7 +287,10 @@ impl World {
         } else {
             board.is_releasing &= is_kept;
             let changed = std::mem::take(&mut board.changed);
-            let carried = board.lease.carried(true, board.scripts.busy(), changed);
+            let mut carried = board.lease.carried(true, board.scripts.busy(), changed);
+            if let Some(carried) = &mut carried {
+                self.carry_fencing(node, carried);
+            }
             self.start_engine(node, carried);
         }
     }

@@ -1,10 +1,21 @@
 //! The lease: what outlives a board's engine, as the guardian keeps it.
 
-use crate::core::ids::{Generation, GroupId, GroupSet};
+use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedPartner};
+use crate::core::settings::{Carried, CarriedPartner, CarriedShot};
 use crate::core::time::Instant;
+
+/// Of fencing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fencing {
+    /// The run of the partner that is proven to be off.
+    pub confirmed: Option<Generation>,
+    /// The shot whose outcome has not been taken in, its method and the run at which it is aimed.
+    pub shot: Option<(ShotId, u8, Generation)>,
+    /// From when on the turns count.
+    pub turns_from: Option<Instant>,
+}
 
 /// What engine and guardian write down for the next engine of this boot. Cleared by a power loss and by an orderly end.
 #[derive(Debug, Clone)]
@@ -15,8 +26,8 @@ pub struct Lease {
     pub is_held: bool,
     /// What is known of the partner.
     pub partner: Option<CarriedPartner>,
-    /// The run of the partner that is proven to be off, and whether a shot was under way.
-    pub fencing: (Option<Generation>, bool),
+    /// What the engine knew of fencing.
+    pub fencing: Fencing,
     /// Until when the watchdog lease allows kicks, own clock.
     pub kicks_until: Option<Instant>,
     /// When the last beat left, true time.
@@ -34,7 +45,7 @@ impl Lease {
             claims: GroupSet::EMPTY,
             is_held: false,
             partner: None,
-            fencing: (None, false),
+            fencing: Fencing::default(),
             kicks_until: None,
             stamp: 0,
             states: vec![GroupState::Unknown; groups],
@@ -98,8 +109,9 @@ impl Lease {
             is_held: self.is_held,
             to_restart: self.claims & changed,
             partner: self.partner,
-            confirmed: self.fencing.0,
-            is_shooting: self.fencing.1,
+            confirmed: self.fencing.confirmed,
+            shot: self.fencing.shot.map(|_| CarriedShot::Lost),
+            turns_from: self.fencing.turns_from,
             kicks_until: self.kicks_until,
         })
     }

@@ -102,16 +102,18 @@ fn gpio_has_a_line_a_pulse_and_a_limit() {
     let how = |text: &str| fenced(text).1.map(|config| (config.methods[0].how.clone(), config.methods[0].limit));
     let gpio = |line, pulse, limit| {
         let millis = Duration::from_millis;
-        Some((FenceHow::Gpio { line, pulse: millis(pulse) }, millis(limit)))
+        Some((FenceHow::Gpio { line, pulse: millis(pulse), is_sensed: true }, millis(limit)))
     };
     assert_eq!(how("fence gpio"), gpio(FenceLine::Reset, 500, 2500));
     assert_eq!(how("fence gpio pulse 200ms"), gpio(FenceLine::Reset, 200, 2200));
     assert_eq!(how("fence gpio power"), gpio(FenceLine::Power, 5000, 7000));
     assert_eq!(how("fence gpio power limit 10 pulse 8"), gpio(FenceLine::Power, 8000, 10_000));
+    let unsensed = how("fence gpio reset unsensed pulse 1").map(|(how, _)| how);
+    assert!(matches!(unsensed, Some(FenceHow::Gpio { is_sensed: false, .. })), "{unsensed:?}");
     expect_said(&[
         (
             "fence gpio 1",
-            &["ha.cf:1:12: error: found `1`; expected `fence gpio [reset|power] [pulse TIME] [limit TIME]`"],
+            &["ha.cf:1:12: error: found `1`; expected `fence gpio [reset|power] [unsensed] [pulse TIME] [limit TIME]`"],
         ),
         ("fence gpio power pulse", &["ha.cf:1:18: error: found `pulse` without a time; expected `pulse TIME`"]),
         (
@@ -128,8 +130,8 @@ fn gpio_has_a_line_a_pulse_and_a_limit() {
         (
             "fence gpio puls 1",
             &[
-                "ha.cf:1:12: error: found `puls`; expected `fence gpio [reset|power] [pulse TIME] [limit TIME]`; did you mean `pulse`?",
-                "ha.cf:1:17: error: found `1`; expected `fence gpio [reset|power] [pulse TIME] [limit TIME]`",
+                "ha.cf:1:12: error: found `puls`; expected `fence gpio [reset|power] [unsensed] [pulse TIME] [limit TIME]`; did you mean `pulse`?",
+                "ha.cf:1:17: error: found `1`; expected `fence gpio [reset|power] [unsensed] [pulse TIME] [limit TIME]`",
             ],
         ),
     ]);

@@ -7,17 +7,19 @@
 //!     └── the partner is heard, or nothing of it is wanted any more (a running shot is cancelled)
 //! ```
 //!
-//! Two boards that lost each other would shoot at once. So time after the partner's death is cut into slots, each long
-//! enough for one round through the whole list ([`FenceSettings::slot`]): the node that comes first in ha.cf shoots only
-//! in the even ones, the other only in the odd ones. A node that holds something begins with its first slot. One that
-//! holds nothing leaves the first slots to the other, unless that one held everything and so has no need to shoot.
+//! Two boards that lost each other would shoot at once. So the time after that is cut into slots, each long enough for one
+//! round through the whole list ([`FenceSettings::slot`]): the node that comes first in ha.cf shoots only in the even
+//! ones, the other only in the odd ones. Both count from the same moment, within a keepalive: the longer of the two dead
+//! times that they announce to each other after the last word of the other. A node that holds something begins with its
+//! first slot. One that holds nothing leaves the other's first slot to it; the one that comes second, and whose partner
+//! held everything and so has no need to shoot, does that anyway.
 
 use super::{Context, Group, Ownership, Phase, requests};
 use crate::core::ids::{Generation, GroupSet, RequestId, ShotId};
 use crate::core::limits::FENCINGS_MAX;
 use crate::core::message::{Body, NodeStatus, StonithResult};
 use crate::core::planted::{Bug, is_planted};
-use crate::core::settings::{Carried, FenceKind, FenceSettings};
+use crate::core::settings::{Carried, CarriedShot, FenceKind, FenceSettings};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, Outcome, Refusal};
 
@@ -100,7 +102,7 @@ pub struct Fence {
     need: Option<FenceNeed>,
     confirmed: Option<FenceConfirmed>,
     /// Where the slots begin.
-    died_at: Instant,
+    turns_from: Option<Instant>,
     /// A result was lost: no shot before.
     settled_at: Option<Instant>,
     rounds: heapless::Deque<Instant, FENCINGS_MAX>,
@@ -116,10 +118,18 @@ pub struct Fence {
 impl Fence {
     pub(super) fn new(settings: &FenceSettings, carried: Option<&Carried>, now: Instant) -> Self {
         let confirmed = carried.and_then(|carried| carried.confirmed);
-        let is_shooting = carried.is_some_and(|carried| carried.is_shooting);
+        let shot = carried.and_then(|carried| carried.shot);
+        let stage = match shot {
+            Some(CarriedShot::Pending { shot, method, generation }) => {
+                FenceStage::Shooting { shot, method, since: now, generation, is_cancelled: false }
+            }
+            Some(CarriedShot::Lost) | None => FenceStage::Idle,
+        };
         Self {
+            stage,
             confirmed: confirmed.map(|generation| FenceConfirmed { generation, method: OPERATOR }),
-            settled_at: is_shooting.then(|| now + settings.settle),
+            settled_at: (shot == Some(CarriedShot::Lost)).then(|| now + settings.settle),
+            turns_from: carried.and_then(|carried| carried.turns_from),
             before: (settings.fencings_before > 0).then_some((settings.fencings_before, now + HOUR)),
             noted: settings.fencings_before,
             ..Self::default()
@@ -141,9 +151,17 @@ impl Fence {
         self.confirmed.as_ref().map(|confirmed| confirmed.generation)
     }
 
-    /// Whether a shot is under way whose result matters, so that the next engine does not shoot at once.
-    pub const fn is_shooting(&self) -> bool {
-        matches!(self.stage, FenceStage::Shooting { .. })
+    /// The shot under way, for [`Carried::shot`].
+    pub const fn shot(&self) -> Option<ShotId> {
+        match self.stage {
+            FenceStage::Shooting { shot, .. } => Some(shot),
+            _ => None,
+        }
+    }
+
+    /// Where the turns of the two nodes begin, for [`Carried::turns_from`].
+    pub const fn turns_from(&self) -> Option<Instant> {
+        self.turns_from
     }
 
     /// Fencings that count for the limit of one hour.
@@ -199,9 +217,23 @@ impl Ownership {
             && !self.wanted().is_empty()
     }
 
-    /// The partner has died: the slots begin.
-    pub(super) const fn fence_begins(&mut self, now: Instant) {
-        self.fence.died_at = now;
+    /// The partner has died: the slots begin. It counts from when it heard us last, and by the longer of both dead times
+    /// as we do, so that slots of the two do not overlap however different these times are.
+    pub(super) fn fence_begins(&mut self, cx: &Context<'_>) {
+        let heard = self.partner_heard_at(cx);
+        if heard.is_none() && self.fence.turns_from.is_some() {
+            // An earlier engine of this boot had seen it die.
+            return;
+        }
+        let theirs = cx.settings.partner.map_or(Duration::ZERO, |partner| cx.comms.peer(partner).deadtime);
+        let longer = cx.comms.announced_deadtime().max(theirs);
+        self.fence.turns_from = Some(heard.map_or(cx.at.now, |heard| heard + longer));
+    }
+
+    /// When the partner was last heard by this engine.
+    pub(super) fn partner_heard_at(&self, cx: &Context<'_>) -> Option<Instant> {
+        let peer = cx.comms.peer(cx.settings.partner?);
+        peer.links.iter().filter_map(|link| link.last_heard).chain(peer.last_status).max()
     }
 
     /// Fences the partner when that is needed, and stops when it is not any more.
@@ -215,7 +247,11 @@ impl Ownership {
             self.fence_done(cx, shot, FenceOutcome::Failed);
         }
         if !self.is_fence_needed(cx) {
-            self.stand_down(cx);
+            // What an earlier engine has fired at is not broken off before this one knows how things are.
+            let is_starting = self.phase != Phase::Stable && self.partner_status(cx) == Some(NodeStatus::Dead);
+            if !is_starting {
+                self.stand_down(cx);
+            }
         } else {
             let need = FenceNeed { since: now, tries: 0, needs_person: false };
             self.fence.need.get_or_insert(need);
@@ -388,7 +424,7 @@ impl Ownership {
         }
         self.wants_extension = true;
         let now = cx.at.now;
-        let is_current = !is_cancelled && self.is_fence_needed(cx) && generation == self.partner_generation(cx);
+        let is_current = !is_cancelled && self.is_about_silent_partner(cx, generation);
         let is_taken = is_current || is_planted(Bug::ConfirmOtherGeneration);
         match outcome {
             FenceOutcome::Confirmed if is_taken => self.confirm(cx, generation, method),
@@ -396,7 +432,7 @@ impl Ownership {
                 log::warn!("{} was heard while it was being fenced: the confirmation is void", cx.partner_name());
                 self.fence.stage = FenceStage::Idle;
             }
-            FenceOutcome::Failed => {
+            FenceOutcome::Failed | FenceOutcome::BadHost => {
                 let limit = self.limit_of(cx, method);
                 // One that the guardian had to end for its time limit was asked to end before it was over.
                 let is_lost = now >= since + (limit - limit / 10);
@@ -412,7 +448,8 @@ impl Ownership {
                 let name = cx.partner_name();
                 log::error!("Host {name} not reset!");
                 log::error!("STONITH of {name} failed.  Retrying...");
-                self.say_stonith(cx, StonithResult::Bad);
+                let is_unknown = outcome == FenceOutcome::BadHost;
+                self.say_stonith(cx, if is_unknown { StonithResult::BadHost } else { StonithResult::Bad });
                 cx.act(Action::Event(Event::Fence { method, step: FenceStep::Failed }));
                 self.raise(cx, Alarm::FenceFailed, true);
                 if method + 1 >= self.method_count(cx) {
@@ -422,6 +459,15 @@ impl Ownership {
                 }
             }
         }
+    }
+
+    /// Whether what was fired at this run of the partner was fired at what is silent now. An engine that has not heard it
+    /// knows of no other run.
+    fn is_about_silent_partner(&self, cx: &Context<'_>, generation: Generation) -> bool {
+        let current = self.partner_generation(cx);
+        let is_unheard = current == Generation(0);
+        let is_silent = is_unheard || self.partner_status(cx) == Some(NodeStatus::Dead);
+        is_silent && !self.partner.has_left && (is_unheard || generation == current)
     }
 
     /// Builds the one proof.
@@ -444,6 +490,7 @@ impl Ownership {
 
     /// The partner is heard again: no proof of its being off outlives that. `is_same_run`: it has never been off.
     pub(super) fn void_confirmation(&mut self, cx: &mut Context<'_>, is_same_run: bool) {
+        self.fence.turns_from = None;
         if is_planted(Bug::ConfirmOtherGeneration) {
             return;
         }
@@ -542,7 +589,8 @@ impl Ownership {
     fn chance_at(&self, cx: &Context<'_>, not_before: Instant, method: u8) -> Instant {
         let not_before = self.fence.settled_at.map_or(not_before, |settled| settled.max(not_before));
         let (keepalive, slot) = (cx.settings.keepalive, cx.settings.fence.slot(cx.settings.keepalive));
-        let first = self.fence.died_at + slot.saturating_mul(self.first_slot(cx));
+        let from = self.fence.turns_from.unwrap_or(cx.at.now);
+        let first = from + slot.saturating_mul(self.first_slot(cx));
         let cycle = u64::try_from(slot.as_micros()).unwrap_or(u64::MAX).saturating_mul(2).max(1);
         let place = not_before.since(first).as_micros() % u128::from(cycle);
         let place = Duration::from_micros(u64::try_from(place).unwrap_or(0));
@@ -555,7 +603,7 @@ impl Ownership {
         }
     }
 
-    /// Even for the first node of ha.cf, odd for the other.
+    /// Even for the first node of ha.cf, odd for the other, whatever either holds: it may have lost something since.
     fn first_slot(&self, cx: &Context<'_>) -> u32 {
         let is_first = cx.settings.partner.is_none_or(|partner| cx.settings.local < partner);
         let is_holder = self.groups.iter().any(Group::is_held);
@@ -564,8 +612,8 @@ impl Ownership {
         match (is_holder, is_first) {
             (true, true) => 0,
             (true, false) => 1,
-            (false, _) if held_all_there => 1,
             (false, true) => 2,
+            (false, false) if held_all_there => 1,
             (false, false) => 3,
         }
     }

@@ -145,9 +145,9 @@ impl Ownership {
         !is_owed || self.lease.kicks_until.is_none_or(|until| now < until) || is_planted(Bug::KickWithoutLease)
     }
 
-    /// Until when the lease allows kicks.
-    pub(in crate::core) const fn kicks_until(&self) -> Option<Instant> {
-        self.lease.kicks_until
+    /// Until when the lease allows kicks, if this node owes one: the next engine owes it on.
+    pub(in crate::core) fn kicks_until(&self) -> Option<Instant> {
+        self.lease.kicks_until.filter(|_| self.lease.is_owing)
     }
 
     /// When the partner must have been reset by its own watchdog, if it was silent until then; `None`: with its last word it
@@ -158,8 +158,7 @@ impl Ownership {
         }
         let peer = cx.comms.peer(cx.settings.partner?);
         let (generation, lease) = self.lease.promised?;
-        let links = peer.links.iter().filter_map(|link| link.last_heard);
-        let heard = links.chain(peer.last_status).max()?;
+        let heard = self.partner_heard_at(cx)?;
         (generation == peer.generation).then(|| heard + lease + margin_of(cx.settings, lease))
     }
 }

@@ -264,7 +264,7 @@ impl Ownership {
         if matches!(self.phase, Phase::Leaving(_)) {
             return;
         }
-        self.fence_begins(cx.at.now);
+        self.fence_begins(cx);
         let owns_all = self.groups.iter().all(Group::is_claimed);
         let is_fenced = cx.settings.fence.is_configured();
         let gave_up = if is_fenced {

@@ -199,6 +199,7 @@ fn start(config: Config, number: u8) -> Running {
             timer: LeaseTimer::new().unwrap(),
             fencings_before: 0,
             watchdogs: Vec::new(),
+            untold: Untold::default(),
             table_digest: digest,
         };
         run(&config, context)
@@ -255,6 +256,7 @@ fn engine_whose_guardian_dies_before_any_link_is_open_does_not_count_as_beating(
         timer: LeaseTimer::new().unwrap(),
         fencings_before: 0,
         watchdogs: Vec::new(),
+        untold: Untold::default(),
         table_digest: lease::table_digest(&alpha),
     };
     guardian_end.send(&ToEngine::Link { link: LinkId(0), errno: 99, detail: 0 }.encode()).unwrap();

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::core::ids::GroupSet;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::Carried;
+use crate::core::settings::{Carried, CarriedShot};
+use crate::core::time::Instant;
 use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::history::Entry;
 use crate::daemon::host_files;
@@ -22,7 +23,8 @@ use crate::daemon::log_pipe;
 use crate::daemon::move_page::MovePage;
 use crate::daemon::watch::nanos;
 use crate::guardian::channel::Channel;
-use crate::guardian::lease::{self, ProcessKey};
+use crate::guardian::fence::ShotOrder;
+use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::guardian::messages::{self, MessageInlet};
 use crate::guardian::protocol::ToEngine;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
@@ -52,8 +54,8 @@ impl Guarding {
     pub(super) fn spawn_engine(&mut self, carried: Option<Carried>, first_beat_by: u64) -> io::Result<()> {
         let identity = self.identity.take_next()?;
         log::info!("Heartbeat generation: {}", identity.generation.0);
-        self.watchdogs.set(&mut self.config);
-        Entry::new("engine").field("to", "started").field("generation", identity.generation.0).emit();
+        self.watchdogs.set(&mut self.config, may_kick(&self.lease));
+        self.untold.emit(Entry::new("engine").field("to", "started").field("generation", identity.generation.0));
         self.lease.set_table(&self.config, carried.as_ref());
         self.lease.set_generation(identity.generation);
         self.lease.set_deadtime(self.config.announced_deadtime());
@@ -71,6 +73,7 @@ impl Guarding {
             table_digest: self.digest,
             timer: self.timer.clone(),
             watchdogs: self.watchdogs.copies()?,
+            untold: self.untold.clone(),
         };
         let born = lease::now();
         let (config, logs) = (&self.config, self.logs.writer());
@@ -85,6 +88,7 @@ impl Guarding {
             self.kill_engine();
             return Err(error);
         }
+        self.untold.clear();
         self.stage = Stage::Guarding;
         if self.is_stop_wanted {
             // Its predecessor was told, and is gone.
@@ -205,7 +209,7 @@ impl Guarding {
         } else if self.watch.is_stale(now, stamp) {
             let age = Duration::from_nanos(now.saturating_sub(stamp)).as_millis();
             log::error!(target: "CRIT", "The engine has not stamped for {age} ms: killing it.");
-            Entry::new("engine").field("to", "killed").field("cause", "silent").field("ms", age).emit();
+            self.untold.emit(Entry::new("engine").field("to", "killed").field("cause", "silent").field("ms", age));
             self.kill_engine();
             self.engine_lost(now);
         }
@@ -236,7 +240,7 @@ impl Guarding {
             return;
         }
         log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
-        Entry::new("engine").field("to", how(status)).emit();
+        self.untold.emit(Entry::new("engine").field("to", how(status)));
         self.engine_lost(now);
     }
 
@@ -274,7 +278,7 @@ impl Guarding {
     pub(super) fn engine_lost(&mut self, now: u64) {
         // They have lost what they talk to, and are started anew when the next engine is up.
         self.clients.stop_clients();
-        let carried = self.carried();
+        let carried = self.carried(now);
         let reload = self.take_reload();
         self.runner.forget_engine();
         self.fencings.forget_engine();
@@ -300,12 +304,13 @@ impl Guarding {
     }
 
     /// What the engine held, with certainty: this process has run all scripts. Where one is under way nobody knows.
-    pub(super) fn carried(&self) -> Carried {
+    pub(super) fn carried(&self, now: u64) -> Carried {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
             to_restart: GroupSet::EMPTY,
             partner: self.lease.partner(&self.config),
             confirmed: None,
-            is_shooting: false,
+            shot: None,
+            turns_from: None,
             kicks_until: self.lease.kicks_until(),
             claims: GroupSet::EMPTY,
             states: [GroupState::Unknown; GROUPS_MAX],
@@ -316,10 +321,26 @@ impl Guarding {
             carried.states[usize::from(group.0)] = GroupState::Unknown;
         }
         carried.is_certain = true;
-        // The engine may have died with an answer unread.
-        carried.confirmed = carried.confirmed.or(self.runner.confirmed_fence());
-        carried.is_shooting |= self.runner.is_fencing();
+        self.carry_fencing(now, &mut carried);
         carried
+    }
+
+    /// A shot goes on over a new engine. The answer may be there and unread: then it is about the very shot that the engine
+    /// was waiting for. Any other one it had taken in, and perhaps heard the partner since.
+    fn carry_fencing(&self, now: u64, carried: &mut Carried) {
+        let asked = self.lease.shot();
+        let is_asked = |order: &ShotOrder| asked == Some(order.shot);
+        if let Some(order) = self.runner.pending_fence().filter(is_asked) {
+            let ShotOrder { shot, method, generation } = order;
+            carried.shot = Some(CarriedShot::Pending { shot, method, generation });
+        } else if let Some(order) = self.runner.confirmed_fence().filter(is_asked) {
+            (carried.confirmed, carried.shot) = (Some(order.generation), None);
+        }
+        let last = self.lease.engine_stamp().max(self.silent_since);
+        if now >= self.watch.limits().role_kept_until(last) {
+            // Nobody was there to hear it come back.
+            carried.confirmed = None;
+        }
     }
 
     /// Nothing is held; an engine that holds nothing may try, unless engines keep failing or nobody wants one.
@@ -330,7 +351,7 @@ impl Guarding {
         }
         let is_pause_over = matches!(self.stage, Stage::Pausing { .. });
         if self.doomed.is_none() && (self.respawns.allow(now) || is_pause_over) {
-            let carried = self.carried();
+            let carried = self.carried(now);
             match self.spawn_engine(Some(carried), now + self.start_limit()) {
                 Ok(()) => return,
                 Err(error) => log::error!(target: "CRIT", "No engine can be started: {error}"),
@@ -340,6 +361,12 @@ impl Guarding {
         self.service.status("engines keep failing: no service");
         self.stage = Stage::Pausing { until: now.saturating_add(nanos(RETRY_PAUSE)) };
     }
+}
+
+/// Whether the watchdog lease, if this board owes one, allows kicks: the partner rests a takeover on their end.
+fn may_kick(lease: &Lease) -> bool {
+    let now = Instant::from_micros(lease::now() / 1000);
+    lease.kicks_until().is_none_or(|until| now < until)
 }
 
 /// The child's whole life.

@@ -32,6 +32,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use super::history::Entry;
+use super::history::news::Untold;
 use super::host_files;
 use super::identity::{IdentityStore, state_directory};
 use super::log_pipe;
@@ -139,6 +140,8 @@ pub struct Start {
     pub reset: ResetPath,
     /// Armed.
     pub watchdogs: Watchdogs,
+    /// For the partner's history.
+    pub untold: Untold,
     /// The log pipe, already installed in this process.
     pub logs: LogProcess,
     /// Open.
@@ -170,6 +173,8 @@ pub struct Guarding {
     is_end_of_clients_awaited: bool,
     reset: Option<ResetPath>,
     watchdogs: Watchdogs,
+    /// Events that the next engine tells the partner.
+    untold: Untold,
     service: ServiceManager,
     service_due: Option<u64>,
     logs: LogProcess,
@@ -230,6 +235,7 @@ impl Guarding {
             identity,
             reset,
             watchdogs,
+            untold,
             mut logs,
             mut lines,
             carried,
@@ -277,6 +283,7 @@ impl Guarding {
             is_end_of_clients_awaited: false,
             reset: Some(reset),
             watchdogs,
+            untold,
             service,
             service_due,
             logs,
@@ -448,7 +455,7 @@ impl Guarding {
         let stop_by = self.watch.limits().stop_by(last);
         if !groups.is_empty() {
             log::error!(target: "CRIT", "No engine: giving up all HA resources.");
-            Entry::new("no engine").field("to", "giving up all groups").emit();
+            self.untold.emit(Entry::new("no engine").field("to", "giving up all groups"));
             self.service.status("no engine: giving up all resources");
             for group in groups.iter() {
                 self.lease.set_group(group, GroupState::Stopping);
@@ -506,7 +513,7 @@ impl Guarding {
     fn reset_board(&mut self, now: u64, reason: Reason) {
         self.kill_engine();
         log::error!(target: "EMERG", "Resetting this board ({}).", reason.word());
-        Entry::new("reset").field("to", "asked").field("cause", reason.word()).emit();
+        self.untold.emit(Entry::new("reset").field("to", "asked").field("cause", reason.word()));
         self.service.status("resetting this board");
         if !matches!(self.stage, Stage::Releasing { .. } | Stage::Resetting { .. }) {
             // Whatever the reset does, this board must not keep them.

@@ -45,8 +45,6 @@ pub(super) struct Reload {
     request: Option<RequestId>,
     /// By the old table's numbers.
     stopping: GroupSet,
-    /// Watchdogs that were not there before.
-    watchdogs: Opened,
 }
 
 /// The new program reads the files.
@@ -94,17 +92,6 @@ impl Guarding {
             log::error!("The GPIO lines have changed: they are opened at the start only. Restart nullbeat.");
             return self.refuse(request, exit::FAILURE);
         }
-        let watchdogs = match self.watchdogs.open_further(&config) {
-            Ok(opened) => opened,
-            Err(error) if self.options.is_unfenced => {
-                log::error!("{error}; going without it, because of --unfenced");
-                Opened::default()
-            }
-            Err(error) => {
-                log::error!("{error}");
-                return self.refuse(request, exit::FAILURE);
-            }
-        };
         let stopping = self.vanishing(&config);
         for group in stopping.iter() {
             let text = &self.config.groups[usize::from(group.0)].text;
@@ -112,11 +99,28 @@ impl Guarding {
             self.lease.set_group(group, GroupState::Stopping);
             self.runner.request(Instant::now(), own_job(group), group, Order::Stop);
         }
-        let reload = Reload { config, stamps, request, stopping, watchdogs };
-        if stopping.is_empty() {
-            self.finish_reload(now, reload);
-        } else {
+        let reload = Reload { config, stamps, request, stopping };
+        if !stopping.is_empty() {
             self.stage = Stage::Reloading(Box::new(reload));
+        } else if let Some(watchdogs) = self.open_watchdogs(&reload) {
+            self.complete_reload(now, reload, watchdogs);
+        } else {
+            self.refuse(request, exit::FAILURE);
+        }
+    }
+
+    /// Opens the watchdogs that were not there before. Nobody kicks them before the next engine: so at the last moment.
+    fn open_watchdogs(&self, reload: &Reload) -> Option<Opened> {
+        match self.watchdogs.open_further(&reload.config) {
+            Ok(opened) => Some(opened),
+            Err(error) if self.options.is_unfenced => {
+                log::error!("{error}; going without it, because of --unfenced");
+                Some(Opened::default())
+            }
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
         }
     }
 
@@ -165,10 +169,7 @@ impl Guarding {
         if outcome != JobOutcome::Done {
             // The engine still believes that the group runs: it is replaced all the same, with the old files.
             self.lease.set_group(group, GroupState::StopFailed);
-            self.refuse(reload.request, exit::FAILURE);
-            let carried = self.carried();
-            let config = self.config.clone();
-            return self.replace_engine(now, config, carried, Opened::default());
+            return self.give_reload_up(now, reload.request);
         }
         self.lease.set_group(group, GroupState::Stopped);
         reload.stopping.remove(group);
@@ -190,23 +191,45 @@ impl Guarding {
         }
     }
 
+    /// All groups that it waited for are stopped.
     pub(super) fn finish_reload(&mut self, now: u64, reload: Reload) {
-        let carried = self.carried_into(&reload.config);
+        match self.open_watchdogs(&reload) {
+            Some(watchdogs) => self.complete_reload(now, reload, watchdogs),
+            None => self.give_reload_up(now, reload.request),
+        }
+    }
+
+    fn complete_reload(&mut self, now: u64, reload: Reload, watchdogs: Opened) {
+        let carried = self.carried_into(now, &reload.config);
         if reload.stamps.change_since(&self.stamps) == Change::Configuration {
             // In the original it is one.
             log::info!("Performing heartbeat restart exec.");
         }
         self.stamps = reload.stamps;
         log::info!("Configuration reloaded.");
-        self.replace_engine(now, reload.config, carried, reload.watchdogs);
+        self.replace_engine(now, reload.config, carried, watchdogs);
+    }
+
+    /// Groups have been stopped, and the new files cannot be had: the old ones stay in force. The engine was not told of
+    /// these stops, so there is a new one; what was stopped it starts again.
+    fn give_reload_up(&mut self, now: u64, request: Option<RequestId>) {
+        self.refuse(request, exit::FAILURE);
+        let mut carried = self.carried(now);
+        let is_stopped = |group: &GroupId| carried.states[usize::from(group.0)] == GroupState::Stopped;
+        carried.to_restart = carried.claims.iter().filter(is_stopped).collect();
+        let config = self.config.clone();
+        self.replace_engine(now, config, carried, Opened::default());
     }
 
     /// What is held, by the numbers of `new`'s groups. A group that is the same in node and key but not in its words
     /// stays claimed: it was stopped, and the new engine starts it again.
-    fn carried_into(&self, new: &Config) -> Carried {
-        let old = self.carried();
+    fn carried_into(&self, now: u64, new: &Config) -> Carried {
+        let old = self.carried(now);
         let mut carried = self.lease.carried(new).unwrap_or(old);
         carried.is_certain = true;
+        if carried.partner.is_some() {
+            (carried.confirmed, carried.shot) = (old.confirmed, old.shot);
+        }
         let claimed = self.lease.claims();
         for (index, group) in new.groups.iter().enumerate().take(GROUPS_MAX) {
             let before = self.config.groups.iter().position(|old| old.node == group.node && old.key() == group.key());
@@ -224,12 +247,12 @@ impl Guarding {
 
     /// The old engine ends, one with `config` goes on within milliseconds: the peer sees a quick restart (spec/wire.md
     /// 14.1).
-    fn replace_engine(&mut self, now: u64, mut config: Config, carried: Carried, watchdogs: Opened) {
+    fn replace_engine(&mut self, now: u64, config: Config, carried: Carried, watchdogs: Opened) {
         self.kill_engine();
         tell_test_losses(self.config.test_losses.as_ref(), config.test_losses.as_ref());
         allow_core_dumps(&config);
         let is_same = config.reset_with == self.config.reset_with && config.watchdog == self.config.watchdog;
-        self.watchdogs.replace(&mut config, watchdogs);
+        self.watchdogs.replace(&config, watchdogs);
         if !is_same && let Err(error) = self.replace_reset(&config) {
             log::error!("reset_with: {error}; the old way stays in force");
         }

@@ -13,6 +13,7 @@ use std::fmt::{self, Write as _};
 
 use super::{Entry, Origin};
 use crate::core::ids::Generation;
+use crate::daemon::clock;
 use crate::wire::heartbeat::NEWS_MAX;
 
 /// Events that are told again to a new run of the partner's.
@@ -41,6 +42,13 @@ pub struct News {
 }
 
 impl News {
+    /// Begins with these.
+    pub fn new(untold: &Untold) -> Self {
+        let mut news = Self::default();
+        untold.0.iter().for_each(|(wall, entry)| news.push(*wall, entry));
+        news
+    }
+
     /// An event of this board.
     pub fn push(&mut self, wall: u32, entry: &Entry) {
         self.last = self.last.wrapping_add(1).max(1);
@@ -100,6 +108,27 @@ impl News {
         let origin = Origin { generation, number };
         self.heard = Some(origin);
         Some((wall, origin, entry))
+    }
+}
+
+/// Events of the guardian's, which has no way to the partner: the next engine tells them.
+#[derive(Debug, Clone, Default)]
+pub struct Untold(Vec<(u32, Entry)>);
+
+impl Untold {
+    /// Tells the logger now and the partner later; of many the newest.
+    pub fn emit(&mut self, entry: &Entry) {
+        let at = clock::stamp();
+        entry.emit_at(at, None);
+        if self.0.len() >= KEPT / 2 {
+            self.0.remove(0);
+        }
+        self.0.push((at.wall, entry.clone()));
+    }
+
+    /// An engine has them.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -164,6 +193,17 @@ mod tests {
         let group = "node=beta\tevent=group\tsubject=10.0.0.1\tfrom=stopped\tto=starting\tcause=death";
         assert_eq!(texts, [(5, 1, group), (6, 2, "node=beta\tevent=late\tms=70")]);
         assert!(there.take("beta", Generation(8), &all[0]).is_some(), "another run counts anew");
+    }
+
+    #[test]
+    fn guardian_s_newest_events_are_told_by_the_next_engine() {
+        let mut untold = Untold::default();
+        (0..20).for_each(|number: u8| untold.emit(Entry::new("engine").field("to", number)));
+        let all = told(&mut News::new(&untold), RUN);
+        assert_eq!(all.len(), 32, "each twice");
+        assert!(all[0].ends_with("|engine|||4") && all[31].ends_with("|engine|||19"), "{all:?}");
+        untold.clear();
+        assert_eq!(told(&mut News::new(&untold), RUN), [""; 0]);
     }
 
     #[test]

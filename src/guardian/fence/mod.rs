@@ -7,9 +7,9 @@
 //! ```
 //!
 //! What can be run stands in the files; a request is an index. Nothing here waits: every program is a child with a time
-//! limit, and its output goes into the log within a budget. A confirmation is kept for the next engine, together with the
-//! run of the partner that it is about, until the partner is heard again; what comes of a shot whose engine is gone is
-//! told to nobody.
+//! limit, and its output goes into the log within a budget. A shot whose engine dies goes on: the next engine takes it
+//! over. A confirmation is kept for that one, together with the run of the partner that it is about, until the partner is
+//! heard again.
 
 mod checks;
 mod command;
@@ -57,10 +57,10 @@ pub struct Fencer {
     methods: Vec<FenceMethod>,
     pins: Option<Box<dyn FencePins>>,
     shot: Option<Shot>,
-    /// Waits until a shot that was broken off, or whose engine is gone, is over.
+    /// Waits until a shot that was broken off is over.
     waiting: Option<ShotOrder>,
     checks: Checks,
-    confirmed: Option<Generation>,
+    confirmed: Option<ShotOrder>,
     reports: VecDeque<ToEngine>,
 }
 
@@ -69,8 +69,6 @@ struct Shot {
     order: ShotOrder,
     begun: Instant,
     phase: Phase,
-    /// Nobody waits for its outcome any more.
-    is_orphan: bool,
     /// What came of it is known; a line may still be driven.
     has_ended: bool,
     is_cancelled: bool,
@@ -153,23 +151,20 @@ impl Fencer {
         }
     }
 
-    /// The engine is gone: nobody waits for a shot under way, and one that waits is not fired.
+    /// The engine is gone: a shot under way goes on for the next one, one that waits is not fired.
     pub fn forget_engine(&mut self) {
         self.reports.clear();
         self.waiting = None;
-        if let Some(shot) = &mut self.shot {
-            shot.is_orphan = true;
-        }
     }
 
-    /// The partner's run that is known to have ended by a shot.
-    pub fn confirmed(&self) -> Option<Generation> {
+    /// The last shot, if it was confirmed and the partner was not heard since.
+    pub fn confirmed(&self) -> Option<ShotOrder> {
         self.confirmed
     }
 
-    /// Whether a shot is under way of which nobody knows yet what comes of it.
-    pub fn is_shooting(&self) -> bool {
-        self.shot.as_ref().is_some_and(|shot| !shot.has_ended)
+    /// The shot under way of which nobody knows yet what comes of it, unless it is being broken off.
+    pub fn pending(&self) -> Option<ShotOrder> {
+        self.shot.as_ref().filter(|shot| !shot.has_ended && !shot.is_cancelled).map(|shot| shot.order)
     }
 
     /// Communication is up: the devices are asked whether they answer, now and from time to time.
@@ -235,9 +230,11 @@ impl Fencer {
         };
         log::info!("Resetting node {target} with [{}]", method.name);
         let phase = match method.how {
-            FenceHow::Gpio { line, pulse } => {
-                let driven =
-                    self.pins.as_mut().map(|pins| PinShot::begin(pins.as_mut(), line, now, pulse, method.limit));
+            FenceHow::Gpio { line, pulse, is_sensed } => {
+                let driven = self
+                    .pins
+                    .as_mut()
+                    .map(|pins| PinShot::begin(pins.as_mut(), line, now, pulse, method.limit, is_sensed));
                 match driven {
                     Some(Ok(drive)) => Some(Phase::Driving(drive)),
                     _ => {
@@ -251,8 +248,7 @@ impl Fencer {
         };
         match phase {
             Some(phase) => {
-                self.shot =
-                    Some(Shot { order, begun: now, phase, is_orphan: false, has_ended: false, is_cancelled: false });
+                self.shot = Some(Shot { order, begun: now, phase, has_ended: false, is_cancelled: false });
             }
             None => self.answer(now, order, now, FenceOutcome::Failed),
         }
@@ -280,7 +276,8 @@ impl Fencer {
                 if code == Some(success) {
                     self.verify(now, launcher);
                 } else {
-                    self.end(now, FenceOutcome::Failed);
+                    let is_unknown = code == Some(BAD_HOST) && self.is_stonith();
+                    self.end(now, if is_unknown { FenceOutcome::BadHost } else { FenceOutcome::Failed });
                 }
             }
             Phase::Verifying(run, success) => {
@@ -317,6 +314,15 @@ impl Fencer {
         }
     }
 
+    fn method_in_use(&self) -> Option<&FenceMethod> {
+        self.shot.as_ref().and_then(|shot| self.methods.get(usize::from(shot.order.method)))
+    }
+
+    /// Only the packaged program's exit codes have a meaning of their own.
+    fn is_stonith(&self) -> bool {
+        self.method_in_use().is_some_and(|method| matches!(method.how, FenceHow::Stonith { .. }))
+    }
+
     /// Says how a program has ended; the exit code, if it came to one.
     fn log_end(&self, pid: i32, ended: &Ended) -> Option<i32> {
         let target = self.target.as_deref().unwrap_or_default();
@@ -324,8 +330,7 @@ impl Fencer {
             Ending::Code(0) => log::info!("Managed STONITH {target} process {pid} exited with return code 0."),
             Ending::Code(code) => {
                 log::warn!("Managed STONITH {target} process {pid} exited with return code {code}.");
-                let device = self.shot.as_ref().and_then(|shot| self.methods.get(usize::from(shot.order.method)));
-                if let Some(FenceMethod { how: FenceHow::Stonith { kind, .. }, .. }) = device
+                if let Some(FenceMethod { how: FenceHow::Stonith { kind, .. }, .. }) = self.method_in_use()
                     && code == BAD_HOST
                 {
                     log::error!("Device {kind} cannot reset host {target}.");
@@ -357,12 +362,8 @@ impl Fencer {
         let (order, begun) = (shot.order, shot.begun);
         let outcome = if shot.is_cancelled { FenceOutcome::Failed } else { outcome };
         shot.has_ended = true;
-        if shot.is_orphan {
-            log::warn!("a shot ended whose engine is gone ({outcome:?}): it counts as failed");
-            return;
-        }
         if outcome == FenceOutcome::Confirmed {
-            self.confirmed = Some(order.generation);
+            self.confirmed = Some(order);
         }
         self.answer(now, order, begun, outcome);
     }

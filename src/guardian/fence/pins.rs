@@ -102,12 +102,13 @@ impl PinShot {
         now: Instant,
         pulse: Duration,
         limit: Duration,
+        is_sensed: bool,
     ) -> Result<Self, PinFault> {
         if pins.drive(line, true).is_err() {
             let _ = pins.drive(line, false);
             return Err(PinFault);
         }
-        let has_sense = !matches!(pins.is_peer_on(), Ok(None));
+        let has_sense = is_sensed && !matches!(pins.is_peer_on(), Ok(None));
         let let_go_at = now + pulse;
         let give_up_at = now + limit.max(pulse);
         Ok(Self { line, let_go_at, give_up_at, look_at: now, off: 0, has_sense, has_told: false, is_over: false })
@@ -120,7 +121,8 @@ impl PinShot {
             return None;
         }
         let is_pulse_over = now >= self.let_go_at;
-        let outcome = match pins.is_peer_on() {
+        let peer = if self.has_sense { pins.is_peer_on() } else { Ok(None) };
+        let outcome = match peer {
             Ok(None) => is_pulse_over.then_some(FenceOutcome::Confirmed),
             Ok(Some(is_on)) => {
                 if now >= self.look_at {
@@ -225,7 +227,7 @@ mod tests {
                 sense: has_sense.then(|| sense.clone()),
             };
             let start = Instant::now();
-            let shot = PinShot::begin(&mut pins, line, start, PULSE, LIMIT).expect("there is such a line");
+            let shot = PinShot::begin(&mut pins, line, start, PULSE, LIMIT, true).expect("there is such a line");
             Self { pins, out, sense, start, shot }
         }
 
@@ -250,6 +252,16 @@ mod tests {
         assert_eq!(bench.turn(100), Some(FenceOutcome::Confirmed));
         assert_eq!(bench.written(), [true, false]);
         assert!(bench.shot.is_over());
+    }
+
+    #[test]
+    fn unsensed_reset_is_believed_although_the_sense_line_stays_up() {
+        let mut bench = Bench::begin(FenceLine::Reset, true);
+        bench.shot = PinShot::begin(&mut bench.pins, FenceLine::Reset, bench.start, PULSE, LIMIT, false).unwrap();
+        assert_eq!(bench.turn(99), None);
+        assert_eq!(bench.shot.next_deadline(), bench.start + PULSE, "nothing is looked at");
+        assert_eq!(bench.turn(100), Some(FenceOutcome::Confirmed));
+        assert_eq!(bench.written(), [true, true, false]);
     }
 
     #[test]
@@ -296,7 +308,7 @@ mod tests {
     fn line_that_is_not_there_is_a_fault() {
         let mut pins: HalPins<Wire, Wire> = HalPins { reset: None, power: None, sense: None };
         let now = Instant::now();
-        assert!(PinShot::begin(&mut pins, FenceLine::Reset, now, PULSE, LIMIT).is_err());
+        assert!(PinShot::begin(&mut pins, FenceLine::Reset, now, PULSE, LIMIT, true).is_err());
         assert!(!pins.has(FenceLine::Power));
     }
 }

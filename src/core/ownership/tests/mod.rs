@@ -7,6 +7,7 @@ mod lease;
 mod meeting;
 mod owner_line;
 mod proofs;
+mod shots;
 mod starting;
 
 use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, NodeId, RequestId, Seq, Uuid};

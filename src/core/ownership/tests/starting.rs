@@ -80,7 +80,8 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
         to_restart: GroupSet::EMPTY,
         partner: None,
         confirmed: None,
-        is_shooting: false,
+        shot: None,
+        turns_from: None,
         kicks_until: None,
     };
     carried.states[0] = GroupState::Running;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 use crate::core::FenceOutcome::{self, Confirmed, Failed};
+use crate::core::ids::Generation;
 use crate::guardian::fence::HalPins;
 use crate::hardware::gpio::wire::{Wire, WireInput};
 
@@ -23,7 +24,11 @@ impl Yard {
 }
 
 fn fire(runner: &mut Runner, shot: u32, method: u8) {
-    runner.fence(Instant::now(), ShotOrder { shot: ShotId(shot), method, generation: GENERATION });
+    runner.fence(Instant::now(), order(shot, method));
+}
+
+fn order(shot: u32, method: u8) -> ShotOrder {
+    ShotOrder { shot: ShotId(shot), method, generation: GENERATION }
 }
 
 /// Turns until the engine is told how a shot ended.
@@ -47,14 +52,14 @@ fn hook_confirms_by_its_exit_code_and_the_confirmation_is_kept() {
     let mut runner = yard.fencing(methods);
     fire(&mut runner, 1, 1);
     assert_eq!(outcome(&mut runner), (1, Failed));
-    assert_eq!((runner.confirmed_fence(), runner.is_fencing()), (None, false));
+    assert_eq!((runner.confirmed_fence(), runner.pending_fence()), (None, None));
     fire(&mut runner, 2, 0);
     assert_eq!(outcome(&mut runner), (2, Confirmed));
     assert_eq!(yard.runs(), ["bad beta", "good beta"]);
     runner.forget_engine();
-    assert_eq!(runner.confirmed_fence(), Some(GENERATION), "for the next engine");
+    assert_eq!(runner.confirmed_fence(), Some(order(2, 0)), "for the next engine");
     runner.notify_node(Instant::now(), 1, b'd');
-    assert_eq!(runner.confirmed_fence(), Some(GENERATION));
+    assert_eq!(runner.confirmed_fence(), Some(order(2, 0)));
     runner.notify_node(Instant::now(), 1, b'u');
     assert_eq!(runner.confirmed_fence(), None, "it is back");
 }
@@ -63,13 +68,13 @@ fn hook_confirms_by_its_exit_code_and_the_confirmation_is_kept() {
 fn line_that_the_files_do_not_have_and_program_that_is_not_there_fail_at_once() {
     let yard = Yard::new();
     let missing = FenceMethod { name: "hook".into(), how: FenceHow::Hook("/nonexistent".into()), limit: PATIENCE };
-    let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(1) };
+    let gpio = FenceHow::Gpio { line: FenceLine::Reset, pulse: Duration::from_millis(1), is_sensed: true };
     let mut runner = yard.fencing(vec![missing, FenceMethod { name: "gpio".into(), how: gpio, limit: PATIENCE }]);
     for method in 0..3 {
         fire(&mut runner, u32::from(method), method);
         assert_eq!(outcome(&mut runner), (u32::from(method), Failed));
     }
-    assert!(!runner.is_fencing());
+    assert_eq!(runner.pending_fence(), None);
 }
 
 #[test]
@@ -112,23 +117,37 @@ fn cancelled_agent_is_ended_and_says_failed_and_the_next_shot_waits_for_its_end(
     await_file(&mut runner, &yard.root.join("begun"));
     runner.cancel_fence(Instant::now(), ShotId(1));
     fire(&mut runner, 2, 1);
+    assert_eq!(runner.pending_fence(), None, "nothing that another engine could count on");
     assert_eq!(outcome(&mut runner), (1, Failed), "although it exits with 0");
     assert_eq!(outcome(&mut runner), (2, Confirmed), "it began after the first one's end");
 }
 
 #[test]
-fn shot_whose_engine_is_gone_confirms_nothing() {
+fn shot_whose_engine_is_gone_is_told_to_the_next_one() {
     let yard = Yard::new();
     let mut runner = yard.fencing(vec![yard.hook("slow", "while ! test -e $W/go; do sleep 0.02; done", PATIENCE)]);
     fire(&mut runner, 1, 0);
     runner.forget_engine();
-    assert!(runner.is_fencing(), "nobody knows what comes of it");
+    assert_eq!(runner.pending_fence(), Some(order(1, 0)));
     fs::write(yard.root.join("go"), "").unwrap();
-    drive(&mut runner, |runner| !runner.is_fencing());
-    assert_eq!(runner.confirmed_fence(), None);
-    while let Some(report) = runner.poll_report() {
-        assert!(!matches!(report, ToEngine::FenceDone { .. }), "{report:?}");
-    }
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+    assert_eq!((runner.confirmed_fence(), runner.pending_fence()), (Some(order(1, 0)), None));
+}
+
+#[test]
+fn host_that_stonith_does_not_know_is_told_as_such() {
+    let yard = Yard::new();
+    let how = FenceHow::Stonith {
+        program: yard.script("stonith", "exit 4"),
+        kind: "apc".into(),
+        parameters: StonithParameters::Text("x".into()),
+    };
+    let stonith = FenceMethod { name: "stonith apc".into(), how, limit: PATIENCE };
+    let mut runner = yard.fencing(vec![stonith, yard.hook("other", "exit 4", PATIENCE)]);
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, FenceOutcome::BadHost));
+    fire(&mut runner, 2, 1);
+    assert_eq!(outcome(&mut runner), (2, Failed), "exit codes of other programs mean nothing");
 }
 
 #[test]
@@ -223,7 +242,7 @@ fn question_that_a_long_shot_broke_off_is_not_left_lying() {
     fire(&mut runner, 1, 0);
     // Its process keeps whoever waits awake until it is reaped.
     drive(&mut runner, |_| !process.exists());
-    assert!(runner.is_fencing());
+    assert!(runner.pending_fence().is_some());
     fs::write(yard.root.join("go"), "").unwrap();
     assert_eq!(outcome(&mut runner), (1, Confirmed));
 }
@@ -231,7 +250,7 @@ fn question_that_a_long_shot_broke_off_is_not_left_lying() {
 #[test]
 fn line_is_let_go_when_the_guardian_ends_during_a_pulse() {
     let yard = Yard::new();
-    let how = FenceHow::Gpio { line: FenceLine::Power, pulse: PATIENCE };
+    let how = FenceHow::Gpio { line: FenceLine::Power, pulse: PATIENCE, is_sensed: true };
     let mut runner = yard.fencing(vec![FenceMethod { name: "gpio power".into(), how, limit: 2 * PATIENCE }]);
     let wire = Wire::new(false);
     let (reset, sense) = (None, None::<WireInput>);
