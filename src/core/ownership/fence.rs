@@ -128,7 +128,8 @@ impl Fence {
         Self {
             stage,
             confirmed: confirmed.map(|generation| FenceConfirmed { generation, method: OPERATOR }),
-            settled_at: (shot == Some(CarriedShot::Lost)).then(|| now + settings.settle),
+            // One that the guardian is at began before this engine: nobody here knows whether it will be ended at its limit.
+            settled_at: shot.map(|_| now + settings.settle),
             turns_from: carried.and_then(|carried| carried.turns_from),
             before: (settings.fencings_before > 0).then_some((settings.fencings_before, now + HOUR)),
             noted: settings.fencings_before,
