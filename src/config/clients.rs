@@ -41,6 +41,11 @@ impl ClientLine {
     fn is_ipfail(&self) -> bool {
         self.program().file_name().is_some_and(|name| name == "ipfail")
     }
+
+    /// Whether it starts Heartbeat's own membership service.
+    fn is_membership(&self) -> bool {
+        self.program().file_name().is_some_and(|name| name == "ccm")
+    }
 }
 
 /// Such a line while ha.cf is read.
@@ -127,6 +132,12 @@ pub(super) fn check(draft: &mut Draft<'_>) {
             let hint = "the program is not started: nullbeat judges ping nodes itself, as with `upstream_failover on`";
             draft.findings.note(client.program_at, found).hint(hint);
             draft.ipfail.get_or_insert(client.program_at);
+            continue;
+        }
+        if client.line.is_membership() && matches!(draft.membership, Some((true, _))) {
+            let found = format!("`respawn` of {}", quote(&client.line.program().to_string_lossy()));
+            let hint = "the program is not started: with `membership on` its service is built in";
+            draft.findings.note(client.program_at, found).hint(hint);
             continue;
         }
         look_for(draft, &mut client);

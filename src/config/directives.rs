@@ -137,6 +137,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("upstream_holdoff", "a time", One(|d, w| d.time(w, true, |d| &mut d.upstream_holdoff))),
     row("check", "", Line(checks::read_check)),
     row("monitor", "", Line(checks::read_monitor)),
+    row("membership", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.membership))),
     // Logging (2.3).
     row("logfile", "a path", One(|d, w| d.path(w, |d| &mut d.logfile))),
     row("debugfile", "a path", One(|d, w| d.path(w, |d| &mut d.debugfile))),
@@ -376,8 +377,10 @@ fn read_env(draft: &mut Draft<'_>, word: &Word) -> bool {
         draft.findings.warning(word.at, word.quoted()).expected("NAME=VALUE").hint(hint);
         return false;
     };
-    if name == "STOPRETRYMAX" {
-        read_stop_retries(draft, word, value);
+    match name {
+        "STOPRETRYMAX" => read_stop_retries(draft, word, value),
+        "quorum" => draft.quorum = Some((value.to_owned(), word.at)),
+        _ => {}
     }
     draft.environment.retain(|(known, _)| known != name);
     draft.environment.push((name.to_owned(), value.to_owned()));

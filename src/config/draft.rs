@@ -73,6 +73,9 @@ pub(super) struct Draft<'a> {
     pub(super) upstream_failover: Given<bool>,
     pub(super) upstream_holdoff: Given<Duration>,
     pub(super) checks: Vec<DraftCheck>,
+    pub(super) membership: Given<bool>,
+    /// `env quorum=RULES`.
+    pub(super) quorum: Given<String>,
     pub(super) media: Vec<DraftMedium>,
     /// A media line had an error.
     pub(super) is_medium_refused: bool,
@@ -168,6 +171,8 @@ impl<'a> Draft<'a> {
             upstream_failover: None,
             upstream_holdoff: None,
             checks: Vec::new(),
+            membership: None,
+            quorum: None,
             media: Vec::new(),
             is_medium_refused: false,
             keepalive: None,

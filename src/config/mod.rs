@@ -25,6 +25,7 @@ mod line_time;
 mod load;
 mod machine;
 mod media;
+mod membership;
 pub mod names;
 mod pings;
 mod sense;
@@ -43,6 +44,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::message::PingKind;
+use crate::core::quorum::Quorum;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
 pub use checks::{CheckConfig, CheckKind};
@@ -105,6 +107,8 @@ pub struct Config {
     pub has_upstream_failover: bool,
     /// `upstream_holdoff`.
     pub upstream_holdoff: Duration,
+    /// `membership on`, with the rules of `env quorum=RULES`.
+    pub membership: Option<Quorum>,
     /// `msgfmt netstring`.
     pub is_netstring: bool,
     /// With `traditional_compression on`: datagrams of more bytes than this are packed (`compression_threshold`).

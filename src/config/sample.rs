@@ -28,6 +28,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         deadping: Duration::from_secs(1),
         has_upstream_failover: false,
         upstream_holdoff: Duration::from_secs(2),
+        membership: None,
         is_netstring: false,
         compress_above: None,
         is_generation_from_time: false,

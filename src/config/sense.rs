@@ -9,7 +9,7 @@ use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
     Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, checks, clients, digest, exported,
-    fence, gpio, pings, watchdog,
+    fence, gpio, membership, pings, watchdog,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -74,6 +74,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
     check_failback(draft);
     check_logging(draft);
     check_membership(draft);
+    membership::check(draft);
     clients::check(draft);
     pings::check(draft);
     checks::check(draft);
@@ -262,6 +263,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         deadping: time.deadping,
         has_upstream_failover: pings::has_failover(draft),
         upstream_holdoff: pings::holdoff(draft, time.keepalive),
+        membership: membership::build(draft),
         is_netstring: is_word(&draft.msgfmt, "netstring"),
         compress_above: compress_above(draft),
         is_generation_from_time: is_word(&draft.hbgenmethod, "time"),

@@ -8,6 +8,7 @@ mod fence;
 mod ha_cf;
 mod haresources;
 mod media;
+mod membership;
 mod pings;
 mod together;
 mod watchdog;

@@ -15,6 +15,8 @@ pub const PING_NODES_MAX: usize = 8;
 pub const PING_HOSTS_MAX: usize = 16;
 /// Clients that are signed on at a time, and connections that have not signed on yet. One more is told so and closed.
 pub const CLIENTS_MAX: usize = 24;
+/// Programs that are told of the membership at a time. One more is closed at once, and that is logged.
+pub const PROGRAMS_MAX: usize = 16;
 /// Messages of clients kept for retransmission. Of an older one a peer is told that it cannot be had again.
 pub const RELAYED_MAX: usize = 128;
 /// Bytes of a client's message, without what the daemon adds. A longer one is refused.

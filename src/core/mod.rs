@@ -122,7 +122,7 @@ pub enum Input<'a> {
     },
     /// A client has signed on to this node, or is gone.
     Client {
-        /// Its place, below [`CLIENTS_MAX`](limits::CLIENTS_MAX).
+        /// Its place, below [`CLIENTS_MAX`](limits::CLIENTS_MAX), or [`BUILT_IN`](node::clients::BUILT_IN).
         slot: u8,
         /// Its name, or nothing from now on. Clients without a name are nobody's business.
         name: Option<ClientName>,

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
 //! | `clients_side` | Heartbeat's own clients |
+//! | `membership_side` | the built-in membership service |
 //! | `fifo_side` | what root's scripts ask by the FIFO |
 //! | `lines_side` | the GPIO inputs |
 //! | `members_side` | the list of nodes as it changes |
@@ -21,6 +22,7 @@ mod fifo_side;
 mod guardian_side;
 mod lines_side;
 mod members_side;
+mod membership_side;
 mod performing;
 mod receiving;
 mod site_messages;
@@ -29,6 +31,7 @@ mod test_losses;
 use std::io;
 use std::os::fd::AsFd;
 
+use crate::api::membership::CLIENT;
 use crate::config::Config;
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, RequestId, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
@@ -62,6 +65,7 @@ use super::report::{self, Facts, Names};
 use super::watch::Limits;
 pub use clients_side::ClientsSide;
 use lines_side::LineReaders;
+use membership_side::MembershipSide;
 use site_messages::SiteMessages;
 use test_losses::Losses;
 
@@ -73,6 +77,7 @@ const STOP_BY_GUARDIAN: RequestId = RequestId(FOREIGN_REQUESTS);
 const FIFO: Token = Token(1 << 16);
 /// Beside it.
 const CLIENTS: Token = Token((1 << 16) + 1);
+const MEMBERSHIP: Token = Token((1 << 16) + 2);
 /// Tokens of links begin here.
 const LINKS: u32 = 2;
 
@@ -161,6 +166,7 @@ pub struct Driver<'c> {
     site: SiteMessages,
     control: Option<ControlServer>,
     clients: ClientsSide,
+    membership: MembershipSide,
     fifo: Option<Fifo>,
     fifo_log: FifoLog,
     readers: LineReaders,
@@ -213,8 +219,11 @@ const USUAL_MAX: usize = 2048;
 
 impl<'c> Driver<'c> {
     /// Takes over what was made at start. Everything that will ever be needed is allocated here.
-    pub fn new(parts: Parts<'c>, node: Box<Node>, now: Stamp) -> Self {
+    pub fn new(mut parts: Parts<'c>, node: Box<Node>, now: Stamp) -> Self {
         let losses = Losses::new(parts.config.test_losses.as_ref(), &node, clock::now_ns());
+        if parts.config.membership.is_some() {
+            parts.clients.reserve(CLIENT);
+        }
         let (claims, partner) = (parts.lease.claims(), parts.lease.partner(parts.config));
         Self {
             config: parts.config,
@@ -229,6 +238,7 @@ impl<'c> Driver<'c> {
             site: SiteMessages::new(parts.messages),
             control: None,
             clients: parts.clients,
+            membership: MembershipSide::new(parts.config),
             fifo: None,
             fifo_log: FifoLog::default(),
             readers: LineReaders::new(),
@@ -356,6 +366,7 @@ impl<'c> Driver<'c> {
         self.tell_ready();
         self.keep_members();
         self.update_interest()?;
+        self.serve_membership();
         self.serve_clients()?;
         self.kick();
         Ok(())
@@ -400,7 +411,8 @@ impl<'c> Driver<'c> {
         };
         let fifo = self.fifo.as_ref().filter(|_| self.is_fifo_paused).and_then(Fifo::paused_until);
         let clients = self.clients.next_deadline().map(|at| at.max(self.now.now));
-        let others = [control, stop, fifo, clients, self.site.deadline(), self.kicker.deadline()];
+        let membership = self.membership.next_deadline();
+        let others = [control, stop, fifo, clients, membership, self.site.deadline(), self.kicker.deadline()];
         self.links.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 

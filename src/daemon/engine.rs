@@ -253,6 +253,9 @@ fn open_links(parts: &mut Parts<'_>) -> io::Result<()> {
     let _ = parts.guardian.send(ToGuardian::OpenControl);
     let _ = parts.guardian.send(ToGuardian::OpenFifo);
     let _ = parts.guardian.send(ToGuardian::OpenClients);
+    if parts.config.membership.is_some() {
+        let _ = parts.guardian.send(ToGuardian::OpenMembership);
+    }
     if parts.config.gpio.iter().any(|line| matches!(line.usage, LineUse::Input(_))) {
         let _ = parts.guardian.send(ToGuardian::OpenLines);
     }

@@ -18,6 +18,7 @@ use nix::unistd::{Gid, Uid, chown};
 use super::{move_page, pid_file};
 use crate::api::client::SOCKET_NAME;
 use crate::api::ipc;
+use crate::api::membership::server;
 use crate::config::names;
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
@@ -42,8 +43,13 @@ const CLIENTS_MODE: u32 = 0o777;
 
 /// Where the daemon of this run directory serves Heartbeat's clients.
 pub fn clients_socket(run_directory: &Path) -> PathBuf {
+    client_directory(run_directory).join(SOCKET_NAME)
+}
+
+/// Where the sockets of Heartbeat's clients are.
+fn client_directory(run_directory: &Path) -> &Path {
     let is_usual = pid_file::of_heartbeat(run_directory).is_some();
-    if is_usual { Path::new(HEARTBEAT_DIRECTORY) } else { run_directory }.join(SOCKET_NAME)
+    if is_usual { Path::new(HEARTBEAT_DIRECTORY) } else { run_directory }
 }
 
 /// Heartbeat's directories as its start script makes them: only its user's and its group's programs come in, and some of
@@ -107,6 +113,7 @@ pub struct RunDirectory {
     lock: Flock<File>,
     control: Option<OwnedFd>,
     clients: Option<OwnedFd>,
+    membership: Option<OwnedFd>,
 }
 
 impl RunDirectory {
@@ -137,7 +144,7 @@ impl RunDirectory {
 
     fn take(path: &Path, file: File) -> Result<Self, LockError> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None, clients: None }),
+            Ok(lock) => Ok(Self { path: path.to_owned(), lock, control: None, clients: None, membership: None }),
             Err((_, Errno::EWOULDBLOCK)) => Err(LockError::Held(pid_file::read(&path.join(PID)))),
             Err((_, error)) => Err(LockError::Io(error.into())),
         }
@@ -243,10 +250,29 @@ impl RunDirectory {
         self.clients.insert(ipc::listen(&path, CLIENTS_MODE)?.into()).try_clone()
     }
 
+    /// The listening socket of the membership service, in a directory beside that of the client interface; its owner is the
+    /// one that Heartbeat's service runs as.
+    ///
+    /// # Errors
+    /// What binding says, and making the directories.
+    pub fn open_membership(&mut self) -> io::Result<OwnedFd> {
+        let path = client_directory(&self.path).join(server::SOCKET_NAME);
+        if let Some(listener) = self.membership.as_ref().filter(|_| path.exists()) {
+            return listener.try_clone();
+        }
+        make_client_directories(client_directory(&self.path))?;
+        let listener = ipc::listen(&path, CLIENTS_MODE)?;
+        if let (Some(user), Some(group)) = (names::user(HEARTBEAT_USER), names::group(READERS)) {
+            chown(&path, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(group)))?;
+        }
+        self.membership.insert(listener.into()).try_clone()
+    }
+
     /// No engine is going to listen soon: who connects is refused, not kept waiting.
     pub fn close_control(&mut self) {
         self.control = None;
         self.clients = None;
+        self.membership = None;
     }
 
     /// Removes what is only there while a daemon runs: after an orderly end nothing is held, and nobody needs a lease.
@@ -255,6 +281,9 @@ impl RunDirectory {
             let _ = fs::remove_file(self.path.join(name));
         }
         let _ = fs::remove_file(clients_socket(&self.path));
+        if self.membership.is_some() {
+            let _ = fs::remove_file(client_directory(&self.path).join(server::SOCKET_NAME));
+        }
         if let Some(path) = pid_file::of_heartbeat(&self.path) {
             pid_file::remove(&path);
         }

@@ -53,6 +53,8 @@ pub enum ToGuardian {
     OpenFifo,
     /// Hand over the listening socket of the client interface; answered by [`ToEngine::Clients`].
     OpenClients,
+    /// Hand over the listening socket of the membership service; answered by [`ToEngine::Membership`].
+    OpenMembership,
     /// Hand over the GPIO inputs; answered by one [`ToEngine::Lines`] for each chip that has some.
     OpenLines,
     /// Set the line `owner`; answered by [`ToEngine::OwnerSet`].
@@ -162,6 +164,11 @@ pub enum ToEngine {
     /// The control socket.
     Control {
         /// errno; zero: a descriptor comes with this record.
+        errno: i32,
+    },
+    /// The listening socket of the membership service.
+    Membership {
+        /// Zero with a descriptor; else why there is none.
         errno: i32,
     },
     /// The listening socket of the client interface.
@@ -441,6 +448,7 @@ impl ToGuardian {
             Self::StopClients => Fields::new(31),
             Self::OpenFifo => Fields::new(11),
             Self::OpenClients => Fields::new(40),
+            Self::OpenMembership => Fields::new(41),
             Self::OpenLines => Fields::new(17),
             Self::SetOwner { is_owner } => Fields { small: [u8::from(is_owner), 0, 0, 0], ..Fields::new(16) },
             Self::KeepNodes => Fields::new(12),
@@ -477,6 +485,7 @@ impl ToGuardian {
             31 => Self::StopClients,
             11 => Self::OpenFifo,
             40 => Self::OpenClients,
+            41 => Self::OpenMembership,
             17 => Self::OpenLines,
             16 => Self::SetOwner { is_owner: flag(a)? },
             12 => Self::KeepNodes,
@@ -513,6 +522,7 @@ impl ToEngine {
             Self::StopRequested => Fields::new(7),
             Self::ClientsStopped => Fields::new(30),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
+            Self::Membership { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(41) },
             Self::Clients { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(40) },
             Self::Fifo { errno } => Fields { number: errno.cast_unsigned(), ..Fields::new(9) },
             Self::Lines { row } => {
@@ -551,6 +561,7 @@ impl ToEngine {
             7 => Self::StopRequested,
             30 => Self::ClientsStopped,
             8 => Self::Debug { level: a },
+            41 => Self::Membership { errno: fields.number.cast_signed() },
             40 => Self::Clients { errno: fields.number.cast_signed() },
             9 => Self::Fifo { errno: fields.number.cast_signed() },
             12 => Self::Lines { row: row(fields)? },
@@ -573,6 +584,7 @@ impl ToEngine {
                 | Self::Control { errno: 0 }
                 | Self::Fifo { errno: 0 }
                 | Self::Clients { errno: 0 }
+                | Self::Membership { errno: 0 }
                 | Self::Lines { .. }
         )
     }
@@ -589,6 +601,7 @@ mod tests {
             ToGuardian::OpenControl,
             ToGuardian::OpenFifo,
             ToGuardian::OpenClients,
+            ToGuardian::OpenMembership,
             ToGuardian::OpenLines,
             ToGuardian::SetOwner { is_owner: true },
             ToGuardian::SetOwner { is_owner: false },
@@ -635,6 +648,7 @@ mod tests {
             all.push(ToEngine::Control { errno });
             all.push(ToEngine::Fifo { errno });
             all.push(ToEngine::Clients { errno });
+            all.push(ToEngine::Membership { errno });
             all.push(ToEngine::OwnerSet { is_owner: errno == 0, is_ok: true });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });

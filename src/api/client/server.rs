@@ -101,6 +101,8 @@ pub struct Server {
     listener: UnixListener,
     epoll: Epoll,
     authority: Authority,
+    /// The name of a client that is built in.
+    reserved: Option<&'static str>,
     slots: [Slot; CLIENTS_MAX],
     /// Which has something to read, as far as is known.
     is_readable: [bool; CLIENTS_MAX],
@@ -134,6 +136,7 @@ impl Server {
             listener,
             epoll,
             authority,
+            reserved: None,
             slots: rooms.slots,
             is_readable: [false; CLIENTS_MAX],
             next_slot: 0,
@@ -150,6 +153,11 @@ impl Server {
             lines_len: 0,
             counters: ClientCounters::default(),
         })
+    }
+
+    /// Nobody else signs on under this name.
+    pub const fn reserve(&mut self, name: &'static str) {
+        self.reserved = Some(name);
     }
 
     /// What happened so far.
@@ -413,10 +421,11 @@ impl Server {
 
     fn sign_on(&mut self, slot: usize, message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Order> {
         let mut session = self.slots[slot].session.take()?;
-        let others = &self.slots;
+        let (others, reserved) = (&self.slots, self.reserved);
         let is_taken = |id: &str| {
             let sessions = others.iter().filter_map(|slot| slot.session.as_ref());
-            sessions.filter(|other| other.stage != Stage::New).any(|other| other.id.as_str() == id)
+            reserved == Some(id)
+                || sessions.filter(|other| other.stage != Stage::New).any(|other| other.id.as_str() == id)
         };
         let granted = session.sign_on(message, &self.authority, is_taken);
         self.generation += u32::from(granted.is_ok());

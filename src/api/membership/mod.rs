@@ -5,6 +5,7 @@
 //! | [`service`] | the state machine: what is said when, which membership is in force; no I/O, no clock, no heap |
 //! | [`message`] | what the services say to each other, as types and as text |
 //! | [`frames`] | what local programs are told, as bytes |
+//! | [`server`] | the socket at which they are told |
 //!
 //! Each node runs one service. To the daemon it is a client of the name `ccm`, and its messages go the way of every
 //! client's messages (spec/api.md 2.7), so that a packaged `ccm` on another node finds in it another `ccm`.
@@ -14,6 +15,7 @@
 
 pub mod frames;
 pub mod message;
+pub mod server;
 pub mod service;
 
 #[cfg(test)]

@@ -252,6 +252,17 @@ impl Service {
         &self.local
     }
 
+    /// Other weights for the same nodes: they count from the next membership on.
+    pub fn weigh(&mut self, local: Local) {
+        debug_assert_eq!(self.local.names(), local.names());
+        self.local = local;
+    }
+
+    /// Whether the daemon of that node counts as being there.
+    pub const fn sees(&self, node: MemberId) -> bool {
+        self.up.contains(node)
+    }
+
     /// The membership in force; `None` before the first and while others are being asked.
     pub fn view(&self) -> Option<&View> {
         self.is_sure.then_some(&self.view)
@@ -301,7 +312,9 @@ impl Service {
             Input::Client { node, is_online } => self.client(now, node, is_online),
             Input::Said { by, message } => {
                 if by != self.local.place() {
-                    self.hear_of(by);
+                    // Whoever speaks is there.
+                    self.node(now, by, true);
+                    self.without.remove(by);
                     self.said(now, by, message);
                 }
             }
@@ -358,12 +371,6 @@ impl Service {
         self.handle(now, Input::Client { node, is_online: true });
     }
 
-    /// Whoever speaks is there.
-    fn hear_of(&mut self, node: MemberId) {
-        self.up.insert(node);
-        self.without.remove(node);
-    }
-
     /// The service of that node has ended, or cannot be reached.
     fn gone(&mut self, now: Instant, node: MemberId) {
         self.waiting.remove(node);
@@ -385,6 +392,8 @@ impl Service {
     fn tick(&mut self, now: Instant) {
         if !self.strangers.is_empty() && now >= self.strangers_at {
             let strangers = core::mem::take(&mut self.strangers);
+            // Whom we have let in and who does not come is in a cluster of its own.
+            self.invited = MemberSet::EMPTY;
             if matches!(self.state, State::Joined) {
                 for stranger in (strangers & self.present()).iter() {
                     self.send(Some(stranger), Body::StateInfo(StateName::Joined));

@@ -7,18 +7,21 @@ use crate::core::limits::CLIENTS_MAX;
 use crate::core::message::{Body, ClientName};
 use crate::core::time::Stamp;
 
+/// The place of the client that the daemon is itself: the membership service.
+#[expect(clippy::cast_possible_truncation, reason = "24")]
+pub const BUILT_IN: u8 = CLIENTS_MAX as u8;
 /// The client whose judgement is built in.
 const IPFAIL: &str = "ipfail";
 
-/// Who is signed on, by place.
+/// Who is signed on, by place; the last place is that of [`BUILT_IN`].
 #[derive(Debug)]
 pub struct Clients {
-    names: [Option<ClientName>; CLIENTS_MAX],
+    names: [Option<ClientName>; CLIENTS_MAX + 1],
 }
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { names: [None; CLIENTS_MAX] }
+        Self { names: [None; CLIENTS_MAX + 1] }
     }
 }
 

@@ -27,6 +27,7 @@ pub struct ClientsSide {
     rooms: Option<ClientRooms>,
     authority: Authority,
     log_facility: i32,
+    reserved: Option<&'static str>,
     /// [`RELAYED_MAX`] places of the same size.
     said: Box<[u8]>,
     said_len: [u16; RELAYED_MAX],
@@ -43,6 +44,7 @@ impl ClientsSide {
             server: None,
             rooms: Some(ClientRooms::default()),
             authority: Authority::new(&config.api_auth),
+            reserved: None,
             log_facility: facility.map_or(-1, |number| i32::from(number) * 8),
             said: vec![0; RELAYED_MAX * RELAYED_LEN_MAX].into(),
             said_len: [0; RELAYED_MAX],
@@ -71,15 +73,32 @@ impl ClientsSide {
 
     /// Keeps what the server has written.
     fn keep(&mut self) -> Option<RelayId> {
-        let lines = self.server.as_ref()?.lines();
-        let len = u16::try_from(lines.len()).ok().filter(|len| usize::from(*len) <= RELAYED_LEN_MAX && *len > 0)?;
-        let id = RelayId(self.newest.0.wrapping_add(1));
-        let (place, start) = place_of(id);
-        self.said[start..start + lines.len()].copy_from_slice(lines);
-        self.said_len[place] = len;
-        self.newest = id;
-        Some(id)
+        let Self { server, said, said_len, newest, .. } = self;
+        keep_lines((said, said_len), newest, server.as_ref()?.lines())
     }
+
+    /// Keeps what the built-in client says.
+    pub(super) fn keep_own(&mut self, lines: &[u8]) -> Option<RelayId> {
+        keep_lines((&mut self.said, &mut self.said_len), &mut self.newest, lines)
+    }
+
+    /// Nobody signs on under this name.
+    pub(super) fn reserve(&mut self, name: &'static str) {
+        self.reserved = Some(name);
+        if let Some(server) = &mut self.server {
+            server.reserve(name);
+        }
+    }
+}
+
+fn keep_lines(said: (&mut [u8], &mut [u16]), newest: &mut RelayId, lines: &[u8]) -> Option<RelayId> {
+    let len = u16::try_from(lines.len()).ok().filter(|len| usize::from(*len) <= RELAYED_LEN_MAX && *len > 0)?;
+    let id = RelayId(newest.0.wrapping_add(1));
+    let (place, start) = place_of(id);
+    said.0[start..start + lines.len()].copy_from_slice(lines);
+    said.1[place] = len;
+    *newest = id;
+    Some(id)
 }
 
 /// Which place, and where it begins.
@@ -136,7 +155,12 @@ impl Driver<'_> {
             Ok(server)
         });
         match server {
-            Ok(server) => self.clients.server = Some(server),
+            Ok(mut server) => {
+                if let Some(name) = self.clients.reserved {
+                    server.reserve(name);
+                }
+                self.clients.server = Some(server);
+            }
             Err(error) => log::error!("No socket for Heartbeat's clients: {error}"),
         }
     }

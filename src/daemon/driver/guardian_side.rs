@@ -63,6 +63,12 @@ impl Driver<'_> {
                 Some(listener) if errno == 0 => self.open_clients(listener),
                 _ => log::error!("No socket for Heartbeat's clients: {}", Errno::from_raw(errno).desc()),
             },
+            ToEngine::Membership { errno } => match incoming.descriptor {
+                Some(listener) if errno == 0 => self.open_membership(listener),
+                _ => {
+                    log::error!("No socket for programs that follow the membership: {}", Errno::from_raw(errno).desc());
+                }
+            },
             ToEngine::Lines { row } => {
                 if let Some(descriptor) = incoming.descriptor {
                     self.add_lines(LineReader::new(descriptor, row));
@@ -154,6 +160,7 @@ impl Driver<'_> {
 
     /// All is released and said. The clients that the guardian runs end before this engine, which they talk to.
     pub(super) fn finish(&mut self) {
+        self.end_membership();
         if self.is_up_told && !self.config.clients.is_empty() && self.guardian.is_present() {
             self.is_awaiting_clients = true;
             self.ask(ToGuardian::StopClients);

@@ -21,6 +21,7 @@ impl Driver<'_> {
             }
         }
         self.is_roster_old = true;
+        self.membership.note_roster();
     }
 
     /// Hands the list to the guardian, once for all that a turn has changed.

@@ -102,7 +102,9 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self { links, codec, scratch, expander, node, uuids, now, site, news, clients, losses, .. } = self;
+            let Self {
+                links, codec, scratch, expander, node, uuids, now, site, news, clients, membership, losses, ..
+            } = self;
             let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             let outcome = read(codec, frame, (scratch, expander), |message, plain| {
@@ -114,6 +116,9 @@ impl Driver<'_> {
                 node.handle(*now, Input::Received { link, message });
                 heard.after(node, message).tell(clients, plain);
                 if node.has_delivered() {
+                    membership.hear(now.now, message, plain);
+                }
+                if node.has_delivered() {
                     site.received(now.now, &message.body, plain);
                 }
                 take_news(news, node, message, *now);
@@ -124,7 +129,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, expander, node, uuids, now, site, news, clients, losses, .. } = self;
+        let Self { codec, scratch, expander, node, uuids, now, site, news, clients, membership, losses, .. } = self;
         read(codec, bytes, (scratch, expander), |message, plain| {
             let origin = Origin::of(node, uuids, message);
             if losses.loses_received(node, message.src) {
@@ -133,6 +138,9 @@ impl Driver<'_> {
             let heard = Heard::before(node, message);
             node.handle(*now, Input::Received { link, message });
             heard.after(node, message).tell(clients, plain);
+            if node.has_delivered() {
+                membership.hear(now.now, message, plain);
+            }
             if node.has_delivered() {
                 site.received(now.now, &message.body, plain);
             }
@@ -156,6 +164,7 @@ impl Driver<'_> {
                     self.note_uuid(node, uuid);
                 }
                 self.drain();
+                self.drain_membership();
             }
             Err(reject) => self.refuse(link, len, reject),
         }

@@ -84,6 +84,10 @@ impl Guarding {
                 let opened = self.directory.open_clients();
                 self.answer_with(opened, |errno| ToEngine::Clients { errno });
             }
+            ToGuardian::OpenMembership => {
+                let opened = self.directory.open_membership();
+                self.answer_with(opened, |errno| ToEngine::Membership { errno });
+            }
             ToGuardian::OpenLines => self.pass_lines(),
             ToGuardian::SetOwner { is_owner } => self.set_owner(is_owner),
             ToGuardian::NotifyGroup { group, old, new, cause } => {

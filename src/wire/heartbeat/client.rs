@@ -75,6 +75,11 @@ impl<'a> ClientMessage<'a> {
         self.fields.uuid(Name::QueryUuid)
     }
 
+    /// Shows every field, of whatever type, with its value as it stands there.
+    pub fn each_value(&self, mut look: impl FnMut(&'a [u8], &'a [u8])) {
+        self.each(|field| look(field.name, field.value));
+    }
+
     fn each(&self, mut look: impl FnMut(Field<'a>)) {
         match Self::split(self.bytes) {
             Ok(Either::Netstring(fields)) => fields.flatten().for_each(&mut look),

@@ -1,0 +1,179 @@
+//! The socket of the service: programs connect, and are told; they say nothing (spec/api.md 6.4).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::api::ipc::{Connection, Full, Rooms, Taken, accept};
+use crate::core::limits::PROGRAMS_MAX;
+use crate::core::time::{Duration, Instant};
+
+/// Name of the socket, and of its directory in Heartbeat's.
+pub const SOCKET_NAME: &str = "ccm/ccm";
+/// Bytes that wait for a program beside what the system keeps for it: several memberships of sixteen nodes.
+const OUTPUT_MAX: usize = 32 * 1024;
+/// Frames that wait; far more of them fit than bytes.
+const FRAMES_MAX: usize = 1024;
+/// Connections taken in a turn.
+const ACCEPTS_PER_TURN: usize = 4;
+/// How long nobody is taken when the system has no descriptor left.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The listener's number among the events; programs have their slot's.
+const LISTENER: u64 = u64::MAX;
+
+/// Programs that want to know the membership. Nest [`as_fd`](AsFd::as_fd) in an epoll and call [`Server::turn`] when it is
+/// readable or [`Server::next_deadline`] has come. Nothing is allocated after [`Server::new`].
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    epoll: Epoll,
+    programs: [Slot; PROGRAMS_MAX],
+    paused_until: Option<Instant>,
+    is_full_told: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    program: Option<Connection>,
+    /// Of no connection at present.
+    rooms: Option<Rooms>,
+}
+
+impl Server {
+    /// Serves a listening socket.
+    ///
+    /// # Errors
+    /// What epoll or fcntl say.
+    pub fn new(listener: OwnedFd) -> io::Result<Self> {
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+        let programs = std::array::from_fn(|_| {
+            let mut rooms = Rooms::new(0, OUTPUT_MAX);
+            rooms.give_back();
+            Slot { program: None, rooms: Some(rooms) }
+        });
+        Ok(Self { listener, epoll, programs, paused_until: None, is_full_told: false })
+    }
+
+    /// How many programs are connected.
+    pub fn count(&self) -> usize {
+        self.programs.iter().filter(|slot| slot.program.is_some()).count()
+    }
+
+    /// When [`Server::turn`] is due although nothing is readable.
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Takes connections, which `greet` tells what is in force, and drops those that have gone.
+    pub fn turn(&mut self, now: Instant, mut greet: impl FnMut(&mut dyn FnMut(&[u8]))) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            self.watch_listener(true);
+        }
+        let mut events = [EpollEvent::empty(); PROGRAMS_MAX + 1];
+        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        for event in &events[..count] {
+            match usize::try_from(event.data()).ok().filter(|slot| *slot < PROGRAMS_MAX) {
+                Some(slot) => self.serve(slot, event.events()),
+                None => self.take(now, &mut greet),
+            }
+        }
+    }
+
+    /// Tells every program.
+    pub fn tell(&mut self, body: &[u8]) {
+        for slot in 0..PROGRAMS_MAX {
+            self.say(slot, body);
+        }
+    }
+
+    fn take(&mut self, now: Instant, greet: &mut impl FnMut(&mut dyn FnMut(&[u8]))) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let (socket, peer) = match accept(&self.listener) {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(error) => {
+                    log::warn!("membership: no connection can be taken: {error}");
+                    self.watch_listener(false);
+                    self.paused_until = Some(now + PAUSE);
+                    return;
+                }
+            };
+            let Some(place) = self.programs.iter().position(|slot| slot.program.is_none()) else {
+                if !std::mem::replace(&mut self.is_full_told, true) {
+                    log::warn!("membership: more than {PROGRAMS_MAX} programs: further ones are refused");
+                }
+                continue;
+            };
+            let watch = EpollEvent::new(EpollFlags::EPOLLIN, place as u64);
+            let slot = &mut self.programs[place];
+            if self.epoll.add(&socket, watch).is_ok()
+                && let Some(rooms) = slot.rooms.take()
+            {
+                slot.program = Some(Connection::new(socket, peer, rooms, FRAMES_MAX));
+                greet(&mut |body| self.say(place, body));
+            }
+        }
+    }
+
+    fn serve(&mut self, place: usize, events: EpollFlags) {
+        let Some(program) = &mut self.programs[place].program else { return };
+        let is_gone = events.contains(EpollFlags::EPOLLOUT) && program.flush().is_err();
+        // What a program says means nothing; that it has closed its end does.
+        if is_gone || matches!(program.take(), Taken::End(_)) {
+            self.drop_program(place);
+        } else {
+            self.watch_output(place);
+        }
+    }
+
+    fn say(&mut self, place: usize, body: &[u8]) {
+        let Some(program) = &mut self.programs[place].program else { return };
+        match program.send(body) {
+            Ok(()) => self.watch_output(place),
+            Err(full) => {
+                if let Full::Queue(frames) = full {
+                    let pid = program.peer().pid;
+                    log::warn!("membership: a program (pid {pid}) does not read: it is dropped with {frames} messages");
+                }
+                self.drop_program(place);
+            }
+        }
+    }
+
+    fn drop_program(&mut self, place: usize) {
+        let slot = &mut self.programs[place];
+        if let Some(program) = slot.program.take() {
+            let _ = self.epoll.delete(&program);
+            let mut rooms = program.close();
+            rooms.give_back();
+            slot.rooms = Some(rooms);
+            self.is_full_told = false;
+        }
+    }
+
+    fn watch_output(&self, place: usize) {
+        if let Some(program) = &self.programs[place].program {
+            let mut flags = EpollFlags::EPOLLIN;
+            flags.set(EpollFlags::EPOLLOUT, program.is_output_waiting());
+            // It was added before.
+            let _ = self.epoll.modify(program, &mut EpollEvent::new(flags, place as u64));
+        }
+    }
+
+    fn watch_listener(&self, is_watched: bool) {
+        let flags = if is_watched { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        let _ = self.epoll.modify(&self.listener, &mut EpollEvent::new(flags, LISTENER));
+    }
+}
+
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
