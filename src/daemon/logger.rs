@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::Config;
+use crate::sys::memory;
 
 use super::history::{Files, Keeper};
 use super::log_pipe::{Level, LogLine, Parsed, parse};
@@ -129,6 +130,7 @@ pub fn run(config: &Config, pipe: OwnedFd, is_on_stderr: bool, mut aside: Option
     ignore_requests_to_end();
     let mut logger = Logger::new(&Destinations::new(config, is_on_stderr));
     logger.history = Some(Keeper::open(Files::new(&config.paths), Instant::now()));
+    memory::give_back_cold_text();
     std::process::exit(logger.live(pipe, &mut aside))
 }
 

@@ -28,37 +28,32 @@ pub fn lock() -> io::Result<()> {
     Ok(())
 }
 
-/// Unlocks and frees what the daemon's loops never use of the program: the code of the verbs for people, of the simulator
-/// and of backtraces, which `dist/build-static` has the linker put side by side (`dist/cold-text.ld`), and the tables for
-/// backtraces. Should it be used all the same it comes again from the file.
+/// Unlocks and frees what the daemon's loops never use of the program: the code of the verbs for people, of the simulator,
+/// of reading configuration and of backtraces, which `dist/build-static` has the linker put side by side
+/// (`dist/cold-text.ld`). Should it be used all the same it comes again from the file. Part of [`lock`]; by itself for a
+/// process that is not locked.
 #[cfg(nullbeat_cold_text)]
-fn give_back_cold_text() {
+pub fn give_back_cold_text() {
     unsafe extern "C" {
         static nullbeat_cold_start: u8;
         static nullbeat_cold_end: u8;
-        static nullbeat_tables_start: u8;
-        static nullbeat_tables_end: u8;
     }
-    for (start, end) in [
-        (&raw const nullbeat_cold_start, &raw const nullbeat_cold_end),
-        (&raw const nullbeat_tables_start, &raw const nullbeat_tables_end),
-    ] {
-        let skipped = start.addr().next_multiple_of(PAGE) - start.addr();
-        let len = (end.addr() & !(PAGE - 1)).saturating_sub(start.addr() + skipped);
-        // SAFETY: these pages lie between two marks of the linker, are mapped private from the program's file and never
-        // written, so that they come again as they were when they are used.
-        unsafe {
-            let page = start.add(skipped).cast_mut().cast();
-            if libc::munlock(page, len) == 0 {
-                libc::madvise(page, len, libc::MADV_DONTNEED);
-            }
+    let (start, end) = (&raw const nullbeat_cold_start, &raw const nullbeat_cold_end);
+    let skipped = start.addr().next_multiple_of(PAGE) - start.addr();
+    let len = (end.addr() & !(PAGE - 1)).saturating_sub(start.addr() + skipped);
+    // SAFETY: these pages lie between two marks of the linker, are mapped private from the program's file and never
+    // written, so that they come again as they were when they are used.
+    unsafe {
+        let page = start.add(skipped).cast_mut().cast();
+        if libc::munlock(page, len) == 0 {
+            libc::madvise(page, len, libc::MADV_DONTNEED);
         }
     }
 }
 
 /// Unlocks and frees nothing: without the linker script of `dist/build-static` the code lies mixed.
 #[cfg(not(nullbeat_cold_text))]
-const fn give_back_cold_text() {}
+pub const fn give_back_cold_text() {}
 
 /// Unlocks and frees the whole pages of `buffer`, which reads as zeroes afterwards. They come again one by one when they
 /// are written: for memory that is hardly ever needed. Where that cannot be done they stay.

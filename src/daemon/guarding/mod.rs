@@ -55,6 +55,7 @@ use crate::guardian::lease_timer::LeaseTimer;
 use crate::guardian::protocol::ToEngine;
 use crate::guardian::roster::Roster;
 use crate::links;
+use crate::sys::memory;
 use crate::sys::process::{Child, is_interrupt_ignored};
 use engine::Engine;
 use fencing::FenceCount;
@@ -325,6 +326,8 @@ impl Guarding {
     /// # Errors
     /// When the kernel refuses to wait: nothing can be guarded then.
     pub fn run(&mut self) -> io::Result<u8> {
+        // Starting is over.
+        memory::give_back_cold_text();
         loop {
             self.sleep()?;
             let now = lease::now();
