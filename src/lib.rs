@@ -27,6 +27,8 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "std")]
 pub mod daemon;
+#[cfg(all(feature = "std", any(test, fuzzing)))]
+pub mod fuzzing;
 #[cfg(feature = "std")]
 pub mod guardian;
 #[cfg(feature = "std")]

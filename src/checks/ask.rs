@@ -184,7 +184,7 @@ fn exchange(
 }
 
 /// The code in `HTTP/1.x NNN`, with whatever behind it.
-fn status_code(answer: &[u8]) -> Option<u16> {
+pub(crate) fn status_code(answer: &[u8]) -> Option<u16> {
     let line = answer.strip_prefix(b"HTTP/1.")?;
     let [version, b' ', digits @ ..] = line else { return None };
     let (digits, rest) = digits.split_at_checked(3)?;

@@ -11,9 +11,9 @@
 //! it which groups run here. What it finds goes through guardian and engine to the core, which decides. `monitor` is asked
 //! by the guardian itself (`guardian::monitor`), with the same [`schedule`].
 
-mod ask;
+pub(crate) mod ask;
 mod process;
-mod record;
+pub(crate) mod record;
 pub mod schedule;
 mod spec;
 

@@ -153,7 +153,7 @@ impl Machine for ThisMachine {
 }
 
 /// A made-up machine for tests.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fake {
     use super::*;
     use std::collections::{HashMap, HashSet};

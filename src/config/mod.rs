@@ -37,7 +37,7 @@ mod token;
 mod value;
 pub mod watchdog;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod sample;
 
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub use testing::{CERTAIN, TestLosses};
 pub use value::spoken;
 pub use watchdog::{WatchdogConfig, WatchdogTimeout};
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use machine::fake::FakeMachine;
 
 /// Where a node keeps its things. Every directory can be moved, so that many nodes run on one machine.

@@ -75,8 +75,12 @@ pub struct ClientName {
 }
 
 impl ClientName {
-    /// `None` when it is longer than [`CLIENT_NAME_MAX`].
+    /// `None` when it is longer than [`CLIENT_NAME_MAX`], or has control characters: it stands in messages that end with
+    /// newlines.
     pub fn new(name: &str) -> Option<Self> {
+        if name.bytes().any(|byte| byte.is_ascii_control()) {
+            return None;
+        }
         let mut bytes = [0; CLIENT_NAME_MAX];
         bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
         Some(Self { len: u8::try_from(name.len()).ok()?, bytes })

@@ -189,11 +189,12 @@ fn stored_generation(directory: &Path) -> u32 {
 fn read_generation(path: &Path) -> io::Result<u32> {
     let mut bytes = Vec::new();
     File::open(path)?.take(64).read_to_end(&mut bytes)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| io::ErrorKind::InvalidData)?;
-    match text.trim().parse() {
-        Ok(generation) if generation > 0 => Ok(generation),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
+    generation_in(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The number in the bytes of a generation file.
+pub(crate) fn generation_in(bytes: &[u8]) -> Option<u32> {
+    std::str::from_utf8(bytes).ok()?.trim().parse().ok().filter(|generation| *generation > 0)
 }
 
 fn stored_uuid(directory: &Path, node: &str) -> io::Result<Uuid> {

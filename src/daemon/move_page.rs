@@ -95,7 +95,8 @@ impl MovePage {
                 let now = known.get(usize::from(script.group.0)).copied().flatten();
                 now.map(|now| script.group = now).is_some()
             });
-            last.more_scripts += u32::try_from(before - last.scripts.len()).unwrap_or(0);
+            let gone = u32::try_from(before - last.scripts.len()).unwrap_or(0);
+            last.more_scripts = last.more_scripts.saturating_add(gone);
             if std::mem::take(&mut last.running) > 0 {
                 last.last_end = None;
             }

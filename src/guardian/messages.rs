@@ -124,7 +124,8 @@ impl AsFd for MessageInlet {
     }
 }
 
-fn read(bytes: &[u8]) -> Option<SiteMessage> {
+/// The message in one record.
+pub(crate) fn read(bytes: &[u8]) -> Option<SiteMessage> {
     if bytes.len() > MESSAGE_MAX {
         return None;
     }

@@ -197,7 +197,7 @@ impl PingSocket {
         }
     }
 
-    fn look_at(&mut self, packet: &[u8], source: &SockaddrStorage) -> Received {
+    pub(crate) fn look_at(&mut self, packet: &[u8], source: &SockaddrStorage) -> Received {
         let Some((reply, data)) = self.unwrap(packet) else { return Received::Foreign };
         let from = source
             .as_sockaddr_in()
@@ -224,6 +224,16 @@ impl PingSocket {
         let is_ours = header[0] == self.words().reply && header[1] == 0 && (!self.is_raw || number == self.number);
         let reply = Reply { sequence: u16::from_be_bytes([header[6], header[7]]) };
         is_ours.then_some((reply, start + HEADER..packet.len()))
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl PingSocket {
+    /// As one is that has asked its host twice, rounds 0 and 1, on a raw socket with this number.
+    pub(crate) fn asked_twice(host: IpAddr, kind: PingKind, number: u16) -> Self {
+        let mut socket = Self::new("gw", kind, &[host]);
+        (socket.is_raw, socket.number, socket.sequence, socket.hosts[0].open) = (true, number, 2, 0b11);
+        socket
     }
 }
 
@@ -315,12 +325,8 @@ mod tests {
     #[test]
     fn answers_are_taken_once_from_whom_was_asked() {
         let host = Ipv4Addr::new(10, 0, 0, 1);
-        let mut socket = PingSocket::new("gw", PingKind::Ping, &[host.into()]);
-        socket.is_raw = true;
-        socket.number = 7;
+        let mut socket = PingSocket::asked_twice(host.into(), PingKind::Ping, 7);
         let from = |last| SockaddrStorage::from(SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), 0)));
-        // Two rounds were asked: 0 and 1.
-        (socket.sequence, socket.hosts[0].open) = (2, 0b11);
         assert_eq!(socket.look_at(&reply(8, 1), &from(1)), Received::Foreign, "another program's");
         assert_eq!(socket.look_at(&reply(7, 1), &from(9)), Received::Refused(32, Reject::Stranger));
         assert_eq!(socket.look_at(&reply(7, 2), &from(1)), Received::Refused(32, Reject::Unasked));

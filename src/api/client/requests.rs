@@ -214,6 +214,10 @@ fn set_filter(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>) {
 
 fn set_signal(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>) {
     let Some(number) = message.get("signal").and_then(super::session::leading_number) else { return reply.bad("") };
+    if reply.session.connection.peer().pid <= 0 {
+        // It is in another PID namespace, and to nobody means to our own processes.
+        return reply.bad("EINVAL");
+    }
     let signal = u64::try_from(number).ok().filter(|number| *number < SIGNALS_END);
     let signal = match signal.and_then(|number| i32::try_from(number).ok()) {
         Some(0) => Ok(None),

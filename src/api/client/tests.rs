@@ -414,3 +414,43 @@ fn nobody_is_read_from_while_the_cluster_is_behind() {
     place.settle();
     assert!(client.hear_one().contains("numnodes="));
 }
+
+/// Number 0 to kill(2) means our own process group: the engine would have ended itself.
+#[test]
+fn client_of_another_pid_namespace_gets_no_signals() {
+    use super::requests::serve;
+    use super::session::Session;
+    use crate::api::ipc::{Connection, Peer, Rooms};
+    use crate::wire::heartbeat::ClientMessage;
+    let place = Place::new("hidden");
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (uid, gid) = own_ids();
+    let connection = Connection::new(ours.into(), Peer { pid: 0, uid, gid }, Rooms::new(1000, 1000), 4);
+    let mut session = Session::new(connection, 1);
+    let message = ClientMessage::parse(b">>>\nt=hbapi-req\nreqtype=setsignal\nsignal=15\n<<<\n").unwrap();
+    let facts = Facts { config: &place.config, node: &place.node, log_facility: -1 };
+    serve(&mut session, &message, &facts, &mut [0; 500]);
+    assert_eq!(session.signal, None);
+    let mut answer = [0; 500];
+    let count = theirs.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..count]).contains("result=badreq\ninfo=EINVAL\n"));
+}
+
+#[test]
+fn name_with_a_newline_is_none() {
+    let mut place = Place::new("newline");
+    let mut client = place.connect();
+    let (uid, gid) = own_ids();
+    let pid = std::process::id().to_string();
+    let fields = [("t", "hbapi-req"), ("reqtype", "signon"), ("pid", &pid), ("from_id", "mine\nsrc=beta")];
+    let ids = [("uid", uid.to_string()), ("gid", gid.to_string())];
+    let fields = fields.iter().map(|(name, value)| format!("(0){name}={value}"));
+    let ids = ids.iter().map(|(name, value)| format!("(0){name}={value}"));
+    let body: String = fields.chain(ids).map(|field| format!("{}:{field},", field.len())).collect();
+    let body = format!("###\n{body}%%%\n");
+    client.0.write_all(&[&header(body.len())[..], body.as_bytes()].concat()).unwrap();
+    place.settle();
+    let (bodies, is_over) = client.hear();
+    assert!(is_over && bodies[0].contains("info=cannot add client\n"), "{bodies:?}");
+    assert!(place.take_orders().iter().all(|(_, lines)| !lines.contains("src=beta")));
+}

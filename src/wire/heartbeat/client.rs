@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::encode::Output;
 use super::fields::{Field, Fields, Kind, Name, decimal, encode_uuid, hex};
 use super::reject::Reject;
-use super::{netstring, text};
+use super::{kind, netstring, text};
 use crate::core::ids::Uuid;
 
 /// A message of a client, cut into its fields.
@@ -89,8 +89,9 @@ impl<'a> ClientMessage<'a> {
     }
 
     /// Writes the fields for [`Codec::encode_datagram_with`](super::Codec::encode_datagram_with), without what the daemon
-    /// adds itself. Returns the length; `None` when they do not fit or one of them is of a type that is not passed on: a
-    /// struct, something compressed.
+    /// adds itself. Returns the length; `None` when they do not fit, or for what other nodes could not take and would ask for
+    /// again and again: a field of a type that is not passed on (a struct, something compressed), a name that no line can
+    /// begin with, a value that ends in a carriage return, no type of message, or one of those without a number.
     pub fn write_lines(&self, out: &mut [u8]) -> Option<usize> {
         const OURS: [Name; 13] = [
             Name::FromId,
@@ -107,10 +108,16 @@ impl<'a> ClientMessage<'a> {
             Name::Ttl,
             Name::Auth,
         ];
+        let kind = self.fields.raw(Name::Type).and_then(|kind| core::str::from_utf8(kind).ok())?;
+        if kind.starts_with(kind::UNSEQUENCED) || self.fields.has(Name::CompressedPayload) {
+            return None;
+        }
         let (mut out, mut is_known) = (Output::new(out), true);
         self.each(|field| {
             if !OURS.iter().any(|name| name.word().as_bytes() == field.name) {
-                is_known &= write_line(&mut out, &field).is_some();
+                // At the end of a serial line's line it is taken for a terminal's.
+                let is_cut = field.value.ends_with(b"\r") && matches!(field.kind, Kind::Text | Kind::List);
+                is_known &= !is_cut && write_line(&mut out, &field).is_some();
             }
         });
         out.finish().filter(|_| is_known)
@@ -128,17 +135,18 @@ enum Either<'a> {
     Text(text::Fields<'a>),
 }
 
-/// One field as a line.
+/// One field as a line; `None`: it cannot be one, and nothing was written.
 fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
+    // It would be another field, perhaps one that the daemon adds itself, or the end of the message.
+    let is_bad_name = field.name.contains(&b'\n') || field.name.starts_with(b"(") || field.name.starts_with(b"<<<");
+    if is_bad_name {
+        return None;
+    }
     match field.kind {
         Kind::Opaque => return None,
         // Lines end with a newline, and a list has no other word for it.
         Kind::List if field.value.contains(&b'\n') => return None,
-        Kind::List => {
-            for part in [b"(3)", field.name, b"=", field.value] {
-                out.push(part);
-            }
-        }
+        Kind::List => push_line(out, b"(3)", field.name, field.value),
         Kind::Text => {
             out.push(field.name);
             out.push(b"=");
@@ -151,25 +159,27 @@ fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
                     None => out.push(piece),
                 }
             }
+            out.push(b"\n");
         }
-        Kind::Base64 | Kind::Binary => {
-            for part in [b"(1)", field.name, b"="] {
-                out.push(part);
-            }
-            if field.kind == Kind::Base64 {
-                // What is passed on must be some bytes' form.
-                let mut bytes = [0; BINARY_MAX];
-                STANDARD.decode_slice(field.value, &mut bytes).ok()?;
-                out.push(field.value);
-            } else {
-                let mut base64 = [0; BINARY_MAX * 4 / 3 + 4];
-                let len = STANDARD.encode_slice(field.value, &mut base64).ok()?;
-                out.push(base64.get(..len)?);
-            }
+        Kind::Base64 => {
+            // What is passed on must be some bytes' form.
+            let mut bytes = [0; BINARY_MAX];
+            STANDARD.decode_slice(field.value, &mut bytes).ok()?;
+            push_line(out, b"(1)", field.name, field.value);
+        }
+        Kind::Binary => {
+            let mut base64 = [0; BINARY_MAX * 4 / 3 + 4];
+            let len = STANDARD.encode_slice(field.value, &mut base64).ok()?;
+            push_line(out, b"(1)", field.name, base64.get(..len)?);
         }
     }
-    out.push(b"\n");
     Some(())
+}
+
+fn push_line(out: &mut Output<'_>, kind: &[u8], name: &[u8], value: &[u8]) {
+    for part in [kind, name, b"=", value, b"\n"] {
+        out.push(part);
+    }
 }
 
 /// Bytes of a binary field that are passed on.
@@ -281,6 +291,37 @@ mod tests {
         let inner = b">>>\nt=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n<<<\n";
         assert_eq!(ClientMessage::parse(inner).unwrap().write_lines(&mut out), None, "not passed on");
         assert_eq!(ClientMessage::parse(netstring).unwrap().write_lines(&mut [0; 10]), None, "no room");
+    }
+
+    /// Each would have come out as another field in front of the daemon's own, or as something that no node can read.
+    #[test]
+    fn names_and_types_that_would_forge_or_break_a_message_are_not_passed_on() {
+        for field in [
+            "\nsrc=x",
+            "\nauth=1 a",
+            "a\nb=c",
+            "(1)destuuid=AAAA",
+            "(0)x=y",
+            "<<<=x",
+            "<<<x=y",
+            "_compressed_payload=x",
+            "x=y\r",
+        ] {
+            let netstring = format!("###\n7:(0)t=ab,{}:(0){field},%%%\n", field.len() + 3);
+            let message = ClientMessage::parse(netstring.as_bytes()).unwrap();
+            assert_eq!(message.write_lines(&mut [0; 100]), None, "{field:?}");
+        }
+        for fields in ["t=NS_ackmsg", "x=y", "(1)t=AAAA\nt=a"] {
+            let text = format!(">>>\n{fields}\n<<<\n");
+            assert_eq!(ClientMessage::parse(text.as_bytes()).unwrap().write_lines(&mut [0; 100]), None, "{fields}");
+        }
+    }
+
+    #[test]
+    fn base64_of_no_bytes_is_left_out_whole() {
+        let mut out = [0; 100];
+        let len = to_client(b">>>\nt=a\n(1)b=A\nc=d\n<<<\n", &mut out).unwrap();
+        assert_eq!(&out[..len], b">>>\nt=a\nc=d\n<<<\n\0");
     }
 
     #[test]

@@ -56,6 +56,8 @@ mod keys;
 mod netstring;
 mod ping;
 mod reject;
+#[cfg(all(feature = "std", any(test, fuzzing)))]
+mod sealing;
 mod stream;
 mod text;
 
@@ -65,6 +67,8 @@ pub use compressed::{Expanded, Expander};
 pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};
 pub use keys::{KEYS_MAX, KeyError, Keys, Method};
 pub use reject::Reject;
+#[cfg(all(feature = "std", any(test, fuzzing)))]
+pub(crate) use sealing::pack;
 pub use stream::{StreamCounters, TextStream};
 
 #[cfg(doc)]

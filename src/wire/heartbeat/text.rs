@@ -29,7 +29,7 @@ pub(super) fn split_unsigned(bytes: &[u8]) -> Result<Fields<'_>, Reject> {
 }
 
 /// The lines up to the end, and the value of the first `auth` among them.
-fn cut(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
+pub(super) fn cut(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Reject> {
     let body = bytes.get(START.len()..).unwrap_or_default();
     let mut at = 0;
     let mut signature = None;

@@ -1,0 +1,4 @@
+//! The target `apphbd_cf` of src/fuzzing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nullbeat::fuzzing::Target::named("apphbd_cf").run(data));

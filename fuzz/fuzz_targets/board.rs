@@ -1,0 +1,4 @@
+//! The target `board` of src/fuzzing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nullbeat::fuzzing::Target::named("board").run(data));

@@ -1,0 +1,4 @@
+//! The target `client_api` of src/fuzzing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nullbeat::fuzzing::Target::named("client_api").run(data));
