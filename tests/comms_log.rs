@@ -102,7 +102,7 @@ impl Alpha {
     fn hear(&mut self, ms: u64, src: &str, message: Message<'_>) {
         let (mut outbox, mut happenings) = (Outbox::new(), Happenings::new());
         let message = Message { src, ..message };
-        self.comms.notice_lateness(&self.settings, stamp(ms), &mut happenings);
+        self.comms.notice_lateness(&self.settings, stamp(ms), self.comms.next_deadline(), &mut happenings);
         self.comms.receive(&self.settings, stamp(ms), LinkId(0), &message, &mut outbox, &mut happenings);
         self.comms.beat(&self.settings, stamp(ms), None, &mut outbox);
     }
@@ -115,7 +115,7 @@ impl Alpha {
             }
             let at = Stamp { now: next, wall: 1 };
             let (mut outbox, mut happenings) = (Outbox::new(), Happenings::new());
-            self.comms.notice_lateness(&self.settings, at, &mut happenings);
+            self.comms.notice_lateness(&self.settings, at, self.comms.next_deadline(), &mut happenings);
             self.comms.tick(&self.settings, at, &mut outbox, &mut happenings);
             if self.comms.is_beat_due(at) {
                 self.comms.beat(&self.settings, at, None, &mut outbox);
@@ -307,7 +307,7 @@ fn own_side() {
     for link in [0, 1] {
         alpha.comms.link_device(&alpha.settings, stamp(0), LinkId(link), false);
     }
-    alpha.comms.notice_lateness(&alpha.settings, stamp(800), &mut happenings);
+    alpha.comms.notice_lateness(&alpha.settings, stamp(800), alpha.comms.next_deadline(), &mut happenings);
     let expected = [
         "info: Local status now set to: 'up'",
         "CRIT: send_to_all_media: No working comm channels to write to.",

@@ -29,6 +29,8 @@ pub struct Node {
     outbox: Outbox,
     last_job: u32,
     last_stamp: Stamp,
+    /// What communication has asked for, as long as nothing has happened since.
+    asked: Option<Instant>,
     /// The present input is a tick: everything that had arrived before it has been handed over.
     has_read_all: bool,
     has_begun: bool,
@@ -58,6 +60,7 @@ impl Node {
             // Jobs of an earlier engine may still end: theirs must not be taken for ours.
             last_job: identity.generation.0 << 16,
             last_stamp: at,
+            asked: None,
             has_read_all: false,
             has_begun: false,
             has_delivered: false,
@@ -71,7 +74,8 @@ impl Node {
         self.last_stamp = at;
         self.has_read_all = matches!(input, Input::Tick);
         let mut happenings = Happenings::new();
-        self.comms.notice_lateness(&self.settings, at, &mut happenings);
+        let asked = self.asked.take().unwrap_or_else(|| self.comms.next_deadline());
+        self.comms.notice_lateness(&self.settings, at, asked, &mut happenings);
         if !self.has_begun {
             self.begin(at);
         }
@@ -180,6 +184,7 @@ impl Node {
         let own = own.map(|deadline| if deadline <= at.now { floor } else { deadline });
         let soonest = own.into_iter().chain(news).min();
         let comms = self.comms.next_deadline();
+        self.asked = Some(comms);
         soonest.map_or(comms, |deadline| deadline.min(comms))
     }
 

@@ -38,11 +38,10 @@ impl Lateness {
 }
 
 impl Comms {
-    /// The first thing with every input: compares the clock with the deadline that was asked for. A deadline missed by
+    /// The first thing with every input: compares the clock with `asked`, the deadline of before it. A deadline missed by
     /// more than half a keepalive (at least 20 ms) is [`Happening::Late`] and suspends every judgement for one
     /// keepalive; more than the dead time that we had announced since our last beat is [`Happening::Overslept`].
-    pub fn notice_lateness(&mut self, settings: &Settings, at: Stamp, happenings: &mut Happenings) {
-        let asked = self.next_deadline();
+    pub fn notice_lateness(&mut self, settings: &Settings, at: Stamp, asked: Instant, happenings: &mut Happenings) {
         let by = at.now.since(asked);
         let tolerance = (settings.keepalive / 2).max(TOLERANCE_MIN);
         let handled = self.lateness.handled.replace(at.now);

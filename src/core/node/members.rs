@@ -96,6 +96,7 @@ impl Node {
 
     /// Takes over what an earlier daemon kept, before the first input. What does not fit is left out.
     pub fn recall(&mut self, at: Stamp, line: Remembered<'_>) {
+        self.asked = None;
         let known = self.numbered(line.name);
         let Some(node) = known.or_else(|| self.enrol(at.now, line.name).ok()) else { return };
         if line.is_deleted && known.is_none() {

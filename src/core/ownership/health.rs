@@ -58,18 +58,19 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Checks {
     findings: [Finding; CHECKS_MAX],
-    records: [Record; GROUPS_MAX],
+    /// One for each group.
+    records: heapless::Vec<Record, GROUPS_MAX>,
     /// How the partner's doubtful checks stand to our failing ones, and since when.
     standing: Option<(Ordering, Instant)>,
 }
 
-impl Default for Checks {
-    fn default() -> Self {
-        Self { findings: [Finding::default(); CHECKS_MAX], records: [Record::default(); GROUPS_MAX], standing: None }
-    }
-}
-
 impl Checks {
+    /// Nothing to remember of so many groups.
+    pub(super) fn new(groups: usize) -> Self {
+        let records = core::iter::repeat_n(Record::default(), groups).collect();
+        Self { findings: [Finding::default(); CHECKS_MAX], records, standing: None }
+    }
+
     /// The group begins anew here.
     pub(super) fn forgive(&mut self, id: GroupId) {
         let record = &mut self.records[usize::from(id.0)];
@@ -234,7 +235,7 @@ impl Ownership {
     /// Restarts in place what fails. As with everything else that is started, nothing happens to a group that the partner
     /// may have taken meanwhile.
     pub(super) fn restart_failed(&mut self, cx: &mut Context<'_>) {
-        if self.is_held() {
+        if self.is_held() || cx.settings.health.checks.is_empty() {
             return;
         }
         for index in 0..self.groups.len() {

@@ -249,7 +249,7 @@ impl Ownership {
             last_move: None,
             lost_before: 0,
             upstream: upstream::Upstream::default(),
-            health: health::Checks::default(),
+            health: health::Checks::new(settings.groups.len()),
             offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
             is_run_known: false,

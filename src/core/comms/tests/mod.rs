@@ -167,7 +167,8 @@ impl Bench {
     ) -> R {
         let (mut outbox, mut happenings) = (Outbox::new(), Happenings::new());
         let at = stamp(ms);
-        self.comms.notice_lateness(&self.settings, at, &mut happenings);
+        let asked = self.comms.next_deadline();
+        self.comms.notice_lateness(&self.settings, at, asked, &mut happenings);
         let result = input(&mut self.comms, &self.settings, at, &mut outbox, &mut happenings);
         if self.comms.is_beat_due(at) {
             let extension = self.comms.wants_extension().then(|| extension(0));
