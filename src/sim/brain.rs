@@ -94,13 +94,19 @@ pub fn codec(settings: &Settings, identity: Identity, names: &Names) -> Codec {
     Codec::new(setup).expect("a good cluster")
 }
 
-/// What `codec` makes of a packet, as a datagram and for a serial line.
-pub fn encode(codec: &Codec, packet: &Packet) -> Option<[Vec<u8>; 2]> {
+/// What `codec` makes of a packet, as a datagram and for a serial line; empty for a form that is not `wanted`.
+pub fn encode(codec: &Codec, packet: &Packet, wanted: [bool; 2]) -> Option<[Vec<u8>; 2]> {
     let mut out = [0; ENCODED_MAX];
-    let len = codec.encode_datagram(packet, &mut out)?;
-    let datagram = out[..len].to_vec();
-    let len = codec.encode_serial(packet, &mut out)?;
-    Some([datagram, out[..len].to_vec()])
+    let mut forms = [const { Vec::new() }; 2];
+    if wanted[0] {
+        let len = codec.encode_datagram(packet, &mut out)?;
+        forms[0] = out[..len].to_vec();
+    }
+    if wanted[1] {
+        let len = codec.encode_serial(packet, &mut out)?;
+        forms[1] = out[..len].to_vec();
+    }
+    Some(forms)
 }
 
 /// Text that messages carry and packets do not.

@@ -2,8 +2,9 @@
 
 use super::board::{Arrived, Daemon};
 use super::fault::{DeviceFault, Fault};
+use super::happening::Happening;
 use super::plan::MS;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
 use crate::core::settings::{Carried, CarriedShot};

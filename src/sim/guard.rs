@@ -1,8 +1,10 @@
 //! Life and death of boards and daemons: power, boot, and what the guardian does about its engine (design.md section 3).
 
 use super::board::{Daemon, Freeze, Reload};
+use super::happening::Happening;
+use super::jobs::own_stop;
 use super::plan::MS;
-use super::world::{Happening, World, own_stop};
+use super::world::World;
 use crate::core::JobOutcome;
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;

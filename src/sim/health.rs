@@ -5,8 +5,9 @@
 
 use super::board::{Arrived, Daemon};
 use super::fault::Fault;
+use super::happening::Happening;
 use super::plan::{HealthPlan, Plan};
-use super::world::{Happening, World};
+use super::world::World;
 use crate::core::Health;
 use crate::core::ids::{CheckId, GroupId};
 use crate::core::settings::{CheckSettings, HealthSettings};

@@ -2,8 +2,9 @@
 
 use super::board::{Arrived, Daemon, Freeze};
 use super::fault::Fault;
+use super::happening::Happening;
 use super::plan::MS;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::core::Request;
 use crate::core::ids::LinkSet;
 

@@ -25,9 +25,13 @@ pub mod trace;
 pub mod wires;
 pub mod world;
 
+mod engine;
 mod guard;
+mod happening;
 mod health;
 mod inflict;
+mod jobs;
+mod turns;
 mod watchdog;
 
 pub use fault::Fault;

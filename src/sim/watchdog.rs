@@ -1,8 +1,9 @@
 //! Each board's watchdog, where the plan has a lease: it resets the board some time after the last kick.
 
 use super::board::Arrived;
+use super::happening::Happening;
 use super::plan::MS;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::core::settings::LeaseSettings;
 use crate::core::time::{Duration, Instant};
 

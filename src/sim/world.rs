@@ -9,119 +9,34 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::board::{Arrived, Board, Daemon};
-use super::brain::{Letter, Maker, Names, codec, encode, real};
+use super::brain::{Letter, Maker, Names, real};
 use super::fault::Fault;
-use super::net::{Copy, Net, link_id};
+use super::happening::{Happening, Planned, Timer};
+use super::net::{Copy, Net};
 use super::oracle::{Oracle, Seen, View, Violation};
-use super::plan::{FencePlan, MS, Medium, Plan};
+use super::plan::Plan;
 use super::rng::Rng;
-use super::scripts::{Effect, Job, Use};
+use super::scripts::Use;
 use super::trace::Trace;
-use crate::core::ids::{
-    Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, LinkSet, NodeId, PingId, RequestId, ShotId,
-};
-use crate::core::limits::LINK_NAME_MAX;
-use crate::core::message::{Body, GroupState, NodeStatus, Packet};
-use crate::core::settings::{
-    FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
-};
-use crate::core::time::{Duration, Stamp};
-use crate::core::{Action, Alarm, Event, FenceOutcome, Input, InputLine, JobOutcome, Order, Outcome, Request};
-use crate::wire::heartbeat::TextStream;
-
-/// Turns in a row that a node may ask for without time passing.
-const SPIN_MAX: u32 = 200;
-/// From a question to the ping node's answer, microseconds.
-const ECHO_TIME: u64 = 700;
-/// Letters kept per node for a replay.
-const RECORDED: usize = 100;
-
-/// Something that will happen.
-#[derive(Debug, Clone)]
-pub(super) enum Happening {
-    /// A board gets power.
-    Power { node: usize },
-    /// The operating system is up: the daemon starts.
-    Boot { node: usize, life: u32 },
-    /// A copy of a message arrives.
-    Arrive { to: usize, link: LinkId, letter: Rc<Letter>, is_corrupt: bool },
-    /// The ping node's answer to an engine.
-    Echo { node: usize, engine: u32 },
-    /// The timer that the engine asked for.
-    Timer { node: usize, timer: u64 },
-    /// A fence device resets the board that is not `node`.
-    Strike { node: usize, life: u32, shot: ShotId, is_late: bool },
-    /// A shot of `node` ends.
-    ShotEnd { node: usize, life: u32, shot: ShotId, outcome: FenceOutcome },
-    /// The guardian of `node` has set its line `owner`.
-    OwnerSet { node: usize, life: u32, is_owner: bool },
-    /// The watchdog of `node` may have run out.
-    Bite { node: usize, life: u32 },
-    /// A script ends, or can begin.
-    Script { node: usize },
-    /// The health checks of a board are asked.
-    Health { node: usize },
-    /// The fault of this number in the plan begins.
-    Fault { index: usize },
-    /// It ends.
-    Mended { index: usize },
-    /// A frozen board thaws.
-    Thaw { node: usize, life: u32 },
-    /// A stalled engine is scheduled again.
-    StallEnd { node: usize, engine: u32 },
-    /// The guardian looks at the lease of a stalled engine.
-    Watch { node: usize, engine: u32 },
-    /// A new engine is ready.
-    Respawn { node: usize, life: u32, is_kept: bool },
-    /// What is not stopped by now resets the board.
-    Deadline { node: usize, life: u32, engine: u32 },
-    /// Power is lost in the middle of a script.
-    Trap { node: usize, life: u32, off_for: u64 },
-    /// The service manager's stop action begins.
-    StopAction { node: usize, life: u32 },
-    /// The daemon is started again on a board that lived on.
-    Restart { node: usize, life: u32 },
-    /// The faults are over.
-    Calm,
-    /// The operator tidies up, this often so far.
-    Tidy { round: u32 },
-    /// The judge looks.
-    Check,
-}
-
-/// Heap entry: time, then order of planning.
-struct Planned(Reverse<(u64, u64)>, Happening);
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
+use crate::core::ids::{NodeId, RequestId};
+use crate::core::message::{GroupState, NodeStatus};
+use crate::core::{Alarm, Event, InputLine, Outcome, Request};
 
 /// One run.
 pub struct World {
     pub(super) plan: Plan,
     pub(super) now: u64,
     heap: BinaryHeap<Planned>,
-    planned: u64,
+    /// Per node.
+    pub(super) timers: Vec<Option<Timer>>,
+    pub(super) planned: u64,
     pub(super) boards: Vec<Board>,
     pub(super) net: Net,
     pub(super) oracle: Oracle,
     pub(super) rng: Rng,
     pub(super) trace: Trace,
     pub(super) names: Rc<Names>,
-    makers: Vec<Maker>,
+    pub(super) makers: Vec<Maker>,
     /// Faults with an effect that stands, which nobody can be expected to live with.
     pub(super) standing: Vec<usize>,
     pub(super) is_tidy: bool,
@@ -129,11 +44,11 @@ pub struct World {
     /// Answers to operators, in order.
     pub(super) outcomes: Vec<(usize, RequestId, Outcome)>,
     /// What each node takes each other for.
-    statuses: Vec<Vec<Option<NodeStatus>>>,
+    pub(super) statuses: Vec<Vec<Option<NodeStatus>>>,
     /// Per node: what it sent under its present generation, and under older ones.
-    recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
+    pub(super) recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
     /// Copies of the message that is being sent.
-    copies: Vec<Copy>,
+    pub(super) copies: Vec<Copy>,
     pub(super) sent: u64,
     pub(super) inflicted: Vec<usize>,
     /// Shots at the other board: asked for, confirmed, broken off.
@@ -155,6 +70,7 @@ impl World {
         let mut world = Self {
             now: 0,
             heap: BinaryHeap::new(),
+            timers: vec![None; nodes],
             planned: 0,
             boards: (0..nodes).map(|node| Board::new(&plan, node)).collect(),
             net: Net::new(&plan),
@@ -216,13 +132,32 @@ impl World {
 
     /// Lets everything happen until `time`.
     pub fn run_until(&mut self, time: u64) {
-        while self.heap.peek().is_some_and(|next| next.0.0.0 <= time) {
-            if let Some(Planned(Reverse((at, _)), happening)) = self.heap.pop() {
-                self.now = at;
-                self.happen(happening);
-            }
-        }
+        while self.step(time) {}
         self.now = time;
+    }
+
+    /// Lets the next thing happen, unless that is later than `time`.
+    fn step(&mut self, time: u64) -> bool {
+        let timers = self.timers.iter().enumerate();
+        let timer = timers.filter_map(|(node, timer)| timer.map(|timer| ((timer.at, timer.number), node))).min();
+        let planned = self.heap.peek().map(|next| next.0.0);
+        match (timer, planned) {
+            (Some((at, node)), planned) if at.0 <= time && planned.is_none_or(|planned| at < planned) => {
+                self.now = at.0;
+                self.timers[node] = None;
+                if self.boards[node].engine.as_ref().is_some_and(|engine| engine.timer == at.1) {
+                    self.turn(node);
+                }
+            }
+            (_, Some((at, _))) if at <= time => {
+                self.now = at;
+                if let Some(Planned(_, happening)) = self.heap.pop() {
+                    self.happen(happening);
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Runs to the end of the plan and asks for order.
@@ -305,11 +240,6 @@ impl World {
                     self.turn(node);
                 }
             }
-            Happening::Timer { node, timer } => {
-                if self.boards[node].engine.as_ref().is_some_and(|engine| engine.timer == timer) {
-                    self.turn(node);
-                }
-            }
             Happening::Script { node } => self.run_scripts(node),
             Happening::OwnerSet { node, life, is_owner } => self.owner_is_set(node, life, is_owner),
             Happening::Bite { node, life } => self.bite(node, life),
@@ -334,430 +264,7 @@ impl World {
         }
     }
 
-    /// Starts an engine with everything that a daemon tells it first.
-    pub(super) fn start_engine(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
-        let settings = self.settings(node);
-        let board = &mut self.boards[node];
-        board.generation += 1;
-        board.engine_life += 1;
-        board.engine_since = self.now;
-        board.lease.stamp = self.now;
-        board.is_held = carried.is_some_and(|carried| carried.is_held);
-        board.start_failed = 0;
-        board.needs_person.clear();
-        board.has_named_line = false;
-        let stamp = board.stamp(self.now);
-        let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
-        board.lease.set_table(carried.as_ref());
-        board.restarting = carried.map_or(GroupSet::EMPTY, |carried| carried.to_restart);
-        let certain = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
-        let first_limit = match certain {
-            // Its predecessor has judged already; it only asks whether that still holds.
-            Some(known) if known.is_dead => 2 * self.plan.keepalive,
-            Some(_) => self.plan.deadtime,
-            None => self.plan.initdead,
-        };
-        self.oracle.engine_began(node, stamp.now.as_micros(), first_limit, carried.is_some());
-        let what = format!("engine starts, generation {}, carried {:?}", board.generation, carried.map(|c| c.claims));
-        let old: Vec<_> = self.recorded[node][0].drain(..).collect();
-        if !old.is_empty() {
-            self.recorded[node][1] = old.into();
-        }
-        self.statuses[node].fill(None);
-        let codec = self.plan.is_wire.then(|| Rc::new(codec(&settings, identity, &self.names)));
-        let brain = self.makers[node](settings, identity, carried, stamp);
-        let board = &mut self.boards[node];
-        board.engine = Some(super::board::Engine {
-            brain,
-            codec,
-            inbox: VecDeque::new(),
-            stalled_until: None,
-            stalled_since: 0,
-            timer: self.planned,
-        });
-        for link in (0..self.plan.links.len()).map(link_id) {
-            board.receive(Arrived::Device(link, self.net.is_open(node, link)));
-        }
-        let has_guardian = board.has_guardian;
-        board.receive(Arrived::Guardian(has_guardian));
-        board.levels = Default::default();
-        board.checker.forget();
-        self.arm_watchdog(node);
-        self.turning = Some(node);
-        self.tell_lines();
-        self.turning = None;
-        self.note(node, &what);
-        self.oracle.disturbed(self.now);
-        self.turn(node);
-    }
-
-    fn settings(&self, node: usize) -> Settings {
-        let plan = &self.plan;
-        let name = |text: &str| heapless::String::try_from(text).expect("short");
-        let link = |index: usize| heapless::String::<LINK_NAME_MAX>::try_from(format!("link{index}").as_str());
-        let owners = 2;
-        Settings {
-            nodes: self.names.nodes.iter().map(|node| name(node)).collect(),
-            local: node_id(node),
-            partner: (node < owners).then(|| node_id(1 - node)),
-            links: (0..plan.links.len()).map(|index| link(index).expect("short")).collect(),
-            groups: plan.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
-            keepalive: Duration::from_micros(plan.keepalive),
-            warntime: Duration::from_micros(plan.deadtime / 2),
-            deadtime: Duration::from_micros(plan.deadtime),
-            announced_extra: Duration::ZERO,
-            initdead: Duration::from_micros(plan.initdead),
-            max_rexmit_delay: Duration::from_millis(250),
-            signing_key: KeyNumber(1),
-            auto_failback: plan.auto_failback,
-            failback_delay: Duration::from_micros(plan.failback_delay),
-            moves_per_hour: plan.moves_per_hour,
-            takeover_policy: plan.policy,
-            split_brain_loser: plan.loser,
-            upstream: self.upstream(),
-            health: plan.health.map_or(HealthSettings::NONE, |health| health.settings(plan.groups.len())),
-            fence: self.fence_settings(node),
-            interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
-            has_owner_line: plan.interlock_settle.is_some(),
-            lease: self.lease_settings().filter(|_| node < owners),
-            config_digest: 0x1234_5678,
-            resources_digest: 0x9abc_def0,
-            has_resources: true,
-            autojoin: crate::core::settings::Autojoin::default(),
-            random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
-        }
-    }
-
-    fn fence_settings(&self, node: usize) -> FenceSettings {
-        let method = |method: &FencePlan| FenceMethod { kind: method.kind, limit: Duration::from_micros(method.limit) };
-        FenceSettings {
-            methods: self.plan.fence.iter().map(method).collect(),
-            settle: Duration::from_micros(self.plan.fence_settle),
-            per_hour_max: self.plan.fencings_per_hour,
-            fencings_before: self.boards[node].fencings,
-        }
-    }
-
-    fn upstream(&self) -> UpstreamSettings {
-        if !self.plan.has_upstream {
-            return UpstreamSettings::NONE;
-        }
-        UpstreamSettings {
-            ping_nodes: ["gateway"].into_iter().filter_map(|name| name.try_into().ok()).collect(),
-            deadping: Duration::from_micros(self.plan.deadtime),
-            has_failover: true,
-            holdoff: Duration::from_micros(self.plan.holdoff()),
-        }
-    }
-
-    /// A ping node answers whom it can hear.
-    fn ask_ping_node(&mut self, node: usize) {
-        let is_cut = |index: &usize| matches!(self.plan.faults[*index].1, Fault::UpstreamLost { node: other, .. } if other == node);
-        if !self.standing.iter().any(is_cut) {
-            let engine = self.boards[node].engine_life;
-            self.after(ECHO_TIME, Happening::Echo { node, engine });
-        }
-    }
-
-    fn arrive(&mut self, to: usize, link: LinkId, letter: Rc<Letter>, is_corrupt: bool) {
-        if !self.net.carries(letter.src, to, link, self.now) {
-            return;
-        }
-        self.boards[to].receive(Arrived::Letter(link, letter, is_corrupt));
-        self.turn(to);
-    }
-
-    /// One turn of a node's engine.
-    pub(super) fn turn(&mut self, node: usize) {
-        while self.boards[node].is_awake() {
-            let engine = self.boards[node].engine.as_mut().expect("awake");
-            let Some(arrived) = engine.inbox.pop_front() else { break };
-            self.hand_over(node, &arrived);
-        }
-        let mut spins = 0;
-        while self.boards[node].is_awake() {
-            let stamp = self.boards[node].stamp(self.now);
-            let engine = self.boards[node].engine.as_mut().expect("awake");
-            let Some(timeout) = engine.brain.poll_timeout() else { break };
-            if timeout > stamp.now {
-                self.set_timer(node, timeout.as_micros());
-                break;
-            }
-            spins += 1;
-            if spins > SPIN_MAX {
-                self.oracle.accuse(self.now, "calm", format!("node {node} spins without time passing"));
-                break;
-            }
-            self.handle(node, stamp, Input::Tick);
-            self.oracle.turned(self.now, node, 1, 0);
-        }
-        self.kick(node);
-    }
-
-    fn set_timer(&mut self, node: usize, own: u64) {
-        let jitter = if self.rng.chance(20) { self.rng.below(4 * MS) } else { self.rng.below(100) };
-        let at = self.boards[node].true_time(own, self.now) + jitter;
-        let timer = self.planned + 1;
-        if let Some(engine) = &mut self.boards[node].engine {
-            engine.timer = timer;
-        }
-        self.at(at, Happening::Timer { node, timer });
-    }
-
-    fn hand_over(&mut self, node: usize, arrived: &Arrived) {
-        let stamp = self.boards[node].stamp(self.now);
-        match *arrived {
-            Arrived::Letter(link, ref letter, is_corrupt) => self.deliver(node, stamp, link, letter, is_corrupt),
-            Arrived::Job(job, outcome) => self.handle(node, stamp, Input::JobDone { job, outcome }),
-            Arrived::Device(link, is_open) => self.handle(node, stamp, Input::LinkDevice { link, is_open }),
-            Arrived::Fence(shot, outcome) => self.handle(node, stamp, Input::FenceDone { shot, outcome }),
-            Arrived::OwnerSet(is_owner) => self.handle(node, stamp, Input::OwnerSet { is_owner, is_ok: true }),
-            Arrived::Line(line, level) => self.handle(node, stamp, Input::Line { line, level }),
-            Arrived::Watchdog => self.handle(node, stamp, Input::Watchdog { is_armed: true }),
-            Arrived::Health(check, health) => self.handle(node, stamp, Input::Health { check, health, from: 0 }),
-            Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
-            Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
-            Arrived::Request(id, request) => {
-                if matches!(request, Request::Takeover(_) | Request::ConfirmFence) {
-                    self.oracle.vouched(node, stamp.now.as_micros());
-                }
-                self.handle(node, stamp, Input::Request { id, request });
-            }
-        }
-    }
-
-    fn deliver(&mut self, node: usize, stamp: Stamp, link: LinkId, letter: &Letter, is_corrupt: bool) {
-        if letter.bytes.is_some() {
-            return self.deliver_bytes(node, stamp, link, letter, is_corrupt);
-        }
-        if is_corrupt {
-            // The signature does not fit: the decoder drops it and counts.
-            return;
-        }
-        self.note_heard(node, stamp, letter);
-        let names = Rc::clone(&self.names);
-        let message = letter.open(&names);
-        self.handle(node, stamp, Input::Received { link, message: &message });
-    }
-
-    fn note_heard(&mut self, node: usize, stamp: Stamp, letter: &Letter) {
-        if let (Body::Status { .. }, Some(seq)) = (&letter.packet.body, letter.packet.seq) {
-            self.oracle.heard(node, letter.src, letter.generation, seq, self.now, stamp.now.as_micros());
-        }
-    }
-
-    /// The same through the real decoder, which must take what is whole and nothing else.
-    fn deliver_bytes(&mut self, node: usize, stamp: Stamp, link: LinkId, letter: &Letter, is_corrupt: bool) {
-        let is_serial = self.is_serial(link);
-        let Some(forms) = &letter.bytes else { return };
-        let mut bytes = forms[usize::from(is_serial)].clone();
-        if is_corrupt {
-            let place = self.rng.index(bytes.len());
-            bytes[place] ^= 1 << self.rng.below(8);
-        }
-        let Some(codec) = self.boards[node].engine.as_ref().and_then(|engine| engine.codec.clone()) else { return };
-        let mut scratch = vec![0; bytes.len()];
-        let mut stream = TextStream::new();
-        let mut rest = bytes.as_slice();
-        let frame = if is_serial { stream.next(&mut rest).unwrap_or_default() } else { &bytes };
-        match codec.decode(frame, &mut scratch) {
-            Ok(message) if !is_corrupt => {
-                self.note_heard(node, stamp, letter);
-                self.handle(node, stamp, Input::Received { link, message: &message });
-            }
-            Err(reject) if !is_corrupt => {
-                self.oracle.accuse(self.now, "wire", format!("{:?} was not taken: {reject:?}", letter.packet));
-            }
-            // A flipped bit outside of what is signed, such as the case of a digit of the digest, may do no harm.
-            Ok(_) | Err(_) => {}
-        }
-    }
-
-    fn is_serial(&self, link: LinkId) -> bool {
-        matches!(self.plan.links[usize::from(link.0)], Medium::Serial { .. })
-    }
-
-    fn handle(&mut self, node: usize, stamp: Stamp, input: Input<'_>) {
-        self.trace.set_clock(self.now, node);
-        let board = &mut self.boards[node];
-        let Some(engine) = &mut board.engine else { return };
-        engine.brain.handle(stamp, input);
-        // Claims grow before the first script is asked for, and shrink after everything is said.
-        let claims = engine.brain.claims();
-        board.lease.claims = board.lease.claims | claims;
-        board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
-        board.lease.fencing = engine.brain.fencing();
-        board.lease.kicks_until = engine.brain.kicks_until();
-        let life = board.engine_life;
-        while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
-            self.perform(node, action);
-        }
-        let board = &mut self.boards[node];
-        if board.engine.is_some() && board.engine_life == life {
-            board.lease.claims = claims;
-        }
-    }
-
-    fn perform(&mut self, node: usize, action: Action) {
-        match action {
-            Action::Transmit { links, packet } => self.transmit(node, links, packet),
-            Action::Ping { .. } => self.ask_ping_node(node),
-            Action::Run { job, group, order } => self.run_job(node, job, group, order),
-            Action::Event(event) => self.note_event(node, event),
-            Action::Reply { id, outcome } => {
-                self.note(node, format_args!("answers request {}: {outcome:?}", id.0));
-                self.outcomes.push((node, id, outcome));
-                self.oracle.replied(self.now, node, id);
-            }
-            Action::Exit => self.exit(node),
-            Action::Fence { shot, method } => self.fence(node, shot, method),
-            Action::CancelFence { shot } => self.cancel_shot(node, shot),
-            Action::NoteFencings { count } => self.boards[node].fencings = count,
-            Action::SetOwner { is_owner } => self.set_owner(node, is_owner),
-        }
-    }
-
-    fn transmit(&mut self, node: usize, links: LinkSet, packet: Packet) {
-        let board = &mut self.boards[node];
-        if matches!(packet.body, Body::Status { .. }) {
-            board.lease.stamp = self.now;
-        }
-        let generation = Generation(board.generation);
-        let mut letter = Letter { src: node, generation, uuid: uuid(node), sent_at: self.now, packet, bytes: None };
-        if self.plan.is_stripped {
-            letter.strip();
-        }
-        if let Some(codec) = self.boards[node].engine.as_ref().and_then(|engine| engine.codec.as_ref()) {
-            letter.bytes = encode(codec, &letter.packet);
-            if letter.bytes.is_none() {
-                self.oracle.accuse(self.now, "wire", format!("{:?} cannot be said", letter.packet));
-            }
-        }
-        let letter = Rc::new(letter);
-        let recorded = &mut self.recorded[node][0];
-        if recorded.len() == RECORDED {
-            recorded.pop_front();
-        }
-        recorded.push_back(Rc::clone(&letter));
-        for link in links.iter() {
-            self.sent += 1;
-            let size = letter.size(self.is_serial(link));
-            let mut copies = std::mem::take(&mut self.copies);
-            self.net.send(node, link, size, self.now, &mut copies);
-            for copy in copies.drain(..) {
-                let letter = Rc::clone(&letter);
-                self.at(copy.at, Happening::Arrive { to: copy.to, link, letter, is_corrupt: copy.is_corrupt });
-            }
-            self.copies = copies;
-        }
-        self.oracle.turned(self.now, node, 0, 1);
-    }
-
-    /// Sends recorded messages of other nodes to `to` again: those of an older generation if there are any.
-    pub(super) fn replay(&mut self, to: usize, count: usize) {
-        let mut letters = Vec::new();
-        for src in (0..self.plan.nodes).filter(|src| *src != to) {
-            let [present, old] = &self.recorded[src];
-            let source = if old.is_empty() { present } else { old };
-            letters.extend(source.iter().skip(source.len().saturating_sub(count)).cloned());
-        }
-        for (index, letter) in letters.into_iter().enumerate() {
-            let arrive = Happening::Arrive { to, link: LinkId(0), letter, is_corrupt: false };
-            self.after(index as u64 * MS, arrive);
-        }
-    }
-
-    fn run_job(&mut self, node: usize, job: JobId, id: GroupId, order: Order) {
-        let group = usize::from(id.0);
-        self.note(node, format_args!("asks for {order:?} of group {group} (job {})", job.0));
-        let (own, is_misled) = (self.boards[node].own(self.now), self.is_misled(node));
-        let board = &mut self.boards[node];
-        match order {
-            Order::Start | Order::Restart { .. } => board.lease.set_group(group, GroupState::Starting),
-            Order::Stop => board.lease.set_group(group, GroupState::Stopping),
-            Order::Probe | Order::Announce => {}
-        }
-        let engine = board.engine_life;
-        let is_restart = board.restarting.contains(id) && order == Order::Start;
-        board.restarting.remove(id);
-        let ended = board.scripts.ended(group);
-        let (ordered_at, excused) = if is_restart {
-            (ended.ordered_at, ended.excused)
-        } else {
-            (self.now, self.oracle.excused(node, own, is_misled))
-        };
-        let job = Job { id: Some(job), engine, group, order, ordered_at, excused };
-        let cancelled = board.scripts.ask(job);
-        if !matches!(order, Order::Probe | Order::Announce) {
-            self.forget_findings(node, group);
-        }
-        for cancelled in cancelled {
-            self.job_ended(node, cancelled, JobOutcome::Cancelled);
-        }
-        self.after(self.plan.boot.min(500), Happening::Script { node });
-    }
-
-    /// Lets the scripts of a board go on.
-    pub(super) fn run_scripts(&mut self, node: usize) {
-        let board = &mut self.boards[node];
-        if !board.is_powered || board.freeze.is_some() {
-            return;
-        }
-        let is_manager_at_work = board.is_releasing && board.daemon != Daemon::Runs;
-        if !board.has_guardian && !is_manager_at_work {
-            return;
-        }
-        for effect in board.scripts.turn(self.now) {
-            self.take_effect(node, effect);
-        }
-        self.after_release(node);
-        if let Some(next) = self.boards[node].scripts.next() {
-            self.at(next.max(self.now + 1), Happening::Script { node });
-        }
-    }
-
-    fn take_effect(&mut self, node: usize, effect: Effect) {
-        match effect {
-            Effect::Began(job) => {
-                if let Some(off_for) = self.boards[node].power_trap.take() {
-                    let life = self.boards[node].life;
-                    let longest = self.plan.groups[job.group].start.max(2);
-                    let delay = self.rng.below(longest);
-                    self.spring_trap(node, life, off_for, delay);
-                }
-            }
-            Effect::UseBegan(group) => {
-                self.note(node, format_args!("group {group} comes into use"));
-                self.recover(node, group);
-                let boards: Vec<&[Use]> = self.boards.iter().map(|board| board.scripts.uses()).collect();
-                self.oracle.use_began(self.now, node, group, &boards);
-            }
-            Effect::UseEnded(group) => self.note(node, format_args!("group {group} is no longer in use")),
-            Effect::Finished(job, outcome) => self.job_ended(node, job, outcome),
-        }
-    }
-
-    fn job_ended(&mut self, node: usize, job: Job, outcome: JobOutcome) {
-        self.note(node, format_args!("{:?} of group {} ends: {outcome:?}", job.order, job.group));
-        if matches!(job.order, Order::Start | Order::Restart { .. }) && outcome == JobOutcome::Done {
-            self.started(node, job.group);
-        }
-        if outcome == JobOutcome::StopFailed && self.plan.is_reset_on_stop_failure {
-            self.note(node, "stop failure resets the board");
-            self.lose_power(node, MS);
-            return;
-        }
-        if job.id.is_none() {
-            return self.own_stop_ended(node, job.group, outcome);
-        }
-        let board = &mut self.boards[node];
-        if let (Some(id), true) = (job.id, job.engine == board.engine_life) {
-            board.receive(Arrived::Job(id, outcome));
-            self.turn(node);
-        }
-    }
-
-    fn note_event(&mut self, node: usize, event: Event) {
+    pub(super) fn note_event(&mut self, node: usize, event: Event) {
         self.note(node, format_args!("{event:?}"));
         match event {
             Event::Group { group, new, .. } => {
@@ -897,11 +404,7 @@ pub(super) fn node_id(index: usize) -> NodeId {
     NodeId(u8::try_from(index).expect("few nodes"))
 }
 
-fn uuid(node: usize) -> crate::core::ids::Uuid {
+/// The uuid of a node.
+pub(super) fn uuid(node: usize) -> crate::core::ids::Uuid {
     crate::core::ids::Uuid([u8::try_from(node + 1).expect("few nodes"); 16])
-}
-
-/// The guardian's own stop of a group.
-pub(super) fn own_stop(group: usize, now: u64) -> Job {
-    Job { id: None, engine: 0, group, order: Order::Stop, ordered_at: now, excused: 0 }
 }

@@ -1,0 +1,134 @@
+//! An engine that starts, and what its files say.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::board::Arrived;
+use super::brain::codec;
+use super::net::link_id;
+use super::plan::FencePlan;
+use super::world::{World, node_id, uuid};
+use crate::core::ids::{Generation, GroupSet, KeyNumber};
+use crate::core::limits::LINK_NAME_MAX;
+use crate::core::settings::{
+    FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
+};
+use crate::core::time::Duration;
+
+impl World {
+    /// Starts an engine with everything that a daemon tells it first.
+    pub(super) fn start_engine(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
+        let settings = self.settings(node);
+        let board = &mut self.boards[node];
+        board.generation += 1;
+        board.engine_life += 1;
+        board.engine_since = self.now;
+        board.lease.stamp = self.now;
+        board.is_held = carried.is_some_and(|carried| carried.is_held);
+        board.start_failed = 0;
+        board.needs_person.clear();
+        board.has_named_line = false;
+        let stamp = board.stamp(self.now);
+        let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
+        board.lease.set_table(carried.as_ref());
+        board.restarting = carried.map_or(GroupSet::EMPTY, |carried| carried.to_restart);
+        let certain = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
+        let first_limit = match certain {
+            // Its predecessor has judged already; it only asks whether that still holds.
+            Some(known) if known.is_dead => 2 * self.plan.keepalive,
+            Some(_) => self.plan.deadtime,
+            None => self.plan.initdead,
+        };
+        self.oracle.engine_began(node, stamp.now.as_micros(), first_limit, carried.is_some());
+        let what = format!("engine starts, generation {}, carried {:?}", board.generation, carried.map(|c| c.claims));
+        let old: Vec<_> = self.recorded[node][0].drain(..).collect();
+        if !old.is_empty() {
+            self.recorded[node][1] = old.into();
+        }
+        self.statuses[node].fill(None);
+        let codec = self.plan.is_wire.then(|| Rc::new(codec(&settings, identity, &self.names)));
+        let brain = self.makers[node](settings, identity, carried, stamp);
+        let board = &mut self.boards[node];
+        board.engine = Some(super::board::Engine {
+            brain,
+            codec,
+            inbox: VecDeque::new(),
+            stalled_until: None,
+            stalled_since: 0,
+            timer: self.planned,
+        });
+        for link in (0..self.plan.links.len()).map(link_id) {
+            board.receive(Arrived::Device(link, self.net.is_open(node, link)));
+        }
+        let has_guardian = board.has_guardian;
+        board.receive(Arrived::Guardian(has_guardian));
+        board.levels = Default::default();
+        board.checker.forget();
+        self.arm_watchdog(node);
+        self.turning = Some(node);
+        self.tell_lines();
+        self.turning = None;
+        self.note(node, &what);
+        self.oracle.disturbed(self.now);
+        self.turn(node);
+    }
+
+    fn settings(&self, node: usize) -> Settings {
+        let plan = &self.plan;
+        let name = |text: &str| heapless::String::try_from(text).expect("short");
+        let link = |index: usize| heapless::String::<LINK_NAME_MAX>::try_from(format!("link{index}").as_str());
+        let owners = 2;
+        Settings {
+            nodes: self.names.nodes.iter().map(|node| name(node)).collect(),
+            local: node_id(node),
+            partner: (node < owners).then(|| node_id(1 - node)),
+            links: (0..plan.links.len()).map(|index| link(index).expect("short")).collect(),
+            groups: plan.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
+            keepalive: Duration::from_micros(plan.keepalive),
+            warntime: Duration::from_micros(plan.deadtime / 2),
+            deadtime: Duration::from_micros(plan.deadtime),
+            announced_extra: Duration::ZERO,
+            initdead: Duration::from_micros(plan.initdead),
+            max_rexmit_delay: Duration::from_millis(250),
+            signing_key: KeyNumber(1),
+            auto_failback: plan.auto_failback,
+            failback_delay: Duration::from_micros(plan.failback_delay),
+            moves_per_hour: plan.moves_per_hour,
+            takeover_policy: plan.policy,
+            split_brain_loser: plan.loser,
+            upstream: self.upstream(),
+            health: plan.health.map_or(HealthSettings::NONE, |health| health.settings(plan.groups.len())),
+            fence: self.fence_settings(node),
+            interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
+            has_owner_line: plan.interlock_settle.is_some(),
+            lease: self.lease_settings().filter(|_| node < owners),
+            config_digest: 0x1234_5678,
+            resources_digest: 0x9abc_def0,
+            has_resources: true,
+            autojoin: crate::core::settings::Autojoin::default(),
+            random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
+        }
+    }
+
+    fn fence_settings(&self, node: usize) -> FenceSettings {
+        let method = |method: &FencePlan| FenceMethod { kind: method.kind, limit: Duration::from_micros(method.limit) };
+        FenceSettings {
+            methods: self.plan.fence.iter().map(method).collect(),
+            settle: Duration::from_micros(self.plan.fence_settle),
+            per_hour_max: self.plan.fencings_per_hour,
+            fencings_before: self.boards[node].fencings,
+        }
+    }
+
+    fn upstream(&self) -> UpstreamSettings {
+        if !self.plan.has_upstream {
+            return UpstreamSettings::NONE;
+        }
+        UpstreamSettings {
+            ping_nodes: ["gateway"].into_iter().filter_map(|name| name.try_into().ok()).collect(),
+            deadping: Duration::from_micros(self.plan.deadtime),
+            has_failover: true,
+            holdoff: Duration::from_micros(self.plan.holdoff()),
+        }
+    }
+}
