@@ -395,39 +395,163 @@ fn slow_disk_and_stopped_logd_cost_counted_lines_and_nobodys_time() {
     bench.wait_line("log", "later: [");
 }
 
-#[test]
-fn our_daemon_and_the_packaged_one_log_through_logd() {
-    let mut bench = Bench::new();
-    // Nobody is there: said once, and everything goes to the usual places.
-    let peer = "192.168.231.250";
-    let (dir, serial) = (bench.path(""), bench.lab.boards[0].serial.display().to_string());
-    let dir = dir.display().to_string();
-    let ha_cf = |more: &str| {
-        format!(
-            "use_logd on\nlogfile {dir}direct\nkeepalive 200ms\ndeadtime 1\ninitdead 2\nserial {serial}\n\
-             ucast ens33 {peer}\nauto_failback on\nnode alpha\nnode beta\n{more}\n"
-        )
-    };
-    let hook = format!("conn_logd_time 500ms\nreset_with hook {dir}reset-hook");
-    bench.lab.boards[0].configure(&ha_cf(&hook), "alpha trace::web\n");
-    bench.lab.boards[0].swap_to_nullbeat();
-    bench.lab.boards[0].start_plain();
-    bench.wait_line("direct", "WARN: Initializing connection to logging daemon failed.");
-    bench.start_logd("");
-    bench.wait_line("log", " alpha heartbeat: [");
-    bench.lab.wait_owner(0, &["web"]);
-    bench.wait_line("log", "heartbeat: [");
-    assert_eq!(bench.count("direct", &["Initializing connection"]), 1);
+/// ha.cf of a board alone.
+fn alone(bench: &Bench, more: &str) -> String {
+    let (dir, serial) = (bench.lab.boards[0].dir.display(), bench.lab.boards[0].serial.display());
+    format!(
+        "logfile {dir}/direct\nkeepalive 200ms\ndeadtime 5\ninitdead 10\nserial {serial}\nucast ens33 192.168.231.250\n\
+         auto_failback on\nnode alpha\nnode beta\n{more}\n"
+    )
+}
+
+/// Beside what only our daemon understands.
+fn ours_alone(bench: &Bench, more: &str) -> String {
+    alone(bench, &format!("reset_with hook {}\n{more}", bench.lab.boards[0].reset_hook().display()))
+}
+
+fn stop(bench: &mut Bench) {
     let output = bench.on_board(&[lab::NULLBEAT, "stop"]);
     assert!(output.status.success(), "{output:?}");
     bench.lab.boards[0].await_end();
+}
+
+#[test]
+fn our_daemon_and_the_packaged_one_log_through_logd() {
+    let mut bench = Bench::new();
+    let uses = "use_logd on\nuse_apphbd yes";
+    // Its own cannot be started: said, and everything goes to the usual places.
+    std::fs::write(bench.lab.boards[0].config_dir().join("logd.cf"), "nonsense\n").expect("logd.cf");
+    bench.lab.boards[0].configure(&ours_alone(&bench, &format!("{uses}\nconn_logd_time 500ms")), "alpha trace::web\n");
+    bench.lab.boards[0].swap_to_nullbeat();
+    bench.lab.boards[0].start_plain();
+    bench.wait_line("direct", "ERROR: ha_logd is not started: Illegal directive [nonsense]");
+    bench.start_logd("");
+    bench.wait_line("log", " alpha heartbeat: [");
+    bench.lab.wait_owner(0, &["web"]);
+    stop(&mut bench);
 
     // And Heartbeat's own daemon through ours.
     bench.lab.boards[0].swap_to_heartbeat();
-    bench.lab.boards[0].configure(&ha_cf(""), "alpha trace::web\n");
-    let before = bench.text("log").len();
+    bench.lab.boards[0].configure(&alone(&bench, uses), "alpha trace::web\n");
+    bench.start_apphbd("");
     bench.lab.boards[0].start();
-    let part = "info: Configuration validated. Starting heartbeat 3.0.6";
-    bench.wait(part, || bench.text("log")[before..].contains(part));
+    bench.wait_line("log", "info: Configuration validated. Starting heartbeat 3.0.6");
+    bench.wait_line("debug", "apphb_client_register: client: [heartbeat]/[master_control_process]");
     bench.lab.boards[0].stop();
+    bench.wait_line("debug", "info: apphb_client_remove");
+    assert_eq!(bench.count("debug", &["hangup"]), 0, "it signs off");
+}
+
+#[test]
+fn guardian_starts_both_services_and_the_packaged_programs_find_them() {
+    let mut bench = Bench::new();
+    let dir = bench.lab.boards[0].dir.display().to_string();
+    let write = |name: &str, text: String| {
+        std::fs::write(bench.lab.boards[0].config_dir().join(name), text).expect("a file");
+    };
+    write("logd.cf", format!("logfile {dir}/log\ndebugfile {dir}/debug\nlogfacility none\n"));
+    write("apphbd.cf", format!("debug_level 1\ndebugfile {dir}/beats\nrealtime no\n"));
+    let ha_cf = ours_alone(&bench, "use_logd on\nuse_apphbd yes");
+    bench.lab.boards[0].configure(&ha_cf, "alpha trace::web\n");
+    bench.lab.boards[0].swap_to_nullbeat();
+    bench.lab.boards[0].start_plain();
+    bench.lab.wait_owner(0, &["web"]);
+    bench.wait_line("log", " alpha heartbeat: [");
+    let registered = ["apphb_client_register: client: [heartbeat]/[master_control_process]"];
+    let is_registered = |times| bench.wait("it has registered", || bench.count("beats", &registered) == times);
+    is_registered(1);
+
+    // The packaged programs.
+    assert_eq!(bench.on_board(&[HA_LOGGER, "-t", "shell", "good day"]).status.code(), Some(0));
+    bench.wait_line("log", "shell: [");
+    bench.on_board(&[LOGTEST, "20"]);
+    bench.wait("its lines", || bench.count("log", &["logtest: [", "]: Message "]) == 20);
+    let passed = bench.on_board(&[APPHBTEST, "-i", "400", "-p", "2", "-n", "2", "-l", "1"]);
+    assert_eq!(passed.status.code(), Some(0));
+    bench.wait("both came and went", || bench.count("beats", &["apphb_client_remove"]) == 2);
+    assert_eq!(bench.count("beats", &["WARN"]), 0);
+
+    // What dies is started again, and the daemon finds it.
+    bench.signal("apphbd", "KILL");
+    is_registered(2);
+    bench.signal("ha_logd", "KILL");
+    let logs = || bench.on_board(&[HA_LOGGER, "-t", "later", "again"]).status.success();
+    bench.wait("somebody takes lines", logs);
+    bench.wait_line("log", "later: [");
+    // The end of the daemon is that of its services, and nobody is told that it hung up.
+    stop(&mut bench);
+    assert_eq!(bench.ours("apphbd", &["-s"]).0, 3);
+    assert_eq!(bench.ours("ha_logd", &["-s"]).0, 3);
+    assert_eq!(bench.count("beats", &["[heartbeat]", "hangup"]), 0);
+    assert_eq!(bench.count("beats", &["info: [apphbd] stopped"]), 1);
+}
+
+#[test]
+fn service_that_runs_already_is_left_alone_and_followed() {
+    let mut bench = Bench::new();
+    bench.start_apphbd("");
+    bench.start_logd("");
+    bench.lab.boards[0].configure(&ours_alone(&bench, "use_logd on\nuse_apphbd yes"), "alpha trace::web\n");
+    let dir = bench.lab.boards[0].dir.display().to_string();
+    for (name, file) in [("apphbd.cf", "apphbd.cf"), ("logd.cf", "logd.cf")] {
+        // As the guardian finds them: the same words, but for lines of a log of their own.
+        let text = bench.text(file).replace(&format!("{dir}/debug"), &format!("{dir}/debug2"));
+        std::fs::write(bench.lab.boards[0].config_dir().join(name), text).expect("a file");
+    }
+    bench.lab.boards[0].swap_to_nullbeat();
+    bench.lab.boards[0].start_plain();
+    let registered = "apphb_client_register: client: [heartbeat]/[master_control_process]";
+    bench.wait_line("debug", registered);
+    bench.wait_line("log", " alpha heartbeat: [");
+    for name in ["apphbd", "ha_logd"] {
+        bench.wait("the other one stands by", || {
+            let names = bench.on_board(&["sh", "-c", "cat /proc/[0-9]*/comm"]);
+            let names = String::from_utf8_lossy(&names.stdout).into_owned();
+            let count = |wanted: &str| names.lines().filter(|line| *line == wanted).count();
+            count(name) == 1 && count(&format!("{name}:standby")) == 1
+        });
+        // Its end is the beginning of the other one.
+        let before = bench.ours(name, &["-s"]);
+        assert_eq!(bench.ours(name, &["-k"]).0, 0);
+        bench.wait("the other one serves", || {
+            let now = bench.ours(name, &["-s"]);
+            now.0 == 0 && now.1 != before.1
+        });
+    }
+    bench.wait_line("debug2", registered);
+    assert_eq!(bench.on_board(&[HA_LOGGER, "-t", "later", "again"]).status.code(), Some(0));
+    bench.wait_line("debug2", "later: [");
+    stop(&mut bench);
+}
+
+#[test]
+fn watchdog_is_not_kicked_while_a_needed_application_is_missing() {
+    let bench = Bench::new();
+    let wd = bench.path("wd").display().to_string();
+    std::fs::write(&wd, "").expect("a file for a watchdog");
+    bench.start_apphbd(&format!(
+        "realtime no\nwatchdog_device {wd}\nwatchdog_interval_ms 20\nwatchdog_needs steady:one"
+    ));
+    let kicks = || std::fs::metadata(&wd).expect("the watchdog").len();
+    let is_kicked = |why: &str| {
+        let before = kicks();
+        bench.wait(why, || kicks() > before);
+    };
+    is_kicked("nobody has come yet");
+    let words = ["reg", "steady", "setint", "300", "sleep", "1.5", "hb", "beats", "3", "sleep", "50"];
+    let mut client = bench.client_command(&words).stdout(Stdio::null()).spawn().expect("perl");
+    bench.wait_line("debug", "EMERG: No more kicks for the watchdog: 'steady' / 'one' is missing.");
+    bench.wait_line("debug", "The watchdog is kicked again.");
+    // It fails again, and then it is gone for good.
+    bench.wait("it fails again", || bench.count("debug", &["EMERG: No more kicks for the watchdog"]) == 2);
+    let before = kicks();
+    client.kill().expect("it runs");
+    client.wait().expect("it ends");
+    bench.wait_line("debug", "hangup");
+    bench.lab.observer.wait_for_more(Duration::from_millis(300));
+    assert_eq!(kicks(), before);
+    // One that says goodbye is not missed.
+    assert_eq!(bench.client(&["reg", "steady", "unreg"]), ["0", "0"]);
+    is_kicked("it is not missed any more");
+    assert_eq!(bench.ours("apphbd", &["-k"]).0, 0);
 }

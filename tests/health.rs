@@ -188,3 +188,54 @@ fn check_that_hangs_and_checker_that_is_killed_change_nothing_else() {
         std::thread::yield_now();
     }
 }
+
+/// `resource.d/application` on each board: a program that beats for `apphbd`, until its board has a file `mute`.
+fn add_application(lab: &Lab) {
+    for board in &lab.boards {
+        let dir = board.dir.display();
+        let program = format!(
+            r#"use Socket; use Time::HiRes;
+socket($s, PF_UNIX, SOCK_STREAM, 0);
+until (connect($s, sockaddr_un("{dir}/run/apphb.comm"))) {{ Time::HiRes::sleep(0.05) }}
+sub say_it {{ my ($body) = @_; syswrite($s, pack("lL", length $body, 0xabcd) . $body) }}
+say_it(pack("a8a256a256a256lLL", "reg", "shop", "one", "/", $$, $<, $( + 0));
+say_it(pack("a8Q", "setint", 1000));
+while (1) {{ say_it(pack("a8", "hb")) unless -e "{dir}/mute"; Time::HiRes::sleep(0.1) }}
+"#
+        );
+        std::fs::write(board.dir.join("application.pl"), program).expect("the application");
+        let text = format!(
+            r#"#!/bin/sh
+dir={dir}
+case $1 in
+start) setsid perl $dir/application.pl </dev/null >/dev/null 2>&1 & echo $! > $dir/application-pid;;
+stop) [ -e $dir/application-pid ] || exit 0; kill -9 "$(cat $dir/application-pid)" 2>/dev/null; rm -f $dir/application-pid;;
+status) if [ -e $dir/application-pid ] && kill -0 "$(cat $dir/application-pid)" 2>/dev/null; then echo running; else echo stopped; exit 3; fi;;
+esac
+exit 0
+"#
+        );
+        write_script(&board.config_dir().join("resource.d/application"), &text);
+    }
+}
+
+#[test]
+fn application_that_stops_beating_moves_to_the_board_where_it_beats() {
+    let extra = "use_apphbd yes\n\
+                 check apphb shop:one every 200ms timeout 20s rise 1 fall 15 group trace::web restarts 0 name beats\n";
+    let mut lab = Lab::usual(extra, "alpha trace::web application\nbeta trace::mail\n");
+    add_application(&lab);
+    lab.start_both();
+    lab.wait_at_home();
+    wait_health(&lab, 0, "beats", "healthy");
+    assert_eq!(health(&lab, 1, "beats"), "unknown", "it is asked where the group runs");
+    // It runs, and does nothing: only its beats tell.
+    std::fs::write(lab.boards[0].dir.join("mute"), "").expect("a file");
+    lab.wait_owner(1, &["web"]);
+    wait_health(&lab, 1, "beats", "healthy");
+    assert!(lab.boards[0].log().contains("health check beats: its heartbeats stay away"));
+    lab.assert_stays(1, &["web"], Duration::from_secs(1));
+    lab.assert_exclusive();
+    let history = String::from_utf8_lossy(&lab.boards[1].nullbeat(&["history"]).stdout).into_owned();
+    assert!(history.contains("health"), "{history}");
+}

@@ -50,7 +50,8 @@ pub(crate) fn turn(arguments: &[String]) -> io::Result<()> {
     let held = (0..WATCHDOGS).map(held).collect::<io::Result<Vec<_>>>()?;
     let mut now = Instant::from_millis(100_000);
     let mut kicker = Kicker::new(held, Duration::from_millis(200), now);
-    let chain = Chain { is_guardian_present: true, since_beat: Duration::from_millis(0), is_allowed: true };
+    let chain =
+        Chain { is_guardian_present: true, since_beat: Duration::from_millis(0), is_allowed: true, is_healthy: true };
     for _ in 0..turns {
         kicker.turn(now, chain);
         now = now + Duration::from_secs(4);

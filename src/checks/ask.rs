@@ -16,7 +16,11 @@ use nix::sys::socket::{
 };
 
 use super::record::Trouble;
-use super::spec::Question;
+use super::spec::Spec;
+use crate::api::apphb::message::{Reply, written};
+use crate::api::ipc::{self, Connection, Peer, Rooms, Taken};
+use crate::config::Question;
+use crate::config::services::apphbd::ApplicationName;
 use crate::core::message::PingKind;
 use crate::guardian::script::{Ending, Script};
 use crate::links::Received;
@@ -25,6 +29,8 @@ use crate::sys::spawn::{Program, spawn};
 
 /// Bytes of an answer that are looked at: the status line, and its reason however long.
 const ANSWER_MAX: usize = 64;
+/// Bytes of an answer of `apphbd`.
+const REPLY_LEN: usize = 4;
 /// `HTTP/1.1 200`.
 const STATUS_LEN: usize = 12;
 
@@ -42,17 +48,14 @@ pub(super) enum Asking {
     Echo { token: [u8; 8] },
     /// A program runs.
     Running(Script),
+    /// `apphbd` has been asked.
+    Consulting(Connection),
 }
 
 impl Asking {
     /// Begins to ask. `ping` is the socket of a check that wants one; without it nobody can tell anything.
-    pub(super) fn begin(
-        now: Instant,
-        question: &Question,
-        timeout: Duration,
-        ping: Option<&mut PingSocket>,
-    ) -> Result<Self, Option<Trouble>> {
-        match question {
+    pub(super) fn begin(now: Instant, spec: &Spec, ping: Option<&mut PingSocket>) -> Result<Self, Option<Trouble>> {
+        match &spec.question {
             Question::Tcp(address) => Ok(Self::Connecting { stream: start(*address)?, request: None }),
             Question::Http { address, host, path, expect } => {
                 let request = format!(
@@ -68,8 +71,9 @@ impl Asking {
                 if socket.dropped > dropped { Err(Some(Trouble::Refused)) } else { Ok(Self::Echo { token }) }
             }
             Question::Exec(program) => {
-                run(program, now, timeout).map(Self::Running).map_err(|_| Some(Trouble::Refused))
+                run(program, now, spec.pace.timeout).map(Self::Running).map_err(|_| Some(Trouble::Refused))
             }
+            Question::Apphb(who) => consult(&spec.apphbd, who).map(Self::Consulting),
         }
     }
 
@@ -82,6 +86,7 @@ impl Asking {
             }
             Self::Requesting { stream, .. } => Some((stream.as_fd(), PollFlags::POLLIN)),
             Self::Running(script) => Some((script.as_fd(), PollFlags::POLLIN)),
+            Self::Consulting(connection) => Some((connection.as_fd(), PollFlags::POLLIN)),
             Self::Echo { .. } => None,
         }
     }
@@ -110,6 +115,7 @@ impl Asking {
                 exchange(stream, request, sent, answer, *expect)
             }
             Self::Echo { token } => listen(ping?, token),
+            Self::Consulting(connection) => verdict(connection.take()),
             Self::Running(script) => script.check(now).map(|ending| match ending {
                 Ending::Code(0) => Ok(()),
                 Ending::Code(code) => Err(Trouble::Code(u16::try_from(code).unwrap_or(u16::MAX))),
@@ -129,6 +135,35 @@ impl Asking {
         script.kill();
         Some(script)
     }
+}
+
+/// Asks `apphbd` whether an application beats. That it cannot be asked is its own failure: nobody would notice the
+/// application's.
+fn consult(socket: &Path, who: &ApplicationName) -> Result<Connection, Option<Trouble>> {
+    let socket = ipc::connect(socket).map_err(|_| Some(Trouble::Refused))?;
+    let body = written::question(&who.name, who.instance.as_deref().unwrap_or_default());
+    let nobody = Peer { pid: 0, uid: 0, gid: 0 };
+    let mut connection = Connection::new(socket, nobody, Rooms::new(REPLY_LEN, ipc::HEADER_LEN + body.len()), 1);
+    connection.send(&body).map_err(|_| Some(Trouble::Refused))?;
+    Ok(connection)
+}
+
+fn verdict(taken: Taken<'_>) -> Option<Answer> {
+    let body = match taken {
+        Taken::Nothing => return None,
+        Taken::End(_) => return Some(Err(Trouble::Refused)),
+        Taken::Frame(body) => body,
+    };
+    Some(if body == Reply::Ok.bytes() {
+        Ok(())
+    } else if body == Reply::Failed.bytes() {
+        Err(Trouble::Missed)
+    } else if body == Reply::NotRegistered.bytes() {
+        Err(Trouble::Absent)
+    } else {
+        // The packaged apphbd knows no such question.
+        Err(Trouble::Nonsense)
+    })
 }
 
 /// Begins to connect.
@@ -239,12 +274,20 @@ mod tests {
 
     use nix::poll::{PollFd, PollTimeout, poll};
 
+    use super::super::schedule::Pace;
     use super::*;
 
     /// Lets a question come to its end.
     fn answer(question: &Question) -> Answer {
+        answer_at(question, Path::new(""))
+    }
+
+    fn answer_at(question: &Question, apphbd: &Path) -> Answer {
         let now = Instant::now();
-        let mut asking = match Asking::begin(now, question, Duration::from_secs(20), None) {
+        let minute = Duration::from_secs(60);
+        let pace = Pace { every: minute, timeout: minute, rise: 1, fall: 1 };
+        let spec = Spec { number: 0, group: None, pace, question: question.clone(), apphbd: apphbd.to_owned() };
+        let mut asking = match Asking::begin(now, &spec, None) {
             Ok(asking) => asking,
             Err(trouble) => return Err(trouble.unwrap()),
         };
@@ -317,5 +360,38 @@ mod tests {
         assert_eq!(answer(&Question::Exec("/bin/true".into())), Ok(()));
         assert_eq!(answer(&Question::Exec("/bin/false".into())), Err(Trouble::Code(1)));
         assert_eq!(answer(&Question::Exec("/nonexistent".into())), Err(Trouble::Refused));
+    }
+
+    #[test]
+    fn application_is_judged_by_what_apphbd_knows_of_it() {
+        let dir = nix::unistd::mkdtemp(&std::env::temp_dir().join("nullbeat-ask-XXXXXX")).unwrap();
+        let path = dir.join("apphb.comm");
+        let who = || ApplicationName::parse("web:one").unwrap();
+        let question = || Question::Apphb(who());
+        assert_eq!(answer_at(&question(), &path), Err(Trouble::Refused));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let replies = [
+            (Some(0), Ok(())),
+            (Some(62), Err(Trouble::Missed)),
+            (Some(3), Err(Trouble::Absent)),
+            (Some(22), Err(Trouble::Nonsense)),
+            (None, Err(Trouble::Refused)),
+        ];
+        for (reply, expected) in replies {
+            let listener = listener.try_clone().unwrap();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = vec![0; 8 + written::question("", "").len()];
+                stream.read_exact(&mut asked).unwrap();
+                if let Some(reply) = reply {
+                    let frame = [&ipc::header(REPLY_LEN)[..], &i32::to_ne_bytes(reply)].concat();
+                    stream.write_all(&frame).unwrap();
+                }
+                asked
+            });
+            assert_eq!(answer_at(&question(), &path), expected);
+            assert_eq!(server.join().unwrap()[8..], written::question("web", "one"));
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

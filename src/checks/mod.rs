@@ -11,6 +11,8 @@
 //! it which groups run here. What it finds goes through guardian and engine to the core, which decides. `monitor` is asked
 //! by the guardian itself (`guardian::monitor`), with the same [`schedule`].
 
+use crate::config::CHECKERS_MAX;
+
 pub(crate) mod ask;
 mod process;
 pub(crate) mod record;
@@ -19,7 +21,8 @@ mod spec;
 
 pub use process::main;
 pub use record::{ToChecker, ToGuardian, Trouble};
-pub use spec::{Question, Spec};
+pub use spec::Spec;
 
 /// Names under which the program is a checker: one for each user, at most as many.
-pub const NAMES: [&str; 4] = ["nullbeat-checker", "nullbeat-checker-2", "nullbeat-checker-3", "nullbeat-checker-4"];
+pub const NAMES: [&str; CHECKERS_MAX] =
+    ["nullbeat-checker", "nullbeat-checker-2", "nullbeat-checker-3", "nullbeat-checker-4"];

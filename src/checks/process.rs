@@ -12,8 +12,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::ask::{Answer, Asking, ping_socket};
 use super::record::{ToChecker, ToGuardian, Trouble};
 use super::schedule::Timetable;
-use super::spec::{Question, Spec};
+use super::spec::Spec;
 use crate::cli::exit;
+use crate::config::Question;
 use crate::core::Health;
 use crate::guardian::channel::Channel;
 use crate::guardian::script::Script;
@@ -59,7 +60,7 @@ impl Row {
     /// Begins, goes on, ends. What the check has come to, if that is new.
     fn turn(&mut self, now: Instant) -> Option<(Health, Trouble)> {
         if self.table.begin(now) {
-            match Asking::begin(now, &self.spec.question, self.spec.pace.timeout, self.ping.as_mut()) {
+            match Asking::begin(now, &self.spec, self.ping.as_mut()) {
                 Ok(asking) => self.asking = Some(asking),
                 Err(Some(trouble)) => return self.answered(now, Err(trouble)),
                 Err(None) => {

@@ -59,6 +59,10 @@ pub enum Trouble {
     Code(u16),
     /// No answer that makes sense.
     Nonsense,
+    /// An application has registered and does not beat.
+    Missed,
+    /// No such application has registered.
+    Absent,
 }
 
 impl std::fmt::Display for Trouble {
@@ -69,6 +73,8 @@ impl std::fmt::Display for Trouble {
             Self::Refused => f.write_str("refused, or not to be reached"),
             Self::Code(code) => write!(f, "answered {code}"),
             Self::Nonsense => f.write_str("the answer makes no sense"),
+            Self::Missed => f.write_str("its heartbeats stay away"),
+            Self::Absent => f.write_str("it has not registered with apphbd"),
         }
     }
 }
@@ -81,6 +87,8 @@ impl Trouble {
             Self::Refused => (2, 0),
             Self::Code(code) => (3, code),
             Self::Nonsense => (4, 0),
+            Self::Missed => (5, 0),
+            Self::Absent => (6, 0),
         };
         let [low, high] = code.to_le_bytes();
         [kind, low, high]
@@ -93,6 +101,8 @@ impl Trouble {
             2 => Self::Refused,
             3 => Self::Code(u16::from_le_bytes([low, high])),
             4 => Self::Nonsense,
+            5 => Self::Missed,
+            6 => Self::Absent,
             _ => return None,
         })
     }
@@ -172,13 +182,15 @@ mod tests {
             ToChecker::Watch { group: 0, is_running: false, epoch: 0 },
             ToChecker::Socket { check: 31 },
         ];
-        let troubles = [Trouble::None, Trouble::Silence, Trouble::Refused, Trouble::Code(u16::MAX), Trouble::Nonsense];
+        let plain =
+            [Trouble::None, Trouble::Silence, Trouble::Refused, Trouble::Nonsense, Trouble::Missed, Trouble::Absent];
+        let troubles = plain.into_iter().chain([Trouble::Code(u16::MAX)]);
         for record in told {
             assert_eq!(ToChecker::decode(&record.encode()), Ok(record));
             assert_eq!(ToGuardian::decode(&record.encode()), Err(BadRecord));
         }
         for health in Health::ALL {
-            for trouble in troubles {
+            for trouble in troubles.clone() {
                 let finding = ToGuardian::Finding { check: 31, health, trouble, epoch: 7 };
                 let bytes = finding.encode();
                 assert_eq!(ToGuardian::decode(&bytes), Ok(finding));

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! NUMBER GROUP|- EVERY TIMEOUT RISE FALL  tcp ADDRESS - - | http ADDRESS HOST PATH:EXPECT | ping ADDRESS - - | exec PATH - -
+//!                                         | apphb NAME -|:INSTANCE SOCKET
 //! ```
 //!
 //! Times are in milliseconds. Files are not read: they are not for the eyes of whoever the checker runs as.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::schedule::Pace;
-use crate::config::{CheckConfig, CheckKind};
+use crate::config::services::apphbd::ApplicationName;
+use crate::config::{CheckConfig, CheckKind, Question, question_word as word};
 use crate::core::limits::{CHECKS_MAX, GROUPS_MAX};
 
 const WORDS: usize = 10;
@@ -27,28 +28,8 @@ pub struct Spec {
     pub pace: Pace,
     /// What.
     pub question: Question,
-}
-
-/// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
-    /// Whether something accepts connections.
-    Tcp(SocketAddr),
-    /// What a web server answers.
-    Http {
-        /// Where it is.
-        address: SocketAddr,
-        /// For its line `Host`.
-        host: String,
-        /// What is wanted.
-        path: String,
-        /// The good status code.
-        expect: u16,
-    },
-    /// Whether a host answers.
-    Ping(IpAddr),
-    /// A program's exit code.
-    Exec(PathBuf),
+    /// Where `apphbd` is asked; empty for other questions.
+    pub apphbd: PathBuf,
 }
 
 fn pace_of(config: &CheckConfig) -> Pace {
@@ -62,38 +43,35 @@ impl From<&CheckConfig> for Pace {
 }
 
 impl Spec {
-    /// `None` for what no checker asks: `monitor` is for the guardian.
-    pub fn new(number: u8, config: &CheckConfig) -> Option<Self> {
-        let question = match &config.kind {
-            CheckKind::Monitor => return None,
-            CheckKind::Tcp(address) => Question::Tcp(*address),
-            CheckKind::Http { address, host, path, expect } => {
-                Question::Http { address: *address, host: host.clone(), path: path.clone(), expect: *expect }
-            }
-            CheckKind::Ping(host) => Question::Ping(*host),
-            CheckKind::Exec(program) => Question::Exec(program.clone()),
-        };
+    /// `None` for what no checker asks: `monitor` is for the guardian. `apphbd` is that service's socket.
+    pub fn new(number: u8, config: &CheckConfig, apphbd: &Path) -> Option<Self> {
+        let CheckKind::Ask(question) = &config.kind else { return None };
         let group = config.group.and_then(|group| u8::try_from(group).ok());
-        Some(Self { number, group, pace: pace_of(config), question })
+        let apphbd = if matches!(question, Question::Apphb(_)) { apphbd.to_owned() } else { PathBuf::new() };
+        Some(Self { number, group, pace: pace_of(config), question: question.clone(), apphbd })
     }
 
     /// The words that stand for it.
     pub fn words(&self) -> [String; WORDS] {
         let none = || "-".to_owned();
-        let (kind, what, host, path) = match &self.question {
-            Question::Tcp(address) => ("tcp", address.to_string(), none(), none()),
+        let (what, host, path) = match &self.question {
+            Question::Tcp(address) => (address.to_string(), none(), none()),
             Question::Http { address, host, path, expect } => {
-                ("http", address.to_string(), host.clone(), format!("{expect}:{path}"))
+                (address.to_string(), host.clone(), format!("{expect}:{path}"))
             }
-            Question::Ping(host) => ("ping", host.to_string(), none(), none()),
-            Question::Exec(program) => ("exec", program.display().to_string(), none(), none()),
+            Question::Ping(host) => (host.to_string(), none(), none()),
+            Question::Exec(program) => (program.display().to_string(), none(), none()),
+            Question::Apphb(ApplicationName { name, instance }) => {
+                let instance = instance.as_ref().map_or_else(none, |instance| format!(":{instance}"));
+                (name.clone(), instance, self.apphbd.display().to_string())
+            }
         };
         let group = self.group.map_or_else(none, |group| group.to_string());
         let Pace { every, timeout, rise, fall } = self.pace;
         let numbers =
             [every.as_millis(), timeout.as_millis(), rise.into(), fall.into()].map(|number| number.to_string());
         let [every, timeout, rise, fall] = numbers;
-        [self.number.to_string(), group, every, timeout, rise, fall, kind.to_owned(), what, host, path]
+        [self.number.to_string(), group, every, timeout, rise, fall, self.question.word().to_owned(), what, host, path]
     }
 
     /// All checks that these words stand for. `None`: they do not.
@@ -113,14 +91,22 @@ impl Spec {
             group => Some(group.parse().ok().filter(|group: &u8| usize::from(*group) < GROUPS_MAX)?),
         };
         let question = match kind.as_str() {
-            "tcp" => Question::Tcp(what.parse().ok()?),
-            "http" => {
+            word::TCP => Question::Tcp(what.parse().ok()?),
+            word::HTTP => {
                 let (expect, path) = path.split_once(':')?;
                 let (address, expect) = (what.parse().ok()?, expect.parse().ok()?);
                 Question::Http { address, host: host.clone(), path: path.to_owned(), expect }
             }
-            "ping" => Question::Ping(what.parse().ok()?),
-            "exec" => Question::Exec(what.into()),
+            word::PING => Question::Ping(what.parse().ok()?),
+            word::EXEC => Question::Exec(what.into()),
+            word::APPHB => {
+                let instance = match host.strip_prefix(':') {
+                    Some(instance) => Some(instance.to_owned()),
+                    None if host == "-" => None,
+                    None => return None,
+                };
+                Question::Apphb(ApplicationName { name: what.clone(), instance })
+            }
             _ => return None,
         };
         Some(Self {
@@ -132,6 +118,7 @@ impl Spec {
                 rise: rise.parse().ok()?,
                 fall: fall.parse().ok()?,
             },
+            apphbd: if kind == word::APPHB { path.into() } else { PathBuf::new() },
             question,
         })
     }
@@ -155,10 +142,16 @@ mod tests {
             http,
             Question::Ping("::1".parse().unwrap()),
             Question::Exec("/bin/a b".into()),
+            Question::Apphb(ApplicationName { name: "-".into(), instance: None }),
+            Question::Apphb(ApplicationName { name: "web".into(), instance: Some("-".into()) }),
         ];
         let specs: Vec<Spec> = (0..)
             .zip(questions)
-            .map(|(number, question)| Spec { number, group: (number == 1).then_some(63), pace, question })
+            .map(|(number, question)| {
+                let is_apphb = matches!(question, Question::Apphb(_));
+                let apphbd = if is_apphb { "/run/x".into() } else { PathBuf::new() };
+                Spec { number, group: (number == 1).then_some(63), pace, question, apphbd }
+            })
             .collect();
         let words: Vec<String> = specs.iter().flat_map(Spec::words).collect();
         assert_eq!(Spec::read_all(&words), Some(specs));

@@ -1,11 +1,12 @@
 //! Health checks of ha.cf: `check` and `monitor`.
 //!
 //! ```text
-//! monitor GROUP|all        [every T] [timeout T] [rise N] [fall N] [restarts N]
+//! monitor GROUP|all        [every T] [timeout T] [rise N] [fall N] [restarts N] [watchdog on]
 //! check tcp HOST:PORT      [… the same …] [group GROUP [restart RESOURCE]] [name NAME]
 //! check http URL           [expect CODE] […]
 //! check ping HOST          […]
 //! check exec PATH          [user NAME] […]
+//! check apphb NAME[:INSTANCE] […]
 //! ```
 //!
 //! A group is named by its first resource, a resource by its word on the group's line. Host names are resolved here, when
@@ -20,6 +21,7 @@ use super::draft::{Draft, Given};
 use super::finding::At;
 use super::machine::FileKind;
 use super::media::looks_like_address;
+use super::services::apphbd::ApplicationName;
 use super::token::Word;
 use super::value::{self, spoken};
 use super::{Config, Group, Purpose};
@@ -37,6 +39,8 @@ const FALL: u8 = 3;
 const RESTARTS: u8 = 2;
 /// Answers in a row, and restarts.
 const COUNT_MAX: i64 = 100;
+/// Processes that ask, one for each user.
+pub const CHECKERS_MAX: usize = 4;
 /// Bytes of a URL.
 const URL_MAX: usize = 1024;
 
@@ -63,13 +67,22 @@ pub struct CheckConfig {
     pub from: u8,
     /// Whom `exec` becomes; `None`: whom the checker is.
     pub user: Option<String>,
+    /// Once it was healthy, the watchdogs are kicked no more while it fails.
+    pub is_vital: bool,
 }
 
 /// What a check asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
-    /// `status` of the group's resources, `monitor` of OCF agents.
+    /// `status` of the group's resources, `monitor` of OCF agents: by the guardian.
     Monitor,
+    /// By a process without privileges.
+    Ask(Question),
+}
+
+/// What a checker asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
     /// Whether something accepts connections there.
     Tcp(SocketAddr),
     /// What a web server answers to `GET`.
@@ -87,17 +100,35 @@ pub enum CheckKind {
     Ping(IpAddr),
     /// A program's exit code.
     Exec(PathBuf),
+    /// Whether an application beats for `apphbd`.
+    Apphb(ApplicationName),
 }
 
-impl CheckKind {
+/// The word of each question.
+pub mod word {
+    /// [`Question::Tcp`](super::Question::Tcp)
+    pub const TCP: &str = "tcp";
+    /// [`Question::Http`](super::Question::Http)
+    pub const HTTP: &str = "http";
+    /// [`Question::Ping`](super::Question::Ping)
+    pub const PING: &str = "ping";
+    /// [`Question::Exec`](super::Question::Exec)
+    pub const EXEC: &str = "exec";
+    /// [`Question::Apphb`](super::Question::Apphb)
+    pub const APPHB: &str = "apphb";
+    /// All of them.
+    pub const ALL: [&str; 5] = [TCP, HTTP, PING, EXEC, APPHB];
+}
+
+impl Question {
     /// As in ha.cf.
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Monitor => "monitor",
-            Self::Tcp(_) => "tcp",
-            Self::Http { .. } => "http",
-            Self::Ping(_) => "ping",
-            Self::Exec(_) => "exec",
+            Self::Tcp(_) => word::TCP,
+            Self::Http { .. } => word::HTTP,
+            Self::Ping(_) => word::PING,
+            Self::Exec(_) => word::EXEC,
+            Self::Apphb(_) => word::APPHB,
         }
     }
 }
@@ -119,6 +150,7 @@ pub(super) struct DraftCheck {
     restarts: Given<u8>,
     expect: Given<u16>,
     user: Given<String>,
+    is_vital: Given<bool>,
 }
 
 impl DraftCheck {
@@ -137,6 +169,7 @@ impl DraftCheck {
             restarts: None,
             expect: None,
             user: None,
+            is_vital: None,
         }
     }
 
@@ -148,7 +181,7 @@ impl DraftCheck {
 }
 
 /// Options that every check has, those of `check` beside `monitor`, and those of one kind.
-const COMMON: &[&str] = &["every", "timeout", "rise", "fall", "restarts"];
+const COMMON: &[&str] = &["every", "timeout", "rise", "fall", "restarts", "watchdog"];
 const OF_CHECK: &[&str] = &["group", "restart", "name"];
 
 /// `monitor GROUP …`.
@@ -165,40 +198,41 @@ pub(super) fn read_monitor(draft: &mut Draft<'_>, words: &[Word]) {
 
 /// `check KIND WHAT …`.
 pub(super) fn read_check(draft: &mut Draft<'_>, words: &[Word]) {
-    const KINDS: [&str; 4] = ["tcp", "http", "ping", "exec"];
-    const EXPECTED: &str = "`check tcp HOST:PORT`, `check http URL`, `check ping HOST` or `check exec PATH`";
+    const EXPECTED: &str =
+        "`check tcp HOST:PORT`, `check http URL`, `check ping HOST`, `check exec PATH` or `check apphb NAME`";
     let at = draft.here.1;
     let [kind, subject, options @ ..] = words else {
         draft.findings.error(at, "`check` without what it asks").expected(EXPECTED);
         return;
     };
     let read = match kind.text.as_str() {
-        "tcp" => read_tcp(draft, subject),
-        "http" => read_http(draft, subject),
-        "ping" => draft.check_host(subject, &subject.text).map(CheckKind::Ping),
-        "exec" => read_exec(draft, subject),
+        word::TCP => read_tcp(draft, subject),
+        word::HTTP => read_http(draft, subject),
+        word::PING => draft.check_host(subject, &subject.text).map(Question::Ping),
+        word::EXEC => read_exec(draft, subject),
+        word::APPHB => read_apphb(draft, subject),
         _ => {
-            draft.findings.error(kind.at, kind.quoted()).expected(EXPECTED).nearest(&kind.text, KINDS);
+            draft.findings.error(kind.at, kind.quoted()).expected(EXPECTED).nearest(&kind.text, word::ALL);
             return;
         }
     };
     let Some(read) = read else { return };
     let own: &[&str] = match &read {
-        CheckKind::Http { .. } => &["expect"],
-        CheckKind::Exec(_) => &["user"],
+        Question::Http { .. } => &["expect"],
+        Question::Exec(_) => &["user"],
         _ => &[],
     };
     let own: Vec<&str> = OF_CHECK.iter().chain(own).copied().collect();
-    read_options(draft, DraftCheck::new(at, read, subject.text.clone()), options, &own);
+    read_options(draft, DraftCheck::new(at, CheckKind::Ask(read), subject.text.clone()), options, &own);
 }
 
-fn read_tcp(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
+fn read_tcp(draft: &mut Draft<'_>, word: &Word) -> Option<Question> {
     let Some((host, port)) = word.text.rsplit_once(':') else {
         draft.findings.error(word.at, word.quoted()).expected("HOST:PORT, with an IPv6 address in brackets");
         return None;
     };
     let port = draft.check_port(word, port)?;
-    Some(CheckKind::Tcp(SocketAddr::new(draft.check_host(word, bare(host))?, port)))
+    Some(Question::Tcp(SocketAddr::new(draft.check_host(word, bare(host))?, port)))
 }
 
 /// Without the brackets around an IPv6 address.
@@ -206,7 +240,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-fn read_http(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
+fn read_http(draft: &mut Draft<'_>, word: &Word) -> Option<Question> {
     const EXPECTED: &str = "a URL that begins with `http://`";
     if word.text.len() > URL_MAX {
         let found = format!("a URL of {} bytes", word.text.len());
@@ -237,10 +271,10 @@ fn read_http(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
         _ => (host, 80),
     };
     let address = SocketAddr::new(draft.check_host(word, bare(name))?, port);
-    Some(CheckKind::Http { address, host: host.to_owned(), path, expect: 200 })
+    Some(Question::Http { address, host: host.to_owned(), path, expect: 200 })
 }
 
-fn read_exec(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
+fn read_exec(draft: &mut Draft<'_>, word: &Word) -> Option<Question> {
     let program = Path::new(&word.text);
     if !word.text.starts_with('/') {
         draft.findings.error(word.at, word.quoted()).expected("the path of a program, beginning with `/`");
@@ -250,7 +284,18 @@ fn read_exec(draft: &mut Draft<'_>, word: &Word) -> Option<CheckKind> {
         let found = format!("{}, which is no executable file here", word.quoted());
         draft.findings.warning(word.at, found).expected("a program").hint("the check fails");
     }
-    Some(CheckKind::Exec(program.to_owned()))
+    Some(Question::Exec(program.to_owned()))
+}
+
+fn read_apphb(draft: &mut Draft<'_>, word: &Word) -> Option<Question> {
+    let name = ApplicationName::parse(&word.text);
+    if name.is_none() {
+        draft
+            .findings
+            .error(word.at, word.quoted())
+            .expected("`NAME` or `NAME:INSTANCE`, as the application registers");
+    }
+    name.map(Question::Apphb)
 }
 
 impl Draft<'_> {
@@ -348,6 +393,12 @@ fn read_option(draft: &mut Draft<'_>, check: &mut DraftCheck, option: &str, valu
             let found = format!("a name of {} bytes", value.text.len());
             draft.findings.error(value.at, found).expected(format!("at most {NODE_NAME_MAX}"));
         }
+        "watchdog" => {
+            check.is_vital = value::boolean(&value.text).map(|is_vital| (is_vital, value.at));
+            if check.is_vital.is_none() {
+                draft.findings.error(value.at, value.quoted()).expected("`on` or `off`");
+            }
+        }
         "name" => check.name = Some((value.text.clone(), value.at)),
         _ => {
             if draft.machine.user(&value.text).is_none() {
@@ -413,13 +464,40 @@ pub(super) fn build(draft: &mut Draft<'_>, groups: &[Group]) -> Vec<CheckConfig>
         let found = format!("{} health checks, counting one for each monitored group", built.len());
         draft.findings.error(at, found).expected(format!("at most {CHECKS_MAX}"));
     }
+    count_users(draft, &built);
+    count_watchdogs(draft);
     built
+}
+
+/// Each user has a process of its own, and there are so many.
+fn count_users(draft: &mut Draft<'_>, built: &[CheckConfig]) {
+    let mut users: Vec<Option<&str>> = Vec::new();
+    for check in built.iter().filter(|check| check.kind != CheckKind::Monitor) {
+        if !users.contains(&check.user.as_deref()) {
+            users.push(check.user.as_deref());
+        }
+    }
+    if users.len() > CHECKERS_MAX {
+        let last = draft.checks.iter().rev().find_map(|check| check.user.as_ref());
+        let at = last.map_or(At::FILE, |(_, at)| *at);
+        let found = format!("health checks of {} users, counting the one of those without `user`", users.len());
+        draft.findings.error(at, found).expected(format!("at most {CHECKERS_MAX}"));
+    }
+}
+
+/// Nothing resets a board without a watchdog.
+fn count_watchdogs(draft: &mut Draft<'_>) {
+    let vital = draft.checks.iter().find_map(|check| check.is_vital.filter(|(is_vital, _)| *is_vital));
+    if let Some((_, at)) = vital.filter(|_| draft.watchdogs.is_empty()) {
+        let finding = draft.findings.error(at, "a check for the watchdog without one");
+        finding.expected("a line `watchdog DEVICE`");
+    }
 }
 
 fn finished(check: &DraftCheck, group: Option<usize>, name: String, from: u8) -> CheckConfig {
     let (every, timeout) = check.timing();
     let mut kind = check.kind.clone();
-    if let (CheckKind::Http { expect, .. }, Some((code, _))) = (&mut kind, check.expect) {
+    if let (CheckKind::Ask(Question::Http { expect, .. }), Some((code, _))) = (&mut kind, check.expect) {
         *expect = code;
     }
     CheckConfig {
@@ -433,6 +511,7 @@ fn finished(check: &DraftCheck, group: Option<usize>, name: String, from: u8) ->
         restarts: check.restarts.map_or(RESTARTS, |(restarts, _)| restarts),
         from,
         user: check.user.as_ref().map(|(user, _)| user.clone()),
+        is_vital: check.is_vital.is_some_and(|(is_vital, _)| is_vital),
     }
 }
 
@@ -462,8 +541,10 @@ fn first_restarted(draft: &mut Draft<'_>, check: &DraftCheck, group: Option<&Gro
 fn name_of(check: &DraftCheck, group: Option<&Group>) -> String {
     let mut name = match (&check.name, group) {
         (Some((name, _)), _) => name.clone(),
-        (None, Some(group)) if check.kind == CheckKind::Monitor => format!("monitor {}", group.key()),
-        (None, _) => format!("{} {}", check.kind.word(), check.subject),
+        (None, group) => match (&check.kind, group) {
+            (CheckKind::Monitor, group) => format!("monitor {}", group.map_or(check.subject.as_str(), Group::key)),
+            (CheckKind::Ask(question), _) => format!("{} {}", question.word(), check.subject),
+        },
     };
     while name.len() > NODE_NAME_MAX {
         name.pop();

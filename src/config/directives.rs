@@ -37,8 +37,6 @@ pub(super) enum Effect {
     NotYet {
         /// What that means.
         instead: &'static str,
-        /// Values (lower case) that ask for just that, so that nothing needs to be said.
-        harmless: &'static [&'static str],
     },
 }
 
@@ -81,20 +79,9 @@ const fn of_board(word: &'static str, home: Home, read: ReadAll) -> Directive {
 }
 
 const fn not_yet(word: &'static str, expects: &'static str, shape: Shape, instead: &'static str) -> Directive {
-    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless: &[] }, home: Home::HaCf }
+    Directive { word, expects, shape, effect: Effect::NotYet { instead }, home: Home::HaCf }
 }
 
-const fn not_yet_unless(
-    word: &'static str,
-    expects: &'static str,
-    shape: Shape,
-    instead: &'static str,
-    harmless: &'static [&'static str],
-) -> Directive {
-    Directive { word, expects, shape, effect: Effect::NotYet { instead, harmless }, home: Home::HaCf }
-}
-
-const FALSE: &[&str] = &["false", "off", "no", "n", "0"];
 const ONLY_PASSED_ON: &str = "it is only passed on to scripts";
 const MILLIS_MAX: i64 = 3_600_000;
 
@@ -190,7 +177,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("respawn", "", Line(clients::read_respawn)),
     row("failfast", "", Line(clients::read_failfast)),
     row("apiauth", "", Line(clients::read_apiauth)),
-    not_yet_unless("use_apphbd", "`on` or `off`", One(unused_boolean), "no application heartbeat is sent", FALSE),
+    row("use_apphbd", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.use_apphbd))),
     row("pacemaker", "`off`", Once(clients::read_crm)),
     row("crm", "`off`", Once(clients::read_crm)),
     not_yet("crm_daemon_dir", "a path", One(clients::read_before_crm), "no Pacemaker daemon is started"),

@@ -103,6 +103,7 @@ pub(super) struct Draft<'a> {
     pub(super) debugfile: Given<String>,
     pub(super) logfacility: Given<String>,
     pub(super) use_logd: Given<bool>,
+    pub(super) use_apphbd: Given<bool>,
     pub(super) conn_logd_time: Given<Duration>,
     pub(super) syslogmsgfmt: Given<bool>,
     pub(super) debug: Given<i64>,
@@ -198,6 +199,7 @@ impl<'a> Draft<'a> {
             debugfile: None,
             logfacility: None,
             use_logd: None,
+            use_apphbd: None,
             conn_logd_time: None,
             syslogmsgfmt: None,
             debug: None,
@@ -340,7 +342,7 @@ impl<'a> Draft<'a> {
         }
         // Of a line that has to be mended anyway nothing more needs to be said.
         if self.findings.errors() == errors {
-            self.tell_effect(directive, &values);
+            self.tell_effect(directive);
         }
     }
 
@@ -375,15 +377,12 @@ impl<'a> Draft<'a> {
         true
     }
 
-    fn tell_effect(&mut self, directive: &'static Directive, values: &[Word]) {
+    fn tell_effect(&mut self, directive: &'static Directive) {
         match directive.effect {
             Effect::Built => {}
-            Effect::NotYet { instead, harmless } => {
-                let is_harmless = |value: &Word| harmless.contains(&value.text.to_ascii_lowercase().as_str());
-                if !values.iter().all(is_harmless) || harmless.is_empty() {
-                    let found = format!("`{}`, which has no effect yet", directive.word);
-                    self.findings.warning(self.here.1, found).hint(instead);
-                }
+            Effect::NotYet { instead } => {
+                let found = format!("`{}`, which has no effect yet", directive.word);
+                self.findings.warning(self.here.1, found).hint(instead);
             }
         }
     }

@@ -21,6 +21,8 @@ use files::{agent_path, look_at_program, plugin_path, read_secrets};
 
 /// `fence_timeout` when it is not given.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for the device `null`.
+const NULL_TIMEOUT: Duration = Duration::from_secs(5);
 /// `fence_settle` when it is not given.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(60);
 /// `fences_per_hour` when it is not given.

@@ -47,7 +47,7 @@ use crate::core::message::PingKind;
 use crate::core::quorum::Quorum;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
-pub use checks::{CheckConfig, CheckKind};
+pub use checks::{CHECKERS_MAX, CheckConfig, CheckKind, Question, word as question_word};
 pub use clients::{ApiAuth, ClientLine};
 pub use fence::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
 pub use finding::{At, Finding, Severity};
@@ -125,6 +125,8 @@ pub struct Config {
     pub log_badpack: bool,
     /// Logging.
     pub log: LogConfig,
+    /// `use_apphbd`: the service of application heartbeats runs here, and the daemon itself beats for it.
+    pub has_apphbd: bool,
     /// `auto_failback`.
     pub auto_failback: AutoFailback,
     /// `failback_delay`.
@@ -422,6 +424,29 @@ pub enum ResetWith {
     Hook(PathBuf),
     /// No more kicks, and the shortest timeout that the watchdog takes.
     Watchdog,
+}
+
+impl ResetWith {
+    /// What the value of a `reset_with` says.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match (text, text.strip_prefix("hook").map(str::trim_start)) {
+            ("reboot", _) => Self::Reboot,
+            ("sysrq", _) => Self::Sysrq,
+            ("watchdog", _) => Self::Watchdog,
+            (_, Some(program)) if program.starts_with('/') => Self::Hook(program.into()),
+            _ => return None,
+        })
+    }
+
+    /// The value that says it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Reboot => "reboot".to_owned(),
+            Self::Sysrq => "sysrq".to_owned(),
+            Self::Watchdog => "watchdog".to_owned(),
+            Self::Hook(program) => format!("hook {}", program.display()),
+        }
+    }
 }
 
 #[cfg(test)]

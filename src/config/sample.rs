@@ -37,6 +37,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         signing_key: 1,
         log_badpack: true,
         log: LogConfig::default(),
+        has_apphbd: false,
         auto_failback: AutoFailback::On,
         failback_delay: Duration::ZERO,
         moves_per_hour: 0,

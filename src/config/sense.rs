@@ -297,6 +297,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         } else {
             OnStopFailure::Reboot
         },
+        has_apphbd: value_or(&draft.use_apphbd, false),
         reset_with: value_or(&draft.reset_with, ResetWith::Reboot),
         watchdog: watchdog::build(draft),
         notify: draft.notify.clone(),

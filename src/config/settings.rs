@@ -92,6 +92,7 @@ impl Config {
 
     fn health(&self) -> HealthSettings {
         let check = |check: &CheckConfig| CheckSettings {
+            is_vital: check.is_vital,
             name: bounded(&check.name),
             group: check.group.and_then(|group| u8::try_from(group).ok()).map(GroupId),
             restarts: check.restarts,

@@ -4,7 +4,7 @@ pub mod clients;
 pub mod members;
 
 use super::comms::{Comms, Happening, Happenings, Outbox};
-use super::ids::Seq;
+use super::ids::{CheckId, Seq};
 use super::message::{Body, NodeStatus};
 use super::ownership::{Context, Ownership};
 use super::settings::{Carried, CarriedPartner, Identity, Settings};
@@ -221,6 +221,12 @@ impl Node {
     /// takes that for granted. A node without a lease always may.
     pub fn may_kick(&self, now: Instant) -> bool {
         self.ownership.may_kick(&self.settings, now)
+    }
+
+    /// The check that the watchdogs wait for (`watchdog on`), if one fails: this board is to be reset unless it is mended or
+    /// what it looks at has been stopped here.
+    pub fn vital_check_failed(&self) -> Option<CheckId> {
+        self.ownership.vital_check_failed(&self.settings)
     }
 
     /// Until when the lease allows kicks, for the next engine of this boot ([`Carried::kicks_until`]).

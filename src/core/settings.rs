@@ -90,6 +90,8 @@ pub struct CheckSettings {
     pub group: Option<GroupId>,
     /// `restarts`: how often the group is restarted in place within an hour before it is handed over.
     pub restarts: u8,
+    /// `watchdog on`: once it was healthy, the watchdogs are kicked no more while it fails.
+    pub is_vital: bool,
 }
 
 /// Health checks, and what follows from them.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -18,10 +18,12 @@ use nix::unistd::User;
 use super::clock;
 use super::logger::Destinations;
 use super::pid_file;
+use super::places::Places;
 use super::reactor::{Reactor, Ready, Token};
 use super::reset::{Reason, ResetPath};
 use super::service_log::ServiceLog;
 use crate::api::apphb::message;
+use crate::api::apphb::needs::Needs;
 use crate::api::apphb::supervisor::{Application, CLIENTS_MAX, Event, Peer, Slot, Supervisor};
 use crate::api::ipc::{self, Connection, Rooms, Taken};
 use crate::config::ResetWith;
@@ -55,15 +57,6 @@ const SIGNALS: Token = Token(1);
 const LOGGER: Token = Token(2);
 const CLIENTS: u32 = 16;
 
-/// Where a service has its things.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// Its socket.
-    pub socket: PathBuf,
-    /// Its pid file.
-    pub pid_file: PathBuf,
-}
-
 /// The running service.
 pub struct Apphbd {
     config: ApphbdConfig,
@@ -80,6 +73,9 @@ pub struct Apphbd {
     is_more: bool,
     watchdog: Option<Device>,
     next_kick: Instant,
+    needs: Needs,
+    /// That nothing is kicked has been said.
+    is_withheld: bool,
     reset: ResetPath,
     /// The end of the kicks is what resets the board.
     is_resetting: bool,
@@ -121,6 +117,8 @@ impl Apphbd {
             is_more: false,
             watchdog,
             next_kick: Instant::ZERO,
+            needs: Needs::new(config.watchdog_needs.clone()),
+            is_withheld: false,
             reset,
             is_resetting: false,
             reset_user: User::from_name(HEARTBEAT_USER).ok().flatten().map(|user| user.uid.as_raw()),
@@ -291,7 +289,8 @@ impl Apphbd {
                 log::debug!("apphb_process_msg: client: {index:#x} type={name}");
             }
             let mut is_fatal = false;
-            let mut tell = |who: &Application, event| is_fatal |= told(who, event);
+            let needs = &mut self.needs;
+            let mut tell = |who: &Application, event| is_fatal |= told(needs, who, event);
             let outcome = self.supervisor.handle(now(), Slot(index), body, &mut tell);
             if let Some(reply) = outcome.reply {
                 log::debug!("apphb_process_msg: client: {index:#x} type={name}, rc={}", reply.number());
@@ -319,7 +318,7 @@ impl Apphbd {
         let (mut is_fatal, mut was_registered) = (false, false);
         self.supervisor.hang_up(Slot(index), &mut |who, event| {
             was_registered = true;
-            is_fatal |= told(who, event);
+            is_fatal |= told(&mut self.needs, who, event);
         });
         self.close(index, was_registered);
         if is_fatal {
@@ -347,7 +346,7 @@ impl Apphbd {
             }
         }
         let mut is_fatal = false;
-        let strangers = self.supervisor.expire(now, &mut |who, event| is_fatal |= told(who, event));
+        let strangers = self.supervisor.expire(now, &mut |who, event| is_fatal |= told(&mut self.needs, who, event));
         for slot in strangers {
             self.close(slot.0, false);
         }
@@ -364,6 +363,20 @@ impl Apphbd {
         }
         if let Some(watchdog) = &self.watchdog {
             self.next_kick = now + self.config.watchdog_interval;
+            let missing = self.needs.missing();
+            if self.is_withheld != missing.is_some() {
+                self.is_withheld = missing.is_some();
+                match missing {
+                    Some((name, instance)) => log::error!(
+                        target: "EMERG",
+                        "No more kicks for the watchdog: '{name}' / '{instance}' is missing. It resets this board."
+                    ),
+                    None => log::info!("The watchdog is kicked again."),
+                }
+            }
+            if self.is_withheld {
+                return;
+            }
             if let Err(error) = watchdog.kick() {
                 log::error!(target: "CRIT", "Watchdog write failure: {error}");
             }
@@ -386,7 +399,8 @@ impl Apphbd {
 }
 
 /// Logs an event. Returns whether the board is to be reset for it.
-fn told(who: &Application, event: Event) -> bool {
+fn told(needs: &mut Needs, who: &Application, event: Event) -> bool {
+    needs.note(who, event);
     let Application { name, instance, pid, .. } = who;
     let client = format_args!("apphb client '{name}' / '{instance}' (pid {pid})").to_string();
     let failure = match event {

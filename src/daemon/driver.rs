@@ -385,6 +385,7 @@ impl<'c> Driver<'c> {
             is_guardian_present: self.guardian.is_present(),
             since_beat: now.since(Instant::from_micros(self.lease.engine_stamp() / 1000)),
             is_allowed: self.node.may_kick(now),
+            is_healthy: self.node.vital_check_failed().is_none(),
         };
         self.kicker.turn(now, chain);
     }

@@ -6,6 +6,7 @@
 //! | beats leave | the lease's stamp is not older than a keepalive |
 //! | the guardian's loop turns, and the script runner in it sees to its time limits | its stamp in the lease is fresh |
 //! | the watchdog lease | the core says so (`Node::may_kick`) |
+//! | health checks with `watchdog on` | the core says so (`Node::vital_check_failed`) |
 //!
 //! One that is missing, and no watchdog is kicked: the board is reset a timeout after the last kick. A script that takes
 //! long within its time limit is no missing link.
@@ -32,6 +33,8 @@ pub struct Chain {
     pub since_beat: Duration,
     /// The core allows it.
     pub is_allowed: bool,
+    /// No check that the watchdogs wait for fails.
+    pub is_healthy: bool,
 }
 
 /// Why nothing is kicked.
@@ -43,6 +46,8 @@ pub enum Withheld {
     Beats,
     /// The partner does not acknowledge our beats (watchdog lease).
     Lease,
+    /// A health check with `watchdog on` fails.
+    Check,
 }
 
 impl Withheld {
@@ -52,6 +57,7 @@ impl Withheld {
             Self::Guardian => "guardian",
             Self::Beats => "beats",
             Self::Lease => "lease",
+            Self::Check => "check",
         }
     }
 
@@ -60,6 +66,7 @@ impl Withheld {
             Self::Guardian => "the guardian is gone or hangs",
             Self::Beats => "no beat leaves this board",
             Self::Lease => "the partner does not acknowledge our beats (watchdog lease)",
+            Self::Check => "a health check with `watchdog on` fails",
         }
     }
 }
@@ -162,6 +169,8 @@ impl<W: Watchdog> Kicker<W> {
             Some(Withheld::Beats)
         } else if !chain.is_allowed {
             Some(Withheld::Lease)
+        } else if !chain.is_healthy {
+            Some(Withheld::Check)
         } else {
             None
         }
@@ -195,7 +204,8 @@ mod tests {
     use crate::hardware::watchdog::fake::FakeWatchdog;
     use crate::hardware::watchdog::{Armed, ResetCause};
 
-    const WHOLE: Chain = Chain { is_guardian_present: true, since_beat: Duration::from_millis(200), is_allowed: true };
+    const WHOLE: Chain =
+        Chain { is_guardian_present: true, since_beat: Duration::from_millis(200), is_allowed: true, is_healthy: true };
 
     fn held(device: &FakeWatchdog, timeout: u32) -> HeldWatchdog<&FakeWatchdog> {
         let armed = Armed { identity: "fake".into(), timeout, cause: ResetCause::default(), has_magic_close: true };
@@ -234,6 +244,7 @@ mod tests {
             (Chain { is_guardian_present: false, ..WHOLE }, Withheld::Guardian),
             (Chain { since_beat: Duration::from_millis(451), ..WHOLE }, Withheld::Beats),
             (Chain { is_allowed: false, ..WHOLE }, Withheld::Lease),
+            (Chain { is_healthy: false, ..WHOLE }, Withheld::Check),
         ];
         for (chain, why) in broken {
             let fake = leaked();

@@ -24,6 +24,7 @@ use crate::sys::memory;
 
 use super::history::{Files, Keeper};
 use super::log_pipe::{Level, LogLine, Parsed, parse};
+use super::places::Places;
 use line::{Style, Writer};
 use logd_outlet::{Fate, LogdOutlet};
 pub(super) use outlet::facility_number;
@@ -37,8 +38,6 @@ const ENTITY: &str = "heartbeat";
 const FILE_MODE: u32 = 0o640;
 /// Bytes taken from the pipe at a time; as much as a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
-/// Where Heartbeat's logging daemon listens.
-const LOGD_SOCKET: &str = "/var/lib/heartbeat/log_daemon";
 /// How often lines that wait for it are tried again while nothing else happens.
 const LOGD_PAUSE: Duration = Duration::from_millis(200);
 
@@ -118,7 +117,7 @@ impl Destinations {
             facility: log.facility.clone(),
             syslog_socket: PathBuf::from(SYSLOG_SOCKET),
             is_on_stderr: is_on_stderr || is_unconfigured,
-            logd: log.logd_retry.map(|retry| (PathBuf::from(LOGD_SOCKET), retry)),
+            logd: log.logd_retry.map(|retry| (Places::of_logd(Some(&config.paths.run)).socket, retry)),
         }
     }
 }
@@ -195,7 +194,7 @@ impl Logger {
         Self {
             writer: Writer::new(to),
             outlets,
-            logd: to.logd.clone().map(|(path, retry)| LogdOutlet::new(path, retry)),
+            logd: to.logd.clone().map(|(path, retry)| LogdOutlet::new(path, retry, Instant::now())),
             entity: to.entity.clone(),
             history: None,
             buffer: vec![0; CHUNK],

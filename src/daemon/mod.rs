@@ -22,6 +22,7 @@ pub mod logd;
 pub mod logger;
 pub mod move_page;
 pub mod pid_file;
+pub mod places;
 pub mod reactor;
 pub mod release;
 pub mod report;

@@ -125,7 +125,7 @@ pub(super) fn logd_cf(data: &[u8]) {
 /// `apphbd.cf`
 pub(super) fn apphbd_cf(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Err(error) = ApphbdConfig::parse(Path::new("apphbd.cf"), text) {
+    if let Err(error) = ApphbdConfig::parse(Path::new("apphbd.cf"), text, ApphbdConfig::default()) {
         assert!(error.contains("apphbd.cf"), "{error}");
     }
 }

@@ -60,6 +60,8 @@ pub struct Service {
     pub arguments: Vec<String>,
     /// Whom it runs as; `None`: as the guardian.
     pub user: Option<User>,
+    /// A group that it is in beside that user's.
+    pub group: Option<u32>,
     /// Whether it finds one end of a [`Channel`] as its standard input; the other one comes by
     /// [`Clients::poll_channel`], anew with each start.
     pub has_channel: bool,
@@ -385,7 +387,8 @@ impl Row {
             }
             Origin::Service(service) => {
                 let words = [service.name.to_owned()].into_iter().chain(service.arguments.iter().cloned());
-                (service.name.to_owned(), words.collect(), service.user.as_ref().map(|user| (user, vec![user.gid])))
+                let groups = |user: &User| [Some(user.gid), service.group].into_iter().flatten().collect();
+                (service.name.to_owned(), words.collect(), service.user.as_ref().map(|user| (user, groups(user))))
             }
         };
         let identity =

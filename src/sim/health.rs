@@ -47,6 +47,7 @@ impl HealthPlan {
     /// What the core is told.
     pub fn settings(&self, groups: usize) -> HealthSettings {
         let check = |group: Option<usize>| CheckSettings {
+            is_vital: false,
             name: heapless::String::new(),
             group: group.and_then(|group| u8::try_from(group).ok()).map(GroupId),
             restarts: self.restarts,

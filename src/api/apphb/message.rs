@@ -5,7 +5,6 @@ const TYPE_LEN: usize = 8;
 /// Bytes of each string of a registration. Those behind its NUL are whatever lay on the client's stack.
 const NAME_LEN: usize = 256;
 /// C's `unsigned long`, on every Linux of the width of a pointer.
-#[cfg(test)]
 const LONG_LEN: usize = size_of::<usize>();
 /// A registration: type, three strings, three integers.
 const REGISTRATION_LEN: usize = TYPE_LEN + 3 * NAME_LEN + 3 * 4;
@@ -21,6 +20,8 @@ pub enum Reply {
     NotRegistered,
     /// EEXIST: registered already.
     Registered,
+    /// ETIME: it has failed to beat.
+    Failed,
     /// EINVAL: unknown, too short or untrue.
     Invalid,
 }
@@ -33,6 +34,7 @@ impl Reply {
             Self::NotPermitted => 1,
             Self::NotRegistered => 3,
             Self::Registered => 17,
+            Self::Failed => 62,
             Self::Invalid => 22,
         }
     }
@@ -75,6 +77,9 @@ pub enum Request<'a> {
     Heartbeat,
     /// `unreg`
     Unregister,
+    /// `state`, ours: whether an application beats, by its name and, when that is not empty, its instance; `None`: too
+    /// short, an empty name or a string without end.
+    State(Option<(&'a [u8], &'a [u8])>),
     /// Anything else.
     Unknown,
 }
@@ -90,6 +95,7 @@ pub fn decode(body: &[u8]) -> Option<Request<'_>> {
         Some(b"setboot") => Request::SetBoot(number().map(|value| value != 0)),
         Some(b"hb") => Request::Heartbeat,
         Some(b"unreg") => Request::Unregister,
+        Some(b"state") => Request::State(question(rest)),
         _ => Request::Unknown,
     })
 }
@@ -103,6 +109,11 @@ pub fn name(body: &[u8]) -> heapless::String<TYPE_LEN> {
 /// Bytes before the NUL; `None` without one.
 fn terminated(field: &[u8]) -> Option<&[u8]> {
     field.iter().position(|byte| *byte == 0).map(|end| &field[..end])
+}
+
+fn question(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, instance) = rest.get(..2 * NAME_LEN)?.split_at(NAME_LEN);
+    Some((terminated(name).filter(|name| !name.is_empty())?, terminated(instance)?))
 }
 
 fn registration(body: &[u8]) -> Option<Registration<'_>> {
@@ -122,36 +133,48 @@ fn registration(body: &[u8]) -> Option<Registration<'_>> {
     })
 }
 
-/// A body as the library sends it, for tests and for programs that stand in for one.
-#[cfg(test)]
-pub(super) mod written {
+/// Bodies as the library sends them.
+pub mod written {
     use super::*;
 
-    pub(in crate::api::apphb) fn plain(name: &str) -> Vec<u8> {
+    /// `hb` or `unreg`.
+    pub fn plain(name: &str) -> Vec<u8> {
         let mut body = name.as_bytes().to_vec();
         body.resize(TYPE_LEN, 0);
         body
     }
 
-    pub(in crate::api::apphb) fn number(name: &str, value: u64) -> Vec<u8> {
+    /// `setint`, `setwarn` or `setboot`.
+    pub fn number(name: &str, value: u64) -> Vec<u8> {
         let mut body = plain(name);
         body.extend_from_slice(&usize::try_from(value).unwrap_or(usize::MAX).to_ne_bytes()[..LONG_LEN]);
         body
     }
 
-    pub(in crate::api::apphb) fn registration(application: &str, instance: &str, ids: (i32, u32, u32)) -> Vec<u8> {
+    /// `reg`; `ids` are process, user and group. Longer names are cut.
+    pub fn registration(application: &str, instance: &str, ids: (i32, u32, u32)) -> Vec<u8> {
         let mut body = plain("reg");
         for text in [application, instance, "/"] {
-            let start = body.len();
-            body.extend_from_slice(text.as_bytes());
-            body.push(0);
-            // As on a stack: not zero.
-            body.resize(start + NAME_LEN, 0xee);
+            push_text(&mut body, text);
         }
         for number in [ids.0.to_ne_bytes(), ids.1.to_ne_bytes(), ids.2.to_ne_bytes()] {
             body.extend_from_slice(&number);
         }
         body
+    }
+
+    /// `state`, ours; without an instance all of that name are meant.
+    pub fn question(name: &str, instance: &str) -> Vec<u8> {
+        let mut body = plain("state");
+        push_text(&mut body, name);
+        push_text(&mut body, instance);
+        body
+    }
+
+    fn push_text(body: &mut Vec<u8>, text: &str) {
+        let end = body.len() + NAME_LEN;
+        body.extend_from_slice(&text.as_bytes()[..text.len().min(NAME_LEN - 1)]);
+        body.resize(end, 0);
     }
 }
 
@@ -170,6 +193,10 @@ mod tests {
         assert_eq!(decode(&written::number("setboot", 2)), Some(Request::SetBoot(Some(true))));
         assert_eq!(decode(b"hb\0garba"), Some(Request::Heartbeat));
         assert_eq!(decode(b"unreg\0\0\0"), Some(Request::Unregister));
+        let question = written::question("app", "one");
+        assert_eq!(decode(&question), Some(Request::State(Some((b"app", b"one")))));
+        assert_eq!(decode(&question[..question.len() - 1]), Some(Request::State(None)));
+        assert_eq!(decode(&written::question("", "one")), Some(Request::State(None)));
     }
 
     #[test]
@@ -192,6 +219,9 @@ mod tests {
             let mut body = good.clone();
             body[TYPE_LEN + index * NAME_LEN..][..NAME_LEN].fill(b'x');
             assert_eq!(decode(&body), Some(Request::Register(None)), "{index}");
+            // Behind the end lies whatever was on the client's stack.
+            body[TYPE_LEN + index * NAME_LEN + 1] = 0;
+            assert!(matches!(decode(&body), Some(Request::Register(Some(_)))), "{index}");
         }
         assert_eq!(decode(&written::registration("", "one", (7, 8, 9))), Some(Request::Register(None)));
         assert!(matches!(decode(&written::registration("a", "", (7, 8, 9))), Some(Request::Register(Some(_)))));

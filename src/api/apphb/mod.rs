@@ -2,4 +2,5 @@
 //! known of each of those programs. Bytes and decisions only; sockets, clock and log are the daemon's.
 
 pub mod message;
+pub mod needs;
 pub mod supervisor;

@@ -183,8 +183,12 @@ impl Supervisor {
         body: &[u8],
         tell: &mut impl FnMut(&Application, Event),
     ) -> Outcome {
-        let Some(client) = self.clients.get_mut(slot.0).and_then(Option::as_mut) else { return SILENT };
         let Some(request) = decode(body) else { return SILENT };
+        if let Request::State(question) = request {
+            let reply = question.map_or(Reply::Invalid, |(name, instance)| self.state(name, instance));
+            return Outcome { reply: self.get(slot).map(|_| reply), is_over: false };
+        }
+        let Some(client) = self.clients.get_mut(slot.0).and_then(Option::as_mut) else { return SILENT };
         let reply = match request {
             Request::Heartbeat => {
                 if client.is_registered {
@@ -192,7 +196,7 @@ impl Supervisor {
                 }
                 return SILENT;
             }
-            Request::Unknown => Reply::Invalid,
+            Request::Unknown | Request::State(_) => Reply::Invalid,
             Request::Register(said) => {
                 let reply = client.register(said);
                 if reply == Reply::Ok {
@@ -258,6 +262,23 @@ impl Supervisor {
     /// When [`expire`](Self::expire) has something to do next.
     pub fn deadline(&self) -> Option<Instant> {
         self.clients.iter().flatten().filter_map(Client::deadline).min()
+    }
+
+    /// Whether all applications of this name (and instance, when that is not empty) beat.
+    fn state(&self, name: &[u8], instance: &[u8]) -> Reply {
+        let (name, instance) = (printable(name), printable(instance));
+        let is_meant = |client: &&Client| {
+            let Application { name: known, instance: which, .. } = &client.application;
+            client.is_registered && *known == name && (instance.is_empty() || *which == instance)
+        };
+        let mut meant = self.clients.iter().flatten().filter(is_meant).peekable();
+        if meant.peek().is_none() {
+            Reply::NotRegistered
+        } else if meant.all(|client| client.beaten_at.is_some()) {
+            Reply::Ok
+        } else {
+            Reply::Failed
+        }
     }
 
     fn get(&self, slot: Slot) -> Option<&Client> {
@@ -356,6 +377,24 @@ mod tests {
         // It restarts the measuring, and is no beat.
         bench.say(1_000_000, slot, &written::number("setwarn", 100));
         assert_eq!(bench.beat(1_000_100, slot), []);
+    }
+
+    #[test]
+    fn anybody_may_ask_who_beats() {
+        let (mut bench, slot) = Bench::registered(0);
+        let asking = bench.supervisor.connect(Instant::ZERO, Peer { pid: 0, ..PEER }).unwrap();
+        let state = |bench: &mut Bench, name, instance| bench.say(0, asking, &written::question(name, instance));
+        bench.say(0, slot, &written::number("setint", 500));
+        assert_eq!(state(&mut bench, "app", ""), Some(Reply::Ok));
+        assert_eq!(state(&mut bench, "app", "one"), Some(Reply::Ok));
+        assert_eq!(state(&mut bench, "app", "two"), Some(Reply::NotRegistered));
+        assert_eq!(state(&mut bench, "other", ""), Some(Reply::NotRegistered));
+        assert_eq!(state(&mut bench, "", ""), Some(Reply::Invalid));
+        assert_eq!(bench.expire(500), [Event::Failed]);
+        assert_eq!(state(&mut bench, "app", ""), Some(Reply::Failed));
+        assert_eq!(bench.beat(600, slot), [Event::Resumed]);
+        assert_eq!(state(&mut bench, "app", "one"), Some(Reply::Ok));
+        assert_eq!(Reply::Failed.number(), 62);
     }
 
     #[test]

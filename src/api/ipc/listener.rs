@@ -1,4 +1,4 @@
-//! The listening side.
+//! The listening side, and the first step of the other one.
 
 use std::fs;
 use std::io;
@@ -42,6 +42,17 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(listener))
+}
+
+/// A connection to the service at `path`, non-blocking and closed on exec. It keeps nobody waiting, not even until it is made.
+///
+/// # Errors
+/// What socket(2) and connect(2) say: nobody listens, or so many wait already that there is no room for one more.
+pub fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 /// The next connection that waits, non-blocking and closed on exec; `None` when there is none.

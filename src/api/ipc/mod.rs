@@ -14,7 +14,7 @@ mod connection;
 mod listener;
 
 pub use connection::{Connection, Cut, Full, Rooms, Taken};
-pub use listener::{Peer, accept, listen};
+pub use listener::{Peer, accept, connect, listen};
 
 /// Bytes before each body.
 pub const HEADER_LEN: usize = 8;

@@ -1,6 +1,7 @@
 //! `check` and `monitor`.
 
 use super::*;
+use crate::config::services::apphbd::ApplicationName;
 use crate::core::ids::GroupId;
 
 fn load(purpose: Purpose, lines: &str) -> (Vec<String>, Option<Config>) {
@@ -21,23 +22,27 @@ fn checks(lines: &str) -> Vec<CheckConfig> {
 #[test]
 fn each_kind_is_read_with_its_defaults() {
     let lines = "check tcp 10.0.0.1:80\ncheck tcp [2001:db8::1]:22\ncheck http http://10.0.0.9:8080?a=b\n\
-                 check http http://peer.example/x expect 301\ncheck ping 10.0.0.254\ncheck exec /bin/test user hacluster";
+                 check http http://peer.example/x expect 301\ncheck ping 10.0.0.254\ncheck exec /bin/test user hacluster\n\
+                 check apphb web:one\ncheck apphb mail watchdog on\nwatchdog /dev/watchdog";
     let read = checks(lines);
-    let http = |address: &str, host: &str, path: &str, expect| CheckKind::Http {
+    let http = |address: &str, host: &str, path: &str, expect| Question::Http {
         address: address.parse().unwrap(),
         host: host.into(),
         path: path.into(),
         expect,
     };
     let expected = [
-        CheckKind::Tcp("10.0.0.1:80".parse().unwrap()),
-        CheckKind::Tcp("[2001:db8::1]:22".parse().unwrap()),
+        Question::Tcp("10.0.0.1:80".parse().unwrap()),
+        Question::Tcp("[2001:db8::1]:22".parse().unwrap()),
         http("10.0.0.9:8080", "10.0.0.9:8080", "/?a=b", 200),
         http("10.0.0.2:80", "peer.example", "/x", 301),
-        CheckKind::Ping("10.0.0.254".parse().unwrap()),
-        CheckKind::Exec("/bin/test".into()),
+        Question::Ping("10.0.0.254".parse().unwrap()),
+        Question::Exec("/bin/test".into()),
+        Question::Apphb(ApplicationName::parse("web:one").unwrap()),
+        Question::Apphb(ApplicationName::parse("mail").unwrap()),
     ];
-    assert!(read.iter().map(|check| &check.kind).eq(&expected), "{read:?}");
+    assert!(read.iter().map(|check| check.kind.clone()).eq(expected.map(CheckKind::Ask)), "{read:?}");
+    assert!(read.iter().map(|check| check.is_vital).eq([0, 0, 0, 0, 0, 0, 0, 1].map(|is_vital| is_vital == 1)));
     let first = &read[0];
     assert_eq!((first.every, first.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
     assert_eq!((first.rise, first.fall, first.restarts, first.group, first.from), (2, 3, 2, None, 0));
@@ -81,7 +86,8 @@ fn what_both_nodes_must_agree_upon_is_in_the_digest() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let first = |lines: &str| load(Purpose::Check, lines).0.into_iter().next().unwrap_or_default();
-    let kinds = "expected `check tcp HOST:PORT`, `check http URL`, `check ping HOST` or `check exec PATH`";
+    let kinds =
+        "expected `check tcp HOST:PORT`, `check http URL`, `check ping HOST`, `check exec PATH` or `check apphb NAME`";
     for (lines, message) in [
         ("check", format!("1:1: error: found `check` without what it asks; {kinds}")),
         ("check pnig 10.0.0.1", format!("1:7: error: found `pnig`; {kinds}; did you mean `ping`?")),
@@ -97,6 +103,15 @@ fn what_makes_no_sense_is_refused() {
         ("check http http://me@10.0.0.1/", "1:12: error: found `http://me@10.0.0.1/`; expected `http://HOST/PATH` without a user".into()),
         ("check exec test", "1:12: error: found `test`; expected the path of a program, beginning with `/`".into()),
         ("check exec /none", "1:12: warning: found `/none`, which is no executable file here; expected a program; the check fails".into()),
+        (
+            "check apphb :one",
+            "1:13: error: found `:one`; expected `NAME` or `NAME:INSTANCE`, as the application registers".into(),
+        ),
+        (
+            "monitor web watchdog on",
+            "1:22: error: found a check for the watchdog without one; expected a line `watchdog DEVICE`".into(),
+        ),
+        ("monitor web watchdog x", "1:22: error: found `x`; expected `on` or `off`".into()),
         ("monitor", "1:1: error: found `monitor` without a group; expected `monitor GROUP` or `monitor all`".into()),
         (
             "monitor wep",
@@ -110,9 +125,9 @@ fn what_makes_no_sense_is_refused() {
         ("monitor web fall 0", "1:18: error: found `0`; expected a whole number from 1 to 100".into()),
         (
             "monitor web group x",
-            "1:13: error: found `group`; expected `every`, `timeout`, `rise`, `fall`, `restarts`".into(),
+            "1:13: error: found `group`; expected `every`, `timeout`, `rise`, `fall`, `restarts`, `watchdog`".into(),
         ),
-        ("check ping 10.0.0.1 expect 5", "1:21: error: found `expect`; expected `every`, `timeout`, `rise`, `fall`, `restarts`, `group`, `restart`, `name`".into()),
+        ("check ping 10.0.0.1 expect 5", "1:21: error: found `expect`; expected `every`, `timeout`, `rise`, `fall`, `restarts`, `watchdog`, `group`, `restart`, `name`".into()),
         (
             "check ping 10.0.0.1 restarts 3",
             "1:30: error: found restarts for a check of the node; expected `group GROUP` beside them; what the node needs is \
@@ -136,6 +151,12 @@ fn what_makes_no_sense_is_refused() {
     ] {
         assert_eq!(first(lines), format!("ha.cf:{message}"), "{lines}");
     }
+    let users: String = ["", " user hacluster", " user root", " user nobody", " user daemon"]
+        .map(|user| format!("check exec /bin/test{user} name {}\n", user.len()))
+        .concat();
+    let said = load(Purpose::Check, &users).0;
+    let expected = "found health checks of 5 users, counting the one of those without `user`; expected at most 4";
+    assert!(said.iter().any(|said| said.contains(expected)), "{said:?}");
     let many: String = (1..=33).map(|last| format!("check ping 10.0.0.{last}\n")).collect();
     let said = load(Purpose::Check, &many).0;
     assert!(

@@ -254,6 +254,7 @@ fn numbers_and_words_are_answered() {
         ),
         (b"use_apphbd x", &["ha.cf:1:12: error: found `x`; expected `on` or `off`"]),
         (b"use_apphbd no", &[]),
+        (b"use_apphbd yes", &[]),
         (b"record_config_changes maybe", &["ha.cf:1:23: error: found `maybe`; expected `on` or `off`"]),
         (
             b"record_config_changes on",

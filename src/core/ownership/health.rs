@@ -25,7 +25,7 @@ use crate::core::ids::{CheckId, GroupId, GroupSet};
 use crate::core::limits::{CHECKS_MAX, GROUPS_MAX};
 use crate::core::message::{GroupState, HealthReport};
 use crate::core::planted::{Bug, is_planted};
-use crate::core::settings::CheckSettings;
+use crate::core::settings::{CheckSettings, Settings};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Alarm, Cause, Health};
 
@@ -39,6 +39,8 @@ struct Finding {
     health: Health,
     /// Place of the first resource that a restart takes along.
     from: u8,
+    /// It has been healthy since this engine began.
+    was_healthy: bool,
 }
 
 /// What was done for one group.
@@ -135,13 +137,23 @@ impl Ownership {
         }
         let finding = &mut self.health.findings[usize::from(check.0)];
         let is_new = finding.health != health;
-        *finding = Finding { health, from };
+        let was_healthy = finding.was_healthy || health == Health::Healthy;
+        *finding = Finding { health, from, was_healthy };
         if is_new {
             let name = cx.settings.health.checks[usize::from(check.0)].name.as_str();
             log::info!("health check {name}: {}", health.name());
             self.raise(cx, Alarm::CheckFailed(check), health == Health::Failed);
             self.wants_extension = true;
         }
+    }
+
+    /// The first check that the watchdogs wait for and that fails. One that never was healthy is not waited for: a board
+    /// that comes up without it would be reset for ever.
+    pub(in crate::core) fn vital_check_failed(&self, settings: &Settings) -> Option<CheckId> {
+        let known = (0..).map(CheckId).zip(settings.health.checks.iter().zip(&self.health.findings));
+        let mut failed = known
+            .filter(|(_, (check, finding))| check.is_vital && finding.was_healthy && finding.health == Health::Failed);
+        failed.next().map(|(check, _)| check)
     }
 
     fn count(&self, cx: &Context<'_>, wanted: Health) -> u8 {

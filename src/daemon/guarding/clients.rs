@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 
-use super::{CLIENTS, Guarding, Stage, health, poll_time};
+use super::{CLIENTS, Guarding, Stage, beside, health, poll_time};
 use crate::config::Config;
 use crate::core::limits::CHILDREN_MAX;
 use crate::daemon::reactor::Reactor;
@@ -31,7 +31,8 @@ pub(super) fn open(config: &Config, runner: &Runner, lease: &Lease, reactor: &Re
 
 /// The guardian's own services, as the files ask for them.
 pub(super) fn services(config: &Config) -> Vec<Service> {
-    health::services(config)
+    // Those that others log through first: they end last.
+    beside::services(config).into_iter().chain(health::services(config)).collect()
 }
 
 impl Guarding {

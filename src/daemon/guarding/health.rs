@@ -6,10 +6,12 @@ use std::os::fd::AsFd;
 use super::{CHECKERS, Guarding};
 use crate::checks::{NAMES, Spec, ToChecker, ToGuardian};
 use crate::config::names::{self, User};
-use crate::config::{CheckConfig, CheckKind, Config};
+use crate::config::{CheckConfig, CheckKind, Config, Question};
 use crate::core::ids::{CheckId, CheckSet};
 use crate::core::message::PingKind;
+use crate::daemon::places::Places;
 use crate::daemon::reactor::Token;
+use crate::daemon::run_directory::READERS;
 use crate::guardian::channel::Channel;
 use crate::guardian::clients::Service;
 use crate::links;
@@ -49,11 +51,15 @@ fn plan(config: &Config) -> Vec<Part<'_>> {
 pub(super) fn services(config: &Config) -> Vec<Service> {
     let mut services = Vec::new();
     for (name, (user, checks)) in NAMES.into_iter().zip(plan(config)) {
-        let specs = checks.iter().filter_map(|(check, line)| Spec::new(check.0, line));
-        let arguments = specs.flat_map(|spec| spec.words()).collect();
+        let apphbd = Places::of_apphbd(Some(&config.paths.run)).socket;
+        let specs = || checks.iter().filter_map(|(check, line)| Spec::new(check.0, line, &apphbd));
+        let arguments = specs().flat_map(|spec| spec.words()).collect();
+        // Its socket is in a directory for that group alone.
+        let asks_apphbd = specs().any(|spec| matches!(spec.question, Question::Apphb(_)));
+        let group = asks_apphbd.then(|| names::group(READERS)).flatten();
         let user = user.or_else(|| config.user.clone()).unwrap_or_else(|| NOBODY.to_owned());
         match successor(&user) {
-            Some(user) => services.push(Service { name, arguments, user, has_channel: true }),
+            Some(user) => services.push(Service { name, arguments, user, group, has_channel: true }),
             None => log::error!("no health check runs: {user} is no user here"),
         }
     }
@@ -155,7 +161,7 @@ impl Guarding {
 /// Whom a check sends echo requests to.
 const fn host(line: &CheckConfig) -> Option<IpAddr> {
     match line.kind {
-        CheckKind::Ping(host) => Some(host),
+        CheckKind::Ask(Question::Ping(host)) => Some(host),
         _ => None,
     }
 }

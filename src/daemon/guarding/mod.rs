@@ -12,6 +12,7 @@
 //!                                 Resetting
 //! ```
 
+mod beside;
 mod clients;
 mod engine;
 mod fencing;
@@ -57,6 +58,7 @@ use crate::guardian::roster::Roster;
 use crate::links;
 use crate::sys::memory;
 use crate::sys::process::{Child, is_interrupt_ignored};
+use beside::OwnBeats;
 use engine::Engine;
 use fencing::FenceCount;
 use health::Checkers;
@@ -170,6 +172,7 @@ pub struct Guarding {
     fencings: FenceCount,
     clients: Clients,
     checkers: Checkers,
+    beats: OwnBeats,
     /// The engine waits to hear that the programs of ha.cf have ended.
     is_end_of_clients_awaited: bool,
     reset: Option<ResetPath>,
@@ -281,6 +284,7 @@ impl Guarding {
             fencings,
             clients,
             checkers: Checkers::default(),
+            beats: OwnBeats::default(),
             is_end_of_clients_awaited: false,
             reset: Some(reset),
             watchdogs,
@@ -374,7 +378,8 @@ impl Guarding {
             .clients
             .next_deadline()
             .map(|at| now.saturating_add(nanos(at.saturating_duration_since(Instant::now()))));
-        let chores = [clients, self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
+        let beats = self.config.has_apphbd.then(|| self.beats.due());
+        let chores = [clients, beats, self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
         [scripts, stage, first_beat].into_iter().chain(chores).flatten().fold(look, u64::min)
     }
 
@@ -408,6 +413,7 @@ impl Guarding {
             self.engine_ended(now);
         }
         self.turn_clients(now);
+        self.beat_for_apphbd(now);
         self.note_scripts();
         self.relay_reports(now);
         if self.is_reload_wanted && self.can_reload() {
@@ -602,6 +608,7 @@ impl Guarding {
         if let Some(reset) = self.reset.take() {
             reset.disarm();
         }
+        self.beats.end();
         // Not sooner: until here the engine has kicked them.
         self.watchdogs.end(&self.lease);
         self.end_clients();

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::{CHECK, Guarding, LOGGER, Stage, clients, in_use};
+use super::{CHECK, Guarding, LOGGER, Stage, clients, health, in_use};
 use crate::cli::exit;
 use crate::config::{Change, Config, FileStamps, Group, Severity};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
@@ -257,7 +257,7 @@ impl Guarding {
             log::error!("reset_with: {error}; the old way stays in force");
         }
         self.runner.forget_engine();
-        if clients::services(&self.config) != clients::services(&config) {
+        if health::services(&self.config) != health::services(&config) {
             self.forget_checkers();
         }
         self.runner.replace_table(&config);

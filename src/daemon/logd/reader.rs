@@ -13,7 +13,8 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair};
 
-use super::super::apphbd::{Places, block_signals, listen};
+use super::super::apphbd::{block_signals, listen};
+use super::super::places::Places;
 use super::writer::{self, REOPEN};
 use crate::api::ipc::{self, BODY_MAX, Connection, Rooms, Taken};
 use crate::api::logd::backlog::{Backlog, CLIENTS_MAX, Slot};

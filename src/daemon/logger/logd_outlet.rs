@@ -2,14 +2,10 @@
 //! does not read, lines wait up to a number, then they are dropped and counted; while it is not there, the caller writes
 //! them to the places of its own.
 
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-
-use crate::api::ipc::{Connection, Full, Peer, QUEUE_MAX, Rooms};
+use crate::api::ipc::{self, Connection, Full, Peer, QUEUE_MAX, Rooms};
 use crate::api::logd::message::{ENCODED_MAX, Message};
 use crate::daemon::log_pipe::{Level, LogLine};
 
@@ -17,6 +13,9 @@ use crate::daemon::log_pipe::{Level, LogLine};
 const OUTPUT: usize = QUEUE_MAX * 640;
 /// Room that must be there again before dropped lines are told, and before debug lines are taken after a drop.
 const SPARE: usize = 10;
+/// For so long after its beginning the daemon may be about to be started: nothing is said, and it is tried more often.
+const GRACE: Duration = Duration::from_secs(10);
+const GRACE_RETRY: Duration = Duration::from_millis(50);
 /// Nobody is asked who serves the socket.
 const ANYBODY: Peer = Peer { pid: 0, uid: 0, gid: 0 };
 
@@ -37,15 +36,17 @@ pub(super) struct LogdOutlet {
     connection: Option<Connection>,
     rooms: Option<Rooms>,
     next_try: Option<Instant>,
+    /// Until when it may be about to be started.
+    grace_until: Instant,
     /// That it is not there has been said.
     is_told: bool,
     dropped: u64,
 }
 
 impl LogdOutlet {
-    pub(super) fn new(path: PathBuf, retry: Duration) -> Self {
-        let rooms = Some(Rooms::new(0, OUTPUT));
-        Self { path, retry, connection: None, rooms, next_try: None, is_told: false, dropped: 0 }
+    pub(super) fn new(path: PathBuf, retry: Duration, now: Instant) -> Self {
+        let (rooms, grace_until) = (Some(Rooms::new(0, OUTPUT)), now + GRACE);
+        Self { path, retry, connection: None, rooms, next_try: None, grace_until, is_told: false, dropped: 0 }
     }
 
     /// Whether something waits: [`flush`](Self::flush) is to be called again before long.
@@ -56,7 +57,7 @@ impl LogdOutlet {
     /// Takes a line; `entity` is the tag of lines without one of their own.
     pub(super) fn put(&mut self, line: &LogLine<'_>, entity: &str, now: Instant) -> Fate {
         if self.connection.is_none() && !self.connect(now) {
-            let is_first = !std::mem::replace(&mut self.is_told, true);
+            let is_first = now >= self.grace_until && !std::mem::replace(&mut self.is_told, true);
             let news = "Initializing connection to logging daemon failed. Logging daemon may not be running";
             return Fate::Refused(is_first.then(|| (Level::Warn, news.to_owned())));
         }
@@ -129,21 +130,14 @@ impl LogdOutlet {
         if self.next_try.is_some_and(|next| now < next) {
             return false;
         }
-        self.next_try = Some(now + self.retry);
-        let Ok(socket) = connected(&self.path) else { return false };
+        let retry = if now < self.grace_until { self.retry.min(GRACE_RETRY) } else { self.retry };
+        self.next_try = Some(now + retry);
+        let Ok(socket) = ipc::connect(&self.path) else { return false };
         let rooms = self.rooms.take().unwrap_or_else(|| Rooms::new(0, OUTPUT));
         self.connection = Some(Connection::new(socket, ANYBODY, rooms, QUEUE_MAX));
         self.is_told = false;
         true
     }
-}
-
-/// A connection that never makes anybody wait, not even for its being made.
-fn connected(path: &std::path::Path) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(socket)
 }
 
 #[cfg(test)]
@@ -188,10 +182,16 @@ mod tests {
     #[test]
     fn logd_that_is_not_there_is_told_once_and_found_later() {
         let place = Place::new("later");
-        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60));
-        let start = Instant::now();
+        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60), Instant::now());
+        let begin = Instant::now();
+        let start = begin + GRACE;
         let absent = "Initializing connection to logging daemon failed. Logging daemon may not be running";
         let put = |logd: &mut LogdOutlet, after| logd.put(&line(Level::Info, "one"), "heartbeat", start + after);
+        assert_eq!(
+            logd.put(&line(Level::Info, "one"), "heartbeat", begin),
+            Fate::Refused(None),
+            "it may be on its way"
+        );
         assert_eq!(put(&mut logd, Duration::ZERO), Fate::Refused(Some((Level::Warn, absent.to_owned()))));
         let listener = UnixListener::bind(&place.0).unwrap();
         assert_eq!(put(&mut logd, Duration::from_secs(59)), Fate::Refused(None), "it is not tried yet");
@@ -205,7 +205,7 @@ mod tests {
     fn logd_that_does_not_read_costs_lines_that_are_counted() {
         let place = Place::new("full");
         let listener = UnixListener::bind(&place.0).unwrap();
-        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60));
+        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60), Instant::now());
         let now = Instant::now();
         let text = "x".repeat(400);
         for _ in 0..5000 {
@@ -228,7 +228,7 @@ mod tests {
     fn what_waits_when_logd_goes_is_counted_as_well() {
         let place = Place::new("gone");
         let listener = UnixListener::bind(&place.0).unwrap();
-        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60));
+        let mut logd = LogdOutlet::new(place.0.clone(), Duration::from_secs(60), Instant::now());
         let now = Instant::now();
         let text = "x".repeat(400);
         while logd.dropped == 0 {

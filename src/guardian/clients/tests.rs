@@ -235,6 +235,7 @@ fn service_outlives_a_reload_that_keeps_it_and_finds_its_channel() {
         name: "client_is_started_when_communication_is_up_and_again_when_it_was_killed",
         arguments: vec!["--list".into(), argument.into()],
         user: None,
+        group: None,
         has_channel: true,
     };
     let mut clients = Clients::new(&config, vec![service("--quiet")], &[]).unwrap();

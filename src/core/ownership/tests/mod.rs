@@ -9,6 +9,7 @@ mod owner_line;
 mod proofs;
 mod shots;
 mod starting;
+mod vital;
 
 use crate::core::ids::{Generation, GroupId, GroupSet, JobId, KeyNumber, LinkId, NodeId, RequestId, Seq, Uuid};
 use crate::core::limits::GROUPS_MAX;

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::checks::{ToChecker, Trouble};
-use crate::config::{CheckConfig, CheckKind};
+use crate::config::{CheckConfig, CheckKind, Question};
 use crate::core::Health;
 use crate::core::ids::CheckId;
 
 fn check(kind: CheckKind, group: usize) -> CheckConfig {
     CheckConfig {
+        is_vital: false,
         name: "test".into(),
         kind,
         group: Some(group),
@@ -110,7 +111,7 @@ fn findings_of_a_checker_count_while_the_group_runs_as_it_did() {
     let yard = Yard::new();
     yard.switch("a");
     let mut config = yard.config(&[("alpha", "a")]);
-    config.checks = vec![check(CheckKind::Ping([127, 0, 0, 1].into()), 0)];
+    config.checks = vec![check(CheckKind::Ask(Question::Ping([127, 0, 0, 1].into())), 0)];
     let mut runner = yard.runner(&config);
     runner.health().found(0, Health::Failed, Trouble::Silence, 0);
     assert!(runner.poll_report().is_none());
