@@ -292,7 +292,7 @@ fn packaged_clients_log_through_our_logd() {
     std::fs::write(bench.path("bad.cf"), "bogus x\n").expect("bad.cf");
     let (code, text) = bench.ours("ha_logd", &["-d", "-c", &bench.path("bad.cf").display().to_string()]);
     assert!(code == 6 && text.starts_with("Illegal directive [bogus] in "), "{text}");
-    bench.start_logd("logmode 0600");
+    bench.start_logd("logmode 0600\nENTITY own-tag\nsendqlen 256\nrecvqlen 64");
     let (code, text) = bench.ours("ha_logd", &["-s"]);
     assert!(code == 0 && text.starts_with("logging daemon is running [pid = "), "{text}");
     assert!(bench.ours("ha_logd", &[]).1.contains(": already running [pid "));
@@ -307,7 +307,7 @@ fn packaged_clients_log_through_our_logd() {
     bench.wait_line("debug", "info: total message dropped: 0");
     let ends = |file: &str| -> Vec<String> {
         let text = bench.text(file);
-        let ends = text.lines().filter(|line| !line.contains(" logd: "));
+        let ends = text.lines().filter(|line| !line.contains(" own-tag: "));
         ends.map(|line| line.split_once(" alpha ").expect("the node").1.to_owned()).collect()
     };
     let without_pids = |lines: Vec<String>| -> Vec<String> {
@@ -325,6 +325,8 @@ fn packaged_clients_log_through_our_logd() {
     );
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(bench.path("log")).expect("the log").permissions().mode() & 0o777, 0o600);
+
+    bench.wait_line("log", " own-tag: [");
 
     // Rotated, and told.
     std::fs::rename(bench.path("log"), bench.path("log.1")).expect("rotated");
@@ -393,6 +395,37 @@ fn slow_disk_and_stopped_logd_cost_counted_lines_and_nobodys_time() {
     client.wait().expect("it ends");
     assert_eq!(bench.on_board(&[HA_LOGGER, "-t", "later", "all is well"]).status.code(), Some(0));
     bench.wait_line("log", "later: [");
+}
+
+#[test]
+fn syslog_prefix_old_format_and_queue_limits_are_as_logd_cf_says() {
+    let bench = Bench::new();
+    // A device directory of its own, with a socket that stands in for syslog's.
+    let syslog = bench.path("syslog").display().to_string();
+    let dev = bench.path("dev").display().to_string();
+    let script = "mkdir -p $1; mount -t tmpfs tmpfs $1; cp -a /dev/null $1; mount --bind $1 /dev";
+    assert!(bench.on_board(&["sh", "-c", script, "sh", &dev]).status.success());
+    let server = r#"use Socket; $| = 1; socket($s, PF_UNIX, SOCK_DGRAM, 0); bind($s, sockaddr_un("/dev/log")) or die;
+        open($out, ">", $ARGV[0]); select($out); $| = 1; while (recv($s, $line, 65536, 0) || 1) { print $out "$line\n" }"#;
+    let mut server = bench.spawn(&["perl", "-e", server, &syslog]);
+    bench.wait("syslog is there", || bench.path("syslog").exists());
+    bench.start_logd("logfacility local3\nsyslogprefix site\nsyslogmsgfmt no\nrecvqlen 5");
+    assert_eq!(bench.on_board(&[HA_LOGGER, "-t", "tag", "hello"]).status.code(), Some(0));
+    // local3.info, the one prefix, and the line's own tag in its text.
+    bench.wait("the line", || {
+        let text = bench.text("syslog");
+        text.lines().any(|line| line.starts_with("<158>") && line.contains(" site: tag[") && line.ends_with("]: hello"))
+    });
+    let old = |line: &str| line.starts_with("tag[") && line.contains("]: 20") && line.ends_with(" hello");
+    bench.wait("the older format", || bench.text("log").lines().any(old));
+    // Five lines of one client wait, the others are dropped, counted, and said.
+    bench.signal("ha_logd:writer", "STOP");
+    bench.on_board(&[LOGTEST, "2000"]);
+    bench.signal("ha_logd:writer", "CONT");
+    bench.wait_line("log", "messages of logtest[");
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
+    assert_eq!(bench.ours("ha_logd", &["-k"]).0, 0);
 }
 
 /// ha.cf of a board alone.
@@ -554,4 +587,62 @@ fn watchdog_is_not_kicked_while_a_needed_application_is_missing() {
     assert_eq!(bench.client(&["reg", "steady", "unreg"]), ["0", "0"]);
     is_kicked("it is not missed any more");
     assert_eq!(bench.ours("apphbd", &["-k"]).0, 0);
+}
+
+/// Connects to each socket named, says something good, forks, and dies; the child keeps the connection and dies later.
+const FORKER: &str = r#"use Socket; use Time::HiRes; my ($where, $body) = @ARGV;
+for (1 .. 20) {
+    my $pid = fork();
+    if ($pid == 0) {
+        socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($where)) or die "connect: $!";
+        my $is_app = $body eq "reg";
+        $body = pack("a8a256a256a256lLL", "reg", "forker", "one", "/", $$, $<, $( + 0) if $is_app;
+        syswrite($s, pack("lL", length $body, 0xabcd) . $body);
+        sysread($s, my $answer, 12) if $is_app;
+        # Its own child has the connection after its death.
+        if (fork() == 0) { Time::HiRes::sleep(0.05); kill "KILL", $$ }
+        kill "KILL", $$;
+    }
+    waitpid($pid, 0);
+}
+"#;
+
+#[test]
+fn bad_clients_of_the_services_disturb_no_beat_of_a_pair() {
+    let mut lab = Lab::usual("keepalive 50ms\nuse_apphbd on\nuse_logd on\n", lab::AT_HOME);
+    for board in &lab.boards {
+        let dir = board.dir.display();
+        let logd = format!("logfile {dir}/through-logd\nlogfacility none\n");
+        std::fs::write(board.config_dir().join("logd.cf"), logd).expect("logd.cf");
+        let apphbd = format!("debug_level 1\ndebugfile {dir}/beats\n");
+        std::fs::write(board.config_dir().join("apphbd.cf"), apphbd).expect("apphbd.cf");
+    }
+    lab.start_both();
+    lab.wait_at_home();
+    let text = |lab: &Lab, index: usize, name: &str| {
+        std::fs::read_to_string(lab.boards[index].dir.join(name)).unwrap_or_default()
+    };
+    lab.wait("it has registered", |lab| text(lab, 0, "beats").contains("[heartbeat]/[master_control_process]"));
+    let run = lab.boards[0].dir.join("run");
+    abuse(&run.join("apphb.comm"), &good_registration());
+    abuse(&run.join("log_daemon"), &good_line("perhaps broken"));
+    for (socket, body) in [("apphb.comm", "reg"), ("log_daemon", "short"), ("register", "short")] {
+        let socket = run.join(socket).display().to_string();
+        let output = lab.boards[0].on_board(&["perl", "-e", FORKER, &socket, body]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    lab.wait("those that died are noticed", |lab| text(lab, 0, "beats").matches("'forker' / 'one'").count() == 20);
+    // Everybody is there as before.
+    let socket = run.join("log_daemon");
+    let mut client = UnixStream::connect(socket).expect("the service is there");
+    client.write_all(&good_line("still here")).expect("room");
+    lab.wait("its line", |lab| text(lab, 0, "through-logd").contains("stranger: [77]: info: still here"));
+    let beats = text(&lab, 0, "beats");
+    assert!(!beats.contains("'heartbeat' / 'master_control_process'"), "it never failed to beat in time: {beats}");
+    for index in 0..2 {
+        let log = text(&lab, index, "through-logd");
+        assert!(!log.contains(": is dead") && !log.contains("panicked"), "{log}");
+    }
+    lab.assert_stays(0, &["web"], Duration::from_millis(500));
+    lab.assert_exclusive();
 }
