@@ -398,6 +398,30 @@ fn slow_disk_and_stopped_logd_cost_counted_lines_and_nobodys_time() {
 }
 
 #[test]
+fn init_script_of_logd_has_the_codes_of_lsb() {
+    let bench = Bench::new();
+    let dir = bench.lab.boards[0].dir.display().to_string();
+    assert_eq!(bench.ours("ha_logd", &["-s"]).0, 3);
+    std::fs::write(bench.path("logd.cf"), format!("logfile {dir}/log\nlogfacility none\n")).expect("logd.cf");
+    let defaults = format!("LOGD={dir}/names/ha_logd\nLOGD_OPTIONS='-c {dir}/logd.cf'\n");
+    std::fs::write(bench.path("defaults"), defaults).expect("defaults");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sysvinit/logd");
+    let run = |verb: &str, code: i32| {
+        let output = bench.on_board(&["env", &format!("NULLBEAT_DEFAULTS={dir}/defaults"), "sh", script, verb]);
+        assert_eq!(output.status.code(), Some(code), "{verb}: {output:?}");
+    };
+    for (verb, code) in [("status", 3), ("stop", 0), ("start", 0), ("status", 0), ("start", 0), ("restart", 0)] {
+        run(verb, code);
+    }
+    assert_eq!(bench.on_board(&[HA_LOGGER, "-t", "tag", "hello"]).status.code(), Some(0));
+    bench.wait_line("log", "tag: [");
+    for (verb, code) in [("force-reload", 0), ("stop", 0), ("status", 3), ("bogus", 2)] {
+        run(verb, code);
+    }
+    assert_eq!(bench.count("log", &["logd started with"]), 3);
+}
+
+#[test]
 fn syslog_prefix_old_format_and_queue_limits_are_as_logd_cf_says() {
     let bench = Bench::new();
     // A device directory of its own, with a socket that stands in for syslog's.
