@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-use super::{choice, pieces};
+use super::{choice, pieces, scratch};
 use crate::api::apphb::supervisor::{Peer as ApphbPeer, Slot, Supervisor};
 use crate::api::client::{Authority, ClientRooms, Facts, Order, Server};
 use crate::api::ipc::{BODY_MAX, Connection, Cut, Full, HEADER_LEN, MAGIC, Peer, Rooms, Taken, header};
@@ -107,8 +107,7 @@ thread_local! {
 
 impl Place {
     fn new() -> Self {
-        let thread = std::thread::current().id();
-        let path = std::env::temp_dir().join(format!("nullbeat-fuzz-{}-{thread:?}.socket", std::process::id()));
+        let path = scratch("socket");
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a socket");
         let uid = nix::unistd::geteuid().as_raw();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::scratch;
 use crate::config::services::apphbd::ApphbdConfig;
 use crate::config::services::logd::LogdConfig;
 use crate::config::{FakeMachine, Finding, LoadOptions, Paths, Purpose, load};
@@ -26,8 +27,7 @@ thread_local! {
 
 impl Directory {
     fn new() -> Self {
-        let thread = std::thread::current().id();
-        let path = std::env::temp_dir().join(format!("nullbeat-fuzz-{}-{thread:?}.ha.d", std::process::id()));
+        let path = scratch("ha.d");
         fs::create_dir_all(path.join("boards")).expect("a directory");
         let directory = Self(path, FakeMachine::complete("alpha"));
         for (name, text) in [("ha.cf", HA_CF), ("haresources", HARESOURCES), ("authkeys", AUTHKEYS)] {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 
-use super::choice;
+use super::{choice, scratch};
 use crate::config::{Config, sample};
 use crate::core::ids::Generation;
 use crate::daemon::history::Ring;
@@ -65,8 +65,7 @@ impl Drop for Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = {
-        let thread = std::thread::current().id();
-        let path = std::env::temp_dir().join(format!("nullbeat-fuzz-{}-{thread:?}.run", std::process::id()));
+        let path = scratch("run");
         fs::create_dir_all(&path).expect("a directory");
         let config = sample::config(&path, &[("alpha", "one"), ("beta", "two")]);
         RefCell::new(Scratch { path, config })

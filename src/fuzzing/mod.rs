@@ -14,6 +14,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
+
 /// One decoder.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
@@ -71,6 +73,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "move_page", body: files::move_page },
     Target { name: "state_files", body: files::state_files },
 ];
+
+/// A path for this thread's own things: in memory where there is such a place, as files are written with every input.
+fn scratch(name: &str) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let directory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    directory.join(format!("nullbeat-fuzz-{}-{:?}.{name}", std::process::id(), std::thread::current().id()))
+}
 
 /// The first byte of an input, which chooses something, and the rest.
 fn choice(data: &[u8]) -> (usize, &[u8]) {

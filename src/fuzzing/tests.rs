@@ -9,7 +9,7 @@ use super::{TARGETS, Target};
 use crate::sim::rng::Rng;
 
 /// Mutations of each target's corpus.
-const ROUNDS: u64 = 3000;
+const ROUNDS: u64 = 2000;
 /// Bytes that mean something to some decoder.
 const TELLING: &[u8] = b"(0123)=,:\n\x13<>%#\0-\t|\"\\ \xff$";
 
