@@ -144,8 +144,8 @@ fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
     }
     match field.kind {
         Kind::Opaque => return None,
-        // Lines end with a newline, and a list has no other word for it.
-        Kind::List if field.value.contains(&b'\n') => return None,
+        // Lines end with a newline, and a list has no other word for it; no text has a NUL.
+        Kind::List if field.value.iter().any(|byte| matches!(byte, b'\n' | 0)) => return None,
         Kind::List => push_line(out, b"(3)", field.name, field.value),
         Kind::Text => {
             out.push(field.name);
@@ -311,7 +311,7 @@ mod tests {
             let message = ClientMessage::parse(netstring.as_bytes()).unwrap();
             assert_eq!(message.write_lines(&mut [0; 100]), None, "{field:?}");
         }
-        for fields in ["t=NS_ackmsg", "x=y", "(1)t=AAAA\nt=a"] {
+        for fields in ["t=NS_ackmsg", "x=y", "(1)t=AAAA\nt=a", "t=a\n(3)l=1:\0,"] {
             let text = format!(">>>\n{fields}\n<<<\n");
             assert_eq!(ClientMessage::parse(text.as_bytes()).unwrap().write_lines(&mut [0; 100]), None, "{fields}");
         }
