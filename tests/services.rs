@@ -249,3 +249,52 @@ fn unit_in_haresources_is_started_watched_restarted_and_stopped() {
     systemctl(&lab, "stop", "nullbeat");
     assert_eq!(state(&lab, "shop"), "inactive");
 }
+
+#[test]
+fn units_of_the_services_beside_the_daemon_start_come_back_and_stop() {
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+    let units = ["apphbd.service", "logd.service"].map(|unit| dist.join(unit));
+    let mut lab = Lab::with_boards(&["alpha"]);
+    lab.boards[OURS].use_heartbeat();
+    lab.boards[OURS].use_systemd(&[&units[0], &units[1]]);
+    let (dir, hook) = (lab.boards[OURS].dir.display().to_string(), lab.boards[OURS].reset_hook().display().to_string());
+    let apphbd = format!("debug_level 1\ndebugfile {dir}/beats\nreset_with hook {hook}\n");
+    std::fs::write(lab.boards[OURS].config_dir().join("apphbd.cf"), apphbd).expect("apphbd.cf");
+    lab.boards[OURS].power_on();
+    lab.wait_booted(OURS);
+    let run = |words: &str| {
+        let output = lab.boards[OURS].on_board(&["sh", "-c", words]);
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let links = "ln -sf nullbeat /usr/sbin/apphbd && ln -sf nullbeat /usr/sbin/ha_logd";
+    assert_eq!(run(links).0, Some(0));
+    let logd = |text: &str| assert_eq!(run(&format!("printf '{text}' >/etc/logd.cf")).0, Some(0));
+    logd(&format!("logfile {dir}/through-logd\\nlogfacility none\\n"));
+    let words = format!("systemd-analyze verify --man=no {dir}/units/apphbd.service {dir}/units/logd.service");
+    let (code, said) = run(&words);
+    assert!(code == Some(0) && !said.contains("apphbd.service") && !said.contains("logd.service"), "{said}");
+
+    for (unit, status) in [("apphbd", "apphbd -s"), ("logd", "ha_logd -s")] {
+        systemctl(&lab, "start", unit);
+        lab.wait("it serves", |_| run(status).0 == Some(0));
+        let pid = lab.boards[OURS].property(unit, "MainPID");
+        assert_eq!(run(&format!("kill -9 {pid}")).0, Some(0));
+        lab.wait("it is back", |lab| {
+            let now = lab.boards[OURS].property(unit, "MainPID");
+            now != pid && now != "0" && run(status).0 == Some(0)
+        });
+    }
+    systemctl(&lab, "reload", "logd");
+    let log = || std::fs::read_to_string(lab.boards[OURS].dir.join("through-logd")).unwrap_or_default();
+    lab.wait("it has opened its files anew", |_| log().contains("SIGHUP received"));
+    for (unit, status) in [("apphbd", "apphbd -s"), ("logd", "ha_logd -s")] {
+        systemctl(&lab, "stop", unit);
+        assert_eq!((run(status).0, state(&lab, unit).as_str()), (Some(3), "inactive"));
+    }
+    // A file that is wrong is not tried again.
+    logd("bogus\\n");
+    // Whether systemctl sees it depends on who is faster.
+    let _ = lab.boards[OURS].systemctl(&["start", "logd"]);
+    lab.wait("it has failed", |lab| state(lab, "logd") == "failed");
+    assert_eq!(lab.boards[OURS].property("logd", "NRestarts"), "0");
+}
