@@ -17,7 +17,7 @@ const HA_LOGGER: &str = "/usr/sbin/ha_logger";
 const MAGIC: u32 = 0xabcd;
 
 /// A client of apphbd in Perl: `reg NAME`, `setint MS`, `setboot N`, `hb`, `unreg`, each printing the number of the
-/// reply, and `sleep SECONDS`, `exit`.
+/// reply, `burst N`, which sends as many beats and a `setint` in one piece, and `sleep SECONDS`, `exit`.
 const CLIENT: &str = r#"use Socket; use Time::HiRes; $| = 1;
 socket($s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un("/run/heartbeat/apphb.comm")) or die "connect: $!";
 sub ask { my ($body, $is_answered) = @_; syswrite($s, pack("lL", length $body, 0xabcd) . $body); return unless $is_answered;
@@ -27,6 +27,8 @@ while (@ARGV) { my $verb = shift;
     elsif ($verb eq "reg") { ask(pack("a8a256a256a256lLL", "reg", shift, "one", "/", $$, $<, $( + 0), 1) }
     elsif ($verb eq "hb" or $verb eq "unreg") { ask(pack("a8", $verb), $verb eq "unreg") }
     elsif ($verb eq "beats") { for (1 .. shift) { ask(pack("a8", "hb"), 0); Time::HiRes::sleep(0.1) } }
+    elsif ($verb eq "burst") { my $n = shift; syswrite($s, (pack("lL", 8, 0xabcd) . pack("a8", "hb")) x $n
+        . pack("lL", 16, 0xabcd) . pack("a8Q", "setint", 60000)); sysread($s, my $a, 12) == 12 or die; print +(unpack("lLl", $a))[2], "\n"; }
     else { ask(pack("a8Q", $verb, shift), 1) } }
 "#;
 
@@ -252,6 +254,8 @@ fn failing_application_that_asked_for_it_resets_the_board() {
     std::fs::write(&wd, "").expect("a file for a watchdog");
     bench.start_apphbd(&format!("realtime no\nwatchdog_device {wd}\nwatchdog_interval_ms 20"));
     assert_eq!(bench.client(&["reg", "fine", "setboot", "1", "setint", "300", "hb", "unreg"]), ["0"; 4]);
+    // More than a turn takes, all in one piece: nothing waits for the next byte.
+    assert_eq!(bench.client(&["reg", "many", "burst", "40", "burst", "200", "unreg"]), ["0"; 4]);
     let mut failing = bench.client_command(&["reg", "slow", "setboot", "1", "setint", "300", "sleep", "50"]);
     let mut failing = failing.stdout(Stdio::null()).spawn().expect("perl");
     bench.wait_line("debug", "EMERG: Critical apphb client 'slow' / 'one' (pid ");
@@ -266,6 +270,15 @@ fn failing_application_that_asked_for_it_resets_the_board() {
     let client = bench.path("client").display().to_string();
     let all: Vec<&str> = words.into_iter().chain([client.as_str(), "reg", "x", "setboot", "1"]).collect();
     assert_eq!(String::from_utf8_lossy(&bench.on_board(&all).stdout), "0\n1\n");
+    // Nor may one user keep all others out.
+    let crowd = "use Socket; for (1 .. 70) { socket(my $s, PF_UNIX, SOCK_STREAM, 0); push @s, $s;
+        connect($s, sockaddr_un('/run/heartbeat/apphb.comm')) or die } sleep 1000";
+    let all: Vec<&str> = words.into_iter().take(5).chain(["-e", crowd]).collect();
+    let mut crowd = bench.spawn(&all);
+    bench.wait_line("debug", "WARN: connections refused so far: 1, the last one to process ");
+    assert_eq!(bench.client(&["reg", "late", "unreg"]), ["0", "0"]);
+    crowd.kill().expect("it runs");
+    crowd.wait().expect("it ends");
 
     // A daemon that stands still itself blames nobody who beat meanwhile.
     let mut beating = bench.client_command(&["reg", "steady", "setint", "500", "beats", "25", "unreg"]);
@@ -340,6 +353,21 @@ fn packaged_clients_log_through_our_logd() {
     client.write_all(&good_line("still here")).expect("room");
     bench.wait_line("log", "stranger: [77]: info: still here");
     assert!(bench.memory("ha_logd") < 60_000, "{} KiB", bench.memory("ha_logd"));
+    // More than a turn takes, all in one piece: nothing waits for the next byte, and nothing is lost at the end.
+    let lines = |what: &str| (0..90).flat_map(|number| good_line(&format!("{what} {number}."))).collect::<Vec<u8>>();
+    client.write_all(&lines("burst")).expect("room");
+    bench.wait_line("log", "info: burst 89.");
+    assert_eq!(bench.count("log", &["info: burst "]), 90);
+    bench.signal("ha_logd", "STOP");
+    client.write_all(&lines("last")).expect("room");
+    let mut late = UnixStream::connect(&socket).expect("the service is there");
+    late.write_all(&lines("late")).expect("room");
+    bench.signal("ha_logd", "TERM");
+    bench.signal("ha_logd", "CONT");
+    bench.wait("its end", || bench.ours("ha_logd", &["-s"]).0 == 3);
+    assert_eq!((bench.count("log", &["info: last "]), bench.count("log", &["info: late "])), (90, 90));
+    bench.start_logd("");
+    client = UnixStream::connect(&socket).expect("the service is there");
 
     let (code, text) = bench.ours("ha_logd", &["-k"]);
     assert!(code == 0 && text.contains("info: Waiting for pid="), "{text}");
@@ -480,9 +508,17 @@ fn our_daemon_and_the_packaged_one_log_through_logd() {
     std::fs::write(bench.lab.boards[0].config_dir().join("logd.cf"), "nonsense\n").expect("logd.cf");
     bench.lab.boards[0].configure(&ours_alone(&bench, &format!("{uses}\nconn_logd_time 500ms")), "alpha trace::web\n");
     bench.lab.boards[0].swap_to_nullbeat();
+    // As something made it that knew nothing of Heartbeat: not everybody may come to the sockets in there.
+    let made = "rm -rf /run/heartbeat && mkdir -m 755 -p /run/heartbeat/ccm && chown root:root /run/heartbeat";
+    assert!(bench.on_board(&["sh", "-c", made]).status.success());
     bench.lab.boards[0].start_plain();
     bench.wait_line("direct", "ERROR: ha_logd is not started: Illegal directive [nonsense]");
     bench.start_logd("");
+    let private = ["", "/ccm", "/dopd", "/rsctmp"].map(|name| format!("/run/heartbeat{name}"));
+    let stat = [&["stat", "-c", "%a %U %G"][..], &private.each_ref().map(String::as_str)].concat();
+    let expected = format!("{}1755 root root\n", "750 hacluster haclient\n".repeat(3));
+    let modes = || String::from_utf8(bench.on_board(&stat).stdout).expect("text");
+    bench.wait("its directories", || modes() == expected);
     bench.wait_line("log", " alpha heartbeat: [");
     bench.lab.wait_owner(0, &["web"]);
     stop(&mut bench);

@@ -21,11 +21,12 @@ use super::pid_file;
 use super::places::Places;
 use super::reactor::{Reactor, Ready, Token};
 use super::reset::{Reason, ResetPath};
+use super::run_directory::make_socket_directory;
 use super::service_log::ServiceLog;
 use crate::api::apphb::message;
 use crate::api::apphb::needs::Needs;
 use crate::api::apphb::supervisor::{Application, CLIENTS_MAX, Event, Peer, Slot, Supervisor};
-use crate::api::ipc::{self, Connection, Rooms, Taken};
+use crate::api::ipc::{self, Connection, Refusals, Rooms, Taken};
 use crate::config::ResetWith;
 use crate::config::services::apphbd::ApphbdConfig;
 use crate::core::time::{Duration, Instant};
@@ -69,6 +70,7 @@ pub struct Apphbd {
     supervisor: Supervisor,
     connections: Vec<Option<Connection>>,
     rooms: Vec<Rooms>,
+    refusals: Refusals,
     /// Clients with frames that epoll does not tell about.
     is_more: bool,
     watchdog: Option<Device>,
@@ -114,6 +116,7 @@ impl Apphbd {
             supervisor: Supervisor::new(),
             connections: (0..CLIENTS_MAX).map(|_| None).collect(),
             rooms: (0..CLIENTS_MAX).map(|_| Rooms::new(BODY_MAX, OUTPUT)).collect(),
+            refusals: Refusals::default(),
             is_more: false,
             watchdog,
             next_kick: Instant::ZERO,
@@ -175,7 +178,9 @@ impl Apphbd {
             } else {
                 self.reactor.wait(self.deadline())?;
             }
-            self.is_more = false;
+            if std::mem::take(&mut self.is_more) {
+                self.hear_left();
+            }
             let mut is_quiet = true;
             for ready in self.reactor.ready() {
                 is_quiet = false;
@@ -216,7 +221,7 @@ impl Apphbd {
             }
             Token(token) => {
                 if let Some(index) = token.checked_sub(CLIENTS).and_then(|index| usize::try_from(index).ok()) {
-                    self.hear(index, ready);
+                    self.hear(index, ready.is_writable);
                 }
             }
         }
@@ -241,11 +246,13 @@ impl Apphbd {
 
     /// Takes a client in, or closes its connection when the table is full.
     fn admit(&mut self, socket: std::os::fd::OwnedFd, peer: ipc::Peer) {
+        if ipc::has_its_share(&self.connections, peer.uid) {
+            return self.refuse(peer);
+        }
         let may_reset = peer.uid == 0 || self.reset_user == Some(peer.uid);
         let who = Peer { pid: peer.pid, uid: peer.uid, gid: peer.gid, may_reset };
         let Some(slot) = self.supervisor.connect(now(), who) else {
-            log::debug!("apphb_client_new: pid={} refused: {CLIENTS_MAX} clients are there", peer.pid);
-            return;
+            return self.refuse(peer);
         };
         let rooms = self.rooms.pop().unwrap_or_else(|| Rooms::new(BODY_MAX, OUTPUT));
         let connection = Connection::new(socket, peer, rooms, REPLIES_MAX);
@@ -257,12 +264,30 @@ impl Apphbd {
         }
     }
 
+    fn refuse(&mut self, peer: ipc::Peer) {
+        let ipc::Peer { pid, uid, .. } = peer;
+        log::debug!("apphb_client_new: pid={pid} refused");
+        if let Some(count) = self.refusals.note(now()) {
+            log::warn!(
+                "connections refused so far: {count}, the last one to process {pid} of user {uid}: \
+                 there is room for {CLIENTS_MAX} clients, half of them of one user"
+            );
+        }
+    }
+
+    /// Goes on with the frames that the turn before has left in the rooms: epoll knows nothing of them.
+    fn hear_left(&mut self) {
+        for index in 0..self.connections.len() {
+            if self.connections[index].as_ref().is_some_and(Connection::has_frame) {
+                self.hear(index, false);
+            }
+        }
+    }
+
     /// Reads what a client says, up to a number of frames.
-    fn hear(&mut self, index: usize, ready: Ready) {
+    fn hear(&mut self, index: usize, is_writable: bool) {
         let mut is_over = false;
-        if ready.is_writable
-            && let Some(connection) = &mut self.connections[index]
-        {
+        if is_writable && let Some(connection) = &mut self.connections[index] {
             is_over = connection.flush().is_err();
         }
         let mut left = FRAMES;
@@ -455,9 +480,8 @@ fn open_watchdog(path: &Path) -> Result<Device, String> {
 
 /// The socket, in a directory that is made when a start script has not done it.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::DirBuilderExt as _;
     if let Some(directory) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        make_socket_directory(directory)?;
     }
     ipc::listen(path, 0o777)
 }

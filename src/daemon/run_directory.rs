@@ -5,21 +5,20 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::num::ParseIntError;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
-use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, chown};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, fchownat};
 
 use super::{move_page, pid_file};
 use crate::api::client::SOCKET_NAME;
 use crate::api::ipc;
 use crate::api::membership::server;
 use crate::config::names;
+use crate::guardian::directory::{self, Existing};
 use crate::guardian::lease;
 use crate::sys::process::inherited_descriptor;
 
@@ -40,6 +39,8 @@ const HEARTBEAT_DIRECTORY: &str = "/run/heartbeat";
 const HEARTBEAT_USER: &str = "hacluster";
 /// Of the socket of the client interface.
 const CLIENTS_MODE: u32 = 0o777;
+/// Of the control socket.
+const CONTROL_MODE: u32 = 0o660;
 
 /// Where the daemon of this run directory serves Heartbeat's clients.
 pub fn clients_socket(run_directory: &Path) -> PathBuf {
@@ -52,19 +53,41 @@ fn client_directory(run_directory: &Path) -> &Path {
     if is_usual { Path::new(HEARTBEAT_DIRECTORY) } else { run_directory }
 }
 
-/// Heartbeat's directories as its start script makes them: only its user's and its group's programs come in, and some of
-/// them have sockets of their own in there. What is there already stays as it is.
+/// Heartbeat's user and group; numbers.
+fn heartbeat_owner() -> Option<(u32, u32)> {
+    names::user(HEARTBEAT_USER).map(|user| user.uid).zip(names::group(READERS))
+}
+
+/// Heartbeat's directories with the owner and the mode that its start script gives them (spec/api.md 1.1): only its user's
+/// and its group's programs come in, however open a socket is, and some of them have sockets of their own in there. A run
+/// directory that was moved keeps its own mode.
 fn make_client_directories(path: &Path) -> io::Result<()> {
-    let owner = names::user(HEARTBEAT_USER).zip(names::group(READERS));
-    for directory in [path.to_owned(), path.join("ccm"), path.join("dopd")] {
-        match DirBuilder::new().mode(0o750).create(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            made => made?,
-        }
-        if let Some((user, group)) = &owner {
-            chown(&directory, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(*group)))?;
-        }
+    let top = (path == Path::new(HEARTBEAT_DIRECTORY)).then(|| path.to_owned());
+    for directory in top.into_iter().chain([path.join("ccm"), path.join("dopd")]) {
+        directory::make(&directory, 0o750, heartbeat_owner(), Existing::Repaired)?;
     }
+    Ok(())
+}
+
+/// The directory of a service's socket, for a service that no start script has made one for.
+///
+/// # Errors
+/// What making it says.
+pub(super) fn make_socket_directory(path: &Path) -> io::Result<()> {
+    if path == Path::new(HEARTBEAT_DIRECTORY) {
+        return make_client_directories(path);
+    }
+    DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
+
+/// Gives a socket to its user and group: this very socket, whatever else is put in its place.
+fn give_socket(path: &Path, user: Option<u32>, group: u32) -> io::Result<()> {
+    let socket = File::options().read(true).custom_flags((OFlag::O_PATH | OFlag::O_NOFOLLOW).bits()).open(path)?;
+    let found = socket.metadata()?;
+    if !found.file_type().is_socket() || found.nlink() != 1 {
+        return Err(io::Error::other(format!("{} was replaced by something else", path.display())));
+    }
+    fchownat(&socket, c"", user.map(Uid::from_raw), Some(Gid::from_raw(group)), AtFlags::AT_EMPTY_PATH)?;
     Ok(())
 }
 
@@ -196,11 +219,8 @@ impl RunDirectory {
         if pid_file::of_heartbeat(&self.path).is_none() {
             return Ok(());
         }
-        fs::create_dir_all(SCRIPT_DIRECTORY)?;
-        // Its parent may belong to Heartbeat's user, who could have put a link to somewhere else in its place.
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let directory = File::from(nix::fcntl::open(SCRIPT_DIRECTORY, flags, Mode::empty())?);
-        directory.set_permissions(fs::Permissions::from_mode(0o1755))
+        make_client_directories(Path::new(HEARTBEAT_DIRECTORY))?;
+        directory::make(Path::new(SCRIPT_DIRECTORY), 0o1755, Some((0, 0)), Existing::Repaired)
     }
 
     /// Another daemon that Heartbeat's pid file names: Heartbeat itself, on this very board.
@@ -219,18 +239,12 @@ impl RunDirectory {
         if let Some(listener) = self.control.as_ref().filter(|_| path.exists()) {
             return listener.try_clone();
         }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        listener.set_nonblocking(true)?;
+        let listener = ipc::listen(&path, CONTROL_MODE)?;
         if Uid::effective().is_root()
             && let Some(group) = names::group(READERS)
         {
-            chown(&path, None, Some(Gid::from_raw(group)))?;
+            give_socket(&path, None, group)?;
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
         self.control.insert(listener.into()).try_clone()
     }
 
@@ -262,8 +276,8 @@ impl RunDirectory {
         }
         make_client_directories(client_directory(&self.path))?;
         let listener = ipc::listen(&path, CLIENTS_MODE)?;
-        if let (Some(user), Some(group)) = (names::user(HEARTBEAT_USER), names::group(READERS)) {
-            chown(&path, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(group)))?;
+        if let Some((user, group)) = heartbeat_owner() {
+            give_socket(&path, Some(user), group)?;
         }
         self.membership.insert(listener.into()).try_clone()
     }
@@ -292,6 +306,9 @@ impl RunDirectory {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     struct Scratch(PathBuf);

@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod channel;
 pub mod clients;
+pub mod directory;
 pub mod environment;
 pub mod fence;
 pub mod health;

@@ -3,13 +3,18 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, socket};
+use nix::sys::stat::{Mode, umask};
 
+use super::Connection;
+use crate::core::time::{Duration, Instant};
+
+/// How often refused connections are mentioned.
+const REFUSALS_PAUSE: Duration = Duration::from_secs(60);
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 128;
 
@@ -30,7 +35,7 @@ pub struct Peer {
 /// Who closes it for good removes the file.
 ///
 /// # Errors
-/// What socket(2), bind(2), chmod(2), listen(2) and unlink(2) say; a missing old file is none.
+/// What socket(2), bind(2), listen(2) and unlink(2) say; a missing old file is none.
 pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -38,8 +43,7 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     }
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    bind(listener.as_raw_fd(), &UnixAddr::new(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    bind_with_mode(&listener, path, mode)?;
     nix::sys::socket::listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(listener))
 }
@@ -53,6 +57,41 @@ pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket)
+}
+
+/// The file has its mode from the beginning: a chmod(2) of the path afterwards could be led to another file by whoever owns
+/// the directory. The mask is the whole process's, which has one thread.
+fn bind_with_mode(listener: &OwnedFd, path: &Path, mode: u32) -> nix::Result<()> {
+    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+    let bound = UnixAddr::new(path).and_then(|address| bind(listener.as_raw_fd(), &address));
+    umask(before);
+    bound
+}
+
+/// Whether a user has taken its share of the places for `connections`: half of them, so that nobody but root can keep
+/// everybody else out.
+pub fn has_its_share(connections: &[Option<Connection>], uid: u32) -> bool {
+    let taken = connections.iter().flatten().filter(|connection| connection.peer().uid == uid).count();
+    uid != 0 && taken >= connections.len() / 2
+}
+
+/// Counts connections that were refused.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    count: u64,
+    quiet_until: Option<Instant>,
+}
+
+impl Refusals {
+    /// One more. All of them, when it is time to say so: at once, and then once a minute while there are more.
+    pub fn note(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        let is_quiet = self.quiet_until.is_some_and(|until| now < until);
+        (!is_quiet).then(|| {
+            self.quiet_until = Some(now + REFUSALS_PAUSE);
+            self.count
+        })
+    }
 }
 
 /// The next connection that waits, non-blocking and closed on exec; `None` when there is none.

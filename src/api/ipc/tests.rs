@@ -4,6 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use super::*;
+use crate::core::time::Instant;
 use crate::sim::rng::Rng;
 
 const NOBODY: Peer = Peer { pid: 1, uid: 2, gid: 3 };
@@ -254,4 +255,23 @@ fn listener_says_what_is_in_its_way() {
     let long = PathBuf::from(format!("/tmp/{}", "x".repeat(110)));
     assert!(listen(&long, 0o777).is_err());
     assert_eq!(listen(&place("none").0.join("socket"), 0o777).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn one_user_gets_half_of_the_places_and_root_any() {
+    let taken = |uid| {
+        let (socket, _) = UnixStream::pair().unwrap();
+        Some(Connection::new(socket.into(), Peer { uid, ..NOBODY }, Rooms::new(1, 1), 1))
+    };
+    let connections = [taken(7), taken(0), None, taken(7), taken(0), taken(0), None, None];
+    assert!(!has_its_share(&connections, 7) && !has_its_share(&connections, 8));
+    let connections = [taken(7), taken(7), None, taken(7), taken(7), taken(0), taken(0), None];
+    assert!(has_its_share(&connections, 7) && !has_its_share(&connections, 8) && !has_its_share(&connections, 0));
+}
+
+#[test]
+fn refusals_are_mentioned_now_and_then() {
+    let mut refusals = Refusals::default();
+    let noted = [0, 1, 59, 60, 119, 200].map(|second| refusals.note(Instant::from_millis(second * 1000)));
+    assert_eq!(noted, [Some(1), None, None, Some(4), None, Some(6)]);
 }

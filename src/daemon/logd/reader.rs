@@ -16,7 +16,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsoc
 use super::super::apphbd::{block_signals, listen};
 use super::super::places::Places;
 use super::writer::{self, REOPEN};
-use crate::api::ipc::{self, BODY_MAX, Connection, Rooms, Taken};
+use crate::api::ipc::{self, BODY_MAX, Connection, Refusals, Rooms, Taken};
 use crate::api::logd::backlog::{Backlog, CLIENTS_MAX, Slot};
 use crate::api::logd::message::Message;
 use crate::config::services::logd::LogdConfig;
@@ -56,6 +56,7 @@ pub struct Logd {
     /// By the client's place in the backlog.
     connections: Vec<Option<Connection>>,
     rooms: Vec<Rooms>,
+    refusals: Refusals,
     /// Clients with frames that epoll does not tell about.
     is_more: bool,
     to_writer: OwnedFd,
@@ -110,6 +111,7 @@ impl Logd {
             own,
             connections: (0..CLIENTS_MAX).map(|_| None).collect(),
             rooms: Vec::new(),
+            refusals: Refusals::default(),
             is_more: false,
             to_writer,
             writers_end,
@@ -141,20 +143,28 @@ impl Logd {
     }
 
     fn turns(&mut self) -> io::Result<()> {
+        // Everything that had arrived is taken.
+        let mut is_drained = false;
         loop {
             self.pump()?;
-            if self.end_by.is_some_and(|end| self.backlog.is_empty() || now() >= end) {
+            if self.end_by.is_some_and(|end| is_drained && self.backlog.is_empty() || now() >= end) {
                 return Ok(());
             }
-            if self.is_more {
+            let is_look = self.is_more || self.end_by.is_some() && !is_drained;
+            if is_look {
                 self.reactor.look()?;
             } else {
                 self.reactor.wait(self.deadline())?;
             }
-            self.is_more = false;
+            if std::mem::take(&mut self.is_more) {
+                self.hear_left();
+            }
+            let mut is_quiet = true;
             for ready in self.reactor.ready() {
+                is_quiet = false;
                 self.react(ready)?;
             }
+            is_drained = is_look && is_quiet && !self.is_more;
             self.do_what_is_due();
         }
     }
@@ -212,16 +222,14 @@ impl Logd {
         }
     }
 
-    /// SIGTERM: what has arrived is still taken, nobody new is.
+    /// SIGTERM: what has arrived is still taken, nobody who comes later is.
     fn begin_end(&mut self) {
         if self.end_by.is_some() {
             return;
         }
+        self.accept();
         let _ = self.reactor.remove(&self.listener);
         self.deaf_until = None;
-        for index in 0..self.connections.len() {
-            self.hear(index);
-        }
         self.say(Level::Info, "logd_term_action: received SIGTERM");
         self.end_by = Some(now() + DRAIN_LIMIT);
     }
@@ -230,7 +238,12 @@ impl Logd {
         for _ in 0..FRAMES {
             match ipc::accept(&self.listener) {
                 Ok(Some((socket, peer))) => {
-                    let Some(Slot(index)) = self.backlog.connect() else { continue };
+                    let has_its_share = ipc::has_its_share(&self.connections, peer.uid);
+                    let slot = if has_its_share { None } else { self.backlog.connect() };
+                    let Some(Slot(index)) = slot else {
+                        self.refuse(peer);
+                        continue;
+                    };
                     let rooms = self.rooms.pop().unwrap_or_else(|| Rooms::new(BODY_MAX, 0));
                     let connection = Connection::new(socket, peer, rooms, 0);
                     let is_watched = self.reactor.add(&connection, token_of(index)).is_ok();
@@ -249,6 +262,26 @@ impl Logd {
             }
         }
         self.is_more = true;
+    }
+
+    fn refuse(&mut self, peer: ipc::Peer) {
+        if let Some(count) = self.refusals.note(now()) {
+            let ipc::Peer { pid, uid, .. } = peer;
+            let text = format!(
+                "connections refused so far: {count}, the last one to process {pid} of user {uid}: \
+                 there is room for {CLIENTS_MAX} clients, half of them of one user"
+            );
+            self.say(Level::Warn, &text);
+        }
+    }
+
+    /// Goes on with the lines that the turn before has left in the rooms: epoll knows nothing of them.
+    fn hear_left(&mut self) {
+        for index in 0..self.connections.len() {
+            if self.connections[index].as_ref().is_some_and(Connection::has_frame) {
+                self.hear(index);
+            }
+        }
     }
 
     /// Takes lines of a client, up to a number of them. What is no line is ignored.
