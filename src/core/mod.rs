@@ -103,6 +103,11 @@ pub enum Input<'a> {
         /// Place in the group of the first resource that a restart in place takes along; of a check of the node 0.
         from: u8,
     },
+    /// Programs that the guardian keeps alive for this node, such as those that ask health checks.
+    Services {
+        /// One of them does not stay alive.
+        is_down: bool,
+    },
     /// The watchdog is armed and will reset this board unless it is kicked, or is no longer.
     Watchdog {
         /// Whether it is.
@@ -575,6 +580,8 @@ pub enum Alarm {
     CheckFailed(CheckId),
     /// Checks of this group fail although it was restarted as often as allowed.
     Unhealthy(GroupId),
+    /// A program that the guardian keeps alive for this node, such as the one that asks health checks, dies again and again.
+    ServiceDown,
     /// The guardian cannot run scripts.
     NoGuardian,
     /// The two nodes' messages cannot be reconciled: the partner asked for a message that is gone, or more than

@@ -106,6 +106,7 @@ impl Node {
             | Input::OwnerSet { .. }
             | Input::Watchdog { .. }
             | Input::Health { .. }
+            | Input::Services { .. }
             | Input::Guardian { .. }
             | Input::Request { .. } => {}
         }
@@ -137,6 +138,9 @@ impl Node {
             Input::Line { line, level } => ownership.line_changed(&mut cx, line, level),
             Input::OwnerSet { is_owner, is_ok } => ownership.owner_set(&mut cx, is_owner, is_ok),
             Input::Watchdog { is_armed } => ownership.watchdog(is_armed),
+            Input::Services { is_down } => {
+                ownership.raise(&mut cx, super::Alarm::ServiceDown, is_down);
+            }
             Input::Health { check, health, from } => ownership.health_changed(&mut cx, check, health, from),
             Input::Tick
             | Input::Received { .. }

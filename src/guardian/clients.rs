@@ -6,10 +6,13 @@
 //! ```text
 //!             communication_up             ends                        a second later after a short life
 //!   resting ──────────────────▶ running ────────▶ exit code 100? ────▶ waiting ──────────▶ running
-//!      ▲                           │                    │ or too many short lives
+//!      ▲                           │                    │ or too many short lives (services: never)
 //!      └───── stop: TERM, KILL ────┘                    ▼
 //!                                                     done
 //! ```
+//!
+//! The guardian's own services are never given up: after each short life they rest longer, up to a minute, and
+//! meanwhile [`Clients::is_service_down`] says so.
 //!
 //! Stopping goes from the last to the first, each awaited. While one is being stopped no other is started, so that
 //! there is never a second one of a kind, not even after another guardian ([`Clients::end_leftover`]).
@@ -18,18 +21,20 @@ use std::ffi::{CStr, CString};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, setpgid};
+use nix::unistd::{Pid, pipe2, read, setpgid, write};
 
 use super::channel::Channel;
+use super::directory::{self, Existing};
 use super::lease::ProcessKey;
 use super::lookup::c_path;
 use crate::config::names::User;
@@ -42,8 +47,12 @@ use crate::sys::process::{Child, fork_child};
 const SHORT_LIFE: Duration = Duration::from_secs(30);
 /// So many in a row are too many.
 const SHORT_LIVES_MAX: u32 = 10;
-/// Pause after a short life.
+/// Pause after a short life; of a service after the first of a row.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause of a service, which is never given up.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A service with so many short lives in a row counts as down, until it has lived long enough again.
+const DOWN_AFTER: u32 = 3;
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// By this code a client says that it is not to be started again.
@@ -88,7 +97,12 @@ enum State {
     /// To be started then.
     Waiting { start_at: Instant },
     /// Runs.
-    Running { child: Child, started: Instant },
+    Running {
+        child: Child,
+        started: Instant,
+        /// Where a child that could not become its program has written why.
+        excuse: OwnedFd,
+    },
     /// Not to be started again.
     Done,
 }
@@ -102,6 +116,14 @@ struct Row {
     directory: CString,
     state: State,
     short_lives: u32,
+}
+
+/// A process that has just been started.
+#[derive(Debug)]
+struct Spawned {
+    child: Child,
+    channel: Option<Channel>,
+    excuse: OwnedFd,
 }
 
 /// A process that is to end.
@@ -248,11 +270,17 @@ impl Clients {
         self.epoll.0.as_fd()
     }
 
+    /// Whether one of the guardian's own services does not stay alive.
+    pub fn is_service_down(&self) -> bool {
+        self.rows.iter().any(|row| row.is_service() && row.short_lives >= DOWN_AFTER)
+    }
+
     /// When [`turn`](Self::turn) is due even if the descriptor is quiet.
     pub fn next_deadline(&self) -> Option<Instant> {
         let can_start = self.leaving.is_empty();
         let starts = self.rows.iter().filter_map(move |row| match row.state {
             State::Waiting { start_at } if can_start => Some(start_at),
+            State::Running { started, .. } if row.is_service() && row.short_lives > 0 => Some(started + SHORT_LIFE),
             _ => None,
         });
         starts.chain(self.leaving.iter().filter_map(|leaving| leaving.kill_at)).min()
@@ -281,12 +309,22 @@ impl Clients {
     /// Whether the row's process has ended, and what comes of it.
     fn look_at(&mut self, now: Instant, index: usize) {
         let row = &mut self.rows[index];
-        let State::Running { child, started } = &row.state else { return };
+        let State::Running { child, started, excuse } = &row.state else { return };
         let status = match child.try_wait() {
-            Ok(None) => return,
+            Ok(None) => {
+                if now.saturating_duration_since(*started) >= SHORT_LIFE {
+                    row.short_lives = 0;
+                }
+                return;
+            }
             Ok(status) => status,
             Err(_) => None,
         };
+        if let Some(WaitStatus::Exited(_, NOT_STARTED)) = status
+            && let Some(excuse) = read_excuse(excuse)
+        {
+            log::error!("Client {} cannot be started: {excuse}", row.name);
+        }
         tell_end(&row.name, child.pid, status);
         let (pid, life) = (child.pid, now.saturating_duration_since(*started));
         if self.is_debugging {
@@ -298,19 +336,18 @@ impl Clients {
                 _ => {}
             }
         }
-        row.short_lives = if life < SHORT_LIFE { row.short_lives + 1 } else { 0 };
+        row.short_lives = if life < SHORT_LIFE { row.short_lives.saturating_add(1) } else { 0 };
         if row.is_failfast() && !matches!(status, Some(WaitStatus::Exited(_, 0))) {
             self.failure = Some(Failure { name: row.name.clone() });
         }
         if matches!(status, Some(WaitStatus::Exited(_, DO_NOT_RESPAWN))) && !row.is_service() {
             row.state = State::Done;
-        } else if row.short_lives > SHORT_LIVES_MAX {
+        } else if row.short_lives > SHORT_LIVES_MAX && !row.is_service() {
             log::error!("Client {} \"respawning too fast\"", row.name);
             row.state = State::Done;
         } else {
             log::error!("Respawning client \"{}\":", row.name);
-            let pause = if life < SHORT_LIFE { PAUSE } else { Duration::ZERO };
-            row.state = State::Waiting { start_at: now + pause };
+            row.state = State::Waiting { start_at: now + row.pause() };
         }
     }
 
@@ -325,7 +362,7 @@ impl Clients {
             }
         }
         match row.spawn(&self.environment) {
-            Ok((child, channel)) => {
+            Ok(Spawned { child, channel, excuse }) => {
                 if let Origin::Line(line) = &row.origin {
                     let User { uid, gid, .. } = line.user;
                     log::info!("Starting \"{}\" as uid {uid}  gid {gid} (pid {})", row.name, child.pid);
@@ -336,10 +373,11 @@ impl Clients {
                 if let Err(error) = self.epoll.add(&child.pidfd, EpollEvent::new(EpollFlags::EPOLLIN, 0)) {
                     log::error!("the end of client {} will not be noticed at once: {error}", row.name);
                 }
-                row.state = State::Running { child, started: now };
+                row.state = State::Running { child, started: now, excuse };
             }
             Err(error) => {
                 log::error!("Client {} cannot be started: {error}", row.name);
+                row.short_lives += u32::from(row.is_service());
                 row.state = State::Waiting { start_at: now + SHORT_LIFE };
             }
         }
@@ -406,6 +444,15 @@ impl Row {
         matches!(self.origin, Origin::Line(ClientLine { is_failfast: true, .. }))
     }
 
+    /// How long it rests after its last life: a line of ha.cf as in the original, a service ever longer, up to a bound.
+    fn pause(&self) -> Duration {
+        match self.short_lives.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(more) if self.is_service() => PAUSE.saturating_mul(2_u32.saturating_pow(more)).min(PAUSE_MAX),
+            Some(_) => PAUSE,
+        }
+    }
+
     fn want(&mut self, now: Instant) {
         if matches!(self.state, State::Resting) {
             self.state = State::Waiting { start_at: now };
@@ -431,10 +478,11 @@ impl Row {
         self.take_leaving()
     }
 
-    fn spawn(&self, environment: &[CString]) -> io::Result<(Child, Option<Channel>)> {
+    fn spawn(&self, environment: &[CString]) -> io::Result<Spawned> {
         let has_channel = matches!(self.origin, Origin::Service(Service { has_channel: true, .. }));
         let pair = has_channel.then(Channel::pair).transpose()?;
         let (ours, theirs) = pair.map(|(ours, theirs)| (ours, OwnedFd::from(theirs))).unzip();
+        let (excuse, childs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let path: &CStr = if self.is_service() { c"/proc/self/exe" } else { c"/bin/sh" };
         let program = LongProgram {
             path,
@@ -443,15 +491,17 @@ impl Row {
             directory: &self.directory,
             identity: self.identity.as_ref(),
             stdin: theirs.as_ref().map(AsRawFd::as_raw_fd),
+            kept: Some(childs.as_raw_fd()),
         };
         let child = fork_child(|| {
             let error = become_program(&program);
-            log::error!("Client {} cannot be started: {error}", self.name);
+            // The way to the log is closed by now.
+            let _ = write(&childs, error.to_string().as_bytes());
             NOT_STARTED
         })?;
         // Whoever is first, parent or child: it can be signalled as a group from here on.
         let _ = setpgid(child.pid, child.pid);
-        Ok((child, ours))
+        Ok(Spawned { child, channel: ours, excuse })
     }
 }
 
@@ -477,6 +527,13 @@ impl Leaving {
     }
 }
 
+/// Why a child that has ended could not become its program.
+fn read_excuse(excuse: &OwnedFd) -> Option<String> {
+    let mut bytes = [0; 256];
+    let count = read(excuse, &mut bytes).ok().filter(|count| *count > 0)?;
+    Some(String::from_utf8_lossy(&bytes[..count]).into_owned())
+}
+
 fn is_executable(program: &Path) -> bool {
     std::fs::metadata(program).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
@@ -485,14 +542,12 @@ fn is_executable(program: &Path) -> bool {
 /// it is absent.
 pub fn core_directory(config: &Config, user: Option<&User>) -> CString {
     let root: PathBuf = config.core_root.clone().unwrap_or_else(|| config.paths.state.join("cores"));
-    let directory = root.join(user.map_or("root", |user| user.name.as_str()));
-    if DirBuilder::new().recursive(true).mode(0o755).create(&root).is_ok()
-        && DirBuilder::new().mode(0o700).create(&directory).is_ok()
-        && let Some(user) = user.filter(|_| Uid::effective().is_root())
-    {
-        let _ = chown(&directory, Some(user.uid), Some(user.gid));
+    let path = root.join(user.map_or("root", |user| user.name.as_str()));
+    if DirBuilder::new().recursive(true).mode(0o755).create(&root).is_ok() {
+        // A client without it runs in the root directory.
+        let _ = directory::make(&path, 0o700, user.map(|user| (user.uid, user.gid)), Existing::Kept);
     }
-    c_path(&directory)
+    c_path(&path)
 }
 
 /// Says how a process has ended, in the words of the original.

@@ -227,6 +227,11 @@ pub enum ToEngine {
         /// Place of the first resource that a restart takes along.
         from: u8,
     },
+    /// Whether one of the guardian's own services, the checkers among them, does not stay alive.
+    Services {
+        /// Whether it is so.
+        is_down: bool,
+    },
     /// A request with a stale digest was refused.
     Stale,
     /// SIGTERM reached the guardian: please stop.
@@ -519,6 +524,7 @@ impl ToEngine {
             Self::Health { check, health, from } => {
                 Fields { small: [check.0, health as u8, from, 0], ..Fields::new(20) }
             }
+            Self::Services { is_down } => Fields { small: [u8::from(is_down), 0, 0, 0], ..Fields::new(21) },
             Self::StopRequested => Fields::new(7),
             Self::ClientsStopped => Fields::new(30),
             Self::Debug { level } => Fields { small: [level, 0, 0, 0], ..Fields::new(8) },
@@ -558,6 +564,7 @@ impl ToEngine {
             5 => Self::ReloadRefused { request: RequestId(fields.number), code: a },
             6 => Self::Stale,
             20 => Self::Health { check: check(a)?, health: pick(&Health::ALL, b)?, from: c },
+            21 => Self::Services { is_down: flag(a)? },
             7 => Self::StopRequested,
             30 => Self::ClientsStopped,
             8 => Self::Debug { level: a },
@@ -650,6 +657,7 @@ mod tests {
             all.push(ToEngine::Clients { errno });
             all.push(ToEngine::Membership { errno });
             all.push(ToEngine::OwnerSet { is_owner: errno == 0, is_ok: true });
+            all.push(ToEngine::Services { is_down: errno == 0 });
         }
         all.push(ToEngine::JobStep { job: JobId(1), resource: 4, micros: 1_500_000 });
         all.push(ToEngine::ReloadRefused { request: RequestId(5), code: 78 });

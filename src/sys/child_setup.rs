@@ -43,11 +43,13 @@ pub struct LongProgram<'a> {
     pub identity: Option<&'a Identity>,
     /// Becomes descriptor 0; without it that is /dev/null.
     pub stdin: Option<RawFd>,
+    /// Stays open until the program is there: closed on exec.
+    pub kept: Option<RawFd>,
 }
 
 /// Becomes `program`. For a freshly forked child only: own process group, default signals with none blocked (SIGALRM is
 /// ignored, as Heartbeat's clients have it), no protection from the out-of-memory killer, nothing open but descriptors
-/// 0 to 2. Returns only when it failed.
+/// 0 to 2 and `kept`. Returns only when it failed.
 pub fn become_program(program: &LongProgram<'_>) -> io::Error {
     match settle(program) {
         Ok(()) => match execve(program.path, program.arguments, program.environment) {
@@ -63,7 +65,7 @@ fn settle(program: &LongProgram<'_>) -> io::Result<()> {
     drop_protection();
     standard_descriptors(program.stdin)?;
     // The owners of what is closed are never touched again in this process.
-    close_descriptors_but(&mut [])?;
+    close_descriptors_but(program.kept.as_slice().to_owned().as_mut_slice())?;
     if let Some(identity) = program.identity {
         become_user(identity)?;
     }

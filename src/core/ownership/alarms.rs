@@ -72,7 +72,7 @@ impl Alarms {
 
     /// All that stand.
     pub fn iter(&self) -> impl Iterator<Item = Alarm> + '_ {
-        const PLAIN: [Alarm; 16] = [
+        const PLAIN: [Alarm; 17] = [
             Alarm::LastLink,
             Alarm::ConfigDiffers,
             Alarm::ResourcesDiffer,
@@ -89,6 +89,7 @@ impl Alarms {
             Alarm::FenceLied,
             Alarm::OwnerLineFailed,
             Alarm::Interlocked,
+            Alarm::ServiceDown,
         ];
         PLAIN
             .into_iter()
@@ -127,6 +128,7 @@ const fn plain_bit(alarm: Alarm) -> u32 {
         Alarm::FenceLied => 1 << 13,
         Alarm::OwnerLineFailed => 1 << 14,
         Alarm::Interlocked => 1 << 15,
+        Alarm::ServiceDown => 1 << 16,
         Alarm::OneWayLink(_)
         | Alarm::SplitBrain(_)
         | Alarm::StartFailed(_)
@@ -153,6 +155,7 @@ impl core::fmt::Display for Alarm {
             Self::NeedsOperator => write!(f, "groups are down until somebody vouches for the partner being off"),
             Self::MovesLatched => write!(f, "too many moves in an hour: none by itself until `nullbeat resume`"),
             Self::Held => write!(f, "an operator holds decisions"),
+            Self::ServiceDown => write!(f, "a program of our own dies again and again: what it looks at is not known"),
             Self::NoGuardian => write!(f, "scripts cannot be run: the guardian does not answer"),
             Self::Maintenance => write!(f, "the switch `maintenance` holds decisions"),
             Self::FencePending => write!(f, "the partner must be fenced before anything of it is taken"),
@@ -169,7 +172,7 @@ impl core::fmt::Display for Alarm {
 
 impl Ownership {
     /// Raises or clears an alarm; returns whether that changed anything.
-    pub(super) fn raise(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) -> bool {
+    pub(in crate::core) fn raise(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) -> bool {
         if self.alarms.contains(alarm) == is_raised {
             return false;
         }

@@ -86,6 +86,7 @@ impl Driver<'_> {
             }
             ToEngine::FenceChecked { method, is_ok } => self.fences.note_check(self.now.now, method, is_ok),
             ToEngine::Health { check, health, from } => self.feed(Input::Health { check, health, from }),
+            ToEngine::Services { is_down } => self.feed(Input::Services { is_down }),
             ToEngine::Stale => {
                 log::error!(target: "CRIT", "The guardian has read other files than this engine");
                 self.end = Some(End::Broken);

@@ -55,6 +55,10 @@ impl Guarding {
             self.send(ToEngine::ClientsStopped);
         }
         self.note_children();
+        let is_down = self.clients.is_service_down();
+        if self.engine.is_some() && is_down != std::mem::replace(&mut self.is_service_down_told, is_down) {
+            self.send(ToEngine::Services { is_down });
+        }
     }
 
     /// The engine has released everything.

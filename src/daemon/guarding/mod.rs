@@ -206,6 +206,8 @@ pub struct Guarding {
     noted: Vec<(GroupId, Pid)>,
     /// Which long-lived children it says that there are.
     noted_children: Vec<Pid>,
+    /// The engine has been told that a service is down.
+    is_service_down_told: bool,
 }
 
 /// Signals that reach the guardian through a descriptor.
@@ -310,6 +312,7 @@ impl Guarding {
             unsent: None,
             noted: Vec::new(),
             noted_children: Vec::new(),
+            is_service_down_told: false,
             lease,
             timer,
         };

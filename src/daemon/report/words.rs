@@ -153,6 +153,11 @@ pub(in crate::daemon) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'
             ("moves_latched", Subject::Nothing, "too many moves within an hour: none by itself until `nullbeat resume`")
         }
         Alarm::Held => ("held", Subject::Nothing, "an operator holds decisions until `nullbeat resume`"),
+        Alarm::ServiceDown => (
+            "service_down",
+            Subject::Nothing,
+            "a program of nullbeat's own dies again and again: health checks may say nothing; the log tells why",
+        ),
         Alarm::NoGuardian => ("no_guardian", Subject::Nothing, "scripts cannot be run: the guardian does not answer"),
         Alarm::Maintenance => ("maintenance", Subject::Nothing, "the switch on the line `maintenance` holds decisions"),
         Alarm::FencePending => {

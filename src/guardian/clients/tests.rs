@@ -227,6 +227,63 @@ fn client_inherits_nothing_of_the_guardian() {
 }
 
 #[test]
+fn service_that_dies_again_and_again_is_down_and_never_given_up() {
+    let scratch = Scratch::new("down");
+    // The test program takes no such option, and ends.
+    let service = Service {
+        name: "service",
+        arguments: vec!["--no-such-option".into()],
+        user: None,
+        group: None,
+        has_channel: false,
+    };
+    let clients = Clients::new(&config(&scratch, &[]), vec![service], &[]).unwrap();
+    let mut bench = Bench { clients, now: Instant::now() };
+    bench.clients.start_services(bench.now);
+    let mut pauses = Vec::new();
+    for life in 1..=14 {
+        bench.until("its end", |clients| running(clients) == 0);
+        assert_eq!(bench.clients.is_service_down(), life >= 3, "life {life}");
+        let pause = bench.clients.next_deadline().expect("there is always another one") - bench.now;
+        pauses.push(pause.as_secs());
+        bench.pass(pause);
+    }
+    assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+    // One that stays alive is well again, and nothing has to happen for that.
+    let child = fork_child(|| {
+        std::thread::sleep(Duration::from_secs(1000));
+        0
+    });
+    let child = child.unwrap();
+    let (excuse, _) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    bench.clients.rows[0].state = State::Running { child, started: bench.now, excuse };
+    assert_eq!((bench.clients.is_service_down(), bench.clients.next_deadline()), (true, Some(bench.now + SHORT_LIFE)));
+    bench.pass(SHORT_LIFE);
+    assert_eq!((bench.clients.is_service_down(), bench.clients.next_deadline()), (false, None));
+    kill(pid(&bench.clients), Signal::SIGKILL).unwrap();
+    bench.clients.stop_all();
+    bench.until("the stop", Clients::is_stopped);
+}
+
+#[test]
+fn client_that_cannot_become_its_program_leaves_a_word_why() {
+    let scratch = Scratch::new("excuse");
+    let mut config = config(&scratch, &["/bin/true"]);
+    // Without the right to do so nobody becomes somebody else, and nobody has such a shell.
+    config.clients[0].user.uid = u32::MAX;
+    let mut bench = Bench::up(&config);
+    let excuse = match &bench.clients.rows[0].state {
+        State::Running { child, excuse, .. } => {
+            let _ = poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(30_000_u16));
+            read_excuse(excuse)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(excuse.as_deref().is_some_and(|words| words.contains("os error") || words.contains('E')), "{excuse:?}");
+    bench.until("its end", |clients| running(clients) == 0);
+}
+
+#[test]
 fn service_outlives_a_reload_that_keeps_it_and_finds_its_channel() {
     let scratch = Scratch::new("service");
     let config = config(&scratch, &[]);
