@@ -40,8 +40,8 @@ pub(super) type Answer = Result<(), Trouble>;
 /// A question under way.
 #[derive(Debug)]
 pub(super) enum Asking {
-    /// A connection is being made.
-    Connecting { stream: TcpStream, request: Option<(String, u16)> },
+    /// A connection is being made; it is handed on once it is there.
+    Connecting { stream: Option<TcpStream>, request: Option<(String, u16)> },
     /// The request is being sent, the answer read.
     Requesting { stream: TcpStream, request: String, sent: usize, answer: Vec<u8>, expect: u16 },
     /// An echo request is out; this is its data.
@@ -53,15 +53,16 @@ pub(super) enum Asking {
 }
 
 impl Asking {
-    /// Begins to ask. `ping` is the socket of a check that wants one; without it nobody can tell anything.
+    /// Begins to ask. `ping` is the socket of a check that wants one; without it nobody can tell anything. Nor can anybody
+    /// when this process itself lacks something (`Err(None)`): that says nothing about the service.
     pub(super) fn begin(now: Instant, spec: &Spec, ping: Option<&mut PingSocket>) -> Result<Self, Option<Trouble>> {
         match &spec.question {
-            Question::Tcp(address) => Ok(Self::Connecting { stream: start(*address)?, request: None }),
+            Question::Tcp(address) => Ok(Self::Connecting { stream: Some(start(*address)?), request: None }),
             Question::Http { address, host, path, expect } => {
                 let request = format!(
                     "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: nullbeat\r\nAccept: */*\r\nConnection: close\r\n\r\n"
                 );
-                Ok(Self::Connecting { stream: start(*address)?, request: Some((request, *expect)) })
+                Ok(Self::Connecting { stream: Some(start(*address)?), request: Some((request, *expect)) })
             }
             Question::Ping(_) => {
                 let socket = ping.filter(|socket| socket.descriptor().is_some()).ok_or(None)?;
@@ -71,7 +72,7 @@ impl Asking {
                 if socket.dropped > dropped { Err(Some(Trouble::Refused)) } else { Ok(Self::Echo { token }) }
             }
             Question::Exec(program) => {
-                run(program, now, spec.pace.timeout).map(Self::Running).map_err(|_| Some(Trouble::Refused))
+                run(program, now, spec.pace.timeout).map(Self::Running).map_err(|error| trouble_of(&error))
             }
             Question::Apphb(who) => consult(&spec.apphbd, who).map(Self::Consulting),
         }
@@ -80,7 +81,7 @@ impl Asking {
     /// Whose readiness to wait for; of an echo the socket's, which belongs to the check.
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match self {
-            Self::Connecting { stream, .. } => Some((stream.as_fd(), PollFlags::POLLOUT)),
+            Self::Connecting { stream, .. } => stream.as_ref().map(|stream| (stream.as_fd(), PollFlags::POLLOUT)),
             Self::Requesting { stream, request, sent, .. } if *sent < request.len() => {
                 Some((stream.as_fd(), PollFlags::POLLOUT))
             }
@@ -103,11 +104,11 @@ impl Asking {
     pub(super) fn go_on(&mut self, now: Instant, ping: Option<&mut PingSocket>) -> Option<Answer> {
         match self {
             Self::Connecting { stream, request } => {
-                if let Some(answer) = connected(stream) {
+                if let Some(answer) = connected(stream.as_ref()?) {
                     return answer.err().map(Err);
                 }
                 let Some((request, expect)) = request.take() else { return Some(Ok(())) };
-                let stream = stream.try_clone().ok()?;
+                let stream = stream.take()?;
                 *self = Self::Requesting { stream, request, sent: 0, answer: Vec::new(), expect };
                 self.go_on(now, ping)
             }
@@ -173,7 +174,7 @@ fn start(address: SocketAddr) -> Result<TcpStream, Option<Trouble>> {
     let socket: OwnedFd = socket(family, SockType::Stream, flags, None).map_err(|_| None)?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(TcpStream::from(socket)),
-        Err(_) => Err(Some(Trouble::Refused)),
+        Err(errno) => Err(trouble_of(&errno.into())),
     }
 }
 
@@ -253,6 +254,16 @@ fn listen(socket: &mut PingSocket, token: &[u8; 8]) -> Option<Answer> {
     }
 }
 
+/// What an error says about the service; `None`: nothing, as it is this board that lacks something.
+fn trouble_of(error: &io::Error) -> Option<Trouble> {
+    let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+    let is_ours = matches!(
+        errno,
+        Errno::EAGAIN | Errno::ENOMEM | Errno::ENOBUFS | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY
+    );
+    (!is_ours).then_some(Trouble::Refused)
+}
+
 fn run(program: &Path, now: Instant, timeout: Duration) -> io::Result<Script> {
     let path = CString::new(program.as_os_str().as_bytes())?;
     let null = File::options().write(true).open("/dev/null")?;
@@ -273,9 +284,18 @@ mod tests {
     use std::net::TcpListener;
 
     use nix::poll::{PollFd, PollTimeout, poll};
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use nix::sys::wait::{WaitStatus, waitpid};
 
     use super::super::schedule::Pace;
     use super::*;
+    use crate::sys::process::fork_child;
+
+    fn spec(question: &Question, apphbd: &Path) -> Spec {
+        let minute = Duration::from_secs(60);
+        let pace = Pace { every: minute, timeout: minute, rise: 1, fall: 1 };
+        Spec { number: 0, group: None, pace, question: question.clone(), apphbd: apphbd.to_owned() }
+    }
 
     /// Lets a question come to its end.
     fn answer(question: &Question) -> Answer {
@@ -284,10 +304,7 @@ mod tests {
 
     fn answer_at(question: &Question, apphbd: &Path) -> Answer {
         let now = Instant::now();
-        let minute = Duration::from_secs(60);
-        let pace = Pace { every: minute, timeout: minute, rise: 1, fall: 1 };
-        let spec = Spec { number: 0, group: None, pace, question: question.clone(), apphbd: apphbd.to_owned() };
-        let mut asking = match Asking::begin(now, &spec, None) {
+        let mut asking = match Asking::begin(now, &spec(question, apphbd), None) {
             Ok(asking) => asking,
             Err(trouble) => return Err(trouble.unwrap()),
         };
@@ -353,6 +370,39 @@ mod tests {
         for bad in ["HTTP/2 200", "HTTP/1.1  20", "HTTP/1.x 200 ", "http/1.1 200 ", "HTTP/1.1 +20 ", "HTTP/1.1 2", ""] {
             assert_eq!(status_code(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_this_board_lacks_says_nothing_about_the_service() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let http = Question::Http { address, host: "shop".into(), path: "/".into(), expect: 404 };
+        let now = Instant::now();
+        let begin = |question: &Question| Asking::begin(now, &spec(question, Path::new("")), None);
+        let mut asking = begin(&http).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        // In a process of its own: others go on opening things.
+        let child = fork_child(|| {
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+            for question in [Question::Exec("/bin/false".into()), Question::Tcp(address), http.clone()] {
+                assert!(matches!(begin(&question), Err(None)), "{question:?}");
+            }
+            // It has its connection: nothing more is needed to ask, and nothing less.
+            loop {
+                std::thread::yield_now();
+                match asking.go_on(Instant::now(), None) {
+                    None => {}
+                    Some(Err(Trouble::Code(200))) => return 0,
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        let pid = child.unwrap().pid;
+        assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
+        assert_eq!(trouble_of(&Errno::ECONNREFUSED.into()), Some(Trouble::Refused));
+        assert_eq!(trouble_of(&io::Error::other("?")), Some(Trouble::Refused));
     }
 
     #[test]

@@ -170,10 +170,14 @@ impl Launcher {
         let started = self.spawn(launch, stdout.as_fd(), stderr.as_fd());
         drop(exposed);
         let watched = started.and_then(|pid| Script::watch(pid, now, launch.limit.unwrap_or(self.limit)));
-        let watched = watched.and_then(|script| {
-            self.epoll.add(&script, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-            Ok(script)
-        });
+        let watched =
+            watched.and_then(|script| match self.epoll.add(&script, EpollEvent::new(EpollFlags::EPOLLIN, 0)) {
+                Ok(()) => Ok(script),
+                Err(error) => {
+                    script.end();
+                    Err(error.into())
+                }
+            });
         match watched {
             Ok(script) => {
                 let mut run = Run { script, output };

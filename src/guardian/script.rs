@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::sys;
@@ -54,10 +54,20 @@ impl Script {
     /// Takes over the child `pid`, started at `now`.
     ///
     /// # Errors
-    /// When there is no pidfd to be had; the child runs on.
+    /// When there is no pidfd to be had: nobody could watch the child, so it has been killed.
     pub fn watch(pid: Pid, now: Instant, limit: Duration) -> io::Result<Self> {
-        let pidfd = sys::pidfd::open(pid)?;
-        Ok(Self { pid, pidfd, started: now, limit, phase: Phase::Running })
+        match sys::pidfd::open(pid) {
+            Ok(pidfd) => Ok(Self { pid, pidfd, started: now, limit, phase: Phase::Running }),
+            Err(error) => {
+                end_unwatched(pid);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends it here and now: it was started a moment ago, and nobody can watch it.
+    pub fn end(self) {
+        end_unwatched(self.pid);
     }
 
     /// Its process number, also that of its group.
@@ -152,6 +162,13 @@ impl Script {
             Ok(_) | Err(_) => None,
         }
     }
+}
+
+/// Kills a child that nobody can watch, with what it has started, and collects it.
+fn end_unwatched(pid: Pid) {
+    let _ = killpg(pid, Signal::SIGKILL);
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = waitpid(pid, None);
 }
 
 impl AsFd for Script {
