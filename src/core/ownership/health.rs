@@ -311,8 +311,8 @@ impl Ownership {
             groups = (groups & self.health.spent()).iter().filter(is_wanted).collect();
         }
         if cx.settings.interlock.is_some() && !groups.is_empty() {
-            // One board holds all or nothing.
-            groups = self.claims();
+            // One board holds all or nothing: when one of them may not move, none does.
+            groups = if self.movable(cx) == self.claims() { self.claims() } else { GroupSet::EMPTY };
         }
         if groups.is_empty() {
             return false;

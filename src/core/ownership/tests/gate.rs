@@ -1,15 +1,21 @@
 //! The interlock: what opens and closes the gate.
 
 use super::*;
+use crate::core::ids::CheckId;
+use crate::core::message::HealthReport;
 use crate::core::ownership::Gate;
-use crate::core::settings::InterlockSettings;
-use crate::core::{InputLine, LineLevel};
+use crate::core::settings::{CheckSettings, InterlockSettings};
+use crate::core::{Health, InputLine, LineLevel};
 
 /// Alpha, beside an idle beta with its line low; each is told of the other.
 fn interlocked() -> Bench {
+    interlocked_with(settings())
+}
+
+fn interlocked_with(settings: Settings) -> Bench {
     let interlock = InterlockSettings { settle: Duration::from_millis(40) };
     let deadtime = Duration::from_millis(2 * DEADTIME);
-    let mut bench = Bench::new(Settings { interlock: Some(interlock), deadtime, ..settings() }, None);
+    let mut bench = Bench::new(Settings { interlock: Some(interlock), deadtime, ..settings }, None);
     bench.give(Input::Line { line: InputLine::PeerOwner, level: LineLevel::Inactive });
     bench.end_all(Order::Probe, JobOutcome::NoneRunning);
     bench
@@ -63,5 +69,29 @@ fn line_that_could_not_be_lowered_without_a_guardian_is_lowered_when_it_is_back(
         bench.asked.clear();
         bench.live(3000, |bench| bench.tell(holding_all()));
         assert_eq!(bench.asked.len(), expected, "{:?}", bench.asked);
+    }
+}
+
+#[test]
+fn group_that_fails_its_checks_stays_when_another_one_may_not_go_with_it() {
+    for (spent_there, is_offered) in [(GroupSet::only(GUEST), false), (GroupSet::EMPTY, true)] {
+        let mut settings = settings();
+        let check = CheckSettings { name: "web".try_into().unwrap(), group: Some(HOME), restarts: 0, is_vital: false };
+        settings.health.checks.push(check).unwrap();
+        let mut bench = interlocked_with(settings);
+        let theirs = Extension {
+            health: Some(HealthReport { failing: 0, unknown: 0, spent: spent_there }),
+            ..holding_nothing()
+        };
+        bench.live(8000, |_| {});
+        bench.give(Input::OwnerSet { is_owner: true, is_ok: true });
+        bench.live(1000, |_| {});
+        bench.end_all(Order::Start, JobOutcome::Done);
+        assert!(bench.runs(HOME) && bench.runs(GUEST));
+        bench.live(1000, |bench| bench.tell(theirs));
+        bench.give(Input::Health { check: CheckId(0), health: Health::Failed, from: 0 });
+        bench.live(1000, |bench| bench.tell(theirs));
+        let offers = |packet: &Packet| matches!(packet.body, Body::AskResources { .. });
+        assert_eq!(bench.packets.iter().any(offers), is_offered, "{spent_there:?}");
     }
 }
