@@ -755,6 +755,7 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         partner: Some(CarriedPartner::default()),
         confirmed: None,
         shot: None,
+        fencing: Default::default(),
         turns_from: None,
         kicks_until: None,
     };

@@ -276,6 +276,26 @@ pub struct CarriedPartner {
     pub has_left: bool,
 }
 
+/// What fencing remembers over engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CarriedFencing {
+    /// By which method the partner was confirmed to be off; `None`: an operator vouched for it.
+    pub confirmed_by: Option<u8>,
+    /// A result was lost: no shot before; the clock is that of the boot.
+    pub settled_at: Option<Instant>,
+    /// Methods that have confirmed what was not so, one bit each.
+    pub lied: u8,
+}
+
+impl CarriedFencing {
+    /// The same for another list of methods; `place`: where a method stands in it, if at all.
+    #[must_use]
+    pub fn renumbered(self, place: impl Fn(u8) -> Option<u8>) -> Self {
+        let lied = (0..8_u8).filter(|method| self.lied & 1 << method != 0).filter_map(&place);
+        Self { confirmed_by: self.confirmed_by.and_then(&place), lied: lied.fold(0, |lied, at| lied | 1 << at), ..self }
+    }
+}
+
 /// What an earlier engine of the same boot was holding (design.md section 3): from the guardian's memory when only the
 /// engine was replaced, from the run directory when everything was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +316,8 @@ pub struct Carried {
     pub confirmed: Option<Generation>,
     /// A shot whose outcome it had not taken in.
     pub shot: Option<CarriedShot>,
+    /// What else it remembered of fencing.
+    pub fencing: CarriedFencing,
     /// From when on it counted the turns in which the two nodes may shoot; the clock is that of the boot.
     pub turns_from: Option<Instant>,
     /// Until when the watchdog lease allowed kicks ([`Node::kicks_until`](super::Node::kicks_until)); the clock is that of

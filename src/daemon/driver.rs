@@ -542,7 +542,7 @@ impl<'c> Driver<'c> {
             self.lease.set_partner(self.config, news);
         }
         let fence = self.node.ownership().fence();
-        self.lease.set_fencing(fence.confirmed(), fence.shot(), fence.turns_from());
+        self.lease.set_fencing(fence.confirmed(), fence.shot(), fence.turns_from(), fence.memory());
     }
 
     fn set_claims(&mut self, claims: GroupSet) {

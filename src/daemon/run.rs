@@ -329,7 +329,7 @@ mod tests {
     use super::*;
     use crate::config::sample;
     use crate::core::ids::Generation;
-    use crate::core::settings::CarriedPartner;
+    use crate::core::settings::{CarriedFencing, CarriedPartner};
 
     #[test]
     fn proof_of_the_partners_being_off_does_not_outlive_a_pause_of_the_daemon() {
@@ -340,7 +340,7 @@ mod tests {
         lease.set_deadtime(Duration::from_secs(3600));
         lease.set_table(&config, None);
         lease.set_partner(&config, CarriedPartner { is_dead: true, has_left: false });
-        lease.set_fencing(Some(Generation(7)), None, None);
+        lease.set_fencing(Some(Generation(7)), None, None, CarriedFencing::default());
         let confirmed = || adopt(&config, &lease).unwrap().unwrap().confirmed;
         lease.stamp_engine(lease::now());
         assert_eq!(confirmed(), Some(Generation(7)), "a guardian that was killed and started at once");

@@ -37,7 +37,7 @@ use crate::config::{Config, Group};
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::{CHILDREN_MAX, GROUPS_MAX};
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedPartner, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot};
 use crate::core::time::Instant;
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
@@ -64,6 +64,9 @@ const PARTNER_AT: usize = 15;
 const FENCING_AT: usize = 16;
 const SHOT_AT: usize = 17;
 const TURNS_AT: usize = 18;
+const SETTLED_AT: usize = 19;
+const LIED_AT: usize = 20;
+const METHODS_AT: usize = 21;
 const RUNNER_STAMP_AT: usize = 22;
 const KICKS_UNTIL_AT: usize = 23;
 const HEAD_WORDS: usize = 24;
@@ -84,6 +87,8 @@ const PARTNER_FLAGS: u64 = PARTNER_KNOWN | PARTNER_DEAD | PARTNER_LEFT;
 
 /// Beside the generation in the word about fencing.
 const FENCING_CONFIRMED: u64 = 1 << 32;
+/// Above it: the number of the method that has confirmed it, plus one.
+const FENCING_METHOD_SHIFT: u32 = 40;
 
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
@@ -325,11 +330,21 @@ impl Lease {
     }
 
     /// What the next engine must know about fencing: the run of the partner that is proven to be off, the shot whose
-    /// outcome has not been taken in, and from when on the turns of the two nodes count.
-    pub fn set_fencing(&self, confirmed: Option<Generation>, shot: Option<ShotId>, turns_from: Option<Instant>) {
-        // A shot is forgotten only after its outcome is there.
+    /// outcome has not been taken in, from when on the turns of the two nodes count, and the rest. Methods are those of
+    /// the last [`Lease::set_table`].
+    pub fn set_fencing(
+        &self,
+        confirmed: Option<Generation>,
+        shot: Option<ShotId>,
+        turns_from: Option<Instant>,
+        memory: CarriedFencing,
+    ) {
+        // A shot is forgotten only after its outcome is there, a confirmation after it was found to be a lie.
         self.store(TURNS_AT, instant_word(turns_from));
-        self.store(FENCING_AT, confirmed.map_or(0, |generation| FENCING_CONFIRMED | u64::from(generation.0)));
+        self.store(SETTLED_AT, instant_word(memory.settled_at));
+        self.store(LIED_AT, memory.lied.into());
+        let by = memory.confirmed_by.map_or(0, |method| u64::from(method) + 1) << FENCING_METHOD_SHIFT;
+        self.store(FENCING_AT, confirmed.map_or(0, |generation| FENCING_CONFIRMED | by | u64::from(generation.0)));
         self.store(SHOT_AT, shot.map_or(0, |shot| u64::from(shot.0) + 1));
     }
 
@@ -339,16 +354,38 @@ impl Lease {
         (word & FENCING_CONFIRMED != 0).then_some(generation)
     }
 
+    /// What else the last engine remembered of fencing. Of methods nothing, when `config` has others.
+    fn fencing(&self, config: &Config) -> CarriedFencing {
+        let settled_at = instant_of(self.load(SETTLED_AT));
+        if self.load(METHODS_AT) != methods_digest(config) {
+            return CarriedFencing { settled_at, ..CarriedFencing::default() };
+        }
+        let by = (self.load(FENCING_AT) >> FENCING_METHOD_SHIFT).checked_sub(1);
+        let confirmed_by = by.and_then(|method| u8::try_from(method).ok());
+        CarriedFencing { confirmed_by, settled_at, lied: u8::try_from(self.load(LIED_AT)).unwrap_or(0) }
+    }
+
     /// The shot whose outcome the last engine has not taken in.
     pub fn shot(&self) -> Option<ShotId> {
         let number = self.load(SHOT_AT).checked_sub(1)?;
         u32::try_from(number).ok().map(ShotId)
     }
 
+    /// What is remembered of fence methods is about those of `config` from now on.
+    fn set_methods(&self, config: &Config, carried: Option<&Carried>) {
+        let Some(carried) = carried else { return self.store(METHODS_AT, methods_digest(config)) };
+        // Half done it is about none.
+        self.store(METHODS_AT, 0);
+        let shot = self.shot();
+        self.set_fencing(carried.confirmed, shot, carried.turns_from, carried.fencing);
+        self.store(METHODS_AT, methods_digest(config));
+    }
+
     /// Brings the table of `config` into force. With `carried` the groups begin with these states and claims. Without,
     /// nothing is claimed, and the groups are [`GroupState::Unknown`] in the sense that nobody has looked in this boot
     /// yet: such a group is not [in use](Lease::in_use). Only while no engine runs.
     pub fn set_table(&self, config: &Config, carried: Option<&Carried>) {
+        self.set_methods(config, carried);
         let in_force = self.load(TABLE_AT);
         // Of the table that is still in force.
         let is_unseen = |group: &Group| self.find(group_digest(group)).is_none_or(|old| self.state_word(old) == UNSEEN);
@@ -482,11 +519,13 @@ impl Lease {
         let partner = self.partner(config);
         // It is about that partner.
         let (confirmed, shot) = partner.map_or((None, None), |_| (self.confirmed_fence(), self.shot()));
+        let fencing = partner.map_or_else(CarriedFencing::default, |_| self.fencing(config));
         let mut carried = Carried {
             to_restart: GroupSet::EMPTY,
             partner,
             confirmed,
             shot: shot.map(|_| CarriedShot::Lost),
+            fencing,
             turns_from: partner.and_then(|_| instant_of(self.load(TURNS_AT))),
             kicks_until: self.kicks_until(),
             claims: GroupSet::EMPTY,
@@ -540,6 +579,11 @@ pub fn table_digest(config: &Config) -> u64 {
         digest = fnv(digest, &group_digest(group).to_le_bytes());
     }
     digest
+}
+
+/// Digest of the ways to fence, in their order.
+fn methods_digest(config: &Config) -> u64 {
+    fnv(FNV_START, format!("{:?}", config.fence.methods).as_bytes())
 }
 
 /// Digest of who the nodes are, and which of them this one is.
@@ -711,6 +755,11 @@ mod tests {
         assert_eq!(lease.carried(&one).unwrap().states[0], GroupState::Running);
     }
 
+    fn method() -> crate::config::FenceMethod {
+        let how = crate::config::FenceHow::Meatware;
+        crate::config::FenceMethod { name: "meatware".into(), how, limit: Duration::ZERO }
+    }
+
     #[test]
     fn lease_keeps_what_is_known_of_the_partner_while_it_is_the_same() {
         let scratch = Scratch::new();
@@ -726,8 +775,17 @@ mod tests {
         let (shot, from) = (Some(ShotId(u32::MAX)), Some(Instant::from_micros(0)));
         let told = [(Some(Generation(0)), None, from), (Some(Generation(u32::MAX)), shot, None), (None, shot, from)];
         for (confirmed, shot, from) in told {
-            lease.set_fencing(confirmed, shot, from);
+            let by = confirmed.map(|_| 7);
+            let fencing = CarriedFencing { confirmed_by: by, settled_at: from, lied: 0x81 };
+            lease.set_fencing(confirmed, shot, from, fencing);
             let carried = lease.carried(&config).unwrap();
+            assert_eq!(carried.fencing, fencing);
+            let mut fenced = sample::config(&scratch.0, &[("alpha", "a")]);
+            fenced.fence.methods.push(method());
+            let unknown = CarriedFencing { confirmed_by: None, lied: 0, ..fencing };
+            assert_eq!(lease.carried(&fenced).unwrap().fencing, unknown, "these are other methods");
+            lease.set_table(&config, Some(&carried));
+            assert_eq!(lease.carried(&config).unwrap().fencing, fencing);
             assert_eq!((carried.confirmed, lease.shot(), carried.turns_from), (confirmed, shot, from));
             assert_eq!(carried.shot, shot.map(|_| CarriedShot::Lost), "a page knows no more");
         }

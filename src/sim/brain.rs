@@ -65,7 +65,7 @@ impl Brain for Node {
             FenceStage::Shooting { shot, method, generation, .. } => Some((shot, method, generation)),
             _ => None,
         };
-        Fencing { confirmed: fence.confirmed(), shot, turns_from: fence.turns_from() }
+        Fencing { confirmed: fence.confirmed(), shot, turns_from: fence.turns_from(), memory: fence.memory() }
     }
 
     fn may_kick(&self, now: Instant) -> bool {

@@ -117,12 +117,13 @@ impl World {
             }
         }
         let board = &mut self.boards[node];
-        if let (None, FenceOutcome::Confirmed, Some((asked, _, generation))) =
+        if let (None, FenceOutcome::Confirmed, Some((asked, method, generation))) =
             (&board.engine, outcome, board.lease.fencing.shot)
             && asked == id
         {
             // The guardian keeps it for the next engine.
             board.lease.fencing.confirmed = Some(generation);
+            board.lease.fencing.memory.confirmed_by = Some(method);
             board.lease.fencing.shot = None;
         }
         board.receive(Arrived::Fence(id, outcome));

@@ -3,7 +3,7 @@
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedPartner, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot};
 use crate::core::time::Instant;
 
 /// Of fencing.
@@ -15,6 +15,8 @@ pub struct Fencing {
     pub shot: Option<(ShotId, u8, Generation)>,
     /// From when on the turns count.
     pub turns_from: Option<Instant>,
+    /// What else is remembered.
+    pub memory: CarriedFencing,
 }
 
 /// What engine and guardian write down for the next engine of this boot. Cleared by a power loss and by an orderly end.
@@ -111,6 +113,7 @@ impl Lease {
             partner: self.partner,
             confirmed: self.fencing.confirmed,
             shot: self.fencing.shot.map(|_| CarriedShot::Lost),
+            fencing: self.fencing.memory,
             turns_from: self.fencing.turns_from,
             kicks_until: self.kicks_until,
         })

@@ -16,10 +16,10 @@
 
 use super::{Context, Group, Ownership, Phase, requests};
 use crate::core::ids::{Generation, GroupSet, RequestId, ShotId};
-use crate::core::limits::FENCINGS_MAX;
+use crate::core::limits::{FENCE_METHODS_MAX, FENCINGS_MAX};
 use crate::core::message::{Body, NodeStatus, StonithResult};
 use crate::core::planted::{Bug, is_planted};
-use crate::core::settings::{Carried, CarriedShot, FenceKind, FenceSettings};
+use crate::core::settings::{Carried, CarriedFencing, CarriedShot, FenceKind, FenceSettings};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, Outcome, Refusal};
 
@@ -119,6 +119,8 @@ impl Fence {
     pub(super) fn new(settings: &FenceSettings, carried: Option<&Carried>, now: Instant) -> Self {
         let confirmed = carried.and_then(|carried| carried.confirmed);
         let shot = carried.and_then(|carried| carried.shot);
+        let memory = carried.map_or_else(CarriedFencing::default, |carried| carried.fencing);
+        let method = memory.confirmed_by.filter(|method| usize::from(*method) < FENCE_METHODS_MAX).unwrap_or(OPERATOR);
         let stage = match shot {
             Some(CarriedShot::Pending { shot, method, generation }) => {
                 FenceStage::Shooting { shot, method, since: now, generation, is_cancelled: false }
@@ -127,9 +129,10 @@ impl Fence {
         };
         Self {
             stage,
-            confirmed: confirmed.map(|generation| FenceConfirmed { generation, method: OPERATOR }),
+            confirmed: confirmed.map(|generation| FenceConfirmed { generation, method }),
             // One that the guardian is at began before this engine: nobody here knows whether it will be ended at its limit.
-            settled_at: shot.map(|_| now + settings.settle),
+            settled_at: memory.settled_at.max(shot.map(|_| now + settings.settle)),
+            lied: memory.lied,
             turns_from: carried.and_then(|carried| carried.turns_from),
             before: (settings.fencings_before > 0).then_some((settings.fencings_before, now + HOUR)),
             noted: settings.fencings_before,
@@ -158,6 +161,12 @@ impl Fence {
             FenceStage::Shooting { shot, .. } => Some(shot),
             _ => None,
         }
+    }
+
+    /// What else has to be remembered, for [`Carried::fencing`].
+    pub fn memory(&self) -> CarriedFencing {
+        let confirmed_by = self.confirmed.as_ref().map(|confirmed| confirmed.method).filter(|by| *by != OPERATOR);
+        CarriedFencing { confirmed_by, settled_at: self.settled_at, lied: self.lied }
     }
 
     /// Where the turns of the two nodes begin, for [`Carried::turns_from`].

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::ids::GroupSet;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedShot};
 use crate::core::time::Instant;
 use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::history::Entry;
@@ -96,6 +96,7 @@ impl Guarding {
         }
         // Whatever was said while there was none is said again.
         self.runner.health().forget_engine();
+        self.is_service_down_told = false;
         self.begin_refill(born);
         Ok(())
     }
@@ -310,6 +311,7 @@ impl Guarding {
             partner: self.lease.partner(&self.config),
             confirmed: None,
             shot: None,
+            fencing: CarriedFencing::default(),
             turns_from: None,
             kicks_until: self.lease.kicks_until(),
             claims: GroupSet::EMPTY,
@@ -335,6 +337,7 @@ impl Guarding {
             carried.shot = Some(CarriedShot::Pending { shot, method, generation });
         } else if let Some(order) = self.runner.confirmed_fence().filter(is_asked) {
             (carried.confirmed, carried.shot) = (Some(order.generation), None);
+            carried.fencing.confirmed_by = Some(order.method);
         }
         let last = self.lease.engine_stamp().max(self.silent_since);
         if now >= self.watch.limits().role_kept_until(last) {

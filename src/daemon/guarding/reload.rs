@@ -21,7 +21,7 @@ use crate::config::{Change, Config, FileStamps, Group, Severity};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::Carried;
+use crate::core::settings::{Carried, CarriedShot};
 use crate::core::{JobOutcome, Order};
 use crate::daemon::guarding::testing::tell_test_losses;
 use crate::daemon::reset::ResetPath;
@@ -228,7 +228,21 @@ impl Guarding {
         let mut carried = self.lease.carried(new).unwrap_or(old);
         carried.is_certain = true;
         if carried.partner.is_some() {
-            (carried.confirmed, carried.shot) = (old.confirmed, old.shot);
+            // Methods by their new numbers; of a shot by one that is gone nobody waits for the end.
+            let place = |method: u8| {
+                let old = self.config.fence.methods.get(usize::from(method))?;
+                let place = new.fence.methods.iter().position(|new| new == old)?;
+                u8::try_from(place).ok()
+            };
+            carried.confirmed = old.confirmed;
+            carried.fencing = old.fencing.renumbered(place);
+            carried.shot = old.shot.map(|shot| match shot {
+                CarriedShot::Pending { shot, method, generation } => match place(method) {
+                    Some(method) => CarriedShot::Pending { shot, method, generation },
+                    None => CarriedShot::Lost,
+                },
+                CarriedShot::Lost => CarriedShot::Lost,
+            });
         }
         let claimed = self.lease.claims();
         for (index, group) in new.groups.iter().enumerate().take(GROUPS_MAX) {

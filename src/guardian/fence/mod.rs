@@ -67,6 +67,11 @@ pub struct Fencer {
 #[derive(Debug)]
 struct Shot {
     order: ShotOrder,
+    /// As it was when it was fired: it is judged by that, whatever the files say by now.
+    method: FenceMethod,
+    target: String,
+    /// The files know this method no more: nobody waits for what comes of it.
+    is_orphan: bool,
     begun: Instant,
     phase: Phase,
     /// What came of it is known; a line may still be driven.
@@ -99,8 +104,26 @@ impl Fencer {
         fencer
     }
 
-    /// Other files, other methods. A shot under way goes on.
+    /// Other files, other methods. A shot under way goes on as it was begun; its order has the new number of its method.
     pub fn replace_config(&mut self, config: &Config) {
+        let methods = &self.methods;
+        let renumber = |order: &mut ShotOrder| -> bool {
+            let old = methods.get(usize::from(order.method));
+            let place = old.and_then(|old| config.fence.methods.iter().position(|new| new == old));
+            let place = place.and_then(|place| u8::try_from(place).ok());
+            order.method = place.unwrap_or(order.method);
+            place.is_some()
+        };
+        if let Some(shot) = &mut self.shot {
+            shot.is_orphan |= !renumber(&mut shot.order);
+        }
+        for place in [&mut self.confirmed, &mut self.waiting] {
+            if let Some(order) = place
+                && !renumber(order)
+            {
+                *place = None;
+            }
+        }
         self.methods.clone_from(&config.fence.methods);
         self.target = config.partner().map(str::to_owned);
         let place = config.nodes.iter().position(|name| Some(name.as_str()) == config.partner());
@@ -164,7 +187,10 @@ impl Fencer {
 
     /// The shot under way of which nobody knows yet what comes of it, unless it is being broken off.
     pub fn pending(&self) -> Option<ShotOrder> {
-        self.shot.as_ref().filter(|shot| !shot.has_ended && !shot.is_cancelled).map(|shot| shot.order)
+        self.shot
+            .as_ref()
+            .filter(|shot| !shot.has_ended && !shot.is_cancelled && !shot.is_orphan)
+            .map(|shot| shot.order)
     }
 
     /// Communication is up: the devices are asked whether they answer, now and from time to time.
@@ -248,7 +274,17 @@ impl Fencer {
         };
         match phase {
             Some(phase) => {
-                self.shot = Some(Shot { order, begun: now, phase, has_ended: false, is_cancelled: false });
+                let (method, target) = (method.clone(), target.clone());
+                self.shot = Some(Shot {
+                    order,
+                    method,
+                    target,
+                    is_orphan: false,
+                    begun: now,
+                    phase,
+                    has_ended: false,
+                    is_cancelled: false,
+                });
             }
             None => self.answer(now, order, now, FenceOutcome::Failed),
         }
@@ -295,11 +331,10 @@ impl Fencer {
     /// Asks the agent whether the peer is off, where it can be asked.
     fn verify(&mut self, now: Instant, launcher: &mut Launcher) {
         let Some(shot) = &mut self.shot else { return };
-        let is_wanted = !shot.is_cancelled;
-        let method = self.methods.get(usize::from(shot.order.method));
-        let (Some(method), Some(target), true) = (method, &self.target, is_wanted) else {
+        if shot.is_cancelled {
             return self.end(now, FenceOutcome::Failed);
-        };
+        }
+        let method = &shot.method;
         if !matches!(method.how, FenceHow::Agent { is_off: true, .. }) {
             return self.end(now, FenceOutcome::Confirmed);
         }
@@ -308,14 +343,14 @@ impl Fencer {
             log::error!("no time is left to ask [{}] whether the node is off", method.name);
             return self.end(now, FenceOutcome::Failed);
         }
-        match start(now, method, Task::Verify, target, left, launcher) {
+        match start(now, method, Task::Verify, &shot.target, left, launcher) {
             Some((run, success)) => shot.phase = Phase::Verifying(Some(run), success),
             None => self.end(now, FenceOutcome::Failed),
         }
     }
 
     fn method_in_use(&self) -> Option<&FenceMethod> {
-        self.shot.as_ref().and_then(|shot| self.methods.get(usize::from(shot.order.method)))
+        self.shot.as_ref().map(|shot| &shot.method)
     }
 
     /// Only the packaged program's exit codes have a meaning of their own.
@@ -325,7 +360,7 @@ impl Fencer {
 
     /// Says how a program has ended; the exit code, if it came to one.
     fn log_end(&self, pid: i32, ended: &Ended) -> Option<i32> {
-        let target = self.target.as_deref().unwrap_or_default();
+        let target = self.shot.as_ref().map_or("", |shot| &shot.target);
         match ended.ending {
             Ending::Code(0) => log::info!("Managed STONITH {target} process {pid} exited with return code 0."),
             Ending::Code(code) => {
@@ -362,7 +397,7 @@ impl Fencer {
         let (order, begun) = (shot.order, shot.begun);
         let outcome = if shot.is_cancelled { FenceOutcome::Failed } else { outcome };
         shot.has_ended = true;
-        if outcome == FenceOutcome::Confirmed {
+        if outcome == FenceOutcome::Confirmed && !shot.is_orphan {
             self.confirmed = Some(order);
         }
         self.answer(now, order, begun, outcome);

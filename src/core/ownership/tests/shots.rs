@@ -1,11 +1,11 @@
 //! Whose turn it is to shoot, and what becomes of a shot when its engine is replaced.
 
 use super::*;
-use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
 use crate::core::message::StonithResult;
 use crate::core::ownership::FenceStage;
-use crate::core::settings::{CarriedPartner, CarriedShot, FenceKind, FenceMethod};
+use crate::core::settings::{CarriedFencing, CarriedPartner, CarriedShot, FenceKind, FenceMethod};
+use crate::core::{Alarm, FenceOutcome};
 
 /// A slot is 1.4 s long: with two keepalives.
 const LIMIT: u64 = 1000;
@@ -74,6 +74,7 @@ fn carried(shot: CarriedShot) -> Carried {
         partner: Some(CarriedPartner { is_dead: true, has_left: false }),
         confirmed: None,
         shot: Some(shot),
+        fencing: CarriedFencing::default(),
         turns_from: Some(Instant::from_millis(0)),
         kicks_until: None,
     }
@@ -111,6 +112,55 @@ fn shot_of_which_nobody_knows_what_came_settles_first() {
     assert_eq!((bench.node.ownership().fence().shot(), bench.waits_for(GUEST, Order::Start)), (None, false));
     bench.live(4000, |_| {});
     assert!(bench.node.ownership().fence().shot().is_some());
+}
+
+#[test]
+fn lost_result_settles_on_in_the_next_engine() {
+    let settled_at = Some(Instant::from_millis(30_000));
+    let fencing = CarriedFencing { settled_at, ..CarriedFencing::default() };
+    let mut bench = Bench::new(fenced(), Some(Carried { shot: None, fencing, ..carried(PENDING) }));
+    bench.live(29_900, |_| {});
+    assert_eq!(bench.node.ownership().fence().shot(), None);
+    bench.live(4000, |_| {});
+    assert!(bench.node.ownership().fence().shot().is_some());
+    assert_eq!(bench.node.ownership().fence().memory().settled_at, settled_at);
+}
+
+#[test]
+fn device_that_lied_is_not_believed_by_the_next_engine() {
+    let fencing = CarriedFencing { lied: 1, ..CarriedFencing::default() };
+    let mut bench = Bench::new(fenced(), Some(Carried { shot: None, fencing, ..carried(PENDING) }));
+    // Less than a shot needs to be given up.
+    bench.live(9000, |_| {});
+    let fence = bench.node.ownership().fence();
+    assert_eq!((fence.shot(), fence.memory().lied), (None, 1));
+    assert!(bench.node.ownership().alarms().contains(Alarm::FenceLied));
+    bench.give(Input::Request { id: RequestId(1), request: Request::Resume });
+    bench.live(9000, |_| {});
+    assert!(bench.node.ownership().fence().shot().is_some(), "an operator has repaired it");
+}
+
+#[test]
+fn device_whose_confirmation_an_earlier_engine_took_is_found_out_by_the_next_one() {
+    for (confirmed_by, lied) in [(Some(0), 1), (None, 0)] {
+        let fencing = CarriedFencing { confirmed_by, ..CarriedFencing::default() };
+        let left = Carried { shot: None, confirmed: Some(THEIRS), fencing, ..carried(PENDING) };
+        let mut bench = Bench::new(fenced(), Some(left));
+        bench.live(1000, |_| {});
+        assert_eq!(bench.node.ownership().fence().memory().confirmed_by, confirmed_by);
+        bench.tell(holding_nothing());
+        assert_eq!(bench.node.ownership().fence().memory().lied, lied);
+    }
+}
+
+#[test]
+fn what_is_remembered_of_methods_follows_them_to_other_places() {
+    let memory = CarriedFencing { confirmed_by: Some(2), settled_at: None, lied: 0b101 };
+    let place = |method: u8| [Some(3), None, Some(0)][usize::from(method)];
+    let expected = CarriedFencing { confirmed_by: Some(0), settled_at: None, lied: 0b1001 };
+    assert_eq!(memory.renumbered(place), expected);
+    let gone = CarriedFencing { confirmed_by: Some(1), settled_at: None, lied: 0b10 };
+    assert_eq!(gone.renumbered(place), CarriedFencing::default());
 }
 
 #[test]

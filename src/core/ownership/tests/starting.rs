@@ -81,6 +81,7 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
         partner: None,
         confirmed: None,
         shot: None,
+        fencing: Default::default(),
         turns_from: None,
         kicks_until: None,
     };

@@ -135,6 +135,46 @@ fn shot_whose_engine_is_gone_is_told_to_the_next_one() {
 }
 
 #[test]
+fn shot_under_way_is_judged_by_the_files_that_it_was_fired_by() {
+    let yard = Yard::new();
+    let slow = |name: &str| yard.hook(name, "while ! test -e $W/go; do sleep 0.02; done; exit 4", PATIENCE);
+    let how = FenceHow::Stonith {
+        program: yard.script("stonith", "exit 4"),
+        kind: "apc".into(),
+        parameters: StonithParameters::Text("x".into()),
+    };
+    let stonith = FenceMethod { name: "stonith apc".into(), how, limit: PATIENCE };
+    let table = |methods: Vec<FenceMethod>| {
+        let mut config = yard.config(&[("alpha", "web")]);
+        config.fence = FenceConfig { methods, settle: Duration::from_secs(60), per_hour: 3 };
+        config
+    };
+    for (methods, pending) in [
+        // In the place of the hook there is another program, whose exit code 4 means something else.
+        (vec![stonith.clone(), slow("one")], Some(order(1, 1))),
+        (vec![stonith.clone()], None),
+        (vec![], None),
+    ] {
+        let _ = fs::remove_file(yard.root.join("go"));
+        let mut runner = yard.runner(&table(vec![slow("one"), stonith.clone()]));
+        fire(&mut runner, 1, 0);
+        runner.replace_table(&table(methods));
+        assert_eq!(runner.pending_fence(), pending, "by its new number, if it has one");
+        fs::write(yard.root.join("go"), "").unwrap();
+        assert_eq!(outcome(&mut runner), (1, Failed));
+    }
+    // What was confirmed is about a method too.
+    let good = || yard.hook("good", "", PATIENCE);
+    let mut runner = yard.runner(&table(vec![good()]));
+    fire(&mut runner, 1, 0);
+    assert_eq!(outcome(&mut runner), (1, Confirmed));
+    runner.replace_table(&table(vec![stonith.clone(), good()]));
+    assert_eq!(runner.confirmed_fence(), Some(order(1, 1)));
+    runner.replace_table(&table(vec![stonith]));
+    assert_eq!(runner.confirmed_fence(), None);
+}
+
+#[test]
 fn host_that_stonith_does_not_know_is_told_as_such() {
     let yard = Yard::new();
     let how = FenceHow::Stonith {
