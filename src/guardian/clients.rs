@@ -146,6 +146,8 @@ pub struct Clients {
     leaving: Vec<Leaving>,
     /// Whether the programs of ha.cf are to run.
     is_wanted: bool,
+    /// Since when the services are to run.
+    services_since: Option<Instant>,
     is_debugging: bool,
     failure: Option<Failure>,
     channels: Vec<(&'static str, Channel)>,
@@ -163,6 +165,7 @@ impl Clients {
             environment: Vec::new(),
             leaving: Vec::new(),
             is_wanted: false,
+            services_since: None,
             is_debugging: false,
             failure: None,
             channels: Vec::new(),
@@ -172,7 +175,7 @@ impl Clients {
     }
 
     /// Other files. Programs of ha.cf have been stopped before ([`stop_clients`](Self::stop_clients)); services that the
-    /// new files have in the same words run on.
+    /// new files have in the same words run on, others end and begin.
     pub fn replace_table(&mut self, config: &Config, services: Vec<Service>, environment: &[CString]) {
         self.stop_clients();
         self.environment = environment.to_vec();
@@ -184,7 +187,12 @@ impl Clients {
             let kept = old.iter().position(|row| matches!(row.origin, Origin::Service(_)) && row.origin == origin);
             let row = kept.map(|at| old.remove(at)).map_or_else(|| Row::new(origin, config), Ok);
             match row {
-                Ok(row) => self.rows.push(row),
+                Ok(mut row) => {
+                    if let Some(since) = self.services_since.filter(|_| row.is_service()) {
+                        row.want(since);
+                    }
+                    self.rows.push(row);
+                }
                 Err(error) => log::error!("a client cannot be started: {error}"),
             }
         }
@@ -195,6 +203,7 @@ impl Clients {
 
     /// Starts the services; to be called once the guardian is at work.
     pub fn start_services(&mut self, now: Instant) {
+        self.services_since = Some(now);
         for row in self.rows.iter_mut().filter(|row| matches!(row.origin, Origin::Service(_))) {
             row.want(now);
         }
@@ -220,6 +229,7 @@ impl Clients {
 
     /// Begins to stop everything.
     pub fn stop_all(&mut self) {
+        self.services_since = None;
         let services = self.rows.iter_mut().filter(|row| matches!(row.origin, Origin::Service(_)));
         // The last to go: clients may use them.
         let first: Vec<Leaving> = services.filter_map(Row::take_leaving).collect();

@@ -305,8 +305,9 @@ fn service_outlives_a_reload_that_keeps_it_and_finds_its_channel() {
     clients.replace_table(&config, vec![service("--test")], &[]);
     assert!(!clients.is_stopped(), "the old one ends");
     let mut bench = Bench { clients, now };
-    bench.clients.start_services(now);
-    bench.until("the new one", |clients| clients.is_stopped() && clients.processes().next() != Some(first));
+    bench.until("the new one", |clients| {
+        clients.is_stopped() && clients.processes().next().is_some_and(|pid| pid != first)
+    });
     bench.clients.stop_all();
     bench.until("the stop", Clients::is_stopped);
 }
