@@ -96,6 +96,17 @@ pub enum Received {
     Foreign,
 }
 
+/// What a message is to a link that cannot take it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cargo {
+    /// "I am alive, and so": goes first; only the newest counts.
+    Beat,
+    /// What daemons say to each other.
+    Daemon,
+    /// What clients do: goes last.
+    Client,
+}
+
 /// The engine's side of one medium.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a handful of links, made once and never moved")]
@@ -192,9 +203,9 @@ impl Link {
     ///
     /// # Errors
     /// The device is lost.
-    pub fn send(&mut self, message: &[u8], is_beat: bool, now: Instant) -> io::Result<()> {
+    pub fn send(&mut self, message: &[u8], cargo: Cargo, now: Instant) -> io::Result<()> {
         match self {
-            Self::Serial(line) => line.send(message, is_beat, now),
+            Self::Serial(line) => line.send(message, cargo, now),
             Self::Udp(socket) => socket.send(message),
             Self::Ping(_) => Ok(()),
         }

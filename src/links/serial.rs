@@ -13,8 +13,8 @@ use nix::sys::termios::{
 };
 use nix::unistd::{read, write};
 
-use super::lock;
 use super::output::Output;
+use super::{Cargo, lock};
 use crate::core::time::{Duration, Instant};
 use crate::sys::tty;
 
@@ -203,7 +203,7 @@ impl SerialLine {
     /// Bytes handed to the driver that are not on the line yet, and bytes that wait here.
     pub fn backlog(&self) -> usize {
         let queued = self.descriptor().and_then(|terminal| tty::output_queued(terminal).ok());
-        self.output.pending().len() + queued.unwrap_or(0)
+        self.output.waiting() + queued.unwrap_or(0)
     }
 
     /// What has arrived: the number of bytes put into `buffer`, zero when there is nothing more.
@@ -227,15 +227,15 @@ impl SerialLine {
     ///
     /// # Errors
     /// The device is lost.
-    pub fn send(&mut self, message: &[u8], is_beat: bool, now: Instant) -> io::Result<()> {
+    pub fn send(&mut self, message: &[u8], cargo: Cargo, now: Instant) -> io::Result<()> {
         if self.terminal.is_none() {
             return Ok(());
         }
         if self.is_mid_line {
             self.is_mid_line = false;
-            self.output.push(b"\n", false);
+            self.output.end_line();
         }
-        self.output.push(message, is_beat);
+        self.output.push(message, cargo);
         // While the line is blocked the driver tells when it is worth trying again.
         if self.stalled_since.is_some() { Ok(()) } else { self.flush(now) }
     }
@@ -245,10 +245,14 @@ impl SerialLine {
     /// # Errors
     /// The device is lost.
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(terminal) = &self.terminal
-            && !self.output.is_empty()
-        {
-            match write(terminal, self.output.pending()) {
+        while let Some(terminal) = &self.terminal {
+            let pending = self.output.pending(tty::output_queued(terminal).unwrap_or(0));
+            if pending.is_empty() {
+                // All is out, or what is left waits until the driver's own queue is short, which epoll tells.
+                self.stalled_since = None;
+                return Ok(());
+            }
+            match write(terminal, pending) {
                 Ok(count) if count > 0 => {
                     self.sent += self.output.advance(count);
                     self.stalled_since = None;
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn line_carries_bytes_both_ways_unchanged() {
         let (mut far, mut line) = line();
-        line.send(b">>>\nt=status\n<<<\n", true, at(0)).unwrap();
+        line.send(b">>>\nt=status\n<<<\n", Cargo::Beat, at(0)).unwrap();
         assert_eq!(drain(&mut far), b"\n>>>\nt=status\n<<<\n");
         assert_eq!(line.sent, 2);
         // Carriage returns vanish, the eighth bit too, control characters arrive as they are.
@@ -377,21 +381,21 @@ mod tests {
         let beat = [b'x'; 400];
         let mut now = at(0);
         while line.deadline().is_none() {
-            line.send(&beat, true, now).unwrap();
+            line.send(&beat, Cargo::Beat, now).unwrap();
             assert!(line.sent < 1_000_000 / 400, "the kernel's buffer has no end");
         }
         // The cable is out: each beat replaces the one before, nothing piles up.
         for _ in 0..100 {
             now = now + Duration::from_millis(4);
-            line.send(&beat, true, now).unwrap();
-            assert!(line.output.pending().len() <= 2 * beat.len());
+            line.send(&beat, Cargo::Beat, now).unwrap();
+            assert!(line.output.waiting() <= 2 * beat.len());
         }
         assert_eq!(line.stalls, 0);
         line.flush(line.deadline().unwrap()).unwrap();
         assert_eq!(line.stalls, 1);
         assert!(!line.is_output_waiting());
         drain(&mut far);
-        line.send(b">>>\n", true, at(2000)).unwrap();
+        line.send(b">>>\n", Cargo::Beat, at(2000)).unwrap();
         assert_eq!(drain(&mut far), b"\n>>>\n", "a cut message is closed by a line end");
     }
 
@@ -400,7 +404,7 @@ mod tests {
         let (mut far, mut line) = line();
         let mut received = drain(&mut far);
         for n in 0..200u32 {
-            line.send(format!("{n:>499}\n").as_bytes(), false, at(0)).unwrap();
+            line.send(format!("{n:>499}\n").as_bytes(), Cargo::Daemon, at(0)).unwrap();
             if n % 8 == 7 {
                 received.extend(drain(&mut far));
                 line.flush(at(0)).unwrap();
@@ -425,9 +429,9 @@ mod tests {
         let (far, mut line) = line();
         drop(far);
         assert!(line.receive(&mut [0; 16]).is_err());
-        assert!(line.send(b"x", false, at(0)).is_err());
+        assert!(line.send(b"x", Cargo::Daemon, at(0)).is_err());
         assert!(line.detach().is_some());
-        line.send(b"x", false, at(0)).unwrap();
+        line.send(b"x", Cargo::Daemon, at(0)).unwrap();
         assert_eq!(line.receive(&mut [0; 16]).unwrap(), 0);
     }
 }

@@ -10,6 +10,7 @@ use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outco
 use crate::daemon::clock;
 use crate::daemon::history::words::What;
 use crate::guardian::protocol::ToGuardian;
+use crate::links::Cargo;
 use crate::wire::heartbeat::Codec;
 
 /// How long the last words may take to leave a serial line.
@@ -64,9 +65,13 @@ impl Driver<'_> {
     }
 
     pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
-        let is_beat = matches!(packet.body, Body::Status { .. });
+        let cargo = match packet.body {
+            Body::Status { .. } => Cargo::Beat,
+            Body::Relayed { .. } => Cargo::Client,
+            _ => Cargo::Daemon,
+        };
         // What reaches no device is no beat.
-        if is_beat && links.iter().any(|link| self.links.open().contains(link)) {
+        if cargo == Cargo::Beat && links.iter().any(|link| self.links.open().contains(link)) {
             self.stamp();
         }
         if let Body::Status { extension: None, .. } = packet.body {
@@ -89,8 +94,9 @@ impl Driver<'_> {
                 }
             });
             let Some(len) = len else {
+                // On a link of the other kind it may be possible.
                 log::error!("A message cannot be encoded: {:?}", packet.body);
-                return;
+                continue;
             };
             if !is_text {
                 self.datagram_len = len;
@@ -98,7 +104,7 @@ impl Driver<'_> {
             if self.losses.loses_transmitted() {
                 continue;
             }
-            if let Err(error) = slot.link().send(&out[..len], is_beat, self.now.now) {
+            if let Err(error) = slot.link().send(&out[..len], cargo, self.now.now) {
                 self.lose_link(link, &error);
             }
         }
