@@ -75,13 +75,13 @@ impl Service {
         if let Some(joiner) = joiner {
             members.insert(joiner);
             if let Some(slot) = joined.get_mut(usize::from(joiner.0)) {
-                *slot = self.major + 1;
+                *slot = self.major.saturating_add(1);
             }
         }
         let cookie = self.new_cookie();
         let has_quorum = self.has_quorum(members);
         self.send(None, Body::MemList(List { members, has_quorum, joined, cookie: Some(cookie) }));
-        self.major += 1;
+        self.major = self.major.saturating_add(1);
         self.cookie = cookie;
         self.take_up(members, joined, self.local.place(), Some(has_quorum));
     }
@@ -154,5 +154,27 @@ impl Service {
         self.set_joined(0);
         self.minor = 0;
         self.ask(now, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::membership::Local;
+    use crate::core::ids::NodeName;
+    use crate::core::quorum::Quorum;
+    use crate::core::time::Duration;
+
+    #[test]
+    fn last_instance_of_all_is_the_last_and_not_the_first_again() {
+        let name = NodeName::try_from("a").unwrap();
+        let local = Local::new([(&name, 100)], "a").unwrap();
+        let mut service = Service::new(local, Quorum::default(), Duration::from_millis(200), 1);
+        service.major = u32::MAX - 1;
+        for _ in 0..2 {
+            service.publish(MemberSet::first(1), Some(MemberId(0)));
+            let view = service.view().unwrap();
+            assert_eq!((view.instance, view.born[0]), (u32::MAX, u32::MAX));
+        }
     }
 }
