@@ -75,10 +75,10 @@ pub struct ClientName {
 }
 
 impl ClientName {
-    /// `None` when it is longer than [`CLIENT_NAME_MAX`], or has control characters: it stands in messages that end with
-    /// newlines.
+    /// `None` when it is longer than [`CLIENT_NAME_MAX`], or has something in it that ends a field or its name: a control
+    /// character, `=`.
     pub fn new(name: &str) -> Option<Self> {
-        if name.bytes().any(|byte| byte.is_ascii_control()) {
+        if name.bytes().any(|byte| byte.is_ascii_control() || byte == b'=') {
             return None;
         }
         let mut bytes = [0; CLIENT_NAME_MAX];

@@ -11,7 +11,7 @@ use super::authority::Authority;
 use super::requests::{self, Rest};
 use super::session::{End, Session, Stage};
 use super::{Facts, HB_VERSION, Hearing};
-use crate::api::ipc::{Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header};
+use crate::api::ipc::{Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header, process_of};
 use crate::core::ids::NodeId;
 use crate::core::limits::{CLIENTS_MAX, RELAYED_LEN_MAX};
 use crate::core::message::{ClientName, Holds};
@@ -106,7 +106,11 @@ pub struct Server {
     slots: [Slot; CLIENTS_MAX],
     /// Which has something to read, as far as is known.
     is_readable: [bool; CLIENTS_MAX],
+    /// Whose turn it is, and how much it may still say in it.
     next_slot: usize,
+    allowance: u32,
+    /// Who comes first in the next turn: the one behind the last that was served.
+    first_slot: usize,
     frames_left: u32,
     serial: u32,
     generation: u32,
@@ -140,6 +144,8 @@ impl Server {
             slots: rooms.slots,
             is_readable: [false; CLIENTS_MAX],
             next_slot: 0,
+            allowance: FRAMES_PER_CLIENT,
+            first_slot: 0,
             frames_left: 0,
             serial: 0,
             generation: 0,
@@ -168,7 +174,8 @@ impl Server {
     /// When [`Server::turn`] is due although nothing is readable.
     pub fn next_deadline(&self) -> Option<Instant> {
         let sessions = || self.slots.iter().filter_map(|slot| slot.session.as_ref());
-        let is_due = |session: &Session| session.end.is_some() || (!self.is_held && session.connection.has_frame());
+        let has_more = |session: &Session| session.is_hung_up || session.connection.has_frame();
+        let is_due = |session: &Session| session.end.is_some() || (!self.is_held && has_more(session));
         if sessions().any(is_due) {
             return Some(Instant::ZERO);
         }
@@ -197,9 +204,20 @@ impl Server {
             {
                 session.end.get_or_insert(End::Eof);
             }
+            if event.events().intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+                self.note_hang_up(slot);
+            }
             self.is_readable[slot] = true;
         }
         self.frames_left = FRAMES_PER_TURN;
+    }
+
+    /// Nothing more will come of a client, and epoll would say so for ever, whatever is asked of it: also while nobody is
+    /// read from. What it said before waits in the system.
+    fn note_hang_up(&mut self, slot: usize) {
+        let Some(session) = &mut self.slots[slot].session else { return };
+        session.is_hung_up = true;
+        let _ = self.epoll.delete(&session.connection);
     }
 
     /// Whether nobody is read from.
@@ -209,9 +227,9 @@ impl Server {
 
     /// The next order; drain until `None`.
     pub fn poll(&mut self, facts: &Facts<'_>) -> Option<Order> {
-        for offset in 0..CLIENTS_MAX {
-            let slot = (self.next_slot + offset) % CLIENTS_MAX;
-            for _ in 0..FRAMES_PER_CLIENT {
+        for _ in 0..CLIENTS_MAX {
+            let slot = self.next_slot;
+            while self.allowance > 0 {
                 if self.slots[slot].session.as_ref().is_some_and(|session| session.end.is_some()) {
                     if let Some(order) = self.drop_session(slot) {
                         return Some(order);
@@ -222,12 +240,16 @@ impl Server {
                     break;
                 }
                 self.frames_left -= 1;
+                self.allowance -= 1;
+                self.first_slot = (slot + 1) % CLIENTS_MAX;
                 if let Some(order) = self.serve(slot, facts) {
                     return Some(order);
                 }
             }
+            self.next_slot = (slot + 1) % CLIENTS_MAX;
+            self.allowance = FRAMES_PER_CLIENT;
         }
-        self.next_slot = (self.next_slot + 1) % CLIENTS_MAX;
+        self.next_slot = self.first_slot;
         self.watch_output();
         None
     }
@@ -331,7 +353,9 @@ impl Server {
         }
         if let Some(rooms) = self.slots[slot].rooms.take() {
             self.serial = self.serial.wrapping_add(1);
-            self.slots[slot].session = Some(Session::new(Connection::new(socket, peer, rooms, QUEUE_MAX), self.serial));
+            let process = process_of(&socket, peer);
+            let connection = Connection::new(socket, peer, rooms, QUEUE_MAX);
+            self.slots[slot].session = Some(Session::new(connection, process, self.serial));
         }
     }
 
@@ -485,12 +509,20 @@ impl Server {
                 return Some(Order::Standby(set));
             }
             "" => return None,
+            kind if message.is_of_daemons() => {
+                log::error!("api: client {} says {kind:?}, which only daemons do: not passed on", id.as_str());
+                return None;
+            }
             _ => {}
         }
         let to = addressee(message, facts)?;
         let len = message.write_lines(&mut self.lines[..RELAYED_LEN_MAX - 128]);
         let Some(len) = len else {
-            log::error!("api: a message {} of client {} is too long or of unknown types", message.kind(), id.as_str());
+            log::error!(
+                "api: a message {} of client {} is too long or has fields of unknown types or names",
+                message.kind(),
+                id.as_str()
+            );
             return None;
         };
         let mut lines = ClientText::lines(&mut self.lines[len..]);

@@ -1,12 +1,16 @@
 //! One client.
 
 use nix::errno::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::authority::Authority;
 use crate::api::ipc::{Connection, Peer};
 use crate::core::message::ClientName;
+use crate::sys::pidfd;
 use crate::wire::heartbeat::ClientMessage;
 
 /// Longest name of a client.
@@ -29,6 +33,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) connection: Connection,
+    /// Its process, when that is visible from here.
+    process: Option<OwnedFd>,
     pub(super) stage: Stage,
     /// Its name, or its number in decimal.
     pub(super) id: ClientName,
@@ -41,6 +47,8 @@ pub(super) struct Session {
     pub(super) end: Option<End>,
     /// epoll tells when it can be written to.
     pub(super) is_output_watched: bool,
+    /// The other side has gone, and epoll knows it no more.
+    pub(super) is_hung_up: bool,
     /// Counts connections: the oldest has the lowest.
     pub(super) serial: u32,
 }
@@ -65,9 +73,10 @@ pub(super) enum End {
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, serial: u32) -> Self {
+    pub(super) fn new(connection: Connection, process: Option<OwnedFd>, serial: u32) -> Self {
         Self {
             connection,
+            process,
             stage: Stage::New,
             id: empty(),
             filter: KEEP,
@@ -75,6 +84,7 @@ impl Session {
             generation: 0,
             end: None,
             is_output_watched: false,
+            is_hung_up: false,
             serial,
         }
     }
@@ -91,9 +101,7 @@ impl Session {
         }
         match self.connection.send(body) {
             Ok(()) => {
-                if let Some(signal) = self.signal
-                    && kill(Pid::from_raw(self.connection.peer().pid), signal) == Err(Errno::ESRCH)
-                {
+                if self.signal.is_some() && self.send_signal(self.signal).is_err_and(|error| is_gone(&error)) {
                     self.end = Some(End::Died);
                 }
             }
@@ -106,8 +114,12 @@ impl Session {
 
     /// Whether its process is there, as far as can be seen from here.
     pub(super) fn is_alive(&self) -> bool {
-        let pid = self.connection.peer().pid;
-        pid <= 0 || is_process(i64::from(pid))
+        !self.send_signal(None).is_err_and(|error| is_gone(&error))
+    }
+
+    /// To the very process that has connected, never to a number.
+    fn send_signal(&self, signal: Option<Signal>) -> io::Result<()> {
+        self.process.as_ref().map_or(Ok(()), |process| pidfd::send_signal(process, signal))
     }
 
     /// Takes a sign-on: the checks in the original's order.
@@ -167,6 +179,10 @@ pub(super) fn leading_number(text: &str) -> Option<i64> {
     Some(if digits.len() == text.len() { number } else { -number })
 }
 
+fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
 fn is_process(pid: i64) -> bool {
     // Without the right to send it a signal it is there all the same.
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
@@ -202,6 +218,42 @@ mod tests {
         ] {
             assert_eq!(leading_number(text), number, "{text:?}");
         }
+    }
+
+    #[test]
+    fn signal_goes_to_the_process_that_connected_and_to_no_number() {
+        use std::os::unix::net::UnixStream;
+        use std::os::unix::process::ExitStatusExt as _;
+        use std::process::Command;
+
+        use crate::api::ipc::Rooms;
+
+        let sleeper = || Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let (mut connected, mut other) = (sleeper(), sleeper());
+        let number = |child: &std::process::Child| i32::try_from(child.id()).unwrap();
+        let process = pidfd::open(Pid::from_raw(number(&connected))).unwrap();
+        let session = |pid: i32, process: Option<OwnedFd>| {
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            let connection = Connection::new(near.into(), Peer { pid, uid: 0, gid: 0 }, Rooms::new(100, 100), 10);
+            let mut session = Session::new(connection, process, 0);
+            session.signal = Some(Signal::SIGTERM);
+            (session, far)
+        };
+        // The number has been given to another process meanwhile.
+        let (mut client, _far) = session(number(&other), Some(process));
+        client.say(b"hello");
+        assert_eq!(connected.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+        assert!(!client.is_alive());
+        client.say(b"hello");
+        assert_eq!(client.end, Some(End::Died));
+        assert!(other.try_wait().unwrap().is_none());
+        // Zero would be all of ourselves: this test would not see its end.
+        let (mut hidden, _far) = session(0, None);
+        hidden.say(b"hello");
+        assert!(hidden.is_alive() && hidden.end.is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 
     #[test]

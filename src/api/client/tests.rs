@@ -426,7 +426,7 @@ fn client_of_another_pid_namespace_gets_no_signals() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let (uid, gid) = own_ids();
     let connection = Connection::new(ours.into(), Peer { pid: 0, uid, gid }, Rooms::new(1000, 1000), 4);
-    let mut session = Session::new(connection, 1);
+    let mut session = Session::new(connection, None, 1);
     let message = ClientMessage::parse(b">>>\nt=hbapi-req\nreqtype=setsignal\nsignal=15\n<<<\n").unwrap();
     let facts = Facts { config: &place.config, node: &place.node, log_facility: -1 };
     serve(&mut session, &message, &facts, &mut [0; 500]);
@@ -454,3 +454,5 @@ fn name_with_a_newline_is_none() {
     assert!(is_over && bodies[0].contains("info=cannot add client\n"), "{bodies:?}");
     assert!(place.take_orders().iter().all(|(_, lines)| !lines.contains("src=beta")));
 }
+
+mod hostile;

@@ -6,12 +6,15 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use nix::sys::socket::sockopt::PeerCredentials;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, socket};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 
 use super::Connection;
 use crate::core::time::{Duration, Instant};
+use crate::sys::pidfd;
 
 /// How often refused connections are mentioned.
 const REFUSALS_PAUSE: Duration = Duration::from_secs(60);
@@ -112,4 +115,18 @@ pub fn accept(listener: &UnixListener) -> io::Result<Option<(OwnedFd, Peer)>> {
     let credentials = getsockopt(&socket, PeerCredentials)?;
     let peer = Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
     Ok(Some((socket.into(), peer)))
+}
+
+/// The process at the other end, to be asked for as soon as the connection has been taken: its number may be another's soon.
+/// `None`: it is not visible from here (another PID namespace), or has gone.
+pub fn process_of(socket: &OwnedFd, peer: Peer) -> Option<OwnedFd> {
+    if peer.pid <= 0 {
+        return None;
+    }
+    match getsockopt(socket, PeerPidfd) {
+        Ok(process) => Some(process),
+        // Before Linux 6.5.
+        Err(Errno::ENOPROTOOPT) => pidfd::open(Pid::from_raw(peer.pid)).ok(),
+        Err(_) => None,
+    }
 }

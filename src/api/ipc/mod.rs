@@ -14,7 +14,7 @@ mod connection;
 mod listener;
 
 pub use connection::{Connection, Cut, Full, Rooms, Taken};
-pub use listener::{Peer, Refusals, accept, connect, has_its_share, listen};
+pub use listener::{Peer, Refusals, accept, connect, has_its_share, listen, process_of};
 
 /// Bytes before each body.
 pub const HEADER_LEN: usize = 8;

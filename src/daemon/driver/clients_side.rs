@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::{CLIENTS, Driver};
 use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Server};
-use crate::config::Config;
+use crate::config::{Config, Medium};
 use crate::core::ids::{NodeId, RelayId, RequestId, Seq};
 use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_MAX};
 use crate::core::message::{Body, Message, NodeStatus, Packet};
@@ -209,7 +209,17 @@ impl Driver<'_> {
         }
     }
 
+    /// Sends what the server has written, if every node can read it. Once it has a number it must arrive.
     fn relay(&mut self, to: Option<NodeId>) {
+        let Some(server) = &self.clients.server else { return };
+        let lines = server.lines();
+        let has_serial = self.config.media.iter().any(|medium| matches!(medium, Medium::Serial { .. }));
+        // Such a line takes the eighth bit off, and carriage returns out (spec/wire.md 11.3).
+        let is_carried = !has_serial || lines.iter().all(|byte| byte.is_ascii() && *byte != b'\r');
+        if !is_carried || !self.codec.can_relay(to, lines, &mut self.text, &mut self.scratch) {
+            let what = if is_carried { "too long or malformed" } else { "no plain ASCII, and there is a serial line" };
+            return log::error!("api: a message of a client is not passed on: it is {what}");
+        }
         if let Some(id) = self.clients.keep() {
             self.feed(Input::Relay { to, id });
         }
@@ -253,9 +263,7 @@ impl Driver<'_> {
             Event::Ping { ping, is_alive } => {
                 let Some(name) = settings.upstream.ping_nodes.get(usize::from(ping.0)) else { return };
                 let kind = self.config.media.iter().find_map(|medium| match medium {
-                    crate::config::Medium::Ping { name: known, kind, .. } if *known == name.as_str() => {
-                        Some(kind.word())
-                    }
+                    Medium::Ping { name: known, kind, .. } if *known == name.as_str() => Some(kind.word()),
                     _ => None,
                 });
                 if is_alive {

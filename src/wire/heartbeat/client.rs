@@ -6,7 +6,7 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::encode::Output;
+use super::encode::{Output, is_name};
 use super::fields::{Field, Fields, Kind, Name, decimal, encode_uuid, hex};
 use super::reject::Reject;
 use super::{kind, netstring, text};
@@ -60,6 +60,13 @@ impl<'a> ClientMessage<'a> {
         hex(self.get(name)?.as_bytes())
     }
 
+    /// Whether its type is one of those that daemons say to each other, or cannot be made out: nothing that a client says.
+    pub fn is_of_daemons(&self) -> bool {
+        // Of two types every reader takes the first.
+        let Some((Kind::Text, kind)) = self.fields.value(Name::Type) else { return true };
+        core::str::from_utf8(kind).map_or(true, kind::is_of_daemons)
+    }
+
     /// `t`.
     pub fn kind(&self) -> &'a str {
         self.get(Name::Type.word()).unwrap_or_default()
@@ -93,31 +100,19 @@ impl<'a> ClientMessage<'a> {
     /// again and again: a field of a type that is not passed on (a struct, something compressed), a name that no line can
     /// begin with, a value that ends in a carriage return, no type of message, or one of those without a number.
     pub fn write_lines(&self, out: &mut [u8]) -> Option<usize> {
-        const OURS: [Name; 13] = [
-            Name::FromId,
-            Name::ToId,
-            Name::ClientGeneration,
-            Name::Dest,
-            Name::DestUuid,
-            Name::Src,
-            Name::SrcUuid,
-            Name::Seq,
-            Name::Generation,
-            Name::Time,
-            Name::Load,
-            Name::Ttl,
-            Name::Auth,
-        ];
         let kind = self.fields.raw(Name::Type).and_then(|kind| core::str::from_utf8(kind).ok())?;
-        if kind.starts_with(kind::UNSEQUENCED) || self.fields.has(Name::CompressedPayload) {
+        if kind.starts_with(kind::UNSEQUENCED) {
             return None;
         }
+        let is_ours =
+            |name: Name| name.is_header() || matches!(name, Name::FromId | Name::ToId | Name::ClientGeneration);
         let (mut out, mut is_known) = (Output::new(out), true);
         self.each(|field| {
-            if !OURS.iter().any(|name| name.word().as_bytes() == field.name) {
+            if !Name::of(field.name).is_some_and(is_ours) {
+                let is_reserved = Name::of(field.name).is_some_and(Name::is_reserved);
                 // At the end of a serial line's line it is taken for a terminal's.
                 let is_cut = field.value.ends_with(b"\r") && matches!(field.kind, Kind::Text | Kind::List);
-                is_known &= !is_cut && write_line(&mut out, &field).is_some();
+                is_known &= !is_reserved && !is_cut && write_line(&mut out, &field).is_some();
             }
         });
         out.finish().filter(|_| is_known)
@@ -138,8 +133,7 @@ enum Either<'a> {
 /// One field as a line; `None`: it cannot be one, and nothing was written.
 fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
     // It would be another field, perhaps one that the daemon adds itself, or the end of the message.
-    let is_bad_name = field.name.contains(&b'\n') || field.name.starts_with(b"(") || field.name.starts_with(b"<<<");
-    if is_bad_name {
+    if !is_name(field.name) {
         return None;
     }
     match field.kind {
@@ -222,14 +216,19 @@ impl<'o> ClientText<'o> {
         Self { out: Output::new(bytes) }
     }
 
-    /// A string. Nothing in it may be a newline.
+    /// A string. One with a newline, which would begin another field, spoils the message: it is never finished.
     pub fn string(&mut self, name: &str, value: &str) -> &mut Self {
         self.field(name, format_args!("{value}"))
     }
 
     /// A string that is made of something.
     pub fn field(&mut self, name: &str, value: fmt::Arguments<'_>) -> &mut Self {
-        self.out.format(format_args!("{name}={value}\n"));
+        let start = self.out.len();
+        self.out.format(format_args!("{name}={value}"));
+        if self.out.since(start).contains(&b'\n') {
+            self.out.spoil();
+        }
+        self.out.push(b"\n");
         self
     }
 
@@ -241,7 +240,7 @@ impl<'o> ClientText<'o> {
         self
     }
 
-    /// Ends the message. Returns its length, the NUL included; `None` when it did not fit.
+    /// Ends the message. Returns its length, the NUL included; `None` when it did not fit, or was spoilt.
     pub fn finish(mut self) -> Option<usize> {
         self.out.push(text::END);
         self.out.push(b"\0");

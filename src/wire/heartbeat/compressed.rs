@@ -126,6 +126,9 @@ impl Codec {
     /// As [`Codec::decode`], and [`Reject::BadCompression`].
     pub fn expand<'e>(&self, bytes: &[u8], expander: &'e mut Expander) -> Result<Expanded<'e>, Reject> {
         let (key, fields) = self.authentic_fields(bytes)?;
+        if fields.has(Name::Src) {
+            return Err(Reject::BadCompression);
+        }
         let packed = match fields.value(Name::CompressedPayload) {
             Some((Kind::Binary, bytes)) => Packed::Plain(bytes),
             Some((Kind::Base64, text)) => Packed::Base64(text),

@@ -21,7 +21,8 @@ impl Codec {
     /// limited rate.
     pub fn decode<'a>(&self, bytes: &'a [u8], scratch: &'a mut [u8]) -> Result<Message<'a>, Reject> {
         let (key, fields) = self.authentic_fields(bytes)?;
-        if fields.has(Name::CompressedPayload) {
+        // What has a header of its own is no wrapping, whatever a program has put into it.
+        if fields.has(Name::CompressedPayload) && !fields.has(Name::Src) {
             return Err(Reject::Compressed);
         }
         let scratch = bytes.starts_with(text::START).then_some(scratch);
@@ -80,6 +81,9 @@ impl Codec {
         fields: &Fields<'a>,
         strings: &mut Strings<'a>,
     ) -> Result<Message<'a>, Reject> {
+        if let Some(name) = fields.doubled() {
+            return Err(Reject::Doubled(name.word()));
+        }
         let src = strings.get(fields, Name::Src)?;
         let kind = strings.get(fields, Name::Type)?;
         let ts = narrow(fields, Name::Time)?;
@@ -104,6 +108,10 @@ impl Codec {
     }
 
     fn body<'a>(&self, kind: &'a str, fields: &Fields<'a>, strings: &mut Strings<'a>) -> Result<Body<'a>, Reject> {
+        // A program's words are for programs, whatever they sound like.
+        if fields.has(Name::ClientGeneration) && fields.has(Name::FromId) && !kind::is_of_clients(kind) {
+            return Ok(Body::Other { kind });
+        }
         match kind {
             kind::ACK => Ok(Body::Ack { acked: seq(fields, Name::AckSeq)? }),
             kind::REXMIT => Ok(Body::RexmitRequest {

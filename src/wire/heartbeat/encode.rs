@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::fields::{Name, encode_uuid};
+use super::fields::{Kind, Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
 use crate::core::ids::{NodeId, NodeSet, Uuid};
@@ -392,8 +392,14 @@ impl<'o> Writer<'o> {
     }
 
     /// A field that stands in the text form already, newline included: a string, bytes behind `(1)`, a list behind `(3)`.
+    /// `None`: it is none, or has a name of which only the daemon may say anything.
     fn line(&mut self, line: &[u8]) -> Option<()> {
         let start = self.out.len;
+        let field = text::parse(line.strip_suffix(b"\n")?)?;
+        let is_reserved = Name::of(field.name).is_some_and(Name::is_reserved);
+        if is_reserved || !is_name(field.name) || field.kind == Kind::Opaque {
+            return None;
+        }
         if let Form::Text = self.form {
             self.out.push(line);
             self.digest_since(start);
@@ -482,6 +488,12 @@ impl<'o> Writer<'o> {
     }
 }
 
+/// Whether this can be the name of a program's field: nothing in it ends a line, begins or ends a message, or names a type.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    let is_mark = [&b"("[..], b"<<<", b">>>"].iter().any(|mark| name.starts_with(mark));
+    !is_mark && !name.iter().any(u8::is_ascii_control)
+}
+
 /// Bytes into a slice; once something did not fit nothing counts any more.
 pub(super) struct Output<'o> {
     bytes: &'o mut [u8],
@@ -517,7 +529,7 @@ impl<'o> Output<'o> {
         }
     }
 
-    fn since(&self, start: usize) -> &[u8] {
+    pub(super) fn since(&self, start: usize) -> &[u8] {
         self.bytes.get(start..self.len).unwrap_or_default()
     }
 
@@ -536,6 +548,15 @@ impl<'o> Output<'o> {
         let prefix = self.len - end;
         self.since_mut(start).rotate_right(prefix);
         self.push(b",");
+    }
+
+    /// Nothing counts any more.
+    pub(super) const fn spoil(&mut self) {
+        self.is_full = true;
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     pub(super) fn finish(self) -> Option<usize> {

@@ -78,29 +78,52 @@ names! {
 }
 
 impl Name {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|name| name.word().as_bytes() == bytes)
+    }
+
+    /// Whether the daemon says this of every message itself, once, and nobody for it.
+    pub(super) const fn is_header(self) -> bool {
+        use Name::{Auth, Dest, DestUuid, Generation, Load, Seq, Src, SrcUuid, Time, Ttl};
+        matches!(self, Src | SrcUuid | Seq | Generation | Time | Load | Ttl | Auth | Dest | DestUuid)
+    }
+
+    /// Whether nothing that others say may have this name: the header, and what stands for another whole message.
+    pub(super) const fn is_reserved(self) -> bool {
+        self.is_header() || matches!(self, Self::CompressedPayload)
+    }
+
+    /// Whether it says who speaks, and when: a second one would be a word put into the sender's mouth.
+    const fn is_identity(self) -> bool {
+        matches!(self, Self::Src | Self::SrcUuid | Self::Seq | Self::Generation | Self::Time)
     }
 }
 
 /// The first value of each name.
 pub(super) struct Fields<'a> {
     slots: [Option<(Kind, &'a [u8])>; Name::ALL.len()],
+    doubled: Option<Name>,
 }
 
 impl<'a> Fields<'a> {
     /// Collects; of two fields with one name the first counts, whatever its type.
     pub(super) fn collect(fields: impl Iterator<Item = Result<Field<'a>, Reject>>) -> Result<Self, Reject> {
-        let mut slots = [None; Name::ALL.len()];
+        let (mut slots, mut doubled) = ([None; Name::ALL.len()], None);
         for field in fields {
             let field = field?;
-            if let Some(slot) = Name::of(field.name).and_then(|name| slots.get_mut(name as usize))
-                && slot.is_none()
-            {
-                *slot = Some((field.kind, field.value));
+            let Some(name) = Name::of(field.name) else { continue };
+            match slots.get_mut(name as usize) {
+                Some(slot @ None) => *slot = Some((field.kind, field.value)),
+                Some(Some(_)) if name.is_identity() => doubled = Some(name),
+                _ => {}
             }
         }
-        Ok(Self { slots })
+        Ok(Self { slots, doubled })
+    }
+
+    /// A field that says who speaks, and stands there twice.
+    pub(super) const fn doubled(&self) -> Option<Name> {
+        self.doubled
     }
 
     /// Whether there is a field of this name, of whatever type.

@@ -56,6 +56,7 @@ mod keys;
 mod netstring;
 mod ping;
 mod reject;
+mod relayed;
 #[cfg(all(feature = "std", any(test, fuzzing)))]
 mod sealing;
 mod stream;
@@ -120,6 +121,35 @@ mod kind {
     pub(super) const PING: &str = "NS_st";
     /// What types without sequence number begin with.
     pub(super) const UNSEQUENCED: &str = "NS_";
+
+    /// Types that daemons understand although a program may have said them: ipfail's, and questions about programs.
+    pub(super) fn is_of_clients(kind: &str) -> bool {
+        matches!(kind, ASK_RESOURCES | PING_COUNT | YOU_ARE_DEAD | ABORT_GIVEUP | CLIENT_STATE | CLIENT_QUERY)
+    }
+
+    /// Types that only a daemon, or root through the FIFO, says to other daemons. What clients send to each other never
+    /// has one of them.
+    pub(super) fn is_of_daemons(kind: &str) -> bool {
+        const OTHERS: [&str; 16] = [
+            STATUS,
+            REQ_NODES,
+            REP_NODES,
+            ADD_NODE,
+            DEL_NODE,
+            SET_WEIGHT,
+            SET_SITE,
+            STARTING,
+            RESOURCE,
+            ASK_RESOURCES,
+            TAKEOVER,
+            IP_REQUEST,
+            IP_REQUEST_RESP,
+            SHUT_DONE,
+            STONITH,
+            CLIENT_ANSWER,
+        ];
+        kind.starts_with(UNSEQUENCED) || kind == CLIENT_STATE || OTHERS.contains(&kind)
+    }
 }
 
 /// Words inside messages (spec/resources.md section 7).

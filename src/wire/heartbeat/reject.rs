@@ -37,6 +37,8 @@ pub enum Reject {
     Missing(&'static str),
     /// Authentic, but this field's value makes no sense.
     BadValue(&'static str),
+    /// Authentic, but this field of the header stands there twice: a daemon writes it once, whatever its clients say.
+    Doubled(&'static str),
     /// The whole message is compressed (`traditional_compression`): to be unpacked by
     /// [`Codec::expand`](super::Codec::expand).
     Compressed,
@@ -52,7 +54,7 @@ pub enum Reject {
 
 impl Reject {
     /// One name per reason, in the order of [`Reject::index`]: keys of counters.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "too_short",
         "too_long",
         "bad_marker",
@@ -68,6 +70,7 @@ impl Reject {
         "scratch_full",
         "stranger",
         "unasked",
+        "doubled_field",
     ];
 
     /// Place of the reason in [`Reject::NAMES`].
@@ -88,6 +91,7 @@ impl Reject {
             Self::ScratchFull => 12,
             Self::Stranger => 13,
             Self::Unasked => 14,
+            Self::Doubled(_) => 15,
         }
     }
 
@@ -103,6 +107,7 @@ impl Reject {
             Self::Malformed { .. }
                 | Self::Missing(_)
                 | Self::BadValue(_)
+                | Self::Doubled(_)
                 | Self::Compressed
                 | Self::BadCompression
                 | Self::ScratchFull
@@ -123,6 +128,7 @@ impl fmt::Display for Reject {
             Self::Malformed { offset } => write!(f, "malformed field at byte {offset}"),
             Self::Missing(name) => write!(f, "field {name} missing"),
             Self::BadValue(name) => write!(f, "bad value of field {name}"),
+            Self::Doubled(name) => write!(f, "field {name} stands there twice"),
             Self::Compressed => f.write_str("compressed as a whole"),
             Self::BadCompression => f.write_str("compressed in a way that cannot be undone"),
             Self::ScratchFull => f.write_str("strings do not fit the scratch space"),
@@ -159,6 +165,7 @@ mod tests {
             Reject::ScratchFull,
             Reject::Stranger,
             Reject::Unasked,
+            Reject::Doubled("hg"),
         ];
         assert_eq!(all.len(), Reject::NAMES.len());
         for (index, reject) in all.into_iter().enumerate() {

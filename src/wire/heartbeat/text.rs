@@ -95,7 +95,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// `name=value` or `(T)name=value`; strings never carry a type.
-fn parse(line: &[u8]) -> Option<Field<'_>> {
+pub(super) fn parse(line: &[u8]) -> Option<Field<'_>> {
     match line {
         [b'(', b'1', b')', rest @ ..] => Field::split(Kind::Base64, rest),
         [b'(', b'3', b')', rest @ ..] => Field::split(Kind::List, rest),
