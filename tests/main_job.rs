@@ -96,9 +96,27 @@ fn cables(lab: &Lab, are_plugged: bool) {
     lab.ethernet(0, are_plugged);
 }
 
+/// A program of `reassert` on each board, which writes down what it is told.
+fn with_reassert() -> Lab {
+    let mut lab = Lab::usual("", RESOURCES);
+    for board in &lab.boards {
+        let (hook, told) = (board.dir.join("reassert"), board.dir.join("reasserted"));
+        let text = "echo \"$* $NULLBEAT_EVENT $NULLBEAT_NAME $NULLBEAT_GROUP $HA_CURHOST\"";
+        lab::write_script(&hook, &format!("#!/bin/sh\n{text} >>{}\n", told.display()));
+        board.configure(&lab.usual_ha_cf(board, &format!("reassert {}", hook.display())), RESOURCES);
+    }
+    lab.start_both();
+    lab.wait_at_home();
+    lab
+}
+
+fn reasserted(lab: &Lab, index: usize) -> String {
+    std::fs::read_to_string(lab.boards[index].dir.join("reasserted")).unwrap_or_default()
+}
+
 #[test]
 fn both_cables_cut_both_own_and_after_the_heal_the_fixed_loser_releases() {
-    let lab = at_home("");
+    let lab = with_reassert();
     cables(&lab, false);
     lab.wait("both own everything", |lab| BOTH.iter().all(|group| lab.runners(group) == [0, 1]));
     cables(&lab, true);
@@ -108,6 +126,10 @@ fn both_cables_cut_both_own_and_after_the_heal_the_fixed_loser_releases() {
     assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0);
     assert_eq!(lab.observer.count("beta", "mail", "stop-begin"), 0);
     assert!(lab.boards[0].log().contains("Cluster node beta returning after partition."));
+    // The winner of each group says once more where it is, when the loser has let go; the loser says nothing.
+    lab.wait("both winners have said so", |lab| (0..2).all(|index| !reasserted(lab, index).is_empty()));
+    assert_eq!(reasserted(&lab, 0), "trace::web trace::web reassert trace::web trace::web alpha\n");
+    assert_eq!(reasserted(&lab, 1), "trace::mail trace::mail reassert trace::mail trace::mail beta\n");
 }
 
 #[test]

@@ -173,6 +173,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("watchdog", "a device path", Several(watchdog::read_device)),
     row("watchdog_timeout", "a time or `heartbeat`", One(watchdog::read_timeout)),
     row("notify", "paths of programs", Each(read_notify)),
+    row("reassert", "paths of programs", Each(read_reassert)),
     row("env", "NAME=VALUE", Each(read_env)),
     row("respawn", "", Line(clients::read_respawn)),
     row("failfast", "", Line(clients::read_failfast)),
@@ -337,17 +338,31 @@ fn read_reset_with(draft: &mut Draft<'_>, words: &[Word]) {
 }
 
 fn read_notify(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let program = read_program(draft, word, "nobody is told of changes through it");
+    let is_good = program.is_some();
+    draft.notify.extend(program);
+    is_good
+}
+
+fn read_reassert(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let program = read_program(draft, word, "a group is not announced once more through it");
+    let is_good = program.is_some();
+    draft.reassert.extend(program);
+    is_good
+}
+
+/// `hint` says what does not happen when it cannot be run.
+fn read_program(draft: &mut Draft<'_>, word: &Word, hint: &str) -> Option<PathBuf> {
     if !word.text.starts_with('/') {
         draft.findings.error(word.at, word.quoted()).expected("the path of a program, beginning with `/`");
-        return false;
+        return None;
     }
     let program = PathBuf::from(&word.text);
     if draft.machine.file(&program) != FileKind::Executable {
         let found = format!("{}, which is no executable file here", word.quoted());
-        draft.findings.warning(word.at, found).expected("a program").hint("nobody is told of changes through it");
+        draft.findings.warning(word.at, found).expected("a program").hint(hint);
     }
-    draft.notify.push(program);
-    true
+    Some(program)
 }
 
 fn read_user(draft: &mut Draft<'_>, word: &Word) -> bool {

@@ -157,6 +157,8 @@ pub struct Config {
     pub watchdog: WatchdogConfig,
     /// `notify PATH`: programs that get every change.
     pub notify: Vec<PathBuf>,
+    /// `reassert PATH`: programs that are run for a group whose addresses are announced once more.
+    pub reassert: Vec<PathBuf>,
     /// `user`: whom the engine becomes after start.
     pub user: Option<String>,
     /// `realtime`.

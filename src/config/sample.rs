@@ -53,6 +53,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         reset_with: ResetWith::Hook(root.join("reset")),
         watchdog: super::WatchdogConfig::default(),
         notify: Vec::new(),
+        reassert: Vec::new(),
         user: None,
         is_realtime: false,
         rtprio: None,

@@ -25,6 +25,7 @@ use super::lookup::Places;
 use super::messages::SiteMessage;
 use super::notify::Notifier;
 use super::protocol::ToEngine;
+use super::reassert::Reasserter;
 use crate::config::Config;
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, ShotId};
 use crate::core::message::GroupState;
@@ -57,6 +58,7 @@ pub struct Runner {
     rules: StopRules,
     launcher: Launcher,
     announcer: Announcer,
+    reasserter: Reasserter,
     notifier: Notifier,
     fencer: Fencer,
     health: HealthDesk,
@@ -99,6 +101,7 @@ impl Runner {
             rules: StopRules::new(config),
             launcher,
             announcer: Announcer::default(),
+            reasserter: Reasserter::new(config),
             notifier: Notifier::new(config),
             fencer: Fencer::new(config),
             health: HealthDesk::default(),
@@ -116,6 +119,7 @@ impl Runner {
     pub fn replace_table(&mut self, config: &Config) {
         self.launcher.replace_config(config);
         self.notifier.replace_config(config);
+        self.reasserter.replace_config(config);
         self.fencer.replace_config(config);
         self.set_table(config);
     }
@@ -260,6 +264,7 @@ impl Runner {
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.node == member.group.node) else { return };
         if order == Order::Stop {
             self.announcer.withdraw(&member);
+            self.reasserter.withdraw(now, &member);
             for job in lane.cancel(|job| job.is_start() && Rc::ptr_eq(&job.member, &member)) {
                 self.reports.extend(done(&job, JobOutcome::Cancelled));
             }
@@ -350,6 +355,7 @@ impl Runner {
             lane.kill();
         }
         self.notifier.kill();
+        self.reasserter.kill();
         self.fencer.kill();
         self.health.kill();
     }
@@ -370,6 +376,7 @@ impl Runner {
             self.launcher.next_deadline(),
             self.announcer.next_deadline(),
             self.notifier.next_deadline(),
+            self.reasserter.next_deadline(),
             self.fencer.next_deadline(),
             self.health.next_deadline(),
         ];
@@ -395,6 +402,7 @@ impl Runner {
         self.health.turn(now, &self.table, &mut self.launcher, &self.rules);
         self.announcer.turn(now);
         self.notifier.turn(now, &mut self.launcher);
+        self.reasserter.turn(now, &mut self.launcher);
     }
 
     fn take_report(&mut self, now: Instant, report: LaneReport) {
@@ -404,6 +412,9 @@ impl Runner {
                 self.note_health(now, &job, outcome);
                 if (job.is_start() || job.order == Order::Announce) && outcome == JobOutcome::Done {
                     self.announcer.announce(now, &self.launcher.places, &job.member);
+                }
+                if job.order == Order::Announce && outcome == JobOutcome::Done {
+                    self.reasserter.reassert(now, &job.member, &mut self.launcher);
                 }
                 self.reports.extend(done(&job, outcome));
             }

@@ -20,6 +20,7 @@ pub mod ocf;
 pub mod output;
 pub mod protocol;
 pub mod rc_d;
+pub mod reassert;
 pub mod roster;
 pub mod script;
 pub mod status_text;

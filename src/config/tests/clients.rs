@@ -94,6 +94,13 @@ fn resources_and_clients_are_answered() {
                 "ha.cf:1:8: warning: found `/none`, which is no executable file here; expected a program; nobody is told of changes through it",
             ],
         ),
+        (b"reassert prog", &["ha.cf:1:10: error: found `prog`; expected the path of a program, beginning with `/`"]),
+        (
+            b"reassert /none",
+            &[
+                "ha.cf:1:10: warning: found `/none`, which is no executable file here; expected a program; a group is not announced once more through it",
+            ],
+        ),
         (b"user nobody9", &["ha.cf:1:6: warning: found `nobody9`, who is no user here; expected a user name"]),
         (b"user root", &[]),
         (b"env A=b", &[]),

@@ -89,7 +89,7 @@ fn every_directive_reaches_the_configuration() {
          ucast eth0 peer.example\nucast eth1 10.1.0.2 port 701 bind 10.1.0.1\nlogfile /l\ndebugfile /d\nlogfacility none\n\
          syslogmsgfmt no\nlog_badpack off\ndebug 2\nlog_format structured\nauto_failback off\nfailback_delay 5\n\
          moves_per_hour 6\ntakeover_policy safe\nsplit_brain_loser BETA\nscript_timeout 7\non_stop_failure hold\n\
-         reset_with hook /bin/reset\nnotify /bin/a /bin/b\nenv A=1\nenv A=2 STOPRETRYMAX=0\nrealtime off\nrtprio 50\n\
+         reset_with hook /bin/reset\nnotify /bin/a /bin/b\nreassert /bin/c\nenv A=1\nenv A=2 STOPRETRYMAX=0\nrealtime off\nrtprio 50\n\
          user root\nnode Alpha\nnode BETA\n",
     );
     let config = load_as(&directory, "ALPHA", &board());
@@ -122,6 +122,7 @@ fn every_directive_reaches_the_configuration() {
     assert_eq!((config.script_timeout, config.on_stop_failure), (Duration::from_secs(7), OnStopFailure::Hold));
     assert_eq!(config.reset_with, ResetWith::Hook("/bin/reset".into()));
     assert_eq!(config.notify, [PathBuf::from("/bin/a"), PathBuf::from("/bin/b")]);
+    assert_eq!(config.reassert, [PathBuf::from("/bin/c")]);
     let environment = [("A", "2"), ("STOPRETRYMAX", "0")].map(|(name, text)| (name.to_owned(), text.to_owned()));
     assert_eq!((config.environment, config.stop_retries), (environment.to_vec(), u32::MAX));
     assert_eq!((config.is_realtime, config.rtprio, config.user.as_deref()), (false, Some(50), Some("root")));

@@ -2,7 +2,7 @@
 
 use super::{Context, Group, Ownership};
 use crate::core::ids::{GroupId, GroupSet};
-use crate::core::message::{Extension, GroupState};
+use crate::core::message::{Extension, GroupState, Holds};
 use crate::core::settings::SplitBrainLoser;
 use crate::core::time::{Duration, Instant};
 use crate::core::{Alarm, Cause};
@@ -39,6 +39,9 @@ impl Ownership {
     pub(super) fn resolve_conflicts(&mut self, cx: &mut Context<'_>) {
         if !self.is_partner_alive(cx) || self.partner.has_left {
             self.conflict.clear();
+            if self.partner.has_left {
+                self.note_let_go(cx, Holds::NONE);
+            }
             return;
         }
         match self.partner_extension(cx).copied() {
@@ -62,6 +65,7 @@ impl Ownership {
             self.conflict.deaf_since = Some(cx.at.now);
         }
         let is_deaf = self.deaf_deadline(cx).is_some_and(|at| at <= cx.at.now);
+        let is_fresh = self.is_heard_fresh(cx);
         for id in ours.iter() {
             let index = usize::from(id.0);
             let is_there = both.contains(id);
@@ -70,9 +74,8 @@ impl Ownership {
                 is_there && is_heard && !left.contains(id) && extension.echo_seq >= self.claim_seq[index];
             if is_confirmed || (is_there && is_deaf) {
                 self.meet(cx, id, extension, is_deaf);
-            } else if !is_there && self.raise(cx, Alarm::SplitBrain(id), false) {
-                // The other board has let go: neighbours may still send to it what is ours.
-                self.groups[index].announce(cx);
+            } else if !is_there {
+                self.note_ours_alone(cx, id, is_fresh);
             }
         }
         // What it had said before we slept does not end it, and as long as we tell of a claim it must know who lets go.
@@ -86,6 +89,7 @@ impl Ownership {
     fn meet(&mut self, cx: &mut Context<'_>, id: GroupId, extension: &Extension, is_deaf: bool) {
         if self.raise(cx, Alarm::SplitBrain(id), true) {
             log::error!("Both machines own our resources! (group {})", id.0);
+            self.unannounced.insert(id);
             // The partner cannot be sure of it before it knows that we have heard its claim.
             self.wants_extension = true;
         }
@@ -104,6 +108,7 @@ impl Ownership {
         };
         if matches!(verdict, Verdict::Release) && self.line_agrees(cx) {
             log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
+            self.unannounced.remove(id);
             let group = &mut self.groups[usize::from(id.0)];
             group.is_inherited = false;
             group.release(cx, Cause::SplitBrain);
@@ -130,6 +135,9 @@ impl Ownership {
             && self.partner.is_known
             && !self.is_partner_mute(cx)
             && ((ours.local && theirs.local) || (ours.foreign && theirs.foreign));
+        if self.partner.is_known && !self.is_partner_mute(cx) {
+            self.note_let_go(cx, theirs);
+        }
         let nullbeat = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).extension);
         if !is_meeting {
             self.conflict.bits_since = None;
@@ -148,12 +156,35 @@ impl Ownership {
             if !self.groups[index].is_announced() || !self.is_in(cx, theirs, id) {
                 continue;
             }
-            self.raise(cx, Alarm::SplitBrain(id), true);
+            if self.raise(cx, Alarm::SplitBrain(id), true) {
+                self.unannounced.insert(id);
+            }
             let is_loser = nullbeat.is_none_or(|extension| self.is_fixed_loser(cx, id, &extension));
             if is_over && is_loser && self.line_agrees(cx) {
                 log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
+                self.unannounced.remove(id);
                 self.groups[index].release(cx, Cause::SplitBrain);
             }
+        }
+    }
+
+    /// What both held and the bits of the wire claim no more is ours alone again.
+    fn note_let_go(&mut self, cx: &mut Context<'_>, theirs: Holds) {
+        for index in 0..self.groups.len() {
+            let id = self.groups[index].id();
+            let is_ours_alone = self.groups[index].is_announced() && !self.is_in(cx, theirs, id);
+            if is_ours_alone {
+                self.note_ours_alone(cx, id, true);
+            }
+        }
+    }
+
+    /// The partner does not claim this group of ours, or not any more. Unless that `is_sure`, it only ends a split brain.
+    fn note_ours_alone(&mut self, cx: &mut Context<'_>, id: GroupId, is_sure: bool) {
+        let is_over = self.raise(cx, Alarm::SplitBrain(id), false);
+        if (is_over || is_sure) && self.unannounced.contains(id) {
+            self.unannounced.remove(id);
+            self.groups[usize::from(id.0)].announce(cx);
         }
     }
 

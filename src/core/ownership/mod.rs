@@ -184,6 +184,9 @@ pub struct Ownership {
     said: Option<(Holds, bool)>,
     /// The extension should go out at once.
     wants_extension: bool,
+    /// Of our groups, those that may have run there as well: neighbours may have learnt the other board's hardware address.
+    /// Announced once more as soon as the partner is known not to claim them.
+    unannounced: GroupSet,
     /// When the partner became stable, for `failback_delay`.
     partner_stable_since: Option<Instant>,
     last_move: Option<LastMove>,
@@ -245,6 +248,7 @@ impl Ownership {
             is_yielding: false,
             said: None,
             wants_extension: true,
+            unannounced: GroupSet::EMPTY,
             partner_stable_since: None,
             last_move: None,
             lost_before: 0,

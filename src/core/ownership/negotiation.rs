@@ -331,12 +331,8 @@ impl Ownership {
     fn partner_is_back(&mut self, cx: &mut Context<'_>) {
         self.wants_extension = true;
         self.raise(cx, Alarm::NeedsOperator, false);
-        for index in 0..self.groups.len() {
-            // Neighbours may have learnt the other board's hardware address while both were apart.
-            if self.groups[index].state() == GroupState::Running {
-                self.groups[index].announce(cx);
-            }
-        }
+        let runs = |group: &&Group| group.state() == GroupState::Running;
+        self.unannounced = self.groups.iter().filter(runs).map(Group::id).collect();
     }
 
     /// The partner's extension has arrived.
