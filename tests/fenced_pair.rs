@@ -15,7 +15,8 @@ const BOTH: [&str; 2] = ["web", "mail"];
 
 /// A fence program of the lab, the same for every method: it tells the observer when it begins and ends, and does what
 /// the file `mode-NAME` in the board's folder says: `ok` (the default), `fail`, `hang`, `shoot` (asks for the partner's
-/// power to be cut and waits for that), `wait` (for the file `go` in the lab's folder), `garbage`.
+/// power to be cut and waits for that), `wait` (for the file `go` in the lab's folder), `fork` (a child of it waits so),
+/// `garbage`.
 fn program(lab: &Lab, board: &Board, name: &str) -> String {
     format!(
         r#"#!/bin/sh
@@ -31,12 +32,13 @@ case $0 in
     *) exit 1;;
     esac;;
 esac
-tell begin
 echo "$*" >>$dir/shots-{name}
+tell begin
 trap 'tell ended; exit 1' TERM
 case $(cat $dir/mode-{name} 2>/dev/null) in
 fail) tell end; exit 1;;
 hang) trap '' TERM; while :; do sleep 0.1; done;;
+fork) (tell waits; while ! [ -e $lab/go ]; do sleep 0.02; done; tell fired); tell end; exit 1;;
 slow) while :; do sleep 0.1; done;;
 wait) while ! [ -e $lab/go ]; do sleep 0.02; done;;
 shoot) : >$lab/cut-{partner}; while ! [ -e $lab/is-off-{partner} ]; do sleep 0.02; done;;
@@ -124,6 +126,12 @@ fn set_mode(lab: &Lab, index: usize, name: &str, mode: &str) {
 fn shots(lab: &Lab, index: usize, name: &str) -> usize {
     let path = lab.boards[index].dir.join(format!("shots-{name}"));
     std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+/// Processes of a fence program that are at work on a board.
+fn programs(lab: &Lab, index: usize, name: &str) -> usize {
+    let found = lab.boards[index].on_board(&["pgrep", "-c", "-f", &format!("[h]ook-{name}")]).stdout;
+    String::from_utf8_lossy(&found).trim().parse().expect("a number")
 }
 
 /// Pulls or plugs every cable between the boards.
@@ -347,9 +355,9 @@ fn shot_under_way_is_taken_over_by_the_next_engine() {
 #[test]
 fn shot_whose_engine_and_guardian_died_counts_as_failed_and_the_next_one_waits() {
     let mut lab = at_home("fence hook HOOK(one) limit 5\nfence_settle 4");
-    set_mode(&lab, ALPHA, "one", "wait");
+    set_mode(&lab, ALPHA, "one", "fork");
     power_off(&mut lab, BETA);
-    lab.wait("the shot has begun", |lab| lab.observer.count("alpha", "one", "begin") == 1);
+    lab.wait("the shot has begun", |lab| lab.observer.count("alpha", "one", "waits") == 1);
     let begun = std::time::Instant::now();
     for signal in [SIGSTOP, SIGKILL] {
         for role in ["logger", "guardian", "engine"] {
@@ -357,11 +365,14 @@ fn shot_whose_engine_and_guardian_died_counts_as_failed_and_the_next_one_waits()
         }
     }
     set_mode(&lab, ALPHA, "one", "ok");
+    lab.wait("the program has died with its guardian, and not its child", |lab| programs(lab, ALPHA, "one") == 1);
     lab.wait("the run directory is free", |lab| lab.boards[ALPHA].pids("engine").is_empty());
     lab.boards[ALPHA].start();
     lab.wait_owner(ALPHA, &BOTH);
     assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}: too early\n{}", begun.elapsed(), lab.describe());
     assert_eq!(shots(&lab, ALPHA, "one"), 2);
+    assert_eq!(programs(&lab, ALPHA, "one"), 0, "its child would have fired yet");
+    assert_eq!(lab.observer.count("alpha", "one", "fired"), 0);
     lab.assert_exclusive();
 }
 

@@ -56,6 +56,10 @@ pub fn end_leftovers(lease: &Lease) -> bool {
             let _ = killpg(script, Signal::SIGKILL);
         }
     }
+    if lease.fence_program().is_some_and(ProcessKey::kill_group) {
+        log::warn!("a fence program of an earlier guardian was still at work: killed");
+    }
+    lease.set_fence_program(None);
     is_gone
 }
 

@@ -349,6 +349,11 @@ impl Runner {
         place.and_then(|place| u8::try_from(place).ok()).map_or(job.number, GroupId)
     }
 
+    /// The process group of the fence program that is shooting, for the lease.
+    pub fn fence_program(&self) -> Option<Pid> {
+        self.fencer.program()
+    }
+
     /// Kills every script that runs, with its process group.
     pub fn kill_scripts(&self) {
         for lane in &self.lanes {

@@ -227,6 +227,7 @@ fn start(
         is_status: is_question && matches!(program.dialect, Dialect::Heartbeat | Dialect::Systemd),
         name: &resource.script,
         input: None,
+        is_bound: false,
         limit: job.limit,
     };
     match launcher.launch(now, &launch) {

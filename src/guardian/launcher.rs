@@ -45,6 +45,8 @@ pub struct Launch<'a> {
     pub name: &'a str,
     /// Becomes its standard input; without it there is none.
     pub input: Option<BorrowedFd<'a>>,
+    /// It dies with this process: nobody would know what came of it.
+    pub is_bound: bool,
     /// Its time limit, where that of all scripts does not hold.
     pub limit: Option<Duration>,
 }
@@ -226,15 +228,16 @@ impl Launcher {
             stdout,
             stderr,
         };
-        match sys::spawn::spawn(&program) {
+        let spawn = if launch.is_bound { sys::spawn::spawn_bound } else { sys::spawn::spawn };
+        match spawn(&program) {
             // No `#!` line: Heartbeat ran scripts through the shell, which takes such a file for its own.
             Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
                 let arguments: Vec<&CStr> = std::iter::once(c"/bin/sh").chain(arguments.iter().copied()).collect();
-                sys::spawn::spawn(&sys::spawn::Program { path: c"/bin/sh", arguments: &arguments, ..program })
+                spawn(&sys::spawn::Program { path: c"/bin/sh", arguments: &arguments, ..program })
             }
             // The working directory was removed under our feet: no reason to leave the service down.
             Err(error) if error.kind() == io::ErrorKind::NotFound && launch.path.exists() => {
-                sys::spawn::spawn(&sys::spawn::Program { directory: c"/", ..program })
+                spawn(&sys::spawn::Program { directory: c"/", ..program })
             }
             result => result,
         }

@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use nix::fcntl::posix_fallocate;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::config::{Config, Group};
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
@@ -47,7 +47,7 @@ use crate::sys::process::{process_start, signal_process};
 pub const FILE_NAME: &str = "lease";
 
 /// Name and version of the layout; another version's page is emptied.
-const MAGIC: u64 = u64::from_be_bytes(*b"nblease2");
+const MAGIC: u64 = u64::from_be_bytes(*b"nblease3");
 
 const MAGIC_AT: usize = 0;
 const BOOT_AT: usize = 1;
@@ -69,7 +69,8 @@ const LIED_AT: usize = 20;
 const METHODS_AT: usize = 21;
 const RUNNER_STAMP_AT: usize = 22;
 const KICKS_UNTIL_AT: usize = 23;
-const HEAD_WORDS: usize = 24;
+const FENCE_PROGRAM_AT: usize = 24;
+const HEAD_WORDS: usize = 26;
 
 const DIGEST_OF_TABLE: usize = 0;
 const COUNT_OF_TABLE: usize = 1;
@@ -92,6 +93,9 @@ const FENCING_METHOD_SHIFT: u32 = 40;
 
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
+
+/// After so long the number of a process that is gone may have been that of another group, which has lost its leader too.
+const LEADERLESS_MAX: Duration = Duration::from_secs(3600);
 
 /// Long-lived children, two words each.
 const CHILDREN_AT: usize = HEAD_WORDS + 2 * TABLE_WORDS;
@@ -136,6 +140,17 @@ impl ProcessKey {
         self.open().is_none_or(|process| has_ended(&process, limit))
     }
 
+    /// Kills the whole process group that it leads or, if it is gone, has led. Returns whether there was one.
+    pub fn kill_group(self) -> bool {
+        let is_its_own = match process_start(self.pid) {
+            Ok(start) => start == self.start,
+            // While somebody is left in the group the kernel gives the number to nobody else. After a long time it may
+            // have done so, and that one's group be without a leader as well.
+            Err(_) => ticks_since(self.start).is_some_and(|age| age < LEADERLESS_MAX),
+        };
+        is_its_own && killpg(self.pid, Signal::SIGKILL).is_ok()
+    }
+
     /// Ends it, if it lives, and waits until it has ended, for at most `limit`. Returns whether it is gone.
     pub fn kill(self, limit: Duration) -> bool {
         let Some(process) = self.open() else { return true };
@@ -143,6 +158,12 @@ impl ProcessKey {
         let _ = signal_process(process.as_fd(), Signal::SIGKILL);
         has_ended(&process, limit)
     }
+}
+
+/// How long before now that was, `start` being that of a [`ProcessKey`].
+fn ticks_since(start: u64) -> Option<Duration> {
+    let rate = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    Some(Duration::from_nanos(now()).saturating_sub(Duration::from_millis(start.saturating_mul(1000) / rate)))
 }
 
 fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
@@ -488,6 +509,17 @@ impl Lease {
         }
         let start = process_start(pid).ok()?;
         (start & 0xffff_ffff == word & 0xffff_ffff).then_some(pid)
+    }
+
+    /// The program that is shooting at the partner, the leader of its process group, so that whoever comes after a killed
+    /// guardian can end what is left of it: nothing may fire when nobody waits for it any more.
+    pub fn set_fence_program(&self, program: Option<ProcessKey>) {
+        self.set_process(FENCE_PROGRAM_AT, program);
+    }
+
+    /// The last [`Lease::set_fence_program`]; it may be gone, and its children not.
+    pub fn fence_program(&self) -> Option<ProcessKey> {
+        self.process(FENCE_PROGRAM_AT)
     }
 
     /// Which long-lived children the guardian has; more than there is room for are left out.

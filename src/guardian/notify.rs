@@ -272,6 +272,7 @@ impl Notifier {
             is_status: false,
             name: &name,
             input: None,
+            is_bound: false,
             limit: None,
         };
         self.current.clone_from(&next.path);

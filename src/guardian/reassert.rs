@@ -124,6 +124,7 @@ fn start(now: Instant, member: &Member, path: &PathBuf, launcher: &mut Launcher)
             is_status: false,
             name: &path.file_name().unwrap_or_default().to_string_lossy(),
             input: None,
+            is_bound: false,
             limit: None,
         },
     )

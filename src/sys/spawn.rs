@@ -4,13 +4,19 @@
 //! library uses `CLONE_VFORK`, so that the cost does not grow with our locked memory.
 
 use std::ffi::{CStr, c_char};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc;
-use nix::unistd::Pid;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2};
 
 /// What to start. Descriptors other than 0, 1 and 2 must be close-on-exec already.
 #[derive(Debug)]
@@ -57,6 +63,101 @@ pub fn spawn(program: &Program<'_>) -> io::Result<Pid> {
     };
     check(code)?;
     Ok(Pid::from_raw(pid))
+}
+
+/// The same, and the program is killed when the thread that has started it dies, which for the daemon is the process.
+/// Not so what the program starts in its turn. posix_spawn(3) cannot do that.
+///
+/// # Errors
+/// What the system calls say; ENOENT may mean the program, its interpreter or the directory.
+pub fn spawn_bound(program: &Program<'_>) -> io::Result<Pid> {
+    let arguments = pointers(program.arguments);
+    let environment = pointers(program.environment);
+    let parent = getpid();
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    // SAFETY: the child makes system calls only until it executes the program or ends: it takes no lock and allocates
+    // nothing, whatever other threads were doing.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let errno = become_bound(program, parent, &arguments, &environment).to_ne_bytes();
+            // SAFETY: writes a live array and ends the process at once. The parent reads less than a pipe takes.
+            unsafe {
+                libc::write(writer.as_raw_fd(), errno.as_ptr().cast(), errno.len());
+                libc::_exit(127)
+            }
+        }
+        ForkResult::Parent { child } => {
+            drop(writer);
+            let mut errno = Vec::new();
+            // Ends when the child has executed the program, or is dead.
+            File::from(reader).read_to_end(&mut errno)?;
+            match <[u8; 4]>::try_from(errno) {
+                Ok(errno) => {
+                    let _ = waitpid(child, None);
+                    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+                }
+                Err(_) => Ok(child),
+            }
+        }
+    }
+}
+
+/// In the child. Returns the errno of what failed.
+fn become_bound(program: &Program<'_>, parent: Pid, arguments: &[*mut c_char], environment: &[*mut c_char]) -> i32 {
+    match settle_bound(program, parent) {
+        Ok(()) => {
+            // SAFETY: both arrays end with a null pointer and point to strings that live.
+            unsafe { libc::execve(program.path.as_ptr(), arguments.as_ptr().cast(), environment.as_ptr().cast()) };
+            Errno::last_raw()
+        }
+        Err(errno) => errno as i32,
+    }
+}
+
+fn settle_bound(program: &Program<'_>, parent: Pid) -> Result<(), Errno> {
+    // SAFETY: plain numbers, a C string and descriptors that are open; no memory of ours is written.
+    unsafe {
+        Errno::result(libc::setpgid(0, 0))?;
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != parent {
+            // It died before that.
+            libc::_exit(127);
+        }
+        let null;
+        let stdin = match program.stdin {
+            Some(stdin) => stdin.as_raw_fd(),
+            None => {
+                null = Errno::result(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
+                null
+            }
+        };
+        for (from, to) in [(program.stdout.as_raw_fd(), 1), (program.stderr.as_raw_fd(), 2), (stdin, 0)] {
+            put(from, to)?;
+        }
+        Errno::result(libc::chdir(program.directory.as_ptr()))?;
+        let mut none = MaybeUninit::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        for signal in Signal::iterator() {
+            // These two have no other action, and the C library refuses to try.
+            if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+                libc::signal(signal as libc::c_int, libc::SIG_DFL);
+            }
+        }
+        Errno::result(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))?;
+    }
+    Ok(())
+}
+
+/// The open descriptor `from` as `to`, over exec(2) as well.
+///
+/// # Safety
+/// Nobody else may own `to`.
+unsafe fn put(from: RawFd, to: RawFd) -> Result<(), Errno> {
+    // SAFETY: plain numbers.
+    unsafe {
+        let result = if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) };
+        Errno::result(result).map(drop)
+    }
 }
 
 fn check(code: libc::c_int) -> io::Result<()> {
@@ -162,6 +263,22 @@ mod tests {
     use super::*;
 
     fn run(path: &CStr, arguments: &[&CStr], directory: &CStr) -> io::Result<WaitStatus> {
+        let (one, other) = (run_by(spawn, path, arguments, directory), run_by(spawn_bound, path, arguments, directory));
+        let fate = |result: &io::Result<WaitStatus>| match result {
+            Ok(WaitStatus::Exited(_, code)) => Ok(*code),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.raw_os_error()),
+        };
+        assert_eq!(fate(&one), fate(&other), "both ways do the same");
+        one
+    }
+
+    fn run_by(
+        way: fn(&Program<'_>) -> io::Result<Pid>,
+        path: &CStr,
+        arguments: &[&CStr],
+        directory: &CStr,
+    ) -> io::Result<WaitStatus> {
         let null = File::options().write(true).open("/dev/null")?;
         let program = Program {
             path,
@@ -172,7 +289,7 @@ mod tests {
             stdout: null.as_fd(),
             stderr: null.as_fd(),
         };
-        Ok(waitpid(spawn(&program)?, None)?)
+        Ok(waitpid(way(&program)?, None)?)
     }
 
     #[test]
@@ -180,6 +297,25 @@ mod tests {
         let script = c"test \"$1$2$NAME\" = abvalue && test \"$PWD\" = /tmp && exit 7";
         let status = run(c"/bin/sh", &[c"sh", c"-c", script, c"zero", c"a", c"b"], c"/tmp").unwrap();
         assert!(matches!(status, WaitStatus::Exited(_, 7)), "{status:?}");
+    }
+
+    #[test]
+    fn bound_program_dies_with_the_thread_that_has_started_it() {
+        let started = std::thread::spawn(|| {
+            let null = File::options().write(true).open("/dev/null").unwrap();
+            spawn_bound(&Program {
+                path: c"/bin/sleep",
+                arguments: &[c"sleep", c"1000"],
+                environment: &[],
+                directory: c"/",
+                stdin: None,
+                stdout: null.as_fd(),
+                stderr: null.as_fd(),
+            })
+        });
+        let pid = started.join().unwrap().unwrap();
+        let status = waitpid(pid, None).unwrap();
+        assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{status:?}");
     }
 
     #[test]

@@ -204,6 +204,8 @@ pub struct Guarding {
     unsent: Option<ToEngine>,
     /// Which scripts the lease says run.
     noted: Vec<(GroupId, Pid)>,
+    /// Which fence program it says is shooting.
+    noted_fence: Option<Pid>,
     /// Which long-lived children it says that there are.
     noted_children: Vec<Pid>,
     /// The engine has been told that a service is down.
@@ -311,6 +313,7 @@ impl Guarding {
             is_stop_wanted: false,
             unsent: None,
             noted: Vec::new(),
+            noted_fence: None,
             noted_children: Vec::new(),
             is_service_down_told: false,
             lease,

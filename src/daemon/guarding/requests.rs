@@ -187,6 +187,11 @@ impl Guarding {
 
     /// Keeps in the lease which scripts run, so that whoever comes after a killed guardian can end them first.
     pub(super) fn note_scripts(&mut self) {
+        let program = self.runner.fence_program();
+        if program != self.noted_fence {
+            self.lease.set_fence_program(program.and_then(|pid| ProcessKey::of(pid).ok()));
+            self.noted_fence = program;
+        }
         let running: Vec<(GroupId, Pid)> = self.runner.scripts().collect();
         if running == self.noted {
             return;

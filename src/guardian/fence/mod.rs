@@ -20,6 +20,8 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 use self::checks::Checks;
 use self::command::{FenceCommand, Task, command};
 use self::pins::PinShot;
@@ -210,6 +212,14 @@ impl Fencer {
         }
     }
 
+    /// The process group of the shot's program, while that runs.
+    pub fn program(&self) -> Option<Pid> {
+        match &self.shot.as_ref()?.phase {
+            Phase::Running(run, _) | Phase::Verifying(run, _) => run.as_ref().map(Run::pid),
+            Phase::Driving(_) => None,
+        }
+    }
+
     /// Kills what runs.
     pub fn kill(&self) {
         if let Some(Shot { phase: Phase::Running(Some(run), _) | Phase::Verifying(Some(run), _), .. }) = &self.shot {
@@ -308,7 +318,7 @@ impl Fencer {
                 let success = *success;
                 let pid = run.as_ref().map(Run::pid);
                 let Some(ended) = launcher.check(now, run) else { return };
-                let code = self.log_end(pid.map_or(0, nix::unistd::Pid::as_raw), &ended);
+                let code = self.log_end(pid.map_or(0, Pid::as_raw), &ended);
                 if code == Some(success) {
                     self.verify(now, launcher);
                 } else {
@@ -460,6 +470,7 @@ fn launch(
             is_status: false,
             name,
             input: command.input.as_ref().map(AsFd::as_fd),
+            is_bound: true,
             limit: Some(limit),
         },
     )
