@@ -134,6 +134,13 @@ fn owner_line_frames_the_scripts_and_a_cut_wire_permits_nothing() {
     bench.set_fault("1.owner", None);
     bench.wait("the line is believed again", |_| !alpha.run("nullbeat status").contains(IS_STUCK[1]));
 
+    // One that is stuck inactive while its board owns is named too, and nothing is taken for it.
+    bench.set_fault("0.owner", Some(Fault::StuckHigh));
+    await_told(beta, IS_STUCK);
+    bench.assert_stays(0, "web", A_WHILE);
+    bench.set_fault("0.owner", None);
+    bench.wait("the line is believed again", |_| !beta.run("nullbeat status").contains(IS_STUCK[1]));
+
     // Guardian and engine killed: who stops the group lowers the line after it, and only then beta starts.
     let engine = "nullbeat status --json | sed -n 's/.*\"engine_pid\": \\([0-9]*\\).*/\\1/p'";
     alpha.run(&format!("rm /run/slow-stop-web; engine=$({engine}); kill -9 $(cat /run/nullbeat/pid) $engine"));

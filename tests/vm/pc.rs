@@ -8,6 +8,13 @@ fn pc_owner_loses_its_power_the_other_takes_over_and_the_first_returns_as_standb
     let plan = Plan::usual().machine(Machine::QemuPc).haresources("alpha 192.168.7.10/24/eth0 trace::web\n");
     let bench = Bench::start(plan);
     bench.await_owner(0, "web");
+    // What boards/qemu-pc.conf says.
+    let found = bench.boards[0].run("nullbeat board");
+    for part in ["/dev/ttyS0 ", "/dev/ttyS1 ", "16550A", "/dev/watchdog0", "i6300ESB timer", "1 to 2046 s"] {
+        assert!(found.contains(part), "{part}:\n{found}");
+    }
+    assert!(!found.contains("gpiochip"), "{found}");
+    bench.boards[0].run("nullbeat board --check /usr/share/nullbeat/boards/qemu-pc.conf");
     bench.power_cut(0);
     bench.await_owner(1, "web");
     assert!(bench.boards[1].run("ip -4 addr show dev eth0").contains("192.168.7.10/24"));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::bench::{Bench, NAMES, Plan};
+use super::board::Board;
 
 /// Stops every process of the daemon at once, as nothing in software can do better.
 pub(crate) const HANG: &str =
@@ -21,6 +22,14 @@ fn assert_reset_before_takeover(bench: &Bench, owner: usize, events: usize, sinc
     bench.assert_exclusive();
 }
 
+/// What the device told at the start stands in the history on the disk.
+#[track_caller]
+pub(crate) fn assert_reset_is_in_history(board: &Board, identity: &str) {
+    let history = board.run("nullbeat history");
+    let is_it = |line: &str| ["reset cause", identity, "watchdog"].iter().all(|word| line.contains(word));
+    assert!(history.lines().any(is_it), "{history}");
+}
+
 #[test]
 fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     let plan = Plan::usual().ha_cf("deadtime 5\nwatchdog /dev/watchdog").kernel("panic=0");
@@ -36,6 +45,7 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     alpha.await_settled();
     let status = alpha.run("nullbeat status --json");
     assert!(status.contains("\"reset_cause\": \"watchdog\""), "{status}");
+    assert_reset_is_in_history(alpha, "i6300ESB timer");
     beta.await_settled();
     bench.await_owner(1, "web");
 
@@ -72,6 +82,24 @@ fn assert_reset_first(bench: &Bench, count: usize) {
     let begun = bench.observer.records().into_iter().find(|it| it.node == "beta" && it.what == "start-begin");
     let begun = begun.expect("beta has started it");
     assert!(begun.at > reset, "beta began {:?} before the reset", reset.duration_since(begun.at));
+    bench.assert_exclusive();
+}
+
+/// No fence device: the owner that nobody acknowledges stops kicking after 2 s, and the other one rests on that.
+#[test]
+fn owner_behind_cut_cables_ends_its_watchdog_lease_before_the_other_takes_over() {
+    let bench = Bench::start(watched().ha_cf("fence watchdog-lease 2"));
+    let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
+    let (events, since) = (alpha.event_count(), Instant::now());
+    bench.cut_serial();
+    bench.cut_ethernet();
+    assert_reset_before_takeover(&bench, 0, events, since);
+    bench.heal_serial();
+    bench.heal_ethernet();
+    alpha.await_boot(2);
+    alpha.await_settled();
+    beta.await_settled();
+    bench.await_owner(1, "web");
     bench.assert_exclusive();
 }
 
