@@ -384,6 +384,13 @@ fn seed_giver_whose_stop_failed_and_whose_words_are_a_heartbeats_tells_the_taker
     clean(19547);
 }
 
+/// Its partner had been misled by a stuck line, and shows that it holds the service.
+#[test]
+fn seed_board_restarts_nothing_while_the_partners_line_says_taken() {
+    let report = run_seed(86300, Trace::Off);
+    assert!(report.violations.is_empty(), "{}", report.violations[0]);
+}
+
 #[test]
 fn seed_board_whose_clock_stood_still_asks_before_it_believes_a_done() {
     clean(16200);

@@ -255,7 +255,7 @@ impl Ownership {
             let id = group.id();
             let Some((from, allowed)) = self.worst_check(cx, id) else { continue };
             let is_free = group.is_announced() && !group.is_busy();
-            let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, id);
+            let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, id) || self.is_line_taken(cx);
             let is_allowed = self.restarts(id) < allowed || self.health.records[index].is_retried;
             if !is_free || !is_allowed || is_contested || !cx.comms.may_judge(cx.at.now) {
                 continue;

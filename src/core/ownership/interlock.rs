@@ -156,6 +156,12 @@ impl Ownership {
         self.interlock.is_stuck || !cx.comms.peer(partner).is_nullbeat
     }
 
+    /// Whether the partner's line says that it holds the service, as far as it is to be believed.
+    pub(super) fn is_line_taken(&self, cx: &Context<'_>) -> bool {
+        let is_high = self.lines.level(InputLine::PeerOwner) == LineLevel::Active && !self.interlock.is_stuck;
+        cx.settings.interlock.is_some() && is_high
+    }
+
     /// Compares the line with what the partner says of its own.
     fn note_contradiction(&mut self, cx: &mut Context<'_>) {
         let told = self.partner_extension(cx).map_or(LineLevel::Unknown, |extension| extension.owner_line);
