@@ -2,10 +2,12 @@
 //! and notice nothing. And `cl_status` as one of our own names, which says the same.
 //!
 //! `COMPATIBILITY=write cargo test --test api` writes what was seen into docs/compatibility.md; without that variable the
-//! tests say what is different there.
+//! tests say what is different there. One section lists every program of the packages with the tests that it rests on.
 
+mod inventory;
 mod lab;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Output};
@@ -301,12 +303,88 @@ fn clients_of_a_nullbeat_and_of_a_heartbeat_hear_each_other() {
         });
         assert_eq!(cl_status(&lab, index, &["clientstatus", other, "nix"]).out, "offline\n");
     }
+    filters_show_what_those_of_heartbeat_show(&lab);
     let ccm = format!("{DIR}/ccm");
     let _ccms = [0, 1].map(|index| Running::start(&lab, index, &as_hacluster(&[&ccm])));
     for index in 0..2 {
         lab.wait("both are members", |lab| cl_status(lab, index, &["hbstatus", "-v"]).out.contains("\tmembers 2\n"));
     }
+    // Ours asks a Heartbeat as well as a nullbeat, and both say what they say to the packaged one.
+    let more: [&[&str]; 4] =
+        [&["hbstatus", "-v"], &["hbstatus", "-mv"], &["listnodes", "-mv"], &["listhblinks", "-mv", "beta"]];
+    for words in TABLE.iter().map(|(words, ..)| *words).chain(more) {
+        let theirs = cl_status(&lab, 1, words);
+        assert_eq!(Said::of(&lab.boards[1].nullbeat_as("cl_status", words)), theirs, "beside a Heartbeat: {words:?}");
+    }
     document("mixed", &["api_test", "ccm"].map(|name| format!("| `{name}` | ✔ |\n")));
+}
+
+/// A client in a few lines: signs on without a name, wants messages of one kind, prints the type of each.
+const WATCHER: &str = r#"use Socket;
+my ($path, $mask) = @ARGV;
+$| = 1;
+socket(my $socket, PF_UNIX, SOCK_STREAM, 0) or die $!;
+connect($socket, sockaddr_un($path)) or die $!;
+sub ask { my $body = join("\n", '>>>', @_, '<<<', '') . "\0"; syswrite $socket, pack('lL', length $body, 0xabcd) . $body }
+sub hear { my ($count, $bytes) = (shift, ''); while (length $bytes < $count) { sysread($socket, $bytes, $count - length $bytes, length $bytes) or exit } $bytes }
+my @own = ("dest=x", "pid=$$", "from_id=$$");
+ask('t=hbapi-req', 'reqtype=signon', @own, "uid=$>", 'gid=' . ($) + 0));
+ask('t=hbapi-req', 'reqtype=setfilter', @own, "fmask=$mask");
+while (1) {
+    my ($length) = unpack('l', hear(8));
+    my $body = hear($length);
+    my ($kind) = $body =~ /^t=(.*)$/m;
+    my ($request) = $body =~ /^reqtype=(.*)$/m;
+    print $kind, defined $request ? " $request" : '', "\n";
+}
+"#;
+
+/// Bits of a filter, and what a client with just that one must have seen after a while.
+const FILTERS: [(&str, &[&str]); 6] = [
+    ("1", &[]),
+    ("2", &["status"]),
+    ("8", &["status"]),
+    ("10", &["hbapi-req nodelist", "hbapi-req signoff"]),
+    ("20", &[]),
+    ("4", &["NS_ackmsg"]),
+];
+
+/// Clients on both boards of a mixed pair which has two links want messages of each kind.
+fn filters_show_what_those_of_heartbeat_show(lab: &Lab) {
+    let script = lab.dir.join("watcher.pl");
+    std::fs::write(&script, WATCHER).expect("a script");
+    let script = script.to_str().expect("UTF-8");
+    let watchers: Vec<Running> = [0, 1]
+        .iter()
+        .flat_map(|index| FILTERS.map(|(mask, _)| (*index, mask)))
+        .map(|(index, mask)| Running::start(lab, index, &["perl", script, "/run/heartbeat/register", mask]))
+        .collect();
+    let seen = |lab: &Lab, index: usize, mask: &str| -> BTreeSet<String> {
+        let log = log_of(lab, index, mask);
+        log.lines().filter(|line| !line.starts_with("hbapi-resp")).map(str::to_owned).collect()
+    };
+    for index in 0..2 {
+        for (mask, kinds) in FILTERS {
+            lab.wait(&format!("{mask} shows {kinds:?} on board {index}"), |lab| {
+                // Somebody asks.
+                let _ = cl_status(lab, index, &["listnodes"]);
+                let seen = seen(lab, index, mask);
+                kinds.iter().all(|kind| seen.contains(*kind))
+            });
+        }
+    }
+    for index in 0..2 {
+        for (mask, _) in FILTERS {
+            println!("board {index}, filter {mask}: {:?}", seen(lab, index, mask));
+        }
+    }
+    drop(watchers);
+}
+
+#[test]
+fn every_program_of_the_packages_has_its_row() {
+    inventory::check_plumbing();
+    document("packages", &inventory::rows());
 }
 
 /// A frame with this body behind a header of that length.

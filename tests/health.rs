@@ -239,3 +239,37 @@ fn application_that_stops_beating_moves_to_the_board_where_it_beats() {
     let history = String::from_utf8_lossy(&lab.boards[1].nullbeat(&["history"]).stdout).into_owned();
     assert!(history.contains("health"), "{history}");
 }
+
+#[test]
+fn beside_a_heartbeat_a_spent_group_is_offered_and_the_health_of_the_node_moves_nothing() {
+    let mut lab = Lab::mixed(lab::AT_HOME);
+    let dir = lab.dir.clone();
+    for name in ["of-node", "of-group"] {
+        write_script(&dir.join(name), &format!("#!/bin/sh\n[ ! -e {}/{name}-fails ]\n", dir.display()));
+    }
+    // The checker has no rights: it shall get there.
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let path = lab.boards[0].config_dir().join("ha.cf");
+    let lines = format!(
+        "check exec {0}/of-node every 200ms rise 1 fall 2 name of-node\nupstream_holdoff 500ms\n\
+         check exec {0}/of-group every 200ms rise 1 fall 2 group trace::web restarts 1 name of-group\n",
+        dir.display()
+    );
+    std::fs::write(&path, std::fs::read_to_string(&path).expect("configured") + &lines).expect("ha.cf");
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    wait_health(&lab, 0, "of-node", "healthy");
+    wait_health(&lab, 0, "of-group", "healthy");
+    // Heartbeat tells nothing of its own health: there is nothing to compare with.
+    std::fs::write(dir.join("of-node-fails"), "").expect("a file");
+    wait_health(&lab, 0, "of-node", "failed");
+    lab.assert_stays(0, &["web"], Duration::from_secs(3));
+    // A group that restarts do not help is offered, as after a failed start.
+    std::fs::write(dir.join("of-group-fails"), "").expect("a file");
+    lab.wait_owner(1, &["web", "mail"]);
+    assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 2, "one restart in place");
+    lab.assert_stays(1, &["web"], Duration::from_secs(3));
+    lab.assert_exclusive();
+}

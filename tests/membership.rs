@@ -3,6 +3,8 @@
 
 mod lab;
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
 
@@ -44,7 +46,12 @@ fn said(board: &Board, name: &str) -> String {
 /// The run directory of a board with nullbeat, where Heartbeat's clients look.
 fn show_sockets(board: &Board) {
     let run = board.dir.join("run");
-    let script = format!("mkdir -p /run/heartbeat && mount --bind {} /run/heartbeat", run.display());
+    // Some of them have sockets of their own in there.
+    let script = format!(
+        "mkdir -p {0} /run/heartbeat && cd {0} && mkdir -p ccm dopd && chown hacluster:haclient ccm dopd && \
+         mount --bind . /run/heartbeat",
+        run.display()
+    );
     let output = board.on_board(&["sh", "-c", &script]);
     assert!(output.status.success(), "{output:?}");
 }
@@ -100,6 +107,21 @@ fn two_nullbeats_agree_through_deaths_and_cuts() {
     // Nobody else signs on under the service's name.
     let twice = lab.boards[0].on_board(&as_hacluster(&[&format!("{DIR}/ccm")]));
     assert!(!twice.status.success(), "{twice:?}");
+    // `status` and our own `cl_status` tell it as well.
+    let json = lab.boards[0].status_json();
+    let expected = "\"membership\": {\"state\": \"CCM_STATE_JOINED\", \"instance\": 2, \"has_quorum\": true";
+    assert!(first != 2 || json.contains(expected), "{json}");
+    assert!(json.contains("\"members\": [") && json.contains("\"born_on\": "), "{json}");
+    let plain = String::from_utf8_lossy(&lab.boards[0].nullbeat(&["status"]).stdout).into_owned();
+    assert!(plain.contains(&format!("\nmembership {first}, quorum: ")), "{plain}");
+    for index in 0..2 {
+        for options in ["-v", "-mv"] {
+            let theirs = lab.boards[index].on_board(&["/usr/bin/cl_status", "hbstatus", options]);
+            let directory = format!("--run-dir={}", lab.boards[index].dir.join("run").display());
+            let ours = lab.boards[index].nullbeat_as("cl_status", &["hbstatus", options, &directory]);
+            assert_eq!(String::from_utf8_lossy(&ours.stdout), String::from_utf8_lossy(&theirs.stdout), "{options}");
+        }
+    }
     // The packaged programs follow it.
     let _clients = ["ccm_testclient", "clmtest"].map(|name| Running::start(&lab.boards[0], name));
     lab.wait("ccm_testclient knows both", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=beta, born="));
@@ -145,4 +167,191 @@ fn nullbeat_agrees_with_the_packaged_service_under_heartbeat() {
     await_agreement(&lab, "healed");
     lab.boards[0].stop();
     println!("alpha stopped: beta alone after {:?}", await_members(&lab, &[1], 1));
+}
+
+/// Whose membership service the programs follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    /// The packaged `ccm` beside a packaged Heartbeat.
+    Original,
+    /// The packaged `ccm` beside nullbeat.
+    Packaged,
+    /// Ours.
+    BuiltIn,
+}
+
+/// What the packaged programs on alpha print while beta comes and goes, and `cl_status hbstatus -v` at each step.
+fn story(service: Service) -> Vec<String> {
+    let mut lab = Lab::new(["alpha", "beta"]);
+    for index in 0..2 {
+        if service == Service::Original {
+            lab.boards[index].use_heartbeat();
+        }
+        let board = &lab.boards[index];
+        let mut text = lab.shared_ha_cf(board).replace("initdead 10", "initdead 6");
+        text += &match service {
+            Service::BuiltIn => "membership on\n".to_owned(),
+            _ => format!("respawn hacluster {DIR}/ccm\n"),
+        };
+        if service != Service::Original {
+            text += &format!("reset_with hook {}\n", board.reset_hook().display());
+        }
+        board.configure(&text, lab::AT_HOME);
+    }
+    let start = |lab: &mut Lab, index: usize| {
+        lab.boards[index].power_on();
+        if service != Service::Original {
+            show_sockets(&lab.boards[index]);
+        }
+        lab.boards[index].start();
+    };
+    start(&mut lab, 0);
+    await_members(&lab, &[0], 1);
+    let mut said_by = vec![seen(&lab, 0)];
+    let clients = ["ccm_testclient", "clmtest"].map(|name| Running::start(&lab.boards[0], name));
+    lab.wait("the programs know of one", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=alpha"));
+    start(&mut lab, 1);
+    await_members(&lab, &[0, 1], 2);
+    for index in 0..2 {
+        let wanted = "\tmember of partition";
+        lab.wait("both are told", |lab| {
+            let text = seen(lab, index);
+            text.contains("\tmembers 2\n") && text.contains(wanted)
+        });
+        said_by.push(seen(&lab, index));
+    }
+    lab.boards[1].stop();
+    await_members(&lab, &[0], 1);
+    said_by.push(seen(&lab, 0));
+    lab.wait("the programs know of the loss", |lab| {
+        // Both have told it to the end.
+        let ends = |name: &str, loss: &str, end: &str| {
+            let text = said(&lab.boards[0], name);
+            text.split_once(loss).is_some_and(|(_, rest)| rest.contains(end))
+        };
+        ends("ccm_testclient", "nodes=1, new=0, lost=1", "-----------------------")
+            && ends("clmtest", "viewNumber = 3", "SA CLM Track Callback END")
+    });
+    drop(clients);
+    let mut story: Vec<String> = said_by.iter().map(|text| words(text)).collect();
+    story.push(words(&said(&lab.boards[0], "ccm_testclient")));
+    story.push(followed(&said(&lab.boards[0], "clmtest")));
+    story
+}
+
+#[test]
+fn programs_hear_the_same_of_every_service() {
+    let stories = std::thread::scope(|scope| {
+        let tellers =
+            [Service::Original, Service::Packaged, Service::BuiltIn].map(|service| scope.spawn(move || story(service)));
+        tellers.map(|teller| teller.join().expect("a story"))
+    });
+    let [original, packaged, built_in] = &stories;
+    assert!(original[0].contains(" with quorum\n\tinstance 1\n\tmembers 1\n\t\t0 alpha\t(born: 1)\n"));
+    assert!(original[4].contains("event=NEW MEMBERSHIP") && original[5].contains("SA_CLM_NODE_LEFT"), "{original:#?}");
+    for (original, seen) in original.iter().zip(packaged) {
+        assert_eq!(seen, original, "the packaged service beside nullbeat");
+    }
+    for (original, seen) in original.iter().zip(built_in) {
+        assert_eq!(seen, original, "the built-in service");
+    }
+}
+
+/// What `clmtest` tells after it has begun to follow: whether the first membership still is news to it is chance.
+fn followed(text: &str) -> String {
+    text.split_once("viewNumber = 2").map_or_else(|| text.to_owned(), |(_, rest)| rest.to_owned())
+}
+
+/// The lines of a log without time, node and number; of `hbstatus -v` the membership alone.
+fn words(text: &str) -> String {
+    let block = text.split_once("\nccm membership").map_or(text, |(_, rest)| rest);
+    let block = block.split_once("of partition\n").map_or(block, |(block, _)| block);
+    let lines = block.lines().map(|line| line.split_once("]: ").map_or(line, |(_, words)| words));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn bad_programs_at_the_socket_disturb_nobody() {
+    let lab = Lab::at_home("membership on\nkeepalive 50ms\nwarntime 500ms\n");
+    lab.boards.iter().for_each(show_sockets);
+    let first = await_agreement(&lab, "both started");
+    let socket = lab.boards[0].dir.join("run/ccm/ccm");
+    let mut kept = Vec::new();
+    for round in 0..400_u32 {
+        let mut stream = UnixStream::connect(&socket).expect("somebody listens");
+        let bytes = match round % 6 {
+            0 => round.to_ne_bytes().repeat(300),
+            1 => [i32::MAX.to_ne_bytes(), 0xabcd_u32.to_ne_bytes()].concat(),
+            2 => [(-5_i32).to_ne_bytes(), 0xabcd_u32.to_ne_bytes()].concat(),
+            3 => vec![0xcd, 0xab],
+            4 => [0_i32.to_ne_bytes(), 0xabcd_u32.to_ne_bytes()].concat().repeat(100),
+            _ => Vec::new(),
+        };
+        // Who was dropped meanwhile need not take it.
+        let _ = stream.write_all(&bytes);
+        // Some stay and never read; far more of them than there is room for.
+        if round % 10 < 2 {
+            kept.push(stream);
+        }
+    }
+    lab.wait("too many are told so", |lab| lab.boards[0].log().contains("membership: more than 16 programs"));
+    drop(kept);
+    // Everybody who was dropped has made room.
+    assert_eq!(instance(&lab, 0), first);
+    let client = Running::start(&lab.boards[0], "ccm_testclient");
+    lab.wait("a program follows", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=beta, born="));
+    drop(client);
+    for index in 0..2 {
+        let log = lab.boards[index].log();
+        assert!(!log.contains(": is dead") && !log.contains("panicked"), "{log}");
+    }
+    assert_eq!(born(&lab, 0), born(&lab, 1));
+    lab.assert_stays(0, &["web"], Duration::from_millis(200));
+    lab.assert_exclusive();
+}
+
+/// Three nodes, one of them a Heartbeat with the packaged service: one after the other comes, one goes.
+#[test]
+fn three_nodes_of_both_kinds_agree() {
+    let names = ["alpha", "beta", "gamma"];
+    let mut lab = Lab::with_boards(&names);
+    lab.boards[1].use_heartbeat();
+    for board in &lab.boards {
+        let dir = board.dir.display();
+        let others = lab.boards.iter().filter(|other| other.index != board.index);
+        let links: String = others.map(|other| format!("ucast ens33 {}\n", other.address)).collect();
+        let own = if board.index == 1 {
+            format!("respawn hacluster {DIR}/ccm\n")
+        } else {
+            format!("membership on\nreset_with hook {}\n", board.reset_hook().display())
+        };
+        let text = format!(
+            "logfile {dir}/ha-log\ndebugfile {dir}/ha-debug\nuse_logd off\nkeepalive 200ms\nwarntime 1\ndeadtime 3\n\
+             initdead 10\nudpport 694\nauto_failback off\n{links}node alpha beta gamma\n{own}"
+        );
+        board.configure(&text, "");
+    }
+    for index in 0..3 {
+        lab.boards[index].power_on();
+        if index != 1 {
+            show_sockets(&lab.boards[index]);
+        }
+        lab.boards[index].start_with(&[if index == 1 { "-M" } else { "--no-resources" }]);
+    }
+    let agree = |lab: &Lab, boards: &[usize], count: usize| {
+        let views: Vec<_> = boards.iter().map(|index| (instance(lab, *index), born(lab, *index))).collect();
+        views.iter().all(|view| view.1.len() == count && *view == views[0])
+    };
+    lab.wait("all agree on three", |lab| agree(lab, &[0, 1, 2], 3));
+    assert!(seen(&lab, 0).contains("ccm membership with quorum"));
+    let (before, ages) = (instance(&lab, 0), born(&lab, 0));
+    println!("three: instance {before}, {ages:?}");
+    lab.power_off(2);
+    lab.wait("two are left", |lab| agree(lab, &[0, 1], 2));
+    assert!(instance(&lab, 0) > before);
+    // Two of three: a majority. Who is left keeps its age and its place.
+    assert!(seen(&lab, 0).contains("ccm membership with quorum"), "{}", seen(&lab, 0));
+    lab.boards[1].stop();
+    await_members(&lab, &[0], 1);
+    assert!(seen(&lab, 0).contains("ccm membership WITHOUT quorum"), "one of three: {}", seen(&lab, 0));
 }

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,8 @@ struct Board<'c> {
     driver: Driver<'c>,
     guardian: Channel,
     page: Lease,
+    /// The socket of the membership service, until the driver gets it.
+    programs: Option<UnixListener>,
 }
 
 impl<'c> Board<'c> {
@@ -93,6 +95,7 @@ impl<'c> Board<'c> {
         }
         let listener = ipc::listen(&config.paths.run.join("register"), 0o777).unwrap();
         guardian.send_with(&ToEngine::Clients { errno: 0 }.encode(), listener.as_fd()).unwrap();
+        let listener = ipc::listen(&config.paths.run.join("ccm"), 0o777).unwrap();
         let context = EngineContext {
             guardian: engine.into(),
             messages: MessageOutlet::default(),
@@ -109,7 +112,7 @@ impl<'c> Board<'c> {
         };
         let mut driver = prepare(config, context).unwrap();
         driver.begin().unwrap();
-        Self { driver, guardian, page }
+        Self { driver, guardian, page, programs: Some(listener) }
     }
 
     /// One turn, and what the guardian says to it. Returns how many jobs were asked for.
@@ -186,7 +189,7 @@ fn configure(root: &Path, name: &str, port: u16, (own, peer): (u8, u8), device: 
     };
     let ha_cf = format!(
         "logfacility none\nlogfile /dev/null\nkeepalive 20ms\ndeadtime 400ms\nwarntime 300ms\ninitdead 10\nbaud 115200\n\
-         serial {device}\nucast lo 127.0.0.{peer} bind 127.0.0.{own} port {port}\nauto_failback on\nrealtime off\n\
+         serial {device}\nucast lo 127.0.0.{peer} bind 127.0.0.{own} port {port}\nauto_failback on\nrealtime off\nmembership on\n\
          node alpha beta\n"
     );
     write("ha.cf", &ha_cf, 0o644);
@@ -212,6 +215,7 @@ fn engine_in_a_quiet_turn_allocates_nothing() {
     let mut starts = 0;
     let mut quiet_turns = 0;
     let (mut before, mut stamp) = (0, 0);
+    let mut program = None;
     let mut client = Client::sign_on(&run);
     let limit = Instant::now() + Duration::from_secs(60);
     // Both start their groups; a while after that, everything has been said once and nothing is left to be made.
@@ -226,9 +230,22 @@ fn engine_in_a_quiet_turn_allocates_nothing() {
             continue;
         }
         quiet_turns += 1;
+        if quiet_turns == 50 {
+            let listener = alpha.programs.take().unwrap();
+            alpha.guardian.send_with(&ToEngine::Membership { errno: 0 }.encode(), listener.as_fd()).unwrap();
+        }
         if quiet_turns == 100 {
+            program = Some(UnixStream::connect(run.join("ccm")).unwrap());
             before = ALLOCATIONS.with(Cell::get);
             stamp = alpha.page.engine_stamp();
+        }
+        if quiet_turns == 300 {
+            // Both are members, and a program that connects late is told.
+            let program = program.as_mut().unwrap();
+            program.set_nonblocking(true).unwrap();
+            let mut heard = [0; 2048];
+            let count = program.read(&mut heard).unwrap();
+            assert_eq!(count, 8 + 12 + 2 * 260 + 8 + 16 + 2 * 8, "the nodes, the membership of both");
         }
     }
     assert_eq!(starts, 2);

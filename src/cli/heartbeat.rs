@@ -12,6 +12,7 @@ mod cl_status;
 mod ha_logd;
 mod ha_logger;
 mod library;
+mod membership;
 mod node_tools;
 mod options;
 mod service;

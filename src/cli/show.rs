@@ -65,6 +65,10 @@ pub(super) fn status(args: &[String]) -> u8 {
         "upstream",
         "checks",
         "health",
+        "membership",
+        "members",
+        "client_socket",
+        "clients",
         "links",
         "media",
         "rejects",
@@ -167,6 +171,8 @@ fn render_status(report: &Report<'_>, is_colourful: bool) -> String {
         out.push('\n');
         out.push_str(&checks(report, is_colourful));
     }
+    membership(report, &mut out);
+    clients(report, &mut out);
     if report.first("watchdog").is_some() {
         out.push('\n');
         out.push_str(&watchdogs(report, is_colourful));
@@ -307,6 +313,41 @@ fn checks(report: &Report<'_>, is_colourful: bool) -> String {
         })
         .collect();
     table(&["CHECK", "OF", "HEALTH", "RESTARTS"], &rows, is_colourful)
+}
+
+/// The built-in membership service, in a line.
+fn membership(report: &Report<'_>, out: &mut String) {
+    let Some(membership) = report.first("membership") else { return };
+    let members: Vec<String> = report
+        .lines("member")
+        .map(|member| format!("{} (since {})", member.or_dash("name"), member.or_dash("born_on")))
+        .collect();
+    match membership.number("instance") {
+        Some(instance) => {
+            let quorum = if membership.is_set("has_quorum") { "quorum" } else { "no quorum" };
+            let _ = writeln!(out, "\nmembership {instance}, {quorum}: {}", members.join(", "));
+        }
+        None => {
+            let _ = writeln!(out, "\nmembership: none in force ({})", membership.or_dash("state"));
+        }
+    }
+}
+
+/// Heartbeat's clients, in a line, and what befell others.
+fn clients(report: &Report<'_>, out: &mut String) {
+    let Some(socket) = report.first("client_socket").filter(|socket| socket.number("accepted") != Some(0)) else {
+        return;
+    };
+    let count = |names: &[&str]| names.iter().filter_map(|name| socket.number(name)).sum::<u64>();
+    let names: Vec<&str> = report.lines("client").map(|client| client.or_dash("name")).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let _ = writeln!(
+        out,
+        "\nclients: {names}; {} refused, {} dropped, longest queue {}",
+        count(&["refused", "crowded"]),
+        count(&["garbage", "unread"]),
+        count(&["queue_max"]),
+    );
 }
 
 fn watchdogs(report: &Report<'_>, is_colourful: bool) -> String {

@@ -310,6 +310,7 @@ impl<'c> Driver<'c> {
         }
         memory::give_back(&mut self.packing);
         self.clients.give_back_idle_memory();
+        self.membership.give_back_idle_memory();
     }
 
     /// Turns until the end.
@@ -461,6 +462,8 @@ impl<'c> Driver<'c> {
             kicker: &self.kicker,
             control: control.counters(),
             fifo: self.fifo.as_ref().map_or_else(FifoCounters::default, Fifo::counters),
+            clients: self.clients.server(),
+            membership: self.membership.facts(),
         };
         control.turn(now, &mut |query, sheet| report::write(query, &facts, sheet));
         while let Some((id, command)) = self.control.as_mut().and_then(ControlServer::poll_request) {

@@ -13,6 +13,8 @@ pub(super) mod words;
 
 use std::fmt::{self, Write as _};
 
+use crate::api::client::Server;
+use crate::api::membership::service::Service;
 use crate::config::{FenceMethod, GpioLine, Group};
 use crate::core::Node;
 use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
@@ -183,6 +185,42 @@ pub const SCHEMA: &[Section] = &[
             ("partner_unknown", Number),
             ("holdoff_ms", Number),
         ],
+    },
+    Section {
+        kind: "membership",
+        name: "membership",
+        shape: Shape::One,
+        fields: &[("state", Text), ("instance", Number), ("has_quorum", Flag), ("programs", Number)],
+    },
+    Section {
+        kind: "member",
+        name: "members",
+        shape: Shape::List,
+        fields: &[("id", Number), ("name", Text), ("born_on", Number)],
+    },
+    Section {
+        kind: "client_socket",
+        name: "client_socket",
+        shape: Shape::One,
+        fields: &[
+            ("connected", Number),
+            ("signed_on", Number),
+            ("queue_max", Number),
+            ("accepted", Number),
+            ("granted", Number),
+            ("refused", Number),
+            ("crowded", Number),
+            ("garbage", Number),
+            ("unread", Number),
+            ("relayed", Number),
+            ("too_long", Number),
+        ],
+    },
+    Section {
+        kind: "client",
+        name: "clients",
+        shape: Shape::List,
+        fields: &[("name", Text), ("pid", Number), ("uid", Number), ("queue", Number), ("queue_max", Number)],
     },
     Section {
         kind: "link",
@@ -359,6 +397,19 @@ pub struct Facts<'a> {
     pub control: ControlCounters,
     /// The FIFO's.
     pub fifo: FifoCounters,
+    /// The socket of Heartbeat's clients.
+    pub clients: Option<&'a Server>,
+    /// The membership service, with `membership on`.
+    pub membership: Option<Membership<'a>>,
+}
+
+/// The built-in membership service.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership<'a> {
+    /// Once communication is up.
+    pub service: Option<&'a Service>,
+    /// Programs that follow it.
+    pub programs: usize,
 }
 
 /// The names of what the core knows by numbers.
@@ -600,6 +651,8 @@ mod tests {
             kicker: &kicker,
             control: ControlCounters::default(),
             fifo: FifoCounters::default(),
+            clients: None,
+            membership: None,
         };
         let mut sheet = Sheet::new(64 * 1024);
         write(Query::Status, &facts, &mut sheet);

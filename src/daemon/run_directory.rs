@@ -47,6 +47,11 @@ pub fn clients_socket(run_directory: &Path) -> PathBuf {
     client_directory(run_directory).join(SOCKET_NAME)
 }
 
+/// Where programs learn of the membership, be it of this daemon's service or of a packaged one that it runs.
+pub fn membership_socket(run_directory: &Path) -> PathBuf {
+    client_directory(run_directory).join(server::SOCKET_NAME)
+}
+
 /// Where the sockets of Heartbeat's clients are.
 fn client_directory(run_directory: &Path) -> &Path {
     let is_usual = pid_file::of_heartbeat(run_directory).is_some();
@@ -270,7 +275,7 @@ impl RunDirectory {
     /// # Errors
     /// What binding says, and making the directories.
     pub fn open_membership(&mut self) -> io::Result<OwnedFd> {
-        let path = client_directory(&self.path).join(server::SOCKET_NAME);
+        let path = membership_socket(&self.path);
         if let Some(listener) = self.membership.as_ref().filter(|_| path.exists()) {
             return listener.try_clone();
         }
@@ -296,7 +301,7 @@ impl RunDirectory {
         }
         let _ = fs::remove_file(clients_socket(&self.path));
         if self.membership.is_some() {
-            let _ = fs::remove_file(client_directory(&self.path).join(server::SOCKET_NAME));
+            let _ = fs::remove_file(membership_socket(&self.path));
         }
         if let Some(path) = pid_file::of_heartbeat(&self.path) {
             pid_file::remove(&path);

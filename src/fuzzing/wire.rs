@@ -244,7 +244,7 @@ pub(super) fn client_message(data: &[u8]) {
         let _ =
             (message.kind(), message.decimal("seq"), message.hex("fmask"), message.dest_uuid(), message.query_uuid());
         message.each_value(|name, value| assert!(name.len() + value.len() < data.len()));
-        if let Some(len) = message.write_lines(&mut lines) {
+        if let Ok(len) = message.write_lines(&mut lines) {
             pass_on(&lines[..len], &mut out);
         }
     }

@@ -15,6 +15,8 @@
 //!   makes room; when all have, it is told `too many clients` as any refusal.
 //! * A turn takes a bounded number of connections and frames; what is left is for the next turn.
 //! * A client that does not read is dropped with Heartbeat's reason, when the system's buffer and 64 frames of ours are full.
+//! * A message for other nodes that is longer than 6016 bytes, or has a nested message in it, is the end of its client, which
+//!   is told so: nothing that it said is missing silently. On a slow serial line a longer one would keep the beats waiting.
 //! * While other nodes do not acknowledge, no client is read from, as in the original.
 //!
 //! Nothing is allocated after [`Server::new`].
@@ -25,7 +27,7 @@ mod server;
 mod session;
 
 pub use authority::Authority;
-pub use server::{ClientCounters, ClientRooms, Order, Server};
+pub use server::{ClientCounters, ClientRooms, Order, Server, SignedOn};
 
 use crate::config::Config;
 use crate::core::Node;
@@ -53,6 +55,14 @@ pub enum Hearing {
     News,
     /// A beat that changes nothing.
     NoChange,
+    /// A message that counts for nothing here, an acknowledgement, a question that the daemon answers itself.
+    Dropped,
+    /// A copy of one that has come on another link.
+    Duplicate,
+    /// What another client asks the daemon.
+    Request,
+    /// Requests for retransmission.
+    Protocol,
 }
 
 impl Hearing {
@@ -61,6 +71,10 @@ impl Hearing {
         match self {
             Self::News => 0x01,
             Self::NoChange => 0x02,
+            Self::Dropped => 0x04,
+            Self::Duplicate => 0x08,
+            Self::Request => 0x10,
+            Self::Protocol => 0x20,
         }
     }
 }

@@ -11,14 +11,18 @@ use super::authority::Authority;
 use super::requests::{self, Rest};
 use super::session::{End, Session, Stage};
 use super::{Facts, HB_VERSION, Hearing};
-use crate::api::ipc::{Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header, process_of};
+use crate::api::ipc::{
+    BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header, process_of,
+};
 use crate::core::ids::NodeId;
 use crate::core::limits::{CLIENTS_MAX, RELAYED_LEN_MAX};
 use crate::core::message::{ClientName, Holds};
 use crate::core::time::{Duration, Instant};
 use crate::sys::memory;
-use crate::wire::heartbeat::{ClientMessage, ClientText, PACKET_MAX};
+use crate::wire::heartbeat::{ClientMessage, ClientText, PACKET_MAX, Unfit, to_client};
 
+/// The longest message that is passed on to other nodes, without what the daemon adds to it.
+const MESSAGE_MAX: usize = RELAYED_LEN_MAX - 128;
 /// The longest body taken from a client: more than anything that is passed on. A longer one ends the connection.
 const BODY_MAX: usize = 16 * 1024;
 /// Bytes that wait for a client beside what the system keeps for it.
@@ -54,6 +58,25 @@ pub struct ClientCounters {
     pub unread: u64,
     /// Messages passed on to the cluster.
     pub relayed: u64,
+    /// Messages not passed on: longer than a message to the cluster may be, or with a field that none may have.
+    pub too_long: u64,
+    /// The most frames that have ever waited for one client to read.
+    pub queue_max: usize,
+}
+
+/// A client that is signed on, for `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedOn<'a> {
+    /// Its name, or its number.
+    pub name: &'a str,
+    /// The process at the other end; 0 when it cannot be seen from here.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Frames that wait for it to read.
+    pub queue: usize,
+    /// The most that have.
+    pub queue_max: usize,
 }
 
 /// What the caller shall do because of a client.
@@ -167,19 +190,39 @@ impl Server {
     }
 
     /// What happened so far.
-    pub const fn counters(&self) -> ClientCounters {
-        self.counters
+    pub fn counters(&self) -> ClientCounters {
+        let waited = self.sessions().map(|session| session.queue_max).max().unwrap_or(0);
+        ClientCounters { queue_max: self.counters.queue_max.max(waited), ..self.counters }
+    }
+
+    /// Connections at present.
+    pub fn connected(&self) -> usize {
+        self.sessions().count()
+    }
+
+    /// Who is signed on.
+    pub fn clients(&self) -> impl Iterator<Item = SignedOn<'_>> {
+        self.sessions().filter(|session| session.is_listening()).map(|session| SignedOn {
+            name: session.id.as_str(),
+            pid: session.connection.peer().pid,
+            uid: session.connection.peer().uid,
+            queue: session.connection.frames(),
+            queue_max: session.queue_max,
+        })
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_ref())
     }
 
     /// When [`Server::turn`] is due although nothing is readable.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let sessions = || self.slots.iter().filter_map(|slot| slot.session.as_ref());
         let has_more = |session: &Session| session.is_hung_up || session.connection.has_frame();
         let is_due = |session: &Session| session.end.is_some() || (!self.is_held && has_more(session));
-        if sessions().any(is_due) {
+        if self.sessions().any(is_due) {
             return Some(Instant::ZERO);
         }
-        let audit = sessions().next().map(|_| self.audit_at);
+        let audit = self.sessions().next().map(|_| self.audit_at);
         audit.into_iter().chain(self.is_listener_paused.then(|| self.second.0 + SECOND)).min()
     }
 
@@ -273,7 +316,7 @@ impl Server {
             session.is_listening()
                 && match to {
                     Some(id) => session.id.as_str() == id,
-                    None => session.filter & hearing.bit() != 0,
+                    None => session.wants(hearing),
                 }
         };
         for session in self.slots.iter_mut().filter_map(|slot| slot.session.as_mut()).filter(wanted) {
@@ -283,8 +326,7 @@ impl Server {
 
     /// Whether somebody wants what is heard as `hearing`.
     pub fn is_wanted(&self, hearing: Hearing) -> bool {
-        let sessions = self.slots.iter().filter_map(|slot| slot.session.as_ref());
-        sessions.filter(|session| session.is_listening()).any(|session| session.filter & hearing.bit() != 0)
+        self.sessions().any(|session| session.wants(hearing))
     }
 
     /// Where the caller writes a message for [`Server::deliver_written`].
@@ -295,7 +337,9 @@ impl Server {
     /// Delivers what was written on the first `len` bytes of [`Server::paper`].
     pub fn deliver_written(&mut self, len: usize, hearing: Hearing) {
         let frame = std::mem::take(&mut self.frame);
-        let to = ClientMessage::parse(&frame[..len]).ok().and_then(|message| message.get("to_id"));
+        // Whoever watches what is dropped or comes twice sees all of it; nobody hears twice what is meant for him.
+        let to = (hearing == Hearing::News).then(|| ClientMessage::parse(&frame[..len]).ok());
+        let to = to.flatten().and_then(|message| message.get("to_id"));
         self.deliver(&frame[..len], to, hearing);
         self.frame = frame;
         if len > memory::PAGE {
@@ -364,6 +408,7 @@ impl Server {
         let Some(mut session) = self.slots[slot].session.take() else { return };
         // Closing forgets it as well, unless the client has been handed a copy by somebody.
         let _ = self.epoll.delete(&session.connection);
+        self.counters.queue_max = self.counters.queue_max.max(session.queue_max);
         self.is_readable[slot] = false;
         let _ = session.connection.flush();
         let mut rooms = session.connection.close();
@@ -389,6 +434,15 @@ impl Server {
                 return None;
             }
             Taken::End(cut) => {
+                let is_sound = |len: i32| usize::try_from(len).is_ok_and(|len| len <= FRAME_MAX);
+                if let Cut::Length(len) = cut
+                    && is_sound(len)
+                    && session.stage == Stage::Named
+                {
+                    self.counters.too_long += 1;
+                    session.end = Some(End::TooLong);
+                    return None;
+                }
                 if matches!(cut, Cut::Magic(_) | Cut::Length(_)) {
                     self.counters.garbage += 1;
                     log::warn!("api: a connection of process {} is dropped: {cut}", session.connection.peer().pid);
@@ -399,7 +453,12 @@ impl Server {
         };
         let frame = std::mem::take(&mut self.frame);
         let order = match ClientMessage::parse(&frame[..len]) {
-            Ok(message) => self.take_message(slot, &message, facts),
+            Ok(message) => {
+                if message.kind() == "hbapi-req" && self.is_wanted(Hearing::Request) {
+                    self.show_request(slot, &frame[..len]);
+                }
+                self.take_message(slot, &message, facts)
+            }
             Err(_) if len == 0 => None,
             Err(reject) => {
                 self.counters.garbage += 1;
@@ -409,6 +468,19 @@ impl Server {
         };
         self.frame = frame;
         order
+    }
+
+    /// Those who watch the interface see what others ask.
+    fn show_request(&mut self, asker: usize, body: &[u8]) {
+        let Some(len) = to_client(body, &mut self.out) else { return };
+        for (slot, place) in self.slots.iter_mut().enumerate() {
+            if let Some(session) = &mut place.session
+                && slot != asker
+                && session.wants(Hearing::Request)
+            {
+                session.say(&self.out[..len]);
+            }
+        }
     }
 
     fn take_message(&mut self, slot: usize, message: &ClientMessage<'_>, facts: &Facts<'_>) -> Option<Order> {
@@ -516,14 +588,21 @@ impl Server {
             _ => {}
         }
         let to = addressee(message, facts)?;
-        let len = message.write_lines(&mut self.lines[..RELAYED_LEN_MAX - 128]);
-        let Some(len) = len else {
-            log::error!(
-                "api: a message {} of client {} is too long or has fields of unknown types or names",
-                message.kind(),
-                id.as_str()
-            );
-            return None;
+        let len = match message.write_lines(&mut self.lines[..MESSAGE_MAX]) {
+            Ok(len) => len,
+            Err(unfit) => {
+                let (kind, id) = (message.kind(), id.as_str());
+                if unfit == Unfit::TooLong {
+                    self.counters.too_long += 1;
+                    log::error!("api: a message {kind:?} of client {id} is longer than {MESSAGE_MAX} bytes");
+                    self.slots[slot].session.as_mut()?.end = Some(End::TooLong);
+                } else {
+                    log::error!(
+                        "api: a message {kind:?} of client {id} has fields of unknown types or names: not passed on"
+                    );
+                }
+                return None;
+            }
         };
         let mut lines = ClientText::lines(&mut self.lines[len..]);
         lines.string("from_id", id.as_str()).string("to_id", id.as_str());

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::Hearing;
 use super::authority::Authority;
 use crate::api::ipc::{Connection, Peer};
 use crate::core::message::ClientName;
@@ -51,6 +52,8 @@ pub(super) struct Session {
     pub(super) is_hung_up: bool,
     /// Counts connections: the oldest has the lowest.
     pub(super) serial: u32,
+    /// The most frames that have waited for it to read.
+    pub(super) queue_max: usize,
 }
 
 /// Why a client is dropped: `info` of what others, and it itself, are told (spec/api.md 2.8).
@@ -68,6 +71,8 @@ pub(super) enum End {
     Unread { waiting: usize, max: usize },
     /// It broke a rule.
     BadClient,
+    /// It said something to others that is too long, or holds what cannot be passed on.
+    TooLong,
     /// It was refused.
     Refused(&'static str),
 }
@@ -86,12 +91,18 @@ impl Session {
             is_output_watched: false,
             is_hung_up: false,
             serial,
+            queue_max: 0,
         }
     }
 
     /// Whether it hears what goes on.
     pub(super) fn is_listening(&self) -> bool {
         self.stage != Stage::New && self.end.is_none()
+    }
+
+    /// Whether it hears what everybody may hear of this kind.
+    pub(super) fn wants(&self, hearing: Hearing) -> bool {
+        self.is_listening() && self.filter & hearing.bit() != 0
     }
 
     /// Sends a body; one that cannot be sent is the client's end.
@@ -101,11 +112,13 @@ impl Session {
         }
         match self.connection.send(body) {
             Ok(()) => {
+                self.queue_max = self.queue_max.max(self.connection.frames());
                 if self.signal.is_some() && self.send_signal(self.signal).is_err_and(|error| is_gone(&error)) {
                     self.end = Some(End::Died);
                 }
             }
             Err(crate::api::ipc::Full::Queue(waiting)) => {
+                self.queue_max = self.queue_max.max(waiting);
                 self.end = Some(End::Unread { waiting, max: self.connection.frames_max() });
             }
             Err(crate::api::ipc::Full::Failed(_)) => self.end = Some(End::Eof),
@@ -197,6 +210,7 @@ impl std::fmt::Display for End {
             Self::DiedAudit => f.write_str("died-audit"),
             Self::Unread { .. } => f.write_str("send failed"),
             Self::BadClient => f.write_str("badclient"),
+            Self::TooLong => f.write_str("message too long"),
             Self::Refused(reason) => f.write_str(reason),
         }
     }

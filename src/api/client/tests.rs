@@ -455,4 +455,47 @@ fn name_with_a_newline_is_none() {
     assert!(place.take_orders().iter().all(|(_, lines)| !lines.contains("src=beta")));
 }
 
+#[test]
+fn watchers_see_what_others_ask_and_nobody_hears_twice_what_is_meant_for_him() {
+    let mut place = Place::new("watchers");
+    let mut watcher = casual(&mut place);
+    watcher.say(&format!("t=hbapi-req\nreqtype=setfilter\npid={}\nfmask=1c", std::process::id()));
+    place.settle();
+    assert!(watcher.hear_one().contains("result=OK"));
+    let mut mine = place.connect();
+    mine.sign_on(&honest("mine"));
+    place.settle();
+    let seen = watcher.hear_one();
+    assert!(seen.contains("reqtype=signon\n") && seen.contains("from_id=mine\n"), "{seen}");
+    mine.hear();
+    let body = b">>>\nt=x\nto_id=mine\n<<<\n\0";
+    for (hearing, is_watched) in [(Hearing::Duplicate, true), (Hearing::Dropped, true), (Hearing::News, false)] {
+        place.server.paper()[..body.len()].copy_from_slice(body);
+        place.server.deliver_written(body.len(), hearing);
+        assert_eq!(watcher.hear().0.len(), usize::from(is_watched), "{hearing:?}");
+        assert_eq!(mine.hear().0.len(), usize::from(!is_watched), "{hearing:?}");
+    }
+}
+
+#[test]
+fn client_that_says_too_much_is_told_so_and_the_cluster_too() {
+    for (count, len) in [(1, 7000), (2, 20_000)] {
+        let mut place = Place::new("too-long");
+        let mut mine = place.connect();
+        mine.sign_on(&honest("mine"));
+        place.settle();
+        mine.hear();
+        place.take_orders();
+        mine.say(&format!("t=data\nvalue={}", "x".repeat(len)));
+        place.settle();
+        let (bodies, is_over) = mine.hear();
+        assert!(is_over && bodies.last().is_some_and(|body| body.contains("info=message too long\n")), "{bodies:?}");
+        let orders = place.take_orders();
+        assert!(orders.iter().any(|(order, lines)| {
+            matches!(order, Order::Leave { slot: Some(_) }) && lines.contains("info=message too long\n")
+        }));
+        assert_eq!(place.server.counters().too_long, 1, "case {count}");
+    }
+}
+
 mod hostile;

@@ -34,7 +34,10 @@ pub fn header(len: usize) -> [u8; HEADER_LEN] {
 }
 
 /// What a header says: the length of the body, at most `max`.
-fn parse_header(header: [u8; HEADER_LEN], max: usize) -> Result<usize, Cut> {
+///
+/// # Errors
+/// [`Cut::Magic`], [`Cut::Length`].
+pub fn parse_header(header: [u8; HEADER_LEN], max: usize) -> Result<usize, Cut> {
     let [l0, l1, l2, l3, m0, m1, m2, m3] = header;
     let (len, magic) = (i32::from_ne_bytes([l0, l1, l2, l3]), u32::from_ne_bytes([m0, m1, m2, m3]));
     if magic != MAGIC {

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LISTENER: u64 = u64::MAX;
 
 /// Programs that want to know the membership. Nest [`as_fd`](AsFd::as_fd) in an epoll and call [`Server::turn`] when it is
-/// readable or [`Server::next_deadline`] has come. Nothing is allocated after [`Server::new`].
+/// readable or [`Server::next_deadline`] has come. It allocates nothing: its memory is made before.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
@@ -41,21 +41,34 @@ struct Slot {
     rooms: Option<Rooms>,
 }
 
+/// The memory of a [`Server`], to be made before memory is locked.
+#[derive(Debug)]
+pub struct ProgramRooms([Rooms; PROGRAMS_MAX]);
+
+impl Default for ProgramRooms {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Rooms::new(0, OUTPUT_MAX)))
+    }
+}
+
+impl ProgramRooms {
+    /// Gives back what is not used yet; it comes again when it is.
+    pub fn give_back(&mut self) {
+        self.0.iter_mut().for_each(Rooms::give_back);
+    }
+}
+
 impl Server {
     /// Serves a listening socket.
     ///
     /// # Errors
     /// What epoll or fcntl say.
-    pub fn new(listener: OwnedFd) -> io::Result<Self> {
+    pub fn new(listener: OwnedFd, rooms: ProgramRooms) -> io::Result<Self> {
         let listener = UnixListener::from(listener);
         listener.set_nonblocking(true)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-        let programs = std::array::from_fn(|_| {
-            let mut rooms = Rooms::new(0, OUTPUT_MAX);
-            rooms.give_back();
-            Slot { program: None, rooms: Some(rooms) }
-        });
+        let programs = rooms.0.map(|rooms| Slot { program: None, rooms: Some(rooms) });
         Ok(Self { listener, epoll, programs, paused_until: None, is_full_told: false })
     }
 

@@ -83,6 +83,8 @@ pub enum Output {
 struct Times {
     /// Between two questions after a leader.
     version: Duration,
+    /// For whoever has a leader's answer on its way.
+    answer: Duration,
     /// For confirmations, for a new list, for the others' `JOIN`.
     change: Duration,
     /// For the lists of the others.
@@ -95,6 +97,7 @@ impl Times {
     fn of(keepalive: Duration) -> Self {
         Self {
             version: keepalive * 9,
+            answer: keepalive,
             change: keepalive * 5,
             lists: keepalive * 12,
             result: keepalive * 18 + Duration::from_millis(5),
@@ -134,9 +137,10 @@ struct Round {
 enum State {
     /// Not begun, or ended.
     Idle,
-    /// Looks for a leader.
+    /// Looks for a leader; before `found_from` an answer to the question may be on its way.
     Asking {
         until: Instant,
+        found_from: Instant,
         tries: u8,
     },
     /// Has said `ALIVE` to this leader.
@@ -292,6 +296,7 @@ impl Service {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.state {
             State::Idle | State::Joined => None,
+            State::Asking { found_from, .. } if self.may_found() => Some(found_from),
             State::Asking { until, .. }
             | State::Entering { until, .. }
             | State::Changing { until, .. }
@@ -406,7 +411,8 @@ impl Service {
         }
         match self.state {
             State::Idle | State::Joined => {}
-            State::Asking { tries, .. } => self.asked_long_enough(now, tries),
+            State::Asking { until, tries, .. } if until <= now => self.asked_long_enough(now, tries),
+            State::Asking { .. } => {}
             // The original begins a full round: it would move all others, and there is nothing to agree on.
             State::Entering { .. } => self.ask(now, 0),
             State::Confirming { .. } => self.elect(now, self.minor),
@@ -422,8 +428,8 @@ impl Service {
     fn look(&mut self, now: Instant) {
         match self.state {
             State::Idle => {}
-            State::Asking { .. } => {
-                if (self.others() - self.waiting).is_empty() && self.is_first_joiner() {
+            State::Asking { found_from, .. } => {
+                if self.may_found() && (now >= found_from || self.others().is_empty()) {
                     self.found();
                 }
             }

@@ -1,15 +1,15 @@
-//! `cl_status` (spec/api.md section 3), by the same questions to the same socket as the original. Left out: the membership
-//! that its `hbstatus -v` adds while a `ccm` runs.
+//! `cl_status` (spec/api.md section 3), by the same questions to the same sockets as the original.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::{exit, print_out};
-use crate::daemon::run_directory::clients_socket;
+use crate::daemon::run_directory::{clients_socket, membership_socket};
 use crate::sys::time::local_time;
 
 use super::library::{Answer, Library, Silence};
+use super::membership;
 use super::split_places;
 
 /// Exit codes of the original.
@@ -112,7 +112,9 @@ pub(super) fn main(args: &[String]) -> u8 {
     };
     // The original looks at its options when it has signed on.
     let outcome = match sign_on(&paths.run, name, rest) {
-        Ok(library) => parse(name, letters, rest).and_then(|request| Session { request, library }.answer()),
+        Ok(library) => {
+            parse(name, letters, rest).and_then(|request| Session { request, library, run: &paths.run }.answer())
+        }
         Err(outcome) => outcome,
     };
     match outcome {
@@ -228,6 +230,7 @@ impl Request<'_> {
 struct Session<'a> {
     request: Request<'a>,
     library: Library,
+    run: &'a Path,
 }
 
 impl Session<'_> {
@@ -266,7 +269,13 @@ impl Session<'_> {
             (true, false) => format!("Heartbeat version {version}\nResources controlled by \"haresources\"\n"),
             (true, true) => format!("Heartbeat version {version}\nResources controlled by Pacemaker.\n"),
         };
-        Ok((head + &self.list_nodes()?, exit::OK))
+        // Only if somebody listens there; if nothing is in force yet, it is waited for.
+        let members = match membership::seen(&membership_socket(self.run), self.library.limit()) {
+            Ok(text) => text,
+            Err(Silence::TimedOut) => return Err(code::TIMEOUT),
+            Err(_) => String::new(),
+        };
+        Ok((head + &members + &self.list_nodes()?, exit::OK))
     }
 
     /// Names in the reverse order of the answers, as the original's library gives them.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::api::ipc::{BODY_MAX, HEADER_LEN, MAGIC, header};
+use crate::api::ipc::{BODY_MAX, HEADER_LEN, header, parse_header};
 use crate::wire::heartbeat::ClientMessage;
 
 /// Why there is no answer.
@@ -37,24 +37,72 @@ impl Answer {
     }
 }
 
+/// The bodies of frames, one after the other.
+#[derive(Debug)]
+pub(super) struct FrameStream {
+    socket: UnixStream,
+    arrived: Vec<u8>,
+}
+
+impl FrameStream {
+    pub(super) fn connect(path: &Path) -> Result<Self, Silence> {
+        let socket = UnixStream::connect(path).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => Silence::TimedOut,
+            _ => Silence::NotRunning,
+        })?;
+        Ok(Self { socket, arrived: Vec::new() })
+    }
+
+    /// The next body; one that has arrived already comes even when the time is over.
+    pub(super) fn next(&mut self, limit: Instant) -> Result<Vec<u8>, Silence> {
+        loop {
+            if let Some(body) = self.arrived_body()? {
+                return Ok(body);
+            }
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Silence::TimedOut);
+            }
+            self.socket.set_read_timeout(Some(left)).map_err(|error| broken(&error))?;
+            let mut chunk = [0; 4096];
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Err(broken(&ErrorKind::UnexpectedEof.into())),
+                Ok(count) => self.arrived.extend_from_slice(&chunk[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(Silence::TimedOut),
+                    _ => return Err(broken(&error)),
+                },
+            }
+        }
+    }
+
+    fn arrived_body(&mut self) -> Result<Option<Vec<u8>>, Silence> {
+        let Some(header) = self.arrived.first_chunk::<HEADER_LEN>() else { return Ok(None) };
+        let Ok(len) = parse_header(*header, BODY_MAX) else {
+            return Err(Silence::Broken("the answer is not understood".to_owned()));
+        };
+        if self.arrived.len() < HEADER_LEN + len {
+            return Ok(None);
+        }
+        Ok(Some(self.arrived.drain(..HEADER_LEN + len).skip(HEADER_LEN).collect()))
+    }
+}
+
 /// A daemon that has taken our sign-on.
 #[derive(Debug)]
 pub(super) struct Library {
-    stream: UnixStream,
+    stream: FrameStream,
     limit: Instant,
-    arrived: Vec<u8>,
     signon: Answer,
 }
 
 impl Library {
     /// Signs on without a name.
     pub(super) fn sign_on(socket: &Path, limit: Duration) -> Result<Self, Silence> {
-        let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => Silence::TimedOut,
-            _ => Silence::NotRunning,
-        })?;
+        let stream = FrameStream::connect(socket)?;
         let limit = Instant::now() + limit;
-        let mut library = Self { stream, limit, arrived: Vec::new(), signon: Answer(String::new()) };
+        let mut library = Self { stream, limit, signon: Answer(String::new()) };
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         library.signon = library.ask("signon", &[("uid", &uid.to_string()), ("gid", &gid.to_string())])?;
         if library.signon.is_ok() {
@@ -62,6 +110,11 @@ impl Library {
         } else {
             Err(Silence::Refused(library.signon.get("info").unwrap_or_default().to_owned()))
         }
+    }
+
+    /// Until when everything must have been asked.
+    pub(super) const fn limit(&self) -> Instant {
+        self.limit
     }
 
     /// What the daemon told at sign-on.
@@ -103,61 +156,20 @@ impl Library {
         }
         body += "<<<\n\0";
         let frame = [&header(body.len())[..], body.as_bytes()].concat();
-        self.stream.write_all(&frame).map_err(|error| broken(&error))
+        self.stream.socket.write_all(&frame).map_err(|error| broken(&error))
     }
 
     fn await_message(&mut self, limit: Instant, is_it: impl Fn(&Answer) -> bool) -> Result<Answer, Silence> {
         loop {
-            if let Some(answer) = self.next_message()?.filter(&is_it) {
+            let body = self.stream.next(limit)?;
+            if ClientMessage::parse(&body).is_err() {
+                return Err(Silence::Broken("the answer is not understood".to_owned()));
+            }
+            let answer = Answer(String::from_utf8_lossy(&body).into_owned());
+            if is_it(&answer) {
                 return Ok(answer);
             }
-            if self.has_message() {
-                continue;
-            }
-            let left = limit.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Silence::TimedOut);
-            }
-            self.stream.set_read_timeout(Some(left)).map_err(|error| broken(&error))?;
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err(broken(&ErrorKind::UnexpectedEof.into())),
-                Ok(count) => self.arrived.extend_from_slice(&chunk[..count]),
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(Silence::TimedOut),
-                    _ => return Err(broken(&error)),
-                },
-            }
         }
-    }
-
-    fn frame_len(&self) -> Option<usize> {
-        let (length, magic) = self.arrived.first_chunk::<HEADER_LEN>()?.split_at(4);
-        let length = i32::from_ne_bytes(length.try_into().ok()?);
-        let is_known = magic == MAGIC.to_ne_bytes();
-        // Nonsense is as long as nothing can be.
-        Some(usize::try_from(length).ok().filter(|_| is_known).unwrap_or(usize::MAX))
-    }
-
-    fn has_message(&self) -> bool {
-        self.frame_len().is_some_and(|len| len <= self.arrived.len() - HEADER_LEN)
-    }
-
-    fn next_message(&mut self) -> Result<Option<Answer>, Silence> {
-        let Some(len) = self.frame_len() else { return Ok(None) };
-        if len > BODY_MAX {
-            return Err(Silence::Broken("the answer is not understood".to_owned()));
-        }
-        if !self.has_message() {
-            return Ok(None);
-        }
-        let frame: Vec<u8> = self.arrived.drain(..HEADER_LEN + len).collect();
-        let body = &frame[HEADER_LEN..];
-        if ClientMessage::parse(body).is_err() {
-            return Err(Silence::Broken("the answer is not understood".to_owned()));
-        }
-        Ok(Some(Answer(String::from_utf8_lossy(body).into_owned())))
     }
 }
 

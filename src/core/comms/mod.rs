@@ -148,6 +148,19 @@ pub struct Peer {
     pub links: [LinkHealth; LINKS_MAX],
 }
 
+/// What communication made of a message, for those who only watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reception {
+    /// It counts for nothing: of nobody we know, out of date, without a usable number, or for another node.
+    Dropped,
+    /// It had come before, on another link most likely.
+    Copy,
+    /// Communication's own: an acknowledgement, a request for retransmission, its refusal.
+    Protocol,
+    /// It was taken.
+    Taken,
+}
+
 /// One link as seen from one peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LinkHealth {
@@ -326,6 +339,7 @@ pub struct Comms {
     random: Random,
     complaints: Complaints,
     counters: Counters,
+    reception: Reception,
     transmitted: [u64; LINKS_MAX],
     pings: Pings,
     open_links: LinkSet,
@@ -354,6 +368,7 @@ impl Comms {
             random,
             complaints: Complaints::default(),
             counters: Counters::default(),
+            reception: Reception::Dropped,
             transmitted: [0; LINKS_MAX],
             pings: Pings::new(settings),
             open_links: LinkSet::first(settings.links.len()),

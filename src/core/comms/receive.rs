@@ -5,7 +5,7 @@ use super::identity::{is_for_our_name, name_of};
 use super::liveness::{Rebirth, Said};
 use super::sending::is_unsequenced;
 use super::sequence::Arrival;
-use super::{Comms, Happenings, Outbox};
+use super::{Comms, Happenings, Outbox, Reception};
 use crate::core::ids::{LinkId, NodeId, Seq};
 use crate::core::message::{Body, Message, NodeStatus};
 use crate::core::planted::{Bug, is_planted};
@@ -25,6 +25,7 @@ impl Comms {
         outbox: &mut Outbox,
         happenings: &mut Happenings,
     ) -> Option<NodeId> {
+        self.reception = Reception::Dropped;
         let node = self.identify(settings, at.now, message)?;
         if self.is_replay(settings, at.now, node, message) {
             return None;
@@ -52,8 +53,10 @@ impl Comms {
         // count all the same, as signs of life.
         let is_news = said.as_ref().is_some_and(|said| said.seq > self.state(node).status_seq);
         if !arrival.is_accepted() && rebirth == Rebirth::None && !is_news {
+            self.reception = Reception::Copy;
             return None;
         }
+        self.reception = Reception::Taken;
         self.acknowledge(settings, at, node, outbox);
         if let Some(said) = &said {
             self.follow(settings, at.now, node);
@@ -63,6 +66,16 @@ impl Comms {
             self.check_comm_up(settings, at, outbox, happenings);
         }
         self.deliver(settings, at, node, message, outbox)
+    }
+
+    /// What became of the message that was taken in last.
+    pub const fn reception(&self) -> Reception {
+        self.reception
+    }
+
+    /// Whether messages of this node before that number are still missing, and may come.
+    pub fn is_missing_before(&self, node: NodeId, seq: Seq) -> bool {
+        self.state(node).tracker.lowest_missing().is_some_and(|missing| missing < seq)
     }
 
     /// Messages without number: no tracking. Only the generation guards them.
@@ -78,6 +91,10 @@ impl Comms {
         self.learn_uuid(settings, at.now, node, message);
         self.refresh_link(settings, at.now, (node, link), false, outbox);
         let is_for_us = is_for_our_name(settings, message);
+        if is_for_us {
+            let is_other = matches!(message.body, Body::Other { .. });
+            self.reception = if is_other { Reception::Taken } else { Reception::Protocol };
+        }
         match message.body {
             Body::Ack { acked } if is_for_us => self.take_ack(at.now, node, acked),
             Body::RexmitRequest { first, last } if is_for_us => {
@@ -186,6 +203,7 @@ impl Comms {
     ) -> Option<NodeId> {
         if !self.is_for_us(settings, message) {
             self.counters.not_for_us += 1;
+            self.reception = Reception::Dropped;
             return None;
         }
         match message.body {

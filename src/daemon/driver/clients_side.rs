@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use super::{CLIENTS, Driver};
 use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Server};
 use crate::config::{Config, Medium};
-use crate::core::ids::{NodeId, RelayId, RequestId, Seq};
+use crate::core::comms::Reception;
+use crate::core::ids::{NodeId, NodeSet, RelayId, RequestId, Seq};
 use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_MAX};
 use crate::core::message::{Body, Message, NodeStatus, Packet};
 use crate::core::time::Instant;
@@ -18,6 +19,12 @@ use crate::wire::heartbeat::{ClientText, to_client};
 
 /// The number of a client's request: nobody waits for the answer.
 const REQUEST: RequestId = RequestId(FOREIGN_REQUESTS + 8);
+
+/// Type of messages about clients that come and go.
+const CLIENT_STATE: &str = "hbapi-clstat";
+/// So many of them wait for older messages of their node, none longer than this.
+const HELD_MAX: usize = 8;
+const HELD_LEN_MAX: usize = 768;
 
 /// The clients, and what they said as long as it may have to be said again.
 #[derive(Debug)]
@@ -34,6 +41,19 @@ pub struct ClientsSide {
     newest: RelayId,
     /// Number of our own last message that clients have heard: sent again it is no new one.
     own_seq: Seq,
+    /// Nodes of the configuration, as clients know them.
+    members: NodeSet,
+    /// Clients that have come or gone on nodes of which something is missing.
+    held: Box<heapless::Vec<Held, HELD_MAX>>,
+}
+
+/// A message that waits for older ones of its node.
+#[derive(Debug)]
+struct Held {
+    sender: NodeId,
+    seq: Seq,
+    /// As clients hear it.
+    text: heapless::Vec<u8, HELD_LEN_MAX>,
 }
 
 impl ClientsSide {
@@ -50,6 +70,8 @@ impl ClientsSide {
             said_len: [0; RELAYED_MAX],
             newest: RelayId(0),
             own_seq: Seq(0),
+            members: NodeSet::EMPTY,
+            held: Box::default(),
         }
     }
 
@@ -58,6 +80,11 @@ impl ClientsSide {
             rooms.give_back();
         }
         memory::give_back(&mut self.said);
+    }
+
+    /// For `status`; nothing before the socket is there.
+    pub(super) const fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -80,6 +107,31 @@ impl ClientsSide {
     /// Keeps what the built-in client says.
     pub(super) fn keep_own(&mut self, lines: &[u8]) -> Option<RelayId> {
         keep_lines((&mut self.said, &mut self.said_len), &mut self.newest, lines)
+    }
+
+    /// That a client has gone must not overtake what it had said: it waits while older messages of its node are missing.
+    /// What there is no room for does not wait.
+    fn hold(&mut self, node: &Node, (sender, seq): (NodeId, Seq), plain: &[u8]) -> bool {
+        if !node.comms().is_missing_before(sender, seq) {
+            return false;
+        }
+        let mut text = [0; HELD_LEN_MAX];
+        let text = to_client(plain, &mut text).and_then(|len| heapless::Vec::from_slice(&text[..len]).ok());
+        text.is_some_and(|text| self.held.push(Held { sender, seq, text }).is_ok())
+    }
+
+    /// Tells what has waited long enough.
+    fn tell_held(&mut self, node: &Node) {
+        while let Some(place) = self.held.iter().position(|held| !node.comms().is_missing_before(held.sender, held.seq))
+        {
+            let held = self.held.remove(place);
+            if let Some(server) = &mut self.server
+                && let Some(paper) = server.paper().get_mut(..held.text.len())
+            {
+                paper.copy_from_slice(&held.text);
+                server.deliver_written(held.text.len(), Hearing::News);
+            }
+        }
     }
 
     /// Nobody signs on under this name.
@@ -111,6 +163,8 @@ fn place_of(id: RelayId) -> (usize, usize) {
 pub(super) struct Heard {
     hearing: Option<Hearing>,
     status: Option<(NodeId, NodeStatus)>,
+    /// That a client of this node has come or gone, with the message's number.
+    client_of: Option<(NodeId, Seq)>,
 }
 
 impl Heard {
@@ -119,30 +173,49 @@ impl Heard {
         let is_status = matches!(message.body, Body::Status { .. });
         let sender = || (0..).map(NodeId).zip(&node.settings().nodes).find(|(_, name)| name.as_str() == message.src);
         let status = sender().filter(|_| is_status).map(|(sender, _)| (sender, node.comms().peer(sender).status));
-        Self { hearing: None, status }
+        let is_client_state = matches!(message.body, Body::Other { kind: CLIENT_STATE });
+        let client_of = sender().filter(|_| is_client_state).map(|(sender, _)| sender).zip(message.seq);
+        Self { hearing: None, status, client_of }
     }
 
     /// After it.
     pub(super) fn after(mut self, node: &Node, message: &Message<'_>) -> Self {
+        match node.comms().reception() {
+            Reception::Taken => {}
+            Reception::Dropped => return Self { hearing: Some(Hearing::Dropped), ..self },
+            Reception::Copy => return Self { hearing: Some(Hearing::Duplicate), ..self },
+            // As the original shows them.
+            Reception::Protocol if matches!(message.body, Body::Ack { .. }) => {
+                return Self { hearing: Some(Hearing::Dropped), ..self };
+            }
+            Reception::Protocol => return Self { hearing: Some(Hearing::Protocol), ..self },
+        }
         self.hearing = match (self.status, message.body) {
             (Some((sender, before)), _) if node.comms().peer(sender).status != before => Some(Hearing::News),
             (Some(_), _) => Some(Hearing::NoChange),
-            (None, Body::Ack { .. } | Body::RexmitRequest { .. } | Body::RexmitNak { .. }) => None,
-            (None, Body::ReqNodes | Body::RepNodes { .. } | Body::ClientQuery { .. } | Body::Status { .. }) => None,
+            (None, Body::ClientQuery { .. }) => Some(Hearing::Dropped),
+            (None, Body::ReqNodes | Body::RepNodes { .. } | Body::Status { .. }) => None,
             (None, _) => node.has_delivered().then_some(Hearing::News),
         };
         self
     }
 
     /// Tells the clients.
-    pub(super) fn tell(&self, clients: &mut ClientsSide, plain: &[u8]) {
-        let (Some(hearing), Some(server)) = (self.hearing, &mut clients.server) else { return };
-        if hearing == Hearing::NoChange && !server.is_wanted(hearing) {
-            return;
+    pub(super) fn tell(&self, node: &Node, clients: &mut ClientsSide, plain: &[u8]) {
+        let Some(hearing) = self.hearing else { return };
+        if let Some(client_of) = self.client_of.filter(|_| hearing == Hearing::News) {
+            clients.tell_held(node);
+            if clients.hold(node, client_of, plain) {
+                return;
+            }
         }
-        if let Some(len) = to_client(plain, server.paper()) {
+        let Some(server) = &mut clients.server else { return };
+        if (hearing == Hearing::News || server.is_wanted(hearing))
+            && let Some(len) = to_client(plain, server.paper())
+        {
             server.deliver_written(len, hearing);
         }
+        clients.tell_held(node);
     }
 }
 
@@ -170,6 +243,7 @@ impl Driver<'_> {
         let is_ready = self.reactor.ready().any(|ready| ready.token == CLIENTS);
         let now = self.now.now;
         let is_congested = self.node.is_congested();
+        self.clients.tell_held(&self.node);
         let Some(server) = &mut self.clients.server else { return Ok(()) };
         let is_same = server.is_held() == is_congested;
         if !is_ready && is_same && server.next_deadline().is_none_or(|deadline| deadline > now) {
@@ -249,6 +323,21 @@ impl Driver<'_> {
         }
     }
 
+    /// Nodes that were taken out of the configuration.
+    pub(super) fn tell_clients_deleted(&mut self) {
+        let members = self.node.comms().members();
+        let deleted = std::mem::replace(&mut self.clients.members, members) - members;
+        let Some(server) = &mut self.clients.server else { return };
+        for node in deleted.iter() {
+            let Some(name) = self.node.settings().nodes.get(usize::from(node.0)) else { continue };
+            let mut text = ClientText::new(server.paper());
+            text.string("t", "delnode").string("node", name);
+            if let Some(len) = text.finish() {
+                server.deliver_written(len, Hearing::News);
+            }
+        }
+    }
+
     /// Changes that no message has brought.
     pub(super) fn tell_clients(&mut self, event: Event) {
         let (settings, wall) = (self.node.settings(), self.now.wall);
@@ -285,5 +374,66 @@ impl Driver<'_> {
         if let Some(len) = text.finish() {
             server.deliver_written(len, Hearing::News);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::sample;
+    use crate::core::ids::{Generation, KeyNumber, LinkId, Uuid};
+    use crate::core::settings::Identity;
+    use crate::core::time::Stamp;
+
+    const BETA: NodeId = NodeId(1);
+
+    fn hear(node: &mut Node, seq: u64) {
+        let body = Body::Status {
+            status: Some(NodeStatus::Active),
+            dead_ms: Some(1000),
+            has_protocol: true,
+            is_nullbeat: false,
+            extension: None,
+        };
+        let message = Message {
+            src: "beta",
+            src_uuid: Some(Uuid([2; 16])),
+            dest: None,
+            dest_uuid: None,
+            seq: Some(Seq(seq)),
+            generation: Generation(5),
+            ts: 1_800_000_000,
+            key: KeyNumber(1),
+            news: None,
+            body,
+        };
+        let at = Stamp { now: Instant::from_millis(1000), wall: 1_800_000_000 };
+        node.handle(at, Input::Received { link: LinkId(0), message: &message });
+        while node.poll_action().is_some() {}
+    }
+
+    #[test]
+    fn end_of_a_client_waits_for_what_its_node_had_said_before() {
+        let config = sample::config(&std::env::temp_dir(), &[("alpha", "one")]);
+        let identity = Identity { uuid: Uuid([1; 16]), generation: Generation(1) };
+        let at = Stamp { now: Instant::from_millis(1000), wall: 1_800_000_000 };
+        let mut node = Node::new(config.settings(1), identity, None, at);
+        let mut clients = ClientsSide::new(&config);
+        let leave = b">>>\nt=hbapi-clstat\nst=leave\nfrom_id=x\nto_id=x\n<<<\n";
+        hear(&mut node, 1);
+        hear(&mut node, 4);
+        assert!(clients.hold(&node, (BETA, Seq(4)), leave), "2 and 3 are missing");
+        clients.tell_held(&node);
+        hear(&mut node, 3);
+        clients.tell_held(&node);
+        assert_eq!(clients.held.len(), 1, "2 is missing");
+        hear(&mut node, 2);
+        clients.tell_held(&node);
+        assert_eq!(clients.held.len(), 0);
+        assert!(!clients.hold(&node, (BETA, Seq(4)), leave), "nothing to wait for");
+        // No room: it is told at once.
+        hear(&mut node, 9);
+        let held = (0..=HELD_MAX).filter(|_| clients.hold(&node, (BETA, Seq(9)), leave)).count();
+        assert_eq!(held, HELD_MAX);
     }
 }

@@ -22,6 +22,7 @@ impl Driver<'_> {
         }
         self.is_roster_old = true;
         self.membership.note_roster();
+        self.tell_clients_deleted();
     }
 
     /// Hands the list to the guardian, once for all that a turn has changed.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use super::{Driver, MEMBERSHIP};
 use crate::api::membership::frames::Frames;
 use crate::api::membership::message::{ENCODED_MAX, Fields, Message as Said, Reject};
-use crate::api::membership::server::Server;
+use crate::api::membership::server::{ProgramRooms, Server};
 use crate::api::membership::service::{Input as Happening, Output, Service};
 use crate::api::membership::{CLIENT, Local, View};
 use crate::config::Config;
@@ -16,6 +16,7 @@ use crate::core::node::clients::BUILT_IN;
 use crate::core::quorum::Quorum;
 use crate::core::time::{Duration, Instant};
 use crate::core::{Input, Node};
+use crate::daemon::report;
 use crate::wire::heartbeat::ClientMessage;
 
 /// What the daemon adds to a message of this client.
@@ -32,9 +33,11 @@ const CLIENT_STATE: &str = "hbapi-clstat";
 pub(super) struct MembershipSide {
     quorum: Option<Quorum>,
     keepalive: Duration,
-    /// Once communication is up.
-    service: Option<Box<Service>>,
+    /// Once communication is up. Its place is made at start.
+    service: Box<Option<Service>>,
     server: Option<Server>,
+    /// Until there is one.
+    rooms: Option<ProgramRooms>,
     frames: Frames,
     /// Nodes or weights have changed.
     is_roster_old: bool,
@@ -47,17 +50,34 @@ impl MembershipSide {
         Self {
             quorum: config.membership,
             keepalive: config.keepalive,
-            service: None,
+            service: Box::new(None),
             server: None,
+            rooms: config.membership.map(|_| ProgramRooms::default()),
             frames: Frames::default(),
             is_roster_old: false,
             told_count: None,
         }
     }
 
+    pub(super) fn give_back_idle_memory(&mut self) {
+        if let Some(rooms) = &mut self.rooms {
+            rooms.give_back();
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let server = self.server.as_ref().and_then(Server::next_deadline);
-        self.service.as_ref().and_then(|service| service.poll_timeout()).into_iter().chain(server).min()
+        self.service().and_then(Service::poll_timeout).into_iter().chain(server).min()
+    }
+
+    const fn service(&self) -> Option<&Service> {
+        (*self.service).as_ref()
+    }
+
+    /// For `status`; nothing without `membership on`.
+    pub(super) fn facts(&self) -> Option<report::Membership<'_>> {
+        self.quorum?;
+        Some(report::Membership { service: self.service(), programs: self.server.as_ref().map_or(0, Server::count) })
     }
 
     pub(super) const fn note_roster(&mut self) {
@@ -66,7 +86,7 @@ impl MembershipSide {
 
     /// Tells the service which nodes have come or gone.
     fn follow(&mut self, now: Instant, node: &Node) -> bool {
-        let Some(service) = &mut self.service else { return false };
+        let Some(service) = &mut *self.service else { return false };
         for (id, name) in (0..).map(NodeId).zip(&node.settings().nodes) {
             let Some(member) = service.local().of(name).filter(|_| id != node.settings().local) else { continue };
             let is_up = node.comms().is_alive(id);
@@ -80,7 +100,7 @@ impl MembershipSide {
 
     /// What another node has said, if it is for the service.
     pub(super) fn hear(&mut self, now: Instant, message: &Message<'_>, plain: &[u8]) {
-        let Some(service) = &mut self.service else { return };
+        let Some(service) = &mut *self.service else { return };
         let Some(by) = service.local().of(message.src) else { return };
         match message.body {
             Body::ClientAnswer { client, asker, is_online }
@@ -104,7 +124,7 @@ impl MembershipSide {
     }
 
     fn take(&mut self, now: Instant, by: MemberId, plain: &[u8]) {
-        let (Some(service), Ok(message)) = (&mut self.service, ClientMessage::parse(plain)) else { return };
+        let (Some(service), Ok(message)) = (&mut *self.service, ClientMessage::parse(plain)) else { return };
         let mut fields = Fields::default();
         message.each_value(|name, value| fields.note(name, value));
         match Said::read(&fields, service.local()) {
@@ -125,7 +145,7 @@ impl MembershipSide {
 
     /// Tells programs what is in force.
     fn tell(&mut self, output: &Output) {
-        let Some(service) = &self.service else { return };
+        let Some(service) = &*self.service else { return };
         let (frames, mut server) = (&mut self.frames, self.server.as_mut());
         match (output, service.view()) {
             (Output::View, Some(view)) => {
@@ -148,7 +168,7 @@ impl MembershipSide {
     fn serve(&mut self, now: Instant) {
         let Self { service, server: Some(server), frames, .. } = self else { return };
         server.turn(now, |say| {
-            if let Some(service) = service
+            if let Some(service) = &**service
                 && let Some(view) = service.view()
             {
                 say(frames.node_list(service.local()));
@@ -168,7 +188,8 @@ fn log_view(local: &Local, view: &View) {
 
 impl Driver<'_> {
     pub(super) fn open_membership(&mut self, listener: OwnedFd) {
-        let server = Server::new(listener).and_then(|server| {
+        let Some(rooms) = self.membership.rooms.take() else { return };
+        let server = Server::new(listener, rooms).and_then(|server| {
             self.reactor.add(&server, MEMBERSHIP)?;
             Ok(server)
         });
@@ -191,7 +212,7 @@ impl Driver<'_> {
             self.renew_membership(quorum);
         }
         self.follow_nodes();
-        if let Some(service) = &mut self.membership.service
+        if let Some(service) = &mut *self.membership.service
             && service.poll_timeout().is_some_and(|until| until <= now)
         {
             service.handle(now, Happening::Tick);
@@ -224,10 +245,10 @@ impl Driver<'_> {
         let run = u64::from(identity.generation.0) << 32 ^ self.now.now.as_micros();
         let seed = identity.uuid.0.iter().fold(run, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
         let service = Service::new(local, quorum, self.membership.keepalive, seed);
-        self.membership.service = Some(Box::new(service));
+        *self.membership.service = Some(service);
         self.membership.is_roster_old = false;
         self.follow_nodes();
-        if let Some(service) = &mut self.membership.service {
+        if let Some(service) = &mut *self.membership.service {
             service.begin(self.now.now);
         }
         self.drain_membership();
@@ -235,7 +256,7 @@ impl Driver<'_> {
 
     /// Nodes or weights are others: with other nodes everybody begins anew.
     fn renew_membership(&mut self, quorum: Quorum) {
-        let (Some(local), Some(service)) = (self.local_members(), &mut self.membership.service) else { return };
+        let (Some(local), Some(service)) = (self.local_members(), &mut *self.membership.service) else { return };
         if service.local().names() == local.names() {
             service.weigh(local);
             return;
@@ -256,7 +277,7 @@ impl Driver<'_> {
 
     /// Carries out what the service wants.
     pub(super) fn drain_membership(&mut self) {
-        while let Some(output) = self.membership.service.as_mut().and_then(|service| service.poll_output()) {
+        while let Some(output) = (*self.membership.service).as_mut().and_then(Service::poll_output) {
             match output {
                 Output::Send { to, message } => self.say_for_membership(to, &message),
                 Output::Ask(node) => {
@@ -270,13 +291,13 @@ impl Driver<'_> {
     }
 
     fn node_of(&self, member: MemberId) -> Option<NodeId> {
-        let name = self.membership.service.as_ref()?.local().name(member);
+        let name = self.membership.service()?.local().name(member);
         let place = self.node.settings().nodes.iter().position(|known| known.as_str() == name)?;
         u8::try_from(place).ok().map(NodeId)
     }
 
     fn say_for_membership(&mut self, to: Option<MemberId>, message: &Said) {
-        let Some(service) = &self.membership.service else { return };
+        let Some(service) = self.membership.service() else { return };
         let mut lines = [0; ENCODED_MAX];
         let len = message.write_lines(service.local(), &mut lines);
         let Some(rest) = lines.get_mut(len..len + SENDER.len()) else { return };

@@ -114,7 +114,7 @@ impl Driver<'_> {
                 }
                 let heard = Heard::before(node, message);
                 node.handle(*now, Input::Received { link, message });
-                heard.after(node, message).tell(clients, plain);
+                heard.after(node, message).tell(node, clients, plain);
                 if node.has_delivered() {
                     membership.hear(now.now, message, plain);
                 }
@@ -137,7 +137,7 @@ impl Driver<'_> {
             }
             let heard = Heard::before(node, message);
             node.handle(*now, Input::Received { link, message });
-            heard.after(node, message).tell(clients, plain);
+            heard.after(node, message).tell(node, clients, plain);
             if node.has_delivered() {
                 membership.hear(now.now, message, plain);
             }

@@ -1,5 +1,7 @@
 //! The report about now.
 
+use crate::api::membership::message::StateName;
+use crate::api::membership::service::Service;
 use crate::config::{LineUse, OutputLine};
 use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
@@ -21,6 +23,8 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
     }
     pings(facts, out);
     checks(facts, out);
+    membership(facts, out);
+    clients(facts, out);
     for id in peers(facts) {
         links(facts, id, out);
     }
@@ -262,6 +266,52 @@ fn checks(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .maybe("partner_unknown", partner.map(|partner| partner.unknown))
         .field("holdoff_ms", millis(settings.health.holdoff))
         .end();
+}
+
+/// The built-in membership service, and the members as programs are told of them.
+fn membership(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let Some(membership) = facts.membership else { return };
+    let view = membership.service.and_then(Service::view);
+    out.begin("membership")
+        .field("state", membership.service.map_or(StateName::None, Service::state).word())
+        .maybe("instance", view.map(|view| view.instance))
+        .maybe("has_quorum", view.map(|view| u8::from(view.has_quorum)))
+        .field("programs", membership.programs)
+        .end();
+    if let Some((service, view)) = membership.service.zip(view) {
+        for (member, born_on) in view.by_age() {
+            let name = service.local().name(member);
+            out.begin("member").field("id", member.0).field("name", name).field("born_on", born_on).end();
+        }
+    }
+}
+
+/// The socket of Heartbeat's clients, and who is signed on.
+fn clients(facts: &Facts<'_>, out: &mut Lines<'_>) {
+    let Some(server) = facts.clients else { return };
+    let counters = server.counters();
+    out.begin("client_socket")
+        .field("connected", server.connected())
+        .field("signed_on", server.clients().count())
+        .field("queue_max", counters.queue_max)
+        .field("accepted", counters.accepted)
+        .field("granted", counters.signed_on)
+        .field("refused", counters.refused)
+        .field("crowded", counters.crowded)
+        .field("garbage", counters.garbage)
+        .field("unread", counters.unread)
+        .field("relayed", counters.relayed)
+        .field("too_long", counters.too_long)
+        .end();
+    for client in server.clients() {
+        out.begin("client")
+            .field("name", client.name)
+            .field("pid", client.pid)
+            .field("uid", client.uid)
+            .field("queue", client.queue)
+            .field("queue_max", client.queue_max)
+            .end();
+    }
 }
 
 /// Each of our links as far as it leads to one peer.

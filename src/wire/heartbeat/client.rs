@@ -96,13 +96,16 @@ impl<'a> ClientMessage<'a> {
     }
 
     /// Writes the fields for [`Codec::encode_datagram_with`](super::Codec::encode_datagram_with), without what the daemon
-    /// adds itself. Returns the length; `None` when they do not fit, or for what other nodes could not take and would ask for
+    /// adds itself. Returns the length.
+    ///
+    /// # Errors
+    /// [`Unfit::TooLong`] when they do not fit; [`Unfit::Refused`] for what other nodes could not take and would ask for
     /// again and again: a field of a type that is not passed on (a struct, something compressed), a name that no line can
     /// begin with, a value that ends in a carriage return, no type of message, or one of those without a number.
-    pub fn write_lines(&self, out: &mut [u8]) -> Option<usize> {
-        let kind = self.fields.raw(Name::Type).and_then(|kind| core::str::from_utf8(kind).ok())?;
-        if kind.starts_with(kind::UNSEQUENCED) {
-            return None;
+    pub fn write_lines(&self, out: &mut [u8]) -> Result<usize, Unfit> {
+        let kind = self.fields.raw(Name::Type).and_then(|kind| core::str::from_utf8(kind).ok());
+        if kind.is_none_or(|kind| kind.starts_with(kind::UNSEQUENCED)) {
+            return Err(Unfit::Refused);
         }
         let is_ours =
             |name: Name| name.is_header() || matches!(name, Name::FromId | Name::ToId | Name::ClientGeneration);
@@ -115,8 +118,17 @@ impl<'a> ClientMessage<'a> {
                 is_known &= !is_reserved && !is_cut && write_line(&mut out, &field).is_some();
             }
         });
-        out.finish().filter(|_| is_known)
+        if is_known { out.finish().ok_or(Unfit::TooLong) } else { Err(Unfit::Refused) }
     }
+}
+
+/// Why a client's message is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Longer than what may be passed on.
+    TooLong,
+    /// It has what no other node could take.
+    Refused,
 }
 
 impl fmt::Debug for ClientMessage<'_> {
@@ -288,8 +300,8 @@ mod tests {
         let len = ClientMessage::parse(list).unwrap().write_lines(&mut out).unwrap();
         assert_eq!(&out[..len], b"t=x\n(3)l=1:a,\n");
         let inner = b">>>\nt=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n<<<\n";
-        assert_eq!(ClientMessage::parse(inner).unwrap().write_lines(&mut out), None, "not passed on");
-        assert_eq!(ClientMessage::parse(netstring).unwrap().write_lines(&mut [0; 10]), None, "no room");
+        assert_eq!(ClientMessage::parse(inner).unwrap().write_lines(&mut out), Err(Unfit::Refused), "not passed on");
+        assert_eq!(ClientMessage::parse(netstring).unwrap().write_lines(&mut [0; 10]), Err(Unfit::TooLong), "no room");
     }
 
     /// Each would have come out as another field in front of the daemon's own, or as something that no node can read.
@@ -308,11 +320,15 @@ mod tests {
         ] {
             let netstring = format!("###\n7:(0)t=ab,{}:(0){field},%%%\n", field.len() + 3);
             let message = ClientMessage::parse(netstring.as_bytes()).unwrap();
-            assert_eq!(message.write_lines(&mut [0; 100]), None, "{field:?}");
+            assert_eq!(message.write_lines(&mut [0; 100]), Err(Unfit::Refused), "{field:?}");
         }
         for fields in ["t=NS_ackmsg", "x=y", "(1)t=AAAA\nt=a", "t=a\n(3)l=1:\0,"] {
             let text = format!(">>>\n{fields}\n<<<\n");
-            assert_eq!(ClientMessage::parse(text.as_bytes()).unwrap().write_lines(&mut [0; 100]), None, "{fields}");
+            assert_eq!(
+                ClientMessage::parse(text.as_bytes()).unwrap().write_lines(&mut [0; 100]),
+                Err(Unfit::Refused),
+                "{fields}"
+            );
         }
     }
 

@@ -62,7 +62,7 @@ mod sealing;
 mod stream;
 mod text;
 
-pub use client::{ClientMessage, ClientText, to_client};
+pub use client::{ClientMessage, ClientText, Unfit, to_client};
 pub use codec::{Codec, NEWS_MAX, Setup, SetupError};
 pub use compressed::{Expanded, Expander};
 pub use fifo::{FIFO_MESSAGE_MAX, FifoCounters, FifoMessage, FifoReject, FifoStream};

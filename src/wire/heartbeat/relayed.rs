@@ -38,7 +38,7 @@ impl Codec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientMessage, ClientText, ENCODED_MAX, Keys, Method, Reject, Setup};
+    use super::super::{ClientMessage, ClientText, ENCODED_MAX, Keys, Method, Reject, Setup, Unfit};
     use super::*;
     use crate::core::ids::{Generation, Uuid};
     use crate::core::settings::Identity;
@@ -126,7 +126,7 @@ mod tests {
         for bad in ["(0)\nhg=7fffffff", "(0)a\x13b=1", "(0)(1)t=AAAA", "(0)<<<=1", "(0)_compressed_payload=x"] {
             let bytes = netstring(&["(0)t=y", bad]);
             let message = ClientMessage::parse(&bytes).unwrap();
-            assert_eq!(message.write_lines(&mut [0; 100]), None, "{bad:?}");
+            assert_eq!(message.write_lines(&mut [0; 100]), Err(Unfit::Refused), "{bad:?}");
         }
         let mut out = [0; 100];
         let mut lines = ClientText::lines(&mut out);

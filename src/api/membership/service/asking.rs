@@ -7,7 +7,10 @@ use crate::core::time::Instant;
 
 impl Service {
     pub(super) fn ask(&mut self, now: Instant, tries: u8) {
-        self.set(State::Asking { until: now + self.times.version, tries });
+        let until = now + self.times.version;
+        // Of more than two not all will have asked by old questions.
+        let found_from = if self.local.names().len() == 2 { now + self.times.answer } else { now };
+        self.set(State::Asking { until, found_from, tries });
         self.send(None, Body::Version);
     }
 
@@ -52,6 +55,12 @@ impl Service {
                 self.send(Some(node), Body::VersionAnswer { size });
             }
         }
+    }
+
+    /// Whether nobody seems to lead, and of those who look for a leader we come first. A question may be an old one,
+    /// kept in a line until we came: whoever has asked it may have become a leader since, and then answers ours.
+    pub(super) fn may_found(&self) -> bool {
+        (self.others() - self.waiting).is_empty() && self.is_first_joiner()
     }
 
     /// Of those who look for a leader, whether we come first.

@@ -158,3 +158,23 @@ fn extension_stands_until_a_newer_one_comes() {
     bench.hear(40, ETH, Message { generation: Generation(6), ..beat(1) });
     assert_eq!(bench.comms.peer(BETA).extension, None);
 }
+
+#[test]
+fn watchers_are_told_what_became_of_each_message() {
+    let mut bench = Bench::met();
+    let mut reception = |message, link| {
+        bench.hear(10, link, message);
+        (bench.comms.reception(), bench.comms.is_missing_before(BETA, Seq(7)))
+    };
+    assert_eq!(reception(beat(4), ETH), (Reception::Taken, false));
+    assert_eq!(reception(beat(4), TTY), (Reception::Copy, false));
+    assert_eq!(reception(beat(6), ETH), (Reception::Taken, true), "5 is missing");
+    let ack = Message { dest: Some("alpha"), ..message(0, Body::Ack { acked: Seq(1) }) };
+    assert_eq!(reception(ack, ETH), (Reception::Protocol, true));
+    assert_eq!(reception(Message { dest: Some("gamma"), ..ack }, ETH), (Reception::Dropped, true));
+    assert_eq!(reception(Message { generation: Generation(4), ..beat(7) }, ETH), (Reception::Dropped, true));
+    assert_eq!(reception(Message { src: "nobody", src_uuid: None, ..beat(7) }, ETH), (Reception::Dropped, true));
+    assert_eq!(reception(beat(5), ETH), (Reception::Taken, false), "none is missing any more");
+    let other = Message { dest: Some("gamma"), ..message(7, Body::Starting) };
+    assert_eq!(reception(other, ETH), (Reception::Dropped, false));
+}
