@@ -214,10 +214,6 @@ fn set_filter(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>) {
 
 fn set_signal(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>) {
     let Some(number) = message.get("signal").and_then(super::session::leading_number) else { return reply.bad("") };
-    if reply.session.connection.peer().pid <= 0 {
-        // It is in another PID namespace, and to nobody means to our own processes.
-        return reply.bad("EINVAL");
-    }
     let signal = u64::try_from(number).ok().filter(|number| *number < SIGNALS_END);
     let signal = match signal.and_then(|number| i32::try_from(number).ok()) {
         Some(0) => Ok(None),
@@ -226,6 +222,8 @@ fn set_signal(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>) {
     };
     match signal {
         Err(_) | Ok(Some(Signal::SIGKILL | Signal::SIGSTOP)) => reply.bad("EINVAL"),
+        // It is in another PID namespace, and to nobody means to our own processes.
+        Ok(Some(_)) if reply.session.connection.peer().pid <= 0 => reply.bad("EINVAL"),
         Ok(signal) => {
             reply.session.signal = signal;
             reply.ok(|_| ());
