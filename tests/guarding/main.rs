@@ -6,6 +6,8 @@ mod stops;
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
@@ -444,16 +446,21 @@ fn reload_with_an_error_changes_nothing() {
     assert_eq!(node.calls(), ["start a"]);
 }
 
+/// Not written by this process: what another test starts just then would hold it open, and busy.
+fn copy_program(to: &Path) {
+    assert!(Command::new("cp").arg(Node::program()).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn reload_of_the_program_moves_nothing() {
     let mut node = Node::new(ONE, "");
     let program = node.root.join("nullbeat");
-    fs::copy(Node::program(), &program).unwrap();
+    copy_program(&program);
     node.run_program(&program, &[]);
     eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
     let (guardian, engine, old, asked) = (node.guardian(), node.engine(), node.generation(), node.text("calls"));
     // A package's way to replace a program: another file under the same name.
-    fs::copy(Node::program(), node.root.join("new")).unwrap();
+    copy_program(&node.root.join("new"));
     fs::rename(node.root.join("new"), &program).unwrap();
     assert_eq!(node.verb(&["reload", "--binary"]), 0);
     assert!(node.generation() > old);
@@ -473,7 +480,7 @@ fn reload_of_the_program_moves_nothing() {
 fn reload_of_a_program_that_does_not_work_changes_nothing() {
     let mut node = Node::new(ONE, "");
     let program = node.root.join("nullbeat");
-    fs::copy(Node::program(), &program).unwrap();
+    copy_program(&program);
     node.run_program(&program, &[]);
     eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
     let engine = node.engine();
