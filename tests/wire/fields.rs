@@ -94,11 +94,14 @@ fn absent_generation_is_zero_and_unsequenced_types_have_no_sequence() {
 
 #[test]
 fn order_and_repetition_of_fields() {
-    let fields = "dest=alpha\nts=1\nnodelist=alpha \nsrc=beta\nseq=2\nsrc=gamma\nt=repnodes\nseq=3\nt=starting";
+    let fields = "dest=alpha\nts=1\nnodelist=alpha \nsrc=beta\nseq=2\nt=repnodes\ndest=beta\nt=starting";
     look_both(fields, |message| {
         assert_eq!((message.src, message.dest, message.seq), ("beta", Some("alpha"), Some(Seq(2))));
         assert_eq!(message.body, Body::RepNodes { nodes: "alpha ", deleted: "" });
     });
+    // A daemon writes its own fields over those that are there: two of them were forged.
+    expect_reject("t=x\nsrc=a\nts=1\nseq=1\nsrc=b", Reject::Doubled("src"));
+    expect_reject("t=x\nsrc=a\nts=1\nseq=1\nseq=1", Reject::Doubled("seq"));
 }
 
 #[test]
