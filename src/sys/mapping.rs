@@ -1,12 +1,17 @@
-//! A file's page shared between processes, seen as atomic words.
+//! Memory from the kernel rather than from the allocator: a file's page shared between processes, seen as atomic words, and
+//! pages of one's own.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+use super::memory;
 
 /// Words of a file, shared with everybody who maps the same file and with the children of this process.
 #[derive(Debug)]
@@ -44,6 +49,63 @@ impl Drop for SharedWords {
     }
 }
 
+/// Zeroed bytes in pages of their own. When they are given back nothing of them stays, while of an allocation the page stays
+/// in which the allocator has noted its length.
+#[derive(Debug)]
+pub struct Pages {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: nobody else knows of the pages: they are owned like a box of bytes.
+unsafe impl Send for Pages {}
+
+impl Pages {
+    /// So many bytes. Ends the process where there is no memory, as an allocation does.
+    pub fn new(len: usize) -> Self {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that Rust knows of.
+        match unsafe { mmap_anonymous(None, whole_pages(len), protection, MapFlags::MAP_PRIVATE) } {
+            Ok(start) => Self { start: start.cast(), len },
+            Err(_) => handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>())),
+        }
+    }
+
+    /// Gives all of it back to the system ([`memory::give_back`]): it reads as zeroes, and comes again when it is written.
+    pub fn give_back(&mut self) {
+        // SAFETY: the mapping has this length, lives as long as `self`, and `self` is borrowed exclusively.
+        memory::give_back(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), whole_pages(self.len).get()) });
+    }
+}
+
+fn whole_pages(len: usize) -> NonZeroUsize {
+    NonZeroUsize::new(len.next_multiple_of(memory::PAGE)).unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is at least `len` bytes long, zeroed by the kernel, lives as long as `self` and is reached
+        // only by it.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` with this length, and no reference outlives `self`.
+        let _ = unsafe { munmap(self.start.cast(), whole_pages(self.len).get()) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
@@ -67,5 +129,16 @@ mod tests {
         let file =
             File::from(nix::sys::memfd::memfd_create(c"words-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
         assert_eq!(SharedWords::map(&file, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn pages_are_zeroed_and_come_again_as_zeroes_when_given_back() {
+        let mut pages = Pages::new(3 * memory::PAGE + 5);
+        assert_eq!(pages.len(), 3 * memory::PAGE + 5);
+        assert!(pages.iter().all(|byte| *byte == 0));
+        pages.fill(7);
+        pages.give_back();
+        assert!(pages.iter().all(|byte| *byte == 0), "the last page is not whole, and goes all the same");
+        assert!(Pages::new(0).is_empty());
     }
 }

@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::{BODY_MAX, HEADER_LEN, Peer, header, parse_header};
-use crate::sys::memory;
+use crate::sys::mapping::Pages;
 
 /// The memory of one connection, made once and used again by the next one.
 #[derive(Debug)]
 pub struct Rooms {
     /// Input, then output.
-    bytes: Box<[u8]>,
+    bytes: Pages,
     input: usize,
 }
 
@@ -22,12 +22,12 @@ impl Rooms {
     /// to be sent, headers included.
     pub fn new(body_max: usize, output: usize) -> Self {
         let input = HEADER_LEN + body_max.min(BODY_MAX);
-        Self { bytes: vec![0; input + output].into(), input }
+        Self { bytes: Pages::new(input + output), input }
     }
 
-    /// Gives back to the system what lies in whole pages; it comes again when it is used. For rooms without a connection.
+    /// Gives them back to the system; they come again when they are used. For rooms without a connection.
     pub fn give_back(&mut self) {
-        memory::give_back(&mut self.bytes);
+        self.bytes.give_back();
     }
 
     fn input(&mut self) -> &mut [u8] {

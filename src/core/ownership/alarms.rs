@@ -222,6 +222,17 @@ impl Ownership {
             && self.groups.iter().any(super::Group::is_claimed);
         self.raise(cx, Alarm::Unfenced, is_unfenced);
         self.raise(cx, Alarm::MessagesLost, lost_for_good(cx) > self.lost_before);
+        self.watch_losers(cx);
+    }
+
+    /// Who has let go is no holder any more. What it was is in the history.
+    fn watch_losers(&mut self, cx: &mut Context<'_>) {
+        for id in self.alarms.split_brain.iter() {
+            let has_let_go = |group: &super::Group| !group.is_claimed() && group.state() == GroupState::Stopped;
+            if self.groups.get(usize::from(id.0)).is_none_or(has_let_go) {
+                self.raise(cx, Alarm::SplitBrain(id), false);
+            }
+        }
     }
 
     /// From now on only further losses count.

@@ -118,9 +118,15 @@ impl Ownership {
     /// Whether a group may be taken here now; if not, the line is raised for it.
     pub(super) fn may_take(&mut self, cx: &Context<'_>) -> bool {
         let is_open = cx.settings.interlock.is_none()
-            || (self.interlock.gate == Gate::Open && (self.holds_any() || self.is_line_free(cx)));
+            || (self.interlock.gate == Gate::Open && (self.is_line_free(cx) || self.holds_beside_living(cx)));
         self.interlock.is_wanted |= !is_open;
         is_open
+    }
+
+    /// Whether this board holds a part while the partner lives and tells what it holds itself. A silent one may hold the
+    /// rest, and then only its line tells.
+    fn holds_beside_living(&self, cx: &Context<'_>) -> bool {
+        self.holds_any() && self.partner_status(cx) != Some(NodeStatus::Dead)
     }
 
     /// Whether beats and line agree that the partner holds the service: without that a running group is not released.
