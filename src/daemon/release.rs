@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 
+use super::reset::{Reason, ResetPath};
 use super::run::RunOptions;
 use super::run_directory::{LockError, RunDirectory};
+use super::watch::Limits;
 use crate::cli::exit;
-use crate::config::{self, Config, OutputLine, Purpose};
+use crate::config::{self, Config, OutputLine, Purpose, ResetWith};
 use crate::core::ids::GroupSet;
 use crate::core::message::GroupState;
 use crate::guardian::jobs::Runner;
@@ -166,7 +168,7 @@ fn release(options: &RunOptions, directory: &RunDirectory) -> io::Result<GroupSe
     if !end_leftovers(&lease) {
         return Err(io::Error::other("the old engine does not end"));
     }
-    let left = release_groups(options, directory, &lease);
+    let left = release_groups(options, directory, &lease, None);
     end_children(&lease);
     left
 }
@@ -189,22 +191,75 @@ fn end_children(lease: &Lease) {
     lease.set_children(&[]);
 }
 
-fn release_groups(options: &RunOptions, directory: &RunDirectory, lease: &Lease) -> io::Result<GroupSet> {
+fn release_groups(
+    options: &RunOptions,
+    directory: &RunDirectory,
+    lease: &Lease,
+    stop_by: Option<u64>,
+) -> io::Result<GroupSet> {
     if lease.in_use().is_empty() {
         directory.clear();
         return Ok(GroupSet::EMPTY);
     }
-    // With `check`'s leniency: an interface that is gone must not keep a service from being stopped.
-    let loaded =
-        config::load(&options.paths, &config::LoadOptions { purpose: Purpose::Check, ..options.load_options() });
-    let config = loaded.config.ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
+    let config = load_leniently(options)
+        .ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
     let lost = lease.unmatched(&config).len();
     if lost > 0 {
         eprintln!("nullbeat release: {lost} resource groups are not in haresources any more: stop them by hand");
     }
-    let left = stop_groups(&config, lease, None)?;
+    let left = stop_groups(&config, lease, stop_by)?;
     if left.is_empty() && lost == 0 {
         directory.clear();
     }
     if lost > 0 { Err(io::Error::other("not everything could be stopped")) } else { Ok(left) }
+}
+
+/// With `check`'s leniency: an interface that is gone must not keep a service from being stopped.
+fn load_leniently(options: &RunOptions) -> Option<Config> {
+    config::load(&options.paths, &config::LoadOptions { purpose: Purpose::Check, ..options.load_options() }).config
+}
+
+/// For a program that was to go on with what an earlier one held (`reload --binary`) and cannot: stops what the lease
+/// says is in use before the peer may start it, else resets this board (design.md rule 3). No engine, guardian or
+/// sentinel is left to do it. What it says goes to standard error; there may be no log.
+pub fn abandon(options: &RunOptions) {
+    let lease = match Lease::open_or_create(&options.paths.run) {
+        Ok(lease) if lease.in_use().is_empty() => return,
+        Ok(lease) => lease,
+        Err(error) => {
+            eprintln!("nullbeat run: the lease: {error}");
+            return force_reset(options);
+        }
+    };
+    let stop_by = Limits::new(Duration::ZERO, lease.deadtime()).stop_by(lease.engine_stamp());
+    eprintln!("nullbeat run: giving up all HA resources");
+    end_leftovers(&lease);
+    let left = match RunDirectory::lock(&options.paths.run) {
+        Ok(directory) => release_groups(options, &directory, &lease, Some(stop_by)),
+        // Another guardian, or the sentinel, was faster.
+        Err(LockError::Held(_)) => return,
+        Err(LockError::Io(error)) => Err(error),
+    };
+    end_children(&lease);
+    match left {
+        Ok(left) if left.is_empty() => eprintln!("nullbeat run: all HA resources relinquished"),
+        Ok(left) => {
+            eprintln!("nullbeat run: {} resource groups were not stopped in time: resetting this board", left.len());
+            force_reset(options);
+        }
+        Err(error) => {
+            eprintln!("nullbeat run: {error}: resetting this board");
+            force_reset(options);
+        }
+    }
+}
+
+/// By the way that ha.cf names, or the built-in one when it cannot be read.
+fn force_reset(options: &RunOptions) {
+    let with = load_leniently(options).map_or(ResetWith::Reboot, |config| config.reset_with);
+    // Watchdogs that were armed go unkicked since the exec: they reset the board, too.
+    let reset = ResetPath::prepare(&with, Vec::new()).and_then(|mut path| path.reset(Reason::NotStopped));
+    if let Err(error) = reset {
+        eprintln!("nullbeat run: unable to force a reset ({error})");
+    }
 }

@@ -14,7 +14,7 @@ use super::guarding::{BoardLines, Guarding, LogProcess, Start, block_signals};
 use super::history::Entry;
 use super::history::news::Untold;
 use super::identity::IdentityStore;
-use super::release::end_leftovers;
+use super::release::{abandon, end_leftovers};
 use super::reset::ResetPath;
 use super::run_directory::{Inheritance, LockError, RunDirectory};
 use super::watch::Limits;
@@ -31,6 +31,9 @@ use crate::sys::{child_setup, memory, scheduler};
 
 /// Option by which a guardian that executes a new program hands it what it holds; not for people.
 pub const INHERIT: &str = "--inherit";
+
+/// Option by which a guardian asks a new program, before it executes it, whether it would start; not for people.
+pub const ONLY_CHECK: &str = "--only-check";
 
 /// What `nullbeat help run` says.
 pub const HELP: &str = "\
@@ -73,6 +76,7 @@ pub struct RunOptions {
     pub program: PathBuf,
     /// The command line for a new program: its name, `run` and the options.
     pub arguments: Vec<String>,
+    is_only_check: bool,
     inheritance: Option<Inheritance>,
 }
 
@@ -86,7 +90,7 @@ impl RunOptions {
             &PLACES[..],
             &[Flag::Value("--node"), Flag::Switch("--unfenced"), Flag::Switch("--foreground")],
             &[Flag::Value("--debug"), Flag::Switch("--no-realtime"), Flag::Switch("--no-resources")],
-            &[Flag::Value(INHERIT)],
+            &[Flag::Value(INHERIT), Flag::Switch(ONLY_CHECK)],
         ]
         .concat();
         let parsed = Arguments::parse(args, &known)?;
@@ -105,6 +109,7 @@ impl RunOptions {
             is_realtime_off: parsed.has("--no-realtime"),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
             arguments: ["nullbeat".to_owned(), "run".to_owned()].into_iter().chain(own).collect(),
+            is_only_check: parsed.has(ONLY_CHECK),
             inheritance: inheritance.map_err(|_| Misuse(format!("`{INHERIT}` expects numbers")))?,
         })
     }
@@ -127,14 +132,23 @@ impl RunOptions {
         }
         loaded
     }
+}
 
-    /// The same for the verb `check` of a new program.
-    pub fn check_arguments(&self) -> Vec<String> {
-        let place = |name: &str, path: &PathBuf| format!("{name}={}", path.display());
-        let mut arguments = vec![place("--config-dir", &self.paths.config)];
-        arguments.extend(self.node.as_ref().map(|node| format!("--node={node}")));
-        arguments.extend(self.is_without_resources.then(|| "--no-resources".to_owned()));
-        arguments
+/// Why there is no guardian: for standard error, and the exit code.
+struct Refusal {
+    code: u8,
+    texts: Vec<String>,
+}
+
+impl Refusal {
+    fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, texts: vec![text.into()] }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::new(exit::FAILURE, error.to_string())
     }
 }
 
@@ -144,30 +158,47 @@ pub fn main(args: &[String]) -> u8 {
         Ok(options) => options,
         Err(misuse) => return misuse.report("run"),
     };
+    if options.is_only_check {
+        return load(&options).map_or(exit::CONFIGURATION, |_| exit::OK);
+    }
     umask(Mode::from_bits_truncate(0o022));
+    let outcome = start(&options).and_then(|mut guarding| {
+        // From here on the sentinel stands behind it.
+        Ok(guarding.run().unwrap_or_else(|error| complain(exit::FAILURE, &error.to_string())))
+    });
+    let Err(refusal) = outcome else { return outcome.unwrap_or(exit::FAILURE) };
+    for text in &refusal.texts {
+        complain(refusal.code, text);
+    }
+    if options.inheritance.is_some() {
+        // The guardian that has become this program held groups, and nobody else is left to stop them.
+        abandon(&options);
+    }
+    refusal.code
+}
+
+fn start(options: &RunOptions) -> Result<Guarding, Refusal> {
     let stamps = FileStamps::of(&options.paths);
-    let Some(config) = load(&options) else { return exit::CONFIGURATION };
-    let locked = match options.inheritance {
-        Some(left) => RunDirectory::inherit(&options.paths.run, left),
-        None => RunDirectory::lock(&options.paths.run),
+    let inherited = options.inheritance.map(|left| RunDirectory::inherit(&options.paths.run, left));
+    let Some(config) = load(options) else {
+        return Err(Refusal::new(exit::CONFIGURATION, "Configuration error, not started."));
     };
-    let directory = match locked {
+    let directory = match inherited.unwrap_or_else(|| RunDirectory::lock(&options.paths.run)) {
         Ok(directory) => directory,
         Err(LockError::Held(pid)) => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            return complain(exit::TRY_AGAIN, &format!("already running in {}{pid}", options.paths.run.display()));
+            let text = format!("already running in {}{pid}", options.paths.run.display());
+            return Err(Refusal::new(exit::TRY_AGAIN, text));
         }
         Err(LockError::Io(error)) => {
-            return complain(exit::FAILURE, &format!("{}: {error}", options.paths.run.display()));
+            return Err(Refusal::new(exit::FAILURE, format!("{}: {error}", options.paths.run.display())));
         }
     };
     if let Some(pid) = directory.heartbeat() {
-        return complain(exit::TRY_AGAIN, &format!("Heartbeat runs on this board (process {pid}): stop it first"));
+        let text = format!("Heartbeat runs on this board (process {pid}): stop it first");
+        return Err(Refusal::new(exit::TRY_AGAIN, text));
     }
-    match guard(options, config, stamps, directory) {
-        Ok(code) => code,
-        Err(error) => complain(exit::FAILURE, &error.to_string()),
-    }
+    guard(options.clone(), config, stamps, directory)
 }
 
 fn complain(code: u8, text: &str) -> u8 {
@@ -183,9 +214,6 @@ fn load(options: &RunOptions) -> Option<Config> {
         // Where nobody reads standard error the log does not have it either: it is not open yet.
         let _ = writeln!(stderr, "{finding}");
     }
-    if loaded.config.is_none() {
-        let _ = writeln!(stderr, "nullbeat run: Configuration error, not started.");
-    }
     loaded.config
 }
 
@@ -194,7 +222,12 @@ fn cannot(what: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory: RunDirectory) -> io::Result<u8> {
+fn guard(
+    options: RunOptions,
+    mut config: Config,
+    stamps: FileStamps,
+    directory: RunDirectory,
+) -> Result<Guarding, Refusal> {
     block_signals()?;
     let lease = Lease::open_or_create(directory.path()).map_err(cannot("the lease"))?;
     let is_on_stderr = options.is_foreground || io::stderr().is_terminal();
@@ -206,20 +239,16 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     lease.stamp_guardian(lease::now());
     lease.set_guardian(ProcessKey::of(Pid::this()).ok());
     if is_about_to_be_reset(&config, &lease) {
-        return Err(io::Error::other("the watchdog lease is over: this board is about to be reset by its watchdog"));
+        let text = "the watchdog lease is over: this board is about to be reset by its watchdog";
+        return Err(Refusal::new(exit::FAILURE, text));
     }
     let carried = adopt(&config, &lease)?;
     // An engine that was left had the inputs: it is gone now.
     let is_beating = carried.is_some_and(|carried| carried.is_certain);
-    let lines = match BoardLines::open(&config, !lease.in_use().is_empty(), is_beating) {
-        Ok(lines) => lines,
-        Err(errors) => {
-            for error in errors {
-                complain(exit::CONFIGURATION, &error.to_string());
-            }
-            return Ok(exit::CONFIGURATION);
-        }
-    };
+    let lines = BoardLines::open(&config, !lease.in_use().is_empty(), is_beating).map_err(|errors| Refusal {
+        code: exit::CONFIGURATION,
+        texts: errors.iter().map(ToString::to_string).collect(),
+    })?;
     let identity = IdentityStore::open(&config, lease.generation()).map_err(cannot("the node's identity"))?;
     protect_from_oom_killer();
 
@@ -238,12 +267,12 @@ fn guard(options: RunOptions, mut config: Config, stamps: FileStamps, directory:
     let start =
         Start { options, config, stamps, directory, lease, identity, reset, watchdogs, untold, logs, lines, carried };
     // With an error everything else that it had is closed by now.
-    let mut guarding = Guarding::begin(start).inspect_err(|_| spare.end(&page))?;
+    let guarding = Guarding::begin(start).inspect_err(|_| spare.end(&page))?;
     drop(spare);
     if is_realtime {
         enter_realtime(priority);
     }
-    guarding.run()
+    Ok(guarding)
 }
 
 /// Applies `coredumps`. Says as Heartbeat does when core files may be overwritten.
@@ -380,7 +409,7 @@ mod tests {
         let options = parse("--run-dir /r --inherit=7,9 --node Alpha --unfenced").unwrap();
         assert_eq!(options.inheritance, Some("7,9".parse().unwrap()));
         assert_eq!(options.arguments, ["nullbeat", "run", "--run-dir", "/r", "--node", "Alpha", "--unfenced"]);
-        assert_eq!(options.check_arguments(), ["--config-dir=/etc/ha.d", "--node=Alpha"]);
+        assert!(!options.is_only_check);
     }
 
     #[test]

@@ -495,6 +495,59 @@ fn reload_of_a_program_that_does_not_work_changes_nothing() {
 }
 
 #[test]
+fn reload_of_the_program_is_refused_for_what_the_new_one_would_not_start_with() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let engine = node.engine();
+    // Only a warning of `check`: an adapter that is unplugged at this moment.
+    node.write_config("serial /dev/nullbeat-unplugged");
+    assert_eq!(node.verb(&["reload", "--binary"]), 78);
+    assert_eq!(node.engine(), engine);
+    assert_eq!(node.calls(), ["start a"]);
+    node.write_config("");
+    assert_eq!(node.verb(&["reload", "--binary"]), 0);
+    assert_eq!(node.calls(), ["start a"]);
+}
+
+/// A node whose program is replaced by one that says that it would start, and then does not: what it needs has gone
+/// in between.
+fn node_with_a_program_that_breaks_its_word() -> Node {
+    let mut node = Node::new(ONE, "");
+    let program = node.root.join("nullbeat");
+    copy_program(&program);
+    node.run_program(&program, &[]);
+    eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
+    let real = Node::program().display();
+    let lie = format!("#!/bin/sh\ncase \" $* \" in *\" --only-check \"*) exit 0 ;; esac\nexec {real} \"$@\"\n");
+    node::write_program(&node.root.join("new"), &lie);
+    fs::rename(node.root.join("new"), &program).unwrap();
+    node.write_config("serial /dev/nullbeat-unplugged");
+    node
+}
+
+#[test]
+fn program_that_cannot_go_on_after_all_stops_what_it_inherited() {
+    let mut node = node_with_a_program_that_breaks_its_word();
+    assert_ne!(node.verb(&["reload", "--binary", "--timeout", "1"]), 0);
+    assert_eq!(node.exit_code(), Some(78));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+    assert!(!node.is_running("a"));
+    assert!(node.lease().in_use().is_empty());
+    assert_eq!(node.text("was-reset"), "");
+}
+
+#[test]
+fn program_that_cannot_go_on_nor_stop_what_it_inherited_resets_the_board() {
+    let mut node = node_with_a_program_that_breaks_its_word();
+    node.touch("hang-stop");
+    assert_ne!(node.verb(&["reload", "--binary", "--timeout", "1"]), 0);
+    assert_eq!(node.exit_code(), Some(78));
+    eventually("the reset", || !node.text("was-reset").is_empty());
+    assert_eq!(node.text("was-reset"), "not-stopped\n");
+    assert!(node.is_running("a"));
+}
+
+#[test]
 fn service_manager_is_told() {
     let mut node = Node::new(ONE, "");
     let path = node.root.join("notify");

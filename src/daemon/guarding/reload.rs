@@ -25,8 +25,7 @@ use crate::core::settings::{Carried, CarriedShot};
 use crate::core::{JobOutcome, Order};
 use crate::daemon::guarding::testing::tell_test_losses;
 use crate::daemon::reset::ResetPath;
-use crate::daemon::run::INHERIT;
-use crate::daemon::run::allow_core_dumps;
+use crate::daemon::run::{INHERIT, ONLY_CHECK, allow_core_dumps};
 use crate::daemon::watch::{Limits, Watch, nanos};
 use crate::daemon::watchdogs::Opened;
 use crate::guardian::lease::{self, group_digest};
@@ -325,7 +324,10 @@ impl Guarding {
 
     fn start_check(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.options.program);
-        command.arg("check").args(self.options.check_arguments());
+        // By the command line that it will have, and as strictly as it will be: what `check` only warns about (a device
+        // or a host that cannot be had at this moment) would end it after the exec. A program that does not know the
+        // option refuses.
+        command.args(&self.options.arguments[1..]).arg(ONLY_CHECK);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pid = Pid::from_raw(i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?);
         let child = Child { pid, pidfd: pidfd::open(pid)? };
@@ -351,10 +353,11 @@ impl Guarding {
             Ok(Some(WaitStatus::Exited(_, 0))) if self.can_reload() => self.execute_program(now),
             Ok(Some(WaitStatus::Exited(_, 0))) => self.refuse(Some(request), exit::TRY_AGAIN),
             Ok(Some(WaitStatus::Exited(_, code))) if code == i32::from(exit::CONFIGURATION) => {
+                log::error!("The new program would not start with these files: `nullbeat check` says why.");
                 self.refuse(Some(request), exit::CONFIGURATION);
             }
             status => {
-                log::error!("{} check: {status:?}", self.options.program.display());
+                log::error!("{} run {ONLY_CHECK}: {status:?}", self.options.program.display());
                 self.refuse(Some(request), exit::FAILURE);
             }
         }
