@@ -609,6 +609,7 @@ fn moves_latch_after_so_many_an_hour() {
     assert_eq!(table.owners(), [vec![1], vec![1], vec![1]], "latched");
     table.request(1, Request::Resume);
     table.until(1_000, |table| table.owners() == [vec![0], vec![0], vec![1]]);
+    assert_eq!(table.replies, [(1, Outcome::Done)], "the latch was lifted");
 }
 
 #[test]

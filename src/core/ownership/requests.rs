@@ -50,6 +50,7 @@ impl Ownership {
                 let outcome = if self.is_held
                     || self.has_grudge()
                     || self.has_fence_grudge()
+                    || self.moves.is_latched(cx.settings, cx.at.now)
                     || self.alarms.contains(Alarm::MessagesLost)
                 {
                     Outcome::Done
