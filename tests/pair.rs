@@ -613,6 +613,23 @@ fn moves_latch_after_so_many_an_hour() {
 }
 
 #[test]
+fn what_an_operator_sends_home_does_not_count_for_the_latch() {
+    let mut table = Table::at_home(|settings| {
+        settings.moves_per_hour = 2;
+        settings.auto_failback = AutoFailback::Off;
+    });
+    table.power_off(0);
+    table.until(2_000, |table| table.owners() == [vec![1], vec![1], vec![1]]);
+    table.boot(0);
+    table.run(5_000);
+    table.request(1, Request::Failback(Holds::ALL));
+    table.until(2_000, |table| table.owners() == HOME());
+    table.run(5_000);
+    assert_eq!(table.replies, [(1, Outcome::Done)]);
+    assert!(!table.core(1).ownership().alarms().contains(Alarm::MovesLatched), "only the death counts");
+}
+
+#[test]
 fn leftovers_of_an_unknown_past_are_stopped_before_anything_is_said() {
     let mut table = Table::new(|_| {});
     table.running[1][0] = true;

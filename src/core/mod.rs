@@ -556,7 +556,7 @@ pub enum Alarm {
     Unfenced,
     /// `takeover_policy safe`: groups are down until somebody vouches for the partner being off.
     NeedsOperator,
-    /// More moves in an hour than `moves_per_hour`: no voluntary move until `resume`.
+    /// As many moves in the last hour as `moves_per_hour`: no voluntary move until the oldest is an hour old, or `resume`.
     MovesLatched,
     /// An operator holds decisions.
     Held,

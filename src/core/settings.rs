@@ -227,7 +227,8 @@ pub struct Settings {
     pub auto_failback: AutoFailback,
     /// `failback_delay`: how long the returned node must be up and stable first.
     pub failback_delay: Duration,
-    /// `moves_per_hour`: moves that are not forced by a death or an operator, before they latch; zero: no latch.
+    /// `moves_per_hour`: moves in the last hour, deaths and goodbyes counted and operators' left out, from which on none
+    /// is made by choice; zero: no latch.
     pub moves_per_hour: u16,
     /// `takeover_policy`.
     pub takeover_policy: TakeoverPolicy,

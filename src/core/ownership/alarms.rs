@@ -153,7 +153,9 @@ impl core::fmt::Display for Alarm {
             Self::Unhealthy(group) => write!(f, "group {} fails its health checks, restarted or not", group.0),
             Self::Unfenced => write!(f, "we own without knowing that the partner is off"),
             Self::NeedsOperator => write!(f, "groups are down until somebody vouches for the partner being off"),
-            Self::MovesLatched => write!(f, "too many moves in an hour: none by itself until `nullbeat resume`"),
+            Self::MovesLatched => {
+                write!(f, "too many moves in an hour: none by choice until there are fewer, or `nullbeat resume`")
+            }
             Self::Held => write!(f, "an operator holds decisions"),
             Self::ServiceDown => write!(f, "a program of our own dies again and again: what it looks at is not known"),
             Self::NoGuardian => write!(f, "scripts cannot be run: the guardian does not answer"),
@@ -186,7 +188,8 @@ impl Ownership {
         true
     }
 
-    /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back.
+    /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back. Of a group that
+    /// comes home nobody here knows who has asked for it: it counts.
     pub(super) fn note_move(&mut self, cx: &Context<'_>, cause: Cause) {
         if matches!(
             cause,

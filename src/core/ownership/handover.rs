@@ -421,7 +421,9 @@ impl Ownership {
         }
         self.send_resource(cx, ResourceInfo::Standby);
         self.handover = Handover::Releasing(Giving { held, until: cx.at.now + SCRIPT_TIME, ..giving });
-        self.note_move(cx, giving.cause);
+        if giving.request.is_none() {
+            self.note_move(cx, giving.cause);
+        }
         self.note_decision(cx, giving.cause);
         self.handover_step(cx);
     }

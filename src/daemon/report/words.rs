@@ -149,9 +149,11 @@ pub(in crate::daemon) const fn alarm(alarm: Alarm) -> (&'static str, Subject, &'
             Subject::Nothing,
             "groups stay down until the partner is heard or `nullbeat takeover` vouches for its being off",
         ),
-        Alarm::MovesLatched => {
-            ("moves_latched", Subject::Nothing, "too many moves within an hour: none by itself until `nullbeat resume`")
-        }
+        Alarm::MovesLatched => (
+            "moves_latched",
+            Subject::Nothing,
+            "too many moves within an hour: none by choice until the oldest is an hour old, or `nullbeat resume`",
+        ),
         Alarm::Held => ("held", Subject::Nothing, "an operator holds decisions until `nullbeat resume`"),
         Alarm::ServiceDown => (
             "service_down",
