@@ -118,6 +118,39 @@ fn examples_of_the_quick_start_are_short_and_pass_the_check() {
     assert_sound(&directory);
 }
 
+/// The lines that README shows of `nullbeat check`.
+fn shown_check() -> Vec<String> {
+    let all = blocks(&text("README.md"), "console").concat();
+    let (_, rest) = all.split_once("# nullbeat check\n").expect("the command");
+    let (shown, _) = rest.split_once("\n# ").expect("the next command");
+    shown.lines().map(str::to_owned).collect()
+}
+
+/// What of a line depends on the machine is left out: whether it knows the service's port, how many warnings there are.
+fn of_the_files(line: &str) -> Option<&str> {
+    let is_of_this_machine =
+        ["an address of this machine", "0 errors, "].iter().chain(&MISSING_HERE).any(|text| line.contains(text));
+    let told = line.split_once(", that of the service").or(line.split_once(", the registered one"));
+    (!is_of_this_machine).then(|| told.map_or(line, |(told, _)| told))
+}
+
+#[test]
+fn output_of_the_check_is_what_it_prints() {
+    let directory = Directory::new("shown");
+    for name in ["ha.cf", "haresources", "authkeys"] {
+        directory.write(name, &example(name));
+    }
+    let mut command = Command::new(NULLBEAT);
+    command.args(["check", "--node", "alpha", "--config-dir"]).arg(&directory.0);
+    let output = command.output().expect("nullbeat runs");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let said = said.replace(&directory.0.display().to_string(), "/etc/ha.d");
+    let printed: Vec<&str> = said.lines().filter_map(of_the_files).collect();
+    let shown = shown_check();
+    let shown: Vec<&str> = shown.iter().filter_map(|line| of_the_files(line)).collect();
+    assert_eq!(printed, shown);
+}
+
 #[test]
 fn single_lines_of_ha_cf_pass_the_check_in_place_of_the_example_s() {
     let lines = blocks(&text("README.md"), "ha.cf-line");
