@@ -16,6 +16,9 @@ const STACK_BYTES: usize = 32 << 20;
 /// Broken seeds that are remembered with their reason.
 const REMEMBERED: usize = 20;
 
+/// From so many seeds on their coverage is judged: the share of a kind is known to half a percent then.
+pub const COVERED_SEEDS: u64 = 10_000;
+
 /// What came of one seed.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -117,9 +120,16 @@ impl Totals {
         }
     }
 
-    /// Thousandths of the seeds that saw the rarest kind of fault.
-    pub fn rarest_permille(&self) -> u64 {
-        self.coverage.iter().map(|count| count * 1000 / self.seeds.max(1)).min().unwrap_or(0)
+    /// What too few of the seeds saw: kinds of faults in fewer than 5 % of them, fewer than 2 moves a seed. Of all seeds
+    /// alike, also for kinds that only some worlds have (fences, checks): a plan that cannot draw one tests nothing of it.
+    /// Percents are rounded, and fewer seeds than [`COVERED_SEEDS`] say nothing: that is chance.
+    pub fn gaps(&self) -> Vec<&'static str> {
+        if self.seeds < COVERED_SEEDS {
+            return Vec::new();
+        }
+        let is_rare = |count: u64| (count * 100 + self.seeds / 2) / self.seeds < 5;
+        let kinds = KINDS.iter().zip(self.coverage).filter(|(_, count)| is_rare(*count)).map(|(kind, _)| *kind);
+        kinds.chain((self.moves < 2 * self.seeds).then_some("moves")).collect()
     }
 }
 
@@ -168,4 +178,26 @@ pub fn run_many(from: u64, count: u64, threads: usize, until_broken: bool) -> To
     let mut totals = totals.into_inner().expect("no panic inside");
     totals.examples.sort_by_key(|(seed, _)| *seed);
     totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coverage_is_judged_from_ten_thousand_seeds_on() {
+        let mut totals = Totals {
+            seeds: COVERED_SEEDS,
+            moves: 2 * COVERED_SEEDS,
+            coverage: [500; KINDS.len()],
+            ..Totals::default()
+        };
+        assert!(totals.gaps().is_empty());
+        totals.coverage[3] = 449;
+        assert_eq!(totals.gaps(), [KINDS[3]]);
+        totals.moves -= 1;
+        assert_eq!(totals.gaps(), [KINDS[3], "moves"]);
+        totals.seeds -= 1;
+        assert!(totals.gaps().is_empty(), "too few to tell");
+    }
 }
