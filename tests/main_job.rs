@@ -139,9 +139,12 @@ fn started_apart_both_take_and_one_releases_when_the_cables_are_plugged_in() {
     lab.start_both();
     lab.ethernet(0, false);
     lab.wait("both took everything after initdead", |lab| BOTH.iter().all(|group| lab.runners(group) == [0, 1]));
+    let stands = |board: &lab::Board| board.status_json().contains("\"unfenced\"");
+    lab.wait("both have an alarm for it", |lab| lab.boards.iter().all(stands));
     cables(&lab, true);
     lab.wait_owner(0, &["web"]);
     lab.wait_owner(1, &["mail"]);
+    lab.wait("the alarms are over", |lab| !lab.boards.iter().any(stands));
 }
 
 #[test]
