@@ -104,16 +104,66 @@ fn new_program_on_both_boards_moves_nothing() {
     assert_eq!(asked(&lab), before, "{}", lab.observer.describe());
 }
 
-/// A verb on a board, given by somebody who is not root.
-fn as_nobody(lab: &Lab, index: usize, verb: &str) -> Output {
-    // Where everybody may read it.
+/// A copy of the program in the bench's folder, where everybody may read it.
+fn copy_program(lab: &Lab) -> String {
     let copy = lab.dir.join("nullbeat");
     // Not written by this process: what another test starts just then would hold it open, and busy.
     assert!(Command::new("cp").arg(NULLBEAT).arg(&copy).status().expect("cp").success());
+    copy.to_string_lossy().into_owned()
+}
+
+#[test]
+fn new_program_that_cannot_start_leaves_one_owner() {
+    let lab = Lab::at_home("");
+    let board = &lab.boards[0];
+    // The adapter is unplugged: `run` does not start without it. So nothing changes.
+    board.configure(&lab.usual_ha_cf(board, "serial /dev/nullbeat-unplugged"), AT_HOME);
+    let output = board.nullbeat(&["reload", "--binary"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    // A program that says that it would start, and does not: it was unplugged in between.
+    let lie = lab.dir.join("lie");
+    let real = copy_program(&lab);
+    lab::write_script(
+        &lie,
+        &format!("#!/bin/sh\ncase \" $* \" in *\" --only-check \"*) exit 0 ;; esac\nexec {real} \"$@\"\n"),
+    );
+    let mounted = board.on_board(&["mount", "--bind", &lie.to_string_lossy(), NULLBEAT]);
+    assert!(mounted.status.success(), "{mounted:?}");
+    let output = board.nullbeat(&["reload", "--binary", "--timeout", "1"]);
+    assert_ne!(output.status.code(), Some(0), "{output:?}");
+    lab.wait_owner(1, &["web", "mail"]);
+    lab.assert_stays(1, &["web", "mail"], Duration::from_secs(2));
+    lab.assert_exclusive();
+}
+
+/// A verb on a board, given by somebody who is not root.
+fn as_nobody(lab: &Lab, index: usize, verb: &str) -> Output {
+    as_member(lab, index, NOBODY, verb)
+}
+
+/// The same by a member of a group.
+fn as_member(lab: &Lab, index: usize, group: &str, verb: &str) -> Output {
+    let copy = copy_program(lab);
     let run = lab.boards[index].dir.join("run");
-    let (reuid, regid) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
-    let (copy, run) = (copy.to_string_lossy(), run.to_string_lossy());
+    let (reuid, regid) = (format!("--reuid={NOBODY}"), format!("--regid={group}"));
+    let run = run.to_string_lossy();
     lab.boards[index].on_board(&["setpriv", &reuid, &regid, "--clear-groups", &copy, verb, "--run-dir", &run])
+}
+
+#[test]
+fn members_of_the_readers_group_read_and_do_nothing_else() {
+    let lab = Lab::at_home("");
+    for verb in ["status", "links"] {
+        let output = as_member(&lab, 0, "haclient", verb);
+        assert_eq!(output.status.code(), Some(0), "{verb}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("beta"), "{verb}: {output:?}");
+    }
+    for verb in ["standby", "hold", "stop"] {
+        let output = as_member(&lab, 0, "haclient", verb);
+        assert_eq!(output.status.code(), Some(77), "{verb}: {output:?}");
+    }
+    lab.assert_stays(0, &["web"], Duration::from_millis(1));
 }
 
 #[test]
