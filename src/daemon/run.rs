@@ -162,19 +162,20 @@ pub fn main(args: &[String]) -> u8 {
         return load(&options).map_or(exit::CONFIGURATION, |_| exit::OK);
     }
     umask(Mode::from_bits_truncate(0o022));
-    let outcome = start(&options).and_then(|mut guarding| {
+    match start(&options) {
         // From here on the sentinel stands behind it.
-        Ok(guarding.run().unwrap_or_else(|error| complain(exit::FAILURE, &error.to_string())))
-    });
-    let Err(refusal) = outcome else { return outcome.unwrap_or(exit::FAILURE) };
-    for text in &refusal.texts {
-        complain(refusal.code, text);
+        Ok(mut guarding) => guarding.run().unwrap_or_else(|error| complain(exit::FAILURE, &error.to_string())),
+        Err(refusal) => {
+            for text in &refusal.texts {
+                complain(refusal.code, text);
+            }
+            if options.inheritance.is_some() {
+                // The guardian that has become this program held groups, and nobody else is left to stop them.
+                abandon(&options);
+            }
+            refusal.code
+        }
     }
-    if options.inheritance.is_some() {
-        // The guardian that has become this program held groups, and nobody else is left to stop them.
-        abandon(&options);
-    }
-    refusal.code
 }
 
 fn start(options: &RunOptions) -> Result<Guarding, Refusal> {
