@@ -51,7 +51,7 @@ impl Ownership {
                     || self.has_grudge()
                     || self.has_fence_grudge()
                     || self.moves.is_latched(cx.settings, cx.at.now)
-                    || self.alarms.contains(Alarm::MessagesLost)
+                    || [Alarm::MovesLatched, Alarm::MessagesLost].iter().any(|alarm| self.alarms.contains(*alarm))
                 {
                     Outcome::Done
                 } else {
