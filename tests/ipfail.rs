@@ -237,3 +237,68 @@ fn nullbeat_and_ipfail_move_nothing_when_both_lose_the_upstream() {
     lab.assert_stays(1, &["mail"], Duration::from_millis(10));
     assert_eq!(lab.observer.count("alpha", "web", "start-begin"), 1);
 }
+
+/// The packaged program runs beside both kinds of daemon; nullbeat's own judgement is off.
+#[test]
+fn packaged_ipfail_beside_nullbeat_gives_up_what_its_board_has_when_only_that_one_loses_the_upstream() {
+    let mut lab = with_gateway(Lab::mixed(AT_HOME));
+    for board in &lab.boards {
+        let path = board.config_dir().join("ha.cf");
+        let own = if board.index == HEARTBEAT { format!("respawn hacluster {}\n", ipfail()) } else { String::new() };
+        let text = std::fs::read_to_string(&path).expect("configured");
+        std::fs::write(path, format!("{text}{PING}{own}")).expect("ha.cf");
+        // What each daemon runs when a link changes.
+        let script = board.config_dir().join("rc.d/ifstat");
+        std::fs::create_dir_all(board.config_dir().join("rc.d")).expect("rc.d");
+        let told = board.dir.join("told").display().to_string();
+        let text = format!("#!/bin/sh\necho \"$1 $HA_node $HA_ifname $HA_st\" >> {told}\n");
+        std::fs::write(&script, text).expect("script");
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
+    }
+    for board in &mut lab.boards {
+        board.power_on();
+        if board.index != HEARTBEAT {
+            // Where the packaged program looks for its daemon.
+            let run = board.dir.join("run").display().to_string();
+            let place = format!("mkdir -p {run} /run/heartbeat && mount --bind {run} /run/heartbeat");
+            let output = board.on_board(&["sh", "-c", &place]);
+            assert!(output.status.success(), "{output:?}");
+        }
+        board.start();
+    }
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    // A line `respawn … ipfail` would switch on the judgement that is built in.
+    let words = format!("exec setpriv --reuid hacluster --regid haclient --clear-groups {}", ipfail());
+    let log = std::fs::File::create(lab.boards[0].dir.join("ipfail.log")).expect("log");
+    let mut own = lab.boards[0].command(&["sh", "-c", &words]).stderr(log).spawn().expect("ipfail");
+    for (index, other) in [(0, "beta"), (1, "alpha")] {
+        lab.wait("the two know of each other", |lab| {
+            let output = lab.boards[index].on_board(&["/usr/bin/cl_status", "clientstatus", other, "ipfail"]);
+            String::from_utf8_lossy(&output.stdout).trim() == "online"
+        });
+    }
+    let told = |lab: &Lab, index: usize, state: &str| {
+        lab.wait("a script of the site hears of it", |lab| {
+            let told = std::fs::read_to_string(lab.boards[index].dir.join("told")).unwrap_or_default();
+            told.contains(&format!("ifstat {GATEWAY} {GATEWAY} {state}\n"))
+        });
+    };
+    upstream(&lab, 0, false);
+    lab.wait_owner(1, &BOTH);
+    told(&lab, 0, "dead");
+    upstream(&lab, 0, true);
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    upstream(&lab, HEARTBEAT, false);
+    lab.wait_owner(0, &BOTH);
+    told(&lab, HEARTBEAT, "dead");
+    upstream(&lab, HEARTBEAT, true);
+    lab.wait_owner(1, &["mail"]);
+    for index in 0..2 {
+        told(&lab, index, "up");
+    }
+    lab.assert_exclusive();
+    let _ = own.kill();
+    let _ = own.wait();
+}

@@ -77,7 +77,10 @@ impl GuardianEnd {
         }
         let is_news = matches!(
             request,
-            ToGuardian::NotifyGroup { .. } | ToGuardian::NotifyNode { .. } | ToGuardian::NotifyLink { .. }
+            ToGuardian::NotifyGroup { .. }
+                | ToGuardian::NotifyNode { .. }
+                | ToGuardian::NotifyLink { .. }
+                | ToGuardian::NotifyPing { .. }
         );
         if is_news && self.waiting.len() >= NEWS_WAITING_MAX {
             self.news_dropped += 1;

@@ -27,7 +27,7 @@ use super::notify::Notifier;
 use super::protocol::ToEngine;
 use super::reassert::Reasserter;
 use crate::config::Config;
-use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, ShotId};
+use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, PingId, ShotId};
 use crate::core::message::GroupState;
 use crate::core::{Cause, JobOutcome, Order};
 
@@ -228,6 +228,12 @@ impl Runner {
     /// The same of a link to a node.
     pub fn notify_link(&mut self, now: Instant, node: u8, link: LinkId, is_up: bool) {
         self.notifier.link(node, link, is_up);
+        self.notifier.turn(now, &mut self.launcher);
+    }
+
+    /// Runs the `rc.d` script for a ping node that has come back or died.
+    pub fn notify_ping(&mut self, now: Instant, ping: PingId, is_alive: bool) {
+        self.notifier.ping(ping, is_alive);
         self.notifier.turn(now, &mut self.launcher);
     }
 

@@ -29,7 +29,7 @@ use super::rc_d::{self, LINK_TYPE, RcDirectory};
 use super::script::Ending;
 use crate::config::{Config, Group};
 use crate::core::Cause;
-use crate::core::ids::LinkId;
+use crate::core::ids::{LinkId, PingId};
 use crate::core::message::GroupState;
 use crate::core::settings::AutoFailback;
 
@@ -46,6 +46,7 @@ pub struct Notifier {
     is_nice: bool,
     nodes: Vec<String>,
     links: Vec<String>,
+    ping_nodes: Vec<String>,
     node_states: BTreeMap<u8, &'static str>,
     waiting: VecDeque<Waiting>,
     dropped: u64,
@@ -82,6 +83,7 @@ impl Notifier {
             is_nice: false,
             nodes: Vec::new(),
             links: Vec::new(),
+            ping_nodes: Vec::new(),
             node_states: BTreeMap::new(),
             waiting: VecDeque::new(),
             dropped: 0,
@@ -102,6 +104,8 @@ impl Notifier {
         self.is_nice = config.auto_failback != AutoFailback::Legacy;
         self.nodes.clone_from(&config.nodes);
         self.links = config.media.iter().map(|medium| medium.name()).collect();
+        let pings = config.media.iter().filter(|medium| medium.is_ping());
+        self.ping_nodes = pings.map(|medium| medium.name()).collect();
         self.failed.clear();
         // A Heartbeat without resource management has no use for them either (spec/wire.md section 7).
         let scripts = config.has_resources.then(|| RcDirectory::list(&config.paths.config.join("rc.d")));
@@ -146,16 +150,26 @@ impl Notifier {
         let (old, new) = if is_up { ("dead", "up") } else { ("up", "dead") };
         let name = self.node_name(node);
         let link = self.links.get(usize::from(link.0)).cloned().unwrap_or_else(|| link.0.to_string());
-        if let Some(path) = self.scripts.script(LINK_TYPE) {
-            let fields = [("HA_t", LINK_TYPE), ("HA_node", &name), ("HA_ifname", &link), ("HA_st", new)];
-            let variables = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-            let news = Rc::new(self.rc_news(LINK_TYPE, variables));
-            self.push(Waiting { path, news, is_rc: true });
-        }
+        self.tell_link_script((&name, &link), new);
         let mut news = news("link", &format!("{name}:{link}"), old, new, "-");
         news.variables.push(("NULLBEAT_NODE".into(), name));
         news.variables.push(("NULLBEAT_LINK".into(), link));
         self.tell_programs(news);
+    }
+
+    /// A ping node has come back or died: a node with one link, of its own name (spec/wire.md 9.3).
+    pub fn ping(&mut self, ping: PingId, is_alive: bool) {
+        let Some(name) = self.ping_nodes.get(usize::from(ping.0)).cloned() else { return };
+        self.tell_link_script((&name, &name), if is_alive { "up" } else { "dead" });
+    }
+
+    fn tell_link_script(&mut self, (node, link): (&str, &str), state: &str) {
+        if let Some(path) = self.scripts.script(LINK_TYPE) {
+            let fields = [("HA_t", LINK_TYPE), ("HA_node", node), ("HA_ifname", link), ("HA_st", state)];
+            let variables = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            let news = Rc::new(self.rc_news(LINK_TYPE, variables));
+            self.push(Waiting { path, news, is_rc: true });
+        }
     }
 
     /// A node's message, of a type that has a script here.

@@ -12,8 +12,8 @@
 //! Numbers are little endian. A field that a kind does not use is zero; anything else is refused, so that a record is
 //! either exactly what one of the variants below says or nothing at all.
 
-use crate::core::ids::{CheckId, Generation, GroupId, JobId, LinkId, RequestId, ShotId};
-use crate::core::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX};
+use crate::core::ids::{CheckId, Generation, GroupId, JobId, LinkId, PingId, RequestId, ShotId};
+use crate::core::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use crate::core::message::GroupState;
 use crate::core::{Cause, FenceOutcome, Health, InputLine, JobOutcome, Order};
 use crate::hardware::gpio::LineRow;
@@ -88,6 +88,13 @@ pub enum ToGuardian {
         link: LinkId,
         /// Up?
         is_up: bool,
+    },
+    /// Tell the site's `ifstat`: a ping node, and so the link of its name, has come back or died.
+    NotifyPing {
+        /// Which.
+        ping: PingId,
+        /// Does it answer?
+        is_alive: bool,
     },
     /// Read the files again (or start the new program), replace the engine. Answered only on failure.
     Reload {
@@ -380,6 +387,10 @@ fn group(byte: u8) -> Result<GroupId, BadRecord> {
     if usize::from(byte) < GROUPS_MAX { Ok(GroupId(byte)) } else { Err(BadRecord) }
 }
 
+fn ping(byte: u8) -> Result<PingId, BadRecord> {
+    if usize::from(byte) < PING_NODES_MAX { Ok(PingId(byte)) } else { Err(BadRecord) }
+}
+
 fn link(byte: u8) -> Result<LinkId, BadRecord> {
     if usize::from(byte) < LINKS_MAX { Ok(LinkId(byte)) } else { Err(BadRecord) }
 }
@@ -443,6 +454,9 @@ impl ToGuardian {
             Self::NotifyLink { node, link, is_up } => {
                 Fields { small: [node, link.0, u8::from(is_up), 0], ..Fields::new(6) }
             }
+            Self::NotifyPing { ping, is_alive } => {
+                Fields { small: [ping.0, u8::from(is_alive), 0, 0], ..Fields::new(42) }
+            }
             Self::Reload { request, is_binary } => {
                 Fields { small: [u8::from(is_binary), 0, 0, 0], number: request.0, ..Fields::new(7) }
             }
@@ -482,6 +496,7 @@ impl ToGuardian {
             4 => Self::NotifyGroup { group: group(a)?, old: state(b)?, new: state(c)?, cause: pick(&CAUSES, d)? },
             5 if b"iuad".contains(&b) => Self::NotifyNode { node: node(a)?, status: b },
             6 => Self::NotifyLink { node: node(a)?, link: link(b)?, is_up: flag(c)? },
+            42 => Self::NotifyPing { ping: ping(a)?, is_alive: flag(b)? },
             7 => Self::Reload { request: RequestId(fields.number), is_binary: flag(a)? },
             8 => Self::Ready,
             9 => Self::Exit,
@@ -635,6 +650,7 @@ mod tests {
         }
         for bit in [false, true] {
             all.push(ToGuardian::NotifyLink { node: 1, link: LinkId(15), is_up: bit });
+            all.push(ToGuardian::NotifyPing { ping: PingId(3), is_alive: bit });
             all.push(ToGuardian::Reload { request: RequestId(u32::MAX), is_binary: bit });
         }
         all.push(ToGuardian::OpenLink { link: LinkId(3) });

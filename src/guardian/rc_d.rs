@@ -3,7 +3,7 @@
 //! | file | runs |
 //! |---|---|
 //! | `status`, `ip-request`, `ip-request-resp`, `hb_takeover`, `ask_resources` | never: done by this daemon itself |
-//! | `ifstat` | when a link to a node comes up or dies |
+//! | `ifstat` | when a link to a node, or a ping node, comes up or dies |
 //! | any other plain lower-case name | for each message of that type which a node of the cluster has signed |
 //!
 //! Listed once, as Heartbeat does, and again at a reload. A script gets the type as its argument, and of the message

@@ -7,7 +7,7 @@ use super::{CLIENTS, Driver};
 use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Server};
 use crate::config::{Config, Medium};
 use crate::core::comms::Reception;
-use crate::core::ids::{NodeId, NodeSet, RelayId, RequestId, Seq};
+use crate::core::ids::{NodeId, NodeSet, PingId, RelayId, RequestId, Seq};
 use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_MAX};
 use crate::core::message::{Body, Message, NodeStatus, Packet};
 use crate::core::time::Instant;
@@ -340,6 +340,9 @@ impl Driver<'_> {
 
     /// Changes that no message has brought.
     pub(super) fn tell_clients(&mut self, event: Event) {
+        if let Event::Ping { ping, is_alive } = event {
+            return self.tell_clients_ping(ping, is_alive);
+        }
         let (settings, wall) = (self.node.settings(), self.now.wall);
         let Some(server) = &mut self.clients.server else { return };
         let mut text = ClientText::new(server.paper());
@@ -349,25 +352,10 @@ impl Driver<'_> {
                 text.string("t", "status").string("seq", "1").field("ts", format_args!("{wall:x}"));
                 text.string("src", name).string("st", NodeStatus::Dead.word());
             }
-            Event::Ping { ping, is_alive } => {
-                let Some(name) = settings.upstream.ping_nodes.get(usize::from(ping.0)) else { return };
-                let kind = self.config.media.iter().find_map(|medium| match medium {
-                    Medium::Ping { name: known, kind, .. } if *known == name.as_str() => Some(kind.word()),
-                    _ => None,
-                });
-                if is_alive {
-                    text.string("t", "NS_st").string("st", "ping").string("info", kind.unwrap_or("ping"));
-                    text.string("src", name).field("ts", format_args!("{wall:x}"));
-                } else {
-                    text.string("t", "status").string("seq", "1").field("ts", format_args!("{wall:x}"));
-                    text.string("src", name).string("st", "dead").string("info", kind.unwrap_or("ping"));
-                }
-            }
             Event::Link { node, link, is_up } => {
                 let Some(name) = settings.nodes.get(usize::from(node.0)) else { return };
                 let Some(link) = settings.links.get(usize::from(link.0)) else { return };
-                text.string("t", "ifstat").string("node", name).string("ifname", link);
-                text.string("st", if is_up { "up" } else { "dead" });
+                write_link(&mut text, (name, link), is_up);
             }
             _ => return,
         }
@@ -375,6 +363,39 @@ impl Driver<'_> {
             server.deliver_written(len, Hearing::News);
         }
     }
+
+    /// A ping node is a node with one link of its own name (spec/wire.md 9.3): the link is told up before the node comes
+    /// back, and dead after it has died. The packaged `ipfail` counts, and asks its peer, when it hears of the dead link.
+    fn tell_clients_ping(&mut self, ping: PingId, is_alive: bool) {
+        let (settings, wall) = (self.node.settings(), self.now.wall);
+        let Some(server) = &mut self.clients.server else { return };
+        let Some(name) = settings.upstream.ping_nodes.get(usize::from(ping.0)) else { return };
+        let kind = self.config.media.iter().find_map(|medium| match medium {
+            Medium::Ping { name: known, kind, .. } if *known == name.as_str() => Some(kind.word()),
+            _ => None,
+        });
+        for is_of_link in [is_alive, !is_alive] {
+            let mut text = ClientText::new(server.paper());
+            if is_of_link {
+                write_link(&mut text, (name, name), is_alive);
+            } else if is_alive {
+                text.string("t", "NS_st").string("st", "ping").string("info", kind.unwrap_or("ping"));
+                text.string("src", name).field("ts", format_args!("{wall:x}"));
+            } else {
+                text.string("t", "status").string("seq", "1").field("ts", format_args!("{wall:x}"));
+                text.string("src", name).string("st", "dead").string("info", kind.unwrap_or("ping"));
+            }
+            if let Some(len) = text.finish() {
+                server.deliver_written(len, Hearing::News);
+            }
+        }
+    }
+}
+
+/// That a link of a node has come up or died.
+fn write_link(text: &mut ClientText<'_>, (node, link): (&str, &str), is_up: bool) {
+    text.string("t", "ifstat").string("node", node).string("ifname", link);
+    text.string("st", if is_up { "up" } else { "dead" });
 }
 
 #[cfg(test)]

@@ -169,10 +169,13 @@ impl Driver<'_> {
             Event::Link { node, link, is_up } => {
                 let _ = self.guardian.send(ToGuardian::NotifyLink { node: node.0, link, is_up });
             }
+            Event::Ping { ping, is_alive } => {
+                let _ = self.guardian.send(ToGuardian::NotifyPing { ping, is_alive });
+            }
             Event::Alarm { alarm: Alarm::Held, is_raised } => self.lease.set_held(is_raised),
             Event::Members => self.note_members(),
             Event::Fence { method, step } => self.fences.note_step(self.now.now, method, step),
-            Event::Ping { .. } | Event::Alarm { .. } | Event::Line { .. } | Event::Late { .. } => {}
+            Event::Alarm { .. } | Event::Line { .. } | Event::Late { .. } => {}
         }
     }
 

@@ -95,6 +95,7 @@ impl Guarding {
             }
             ToGuardian::NotifyNode { node, status } => self.runner.notify_node(Instant::now(), node, status),
             ToGuardian::NotifyLink { node, link, is_up } => self.runner.notify_link(Instant::now(), node, link, is_up),
+            ToGuardian::NotifyPing { ping, is_alive } => self.runner.notify_ping(Instant::now(), ping, is_alive),
             ToGuardian::Reload { request, is_binary: false } => self.begin_reload(now, Some(request)),
             ToGuardian::Reload { request, is_binary: true } => self.begin_binary_reload(now, request),
             ToGuardian::Fence { shot, method, generation } => {
