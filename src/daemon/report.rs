@@ -214,6 +214,7 @@ pub const SCHEMA: &[Section] = &[
             ("unread", Number),
             ("relayed", Number),
             ("too_long", Number),
+            ("unfit", Number),
         ],
     },
     Section {

@@ -58,8 +58,10 @@ pub struct ClientCounters {
     pub unread: u64,
     /// Messages passed on to the cluster.
     pub relayed: u64,
-    /// Messages not passed on: longer than a message to the cluster may be, or with a field that none may have.
+    /// Messages not passed on: longer than a message to the cluster may be. Their clients are dropped.
     pub too_long: u64,
+    /// Messages not passed on: what a client may not say, or what not every node can take. Their clients are dropped.
+    pub unfit: u64,
     /// The most frames that have ever waited for one client to read.
     pub queue_max: usize,
 }
@@ -94,8 +96,10 @@ pub enum Order {
         /// Where; `None`: it had not been granted.
         slot: Option<usize>,
     },
-    /// Relay [`Server::lines`].
+    /// Relay [`Server::lines`]; call [`Server::refuse`] when that cannot be done.
     Relay {
+        /// Whose words they are; `None`: the daemon's own, because of a client.
+        slot: Option<usize>,
         /// To this node; `None`: to all.
         to: Option<NodeId>,
     },
@@ -567,7 +571,7 @@ impl Server {
         let mut lines = ClientText::lines(&mut self.lines);
         lines.string("t", "query-cstatus").string("cn", client.as_str()).string("from_id", asker.as_str());
         self.lines_len = lines.finish_lines()?;
-        Some(Order::Relay { to: Some(node) })
+        Some(Order::Relay { slot: None, to: Some(node) })
     }
 
     /// What a client says to others under its name.
@@ -580,36 +584,43 @@ impl Server {
                 let set = message.get("rsc_hold").map_or(Some(Holds::ALL), Holds::from_word)?;
                 return Some(Order::Standby(set));
             }
-            "" => return None,
-            kind if message.is_of_daemons() => {
-                log::error!("api: client {} says {kind:?}, which only daemons do: not passed on", id.as_str());
-                return None;
-            }
+            "" => return self.refuse_words(slot, "says something without a type"),
+            _ if message.is_of_daemons() => return self.refuse_words(slot, "says what only daemons do"),
             _ => {}
         }
         let to = addressee(message, facts)?;
         let len = match message.write_lines(&mut self.lines[..MESSAGE_MAX]) {
             Ok(len) => len,
-            Err(unfit) => {
+            Err(Unfit::TooLong) => {
+                self.counters.too_long += 1;
                 let (kind, id) = (message.kind(), id.as_str());
-                if unfit == Unfit::TooLong {
-                    self.counters.too_long += 1;
-                    log::error!("api: a message {kind:?} of client {id} is longer than {MESSAGE_MAX} bytes");
-                    self.slots[slot].session.as_mut()?.end = Some(End::TooLong);
-                } else {
-                    log::error!(
-                        "api: a message {kind:?} of client {id} has fields of unknown types or names: not passed on"
-                    );
-                }
+                log::error!("api: a message {kind:?} of client {id} is longer than {MESSAGE_MAX} bytes");
+                self.slots[slot].session.as_mut()?.end = Some(End::TooLong);
                 return None;
             }
+            Err(Unfit::Refused) => return self.refuse_words(slot, "uses fields of unknown types or names"),
         };
         let mut lines = ClientText::lines(&mut self.lines[len..]);
         lines.string("from_id", id.as_str()).string("to_id", id.as_str());
         lines.field("client_gen", format_args!("{generation}"));
         self.lines_len = len + lines.finish_lines()?;
         self.counters.relayed += 1;
-        Some(Order::Relay { to })
+        Some(Order::Relay { slot: Some(slot), to })
+    }
+
+    /// Not every link can carry what this client has said: it comes to its end, and is told. A client whose words were left
+    /// out would not notice, and the library at the other end would hold back whatever it says in order from then on.
+    pub fn refuse(&mut self, slot: usize, why: &str) {
+        self.counters.relayed -= 1;
+        let _ = self.refuse_words(slot, why);
+    }
+
+    fn refuse_words(&mut self, slot: usize, why: &str) -> Option<Order> {
+        let session = self.slots.get_mut(slot)?.session.as_mut()?;
+        log::error!("api: client {} {why}: that is not passed on, and the client dropped", session.id.as_str());
+        session.end.get_or_insert(End::Unfit);
+        self.counters.unfit += 1;
+        None
     }
 
     /// A question to every node, this one included.

@@ -71,8 +71,10 @@ pub(super) enum End {
     Unread { waiting: usize, max: usize },
     /// It broke a rule.
     BadClient,
-    /// It said something to others that is too long, or holds what cannot be passed on.
+    /// It said something to others that is too long.
     TooLong,
+    /// It said something to others that is not for a client to say, or that cannot be passed on.
+    Unfit,
     /// It was refused.
     Refused(&'static str),
 }
@@ -211,6 +213,7 @@ impl std::fmt::Display for End {
             Self::Unread { .. } => f.write_str("send failed"),
             Self::BadClient => f.write_str("badclient"),
             Self::TooLong => f.write_str("message too long"),
+            Self::Unfit => f.write_str("message not passed on"),
             Self::Refused(reason) => f.write_str(reason),
         }
     }

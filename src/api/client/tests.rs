@@ -209,7 +209,7 @@ fn named_client_joins_before_its_reply_and_leaves() {
     let lines: Vec<&str> = orders.iter().map(|(_, lines)| lines.as_str()).collect();
     assert_eq!(
         (orders[0].0, lines[0]),
-        (Order::Relay { to: None }, "t=ping\noseq=1\nfrom_id=mine\nto_id=mine\nclient_gen=1\n")
+        (Order::Relay { slot: Some(0), to: None }, "t=ping\noseq=1\nfrom_id=mine\nto_id=mine\nclient_gen=1\n")
     );
     assert_eq!(orders[1].0, Order::Standby(crate::core::message::Holds::FOREIGN));
     assert!(matches!(orders[2].0, Order::Ask { .. }));

@@ -274,7 +274,12 @@ impl Driver<'_> {
                 }
                 self.relay(None);
             }
-            Order::Relay { to } => self.relay(to),
+            Order::Relay { slot, to } => {
+                let is_refused = self.try_relay(to);
+                if let (Err(why), Some(slot), Some(server)) = (is_refused, slot, &mut self.clients.server) {
+                    server.refuse(slot, why);
+                }
+            }
             Order::Ask { client, asker } => {
                 self.feed(Input::ClientQuery { client, asker });
                 self.relay(None);
@@ -283,20 +288,32 @@ impl Driver<'_> {
         }
     }
 
-    /// Sends what the server has written, if every node can read it. Once it has a number it must arrive.
+    /// Sends what the daemon itself says about a client.
     fn relay(&mut self, to: Option<NodeId>) {
-        let Some(server) = &self.clients.server else { return };
+        if let Err(why) = self.try_relay(to) {
+            log::error!("api: the nodes are not told of a client, which {why}");
+        }
+    }
+
+    /// Sends what the server has written, if every node can read it. Once it has a number it must arrive.
+    ///
+    /// # Errors
+    /// What the client has done that this is not so.
+    fn try_relay(&mut self, to: Option<NodeId>) -> Result<(), &'static str> {
+        let Some(server) = &self.clients.server else { return Ok(()) };
         let lines = server.lines();
         let has_serial = self.config.media.iter().any(|medium| matches!(medium, Medium::Serial { .. }));
         // Such a line takes the eighth bit off, and carriage returns out (spec/wire.md 11.3).
-        let is_carried = !has_serial || lines.iter().all(|byte| byte.is_ascii() && *byte != b'\r');
-        if !is_carried || !self.codec.can_relay(to, lines, &mut self.text, &mut self.scratch) {
-            let what = if is_carried { "too long or malformed" } else { "no plain ASCII, and there is a serial line" };
-            return log::error!("api: a message of a client is not passed on: it is {what}");
+        if has_serial && !lines.iter().all(|byte| byte.is_ascii() && *byte != b'\r') {
+            return Err("uses more than plain ASCII, and there is a serial line");
+        }
+        if !self.codec.can_relay(to, lines, &mut self.text, &mut self.scratch) {
+            return Err("uses a form that nodes would not read");
         }
         if let Some(id) = self.clients.keep() {
             self.feed(Input::Relay { to, id });
         }
+        Ok(())
     }
 
     /// Clients hear what their own node says to others, too.

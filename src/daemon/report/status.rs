@@ -302,6 +302,7 @@ fn clients(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("unread", counters.unread)
         .field("relayed", counters.relayed)
         .field("too_long", counters.too_long)
+        .field("unfit", counters.unfit)
         .end();
     for client in server.clients() {
         out.begin("client")

@@ -66,13 +66,48 @@ fn question_about_a_client_of_an_impossible_name_is_not_passed_on() {
     let mut place = Place::new("questions");
     let mut client = named(&mut place);
     say_netstring(&mut client, &[("t", "query-cstatus"), ("cn", "x\nhg=7fffffff")]);
-    say_netstring(&mut client, &[("t", "ping"), ("\nhg", "7fffffff")]);
-    say_netstring(&mut client, &[("t", "ping"), ("_compressed_payload", "x")]);
     place.settle();
     assert_eq!(place.take_orders(), []);
+    for (name, value) in [("\nhg", "7fffffff"), ("_compressed_payload", "x")] {
+        say_netstring(&mut client, &[("t", "ping"), (name, value)]);
+        expect_dropped(&mut place, &mut client, name);
+        client = named(&mut place);
+    }
     say_netstring(&mut client, &[("t", "ping"), ("info", "two\nlines")]);
     place.settle();
-    assert_eq!(place.take_orders()[0].1, "t=ping\ninfo=two\x13lines\nfrom_id=mine\nto_id=mine\nclient_gen=1\n");
+    assert_eq!(place.take_orders()[0].1, "t=ping\ninfo=two\x13lines\nfrom_id=mine\nto_id=mine\nclient_gen=3\n");
+}
+
+/// Its words reach nobody, and it learns that.
+#[track_caller]
+fn expect_dropped(place: &mut Place, client: &mut Client, words: &str) {
+    let before = place.server.counters();
+    place.settle();
+    let orders = place.take_orders();
+    assert!(matches!(orders[..], [(Order::Leave { slot: Some(_) }, _)]), "{words}: {orders:?}");
+    assert!(
+        orders[0].1.contains("\nst=leave\n") && orders[0].1.contains("\ninfo=message not passed on\n"),
+        "{orders:?}"
+    );
+    let (bodies, is_over) = client.hear();
+    assert!(is_over && bodies.last().is_some_and(|body| body.contains("\ninfo=message not passed on\n")), "{bodies:?}");
+    let after = place.server.counters();
+    assert_eq!((after.unfit, after.relayed), (before.unfit + 1, before.relayed), "{words}");
+}
+
+#[test]
+fn words_that_a_link_cannot_carry_end_their_client() {
+    let mut place = Place::new("carried");
+    let mut client = named(&mut place);
+    client.say("t=ping\noseq=1\ninfo=caf\u{e9}");
+    place.settle();
+    let orders = place.take_orders();
+    let [(Order::Relay { slot: Some(slot), to: None }, _)] = orders[..] else { panic!("{orders:?}") };
+    place.server.refuse(slot, "uses more than a link can carry");
+    place.settle();
+    assert!(client.hear().0.last().is_some_and(|body| body.contains("\ninfo=message not passed on\n")));
+    let counters = place.server.counters();
+    assert_eq!((counters.relayed, counters.unfit), (0, 1));
 }
 
 #[test]
@@ -96,17 +131,18 @@ fn words_of_daemons_are_not_passed_on() {
         "t=hbapi-clstat\nst=leave",
         "t=respond-cstatus\ncn=ccm\ncs=offline",
         "(1)t=AAAA\nt=ping",
+        "info=nothing",
     ] {
         client.say(words);
-        place.settle();
-        assert_eq!(place.take_orders(), [], "{words}");
+        expect_dropped(&mut place, &mut client, words);
+        client = named(&mut place);
     }
     // What ipfail says, and any program of its own.
     for words in ["t=num_ping_nodes\nnum_ping=2", "t=abort_giveup", "t=you_are_dead", "t=ping", "t=CCM_TYPE_ALIVE"] {
         client.say(words);
         place.settle();
         let orders = place.take_orders();
-        assert_eq!((orders.len(), orders[0].0), (1, Order::Relay { to: None }), "{words}");
+        assert_eq!((orders.len(), orders[0].0), (1, Order::Relay { slot: Some(0), to: None }), "{words}");
     }
 }
 
@@ -128,7 +164,7 @@ fn client_that_goes_while_nobody_is_read_from_keeps_nobody_awake() {
     assert!(place.server.next_deadline().is_some_and(|deadline| deadline <= place.now));
     place.settle();
     let orders: Vec<Order> = place.take_orders().into_iter().map(|(order, _)| order).collect();
-    assert!(matches!(orders[..], [Order::Relay { to: None }, Order::Leave { slot: Some(_) }]), "{orders:?}");
+    assert!(matches!(orders[..], [Order::Relay { to: None, .. }, Order::Leave { slot: Some(_) }]), "{orders:?}");
     assert!(!place.is_ready());
 }
 
