@@ -132,9 +132,18 @@ fn sign_on(run: &Path, name: &str, rest: &[String]) -> Result<Library, Outcome> 
         Ok(library) => return Ok(library),
         Err(silence) => silence,
     };
-    let is_stopped = matches!(silence, Silence::NotRunning);
+    // The original takes a directory that it may not look into for one that nobody listens in. Ours says so, aside.
+    if matches!(silence, Silence::NotPermitted) {
+        log_error(&format!(
+            "{}: no permission; this is for root and the group haclient",
+            clients_socket(run).display()
+        ));
+    }
+    let is_stopped = matches!(silence, Silence::NotRunning | Silence::NotPermitted);
     let reason = match silence {
-        Silence::NotRunning => "hb_api_signon: Can't initiate connection to heartbeat".to_owned(),
+        Silence::NotRunning | Silence::NotPermitted => {
+            "hb_api_signon: Can't initiate connection to heartbeat".to_owned()
+        }
         Silence::Refused(reason) | Silence::Broken(reason) => reason,
         Silence::TimedOut => return Err(Err(code::TIMEOUT)),
     };
@@ -441,7 +450,7 @@ fn known(answer: Answer, complaint: &str) -> Result<Answer, u8> {
 fn give_up(silence: &Silence) -> u8 {
     match silence {
         Silence::TimedOut => code::TIMEOUT,
-        Silence::NotRunning => exit::FAILURE,
+        Silence::NotRunning | Silence::NotPermitted => exit::FAILURE,
         Silence::Refused(reason) | Silence::Broken(reason) => {
             log_error(&format!("REASON: {reason}"));
             code::OTHER

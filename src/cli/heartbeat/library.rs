@@ -5,14 +5,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::api::ipc::{BODY_MAX, HEADER_LEN, header, parse_header};
+use crate::api::ipc::{self, BODY_MAX, HEADER_LEN, header, parse_header};
 use crate::wire::heartbeat::ClientMessage;
+
+/// While as many wait to be taken as may.
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Silence {
     /// Nobody listens.
     NotRunning,
+    /// It cannot be seen whether anybody does: the directory is for root and a group.
+    NotPermitted,
     /// The daemon refuses, with this reason.
     Refused(String),
     /// The time is over.
@@ -45,11 +50,22 @@ pub(super) struct FrameStream {
 }
 
 impl FrameStream {
-    pub(super) fn connect(path: &Path) -> Result<Self, Silence> {
-        let socket = UnixStream::connect(path).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => Silence::TimedOut,
-            _ => Silence::NotRunning,
-        })?;
+    /// Connects, and waits while as many others wait as may.
+    pub(super) fn connect(path: &Path, limit: Instant) -> Result<Self, Silence> {
+        let socket = loop {
+            match ipc::connect(path) {
+                Ok(socket) => break UnixStream::from(socket),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock if Instant::now() < limit => std::thread::sleep(CONNECT_PAUSE),
+                    ErrorKind::WouldBlock => return Err(Silence::TimedOut),
+                    ErrorKind::PermissionDenied => return Err(Silence::NotPermitted),
+                    _ => return Err(Silence::NotRunning),
+                },
+            }
+        };
+        let left = limit.saturating_duration_since(Instant::now()).max(CONNECT_PAUSE);
+        socket.set_nonblocking(false).map_err(|error| broken(&error))?;
+        socket.set_write_timeout(Some(left)).map_err(|error| broken(&error))?;
         Ok(Self { socket, arrived: Vec::new() })
     }
 
@@ -100,8 +116,8 @@ pub(super) struct Library {
 impl Library {
     /// Signs on without a name.
     pub(super) fn sign_on(socket: &Path, limit: Duration) -> Result<Self, Silence> {
-        let stream = FrameStream::connect(socket)?;
         let limit = Instant::now() + limit;
+        let stream = FrameStream::connect(socket, limit)?;
         let mut library = Self { stream, limit, signon: Answer(String::new()) };
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         library.signon = library.ask("signon", &[("uid", &uid.to_string()), ("gid", &gid.to_string())])?;
@@ -156,7 +172,10 @@ impl Library {
         }
         body += "<<<\n\0";
         let frame = [&header(body.len())[..], body.as_bytes()].concat();
-        self.stream.socket.write_all(&frame).map_err(|error| broken(&error))
+        self.stream.socket.write_all(&frame).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Silence::TimedOut,
+            _ => broken(&error),
+        })
     }
 
     fn await_message(&mut self, limit: Instant, is_it: impl Fn(&Answer) -> bool) -> Result<Answer, Silence> {
@@ -181,4 +200,26 @@ impl Drop for Library {
 
 fn broken(error: &io::Error) -> Silence {
     Silence::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemon_that_takes_nobody_is_waited_for_no_longer_than_told() {
+        let path = std::env::temp_dir().join(format!("nullbeat-library-{}", std::process::id()));
+        let _listener = ipc::listen(&path, 0o600).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(socket) = ipc::connect(&path) {
+            waiting.push(socket);
+        }
+        let connected = FrameStream::connect(&path, Instant::now() + Duration::from_millis(50));
+        assert!(matches!(connected, Err(Silence::TimedOut)), "{connected:?}");
+        let signed_on = Library::sign_on(&path, Duration::ZERO);
+        assert!(matches!(signed_on, Err(Silence::TimedOut)), "{signed_on:?}");
+        std::fs::remove_file(&path).unwrap();
+        let connected = FrameStream::connect(&path, Instant::now());
+        assert!(matches!(connected, Err(Silence::NotRunning)), "{connected:?}");
+    }
 }

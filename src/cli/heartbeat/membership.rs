@@ -15,7 +15,7 @@ const NODE_LEN: usize = 4 + 256;
 
 /// Connects and waits for the membership in force.
 pub(super) fn seen(socket: &Path, limit: Instant) -> Result<String, Silence> {
-    let mut frames = FrameStream::connect(socket)?;
+    let mut frames = FrameStream::connect(socket, limit)?;
     let (mut own, mut names) = (None, Vec::new());
     loop {
         let body = frames.next(limit)?;
