@@ -227,6 +227,25 @@ fn engine_that_became_nobody_takes_over_and_gives_back() {
 }
 
 #[test]
+fn guardian_and_engine_run_in_the_real_time_class_with_locked_memory() {
+    let lab = Lab::at_home("");
+    for board in &lab.boards {
+        for role in ["guardian", "engine"] {
+            let pids = board.pids(role);
+            assert_eq!(pids.len(), 1, "{} of {}", role, board.name);
+            let pid = pids[0].to_string();
+            let class = Command::new("chrt").args(["-p", &pid]).output().expect("chrt").stdout;
+            let class = String::from_utf8_lossy(&class).into_owned();
+            assert!(class.contains("SCHED_FIFO") || class.contains("SCHED_RR"), "{role} of {}: {class}", board.name);
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+            let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("VmLck");
+            let kilobytes: u64 = locked.trim().trim_end_matches(" kB").parse().expect("a number");
+            assert!(kilobytes > 100, "{role} of {}: {locked}", board.name);
+        }
+    }
+}
+
+#[test]
 fn limits_that_forbid_real_time_and_locked_memory_are_a_warning() {
     let mut lab = Lab::usual("", AT_HOME);
     for board in &mut lab.boards {

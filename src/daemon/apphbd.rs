@@ -246,7 +246,7 @@ impl Apphbd {
 
     /// Takes a client in, or closes its connection when the table is full.
     fn admit(&mut self, socket: std::os::fd::OwnedFd, peer: ipc::Peer) {
-        if ipc::has_its_share(&self.connections, peer.uid) {
+        if ipc::has_its_share(self.connections.iter().flatten(), self.connections.len(), peer.uid) {
             return self.refuse(peer);
         }
         let may_reset = peer.uid == 0 || self.reset_user == Some(peer.uid);

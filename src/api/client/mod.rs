@@ -12,7 +12,7 @@
 //! | `requests` | what a client asks |
 //!
 //! * At most [`CLIENTS_MAX`](crate::core::limits::CLIENTS_MAX) connections. For one more the oldest that has not signed on
-//!   makes room; when all have, it is told `too many clients` as any refusal.
+//!   makes room; when all have, it is told `too many clients` as any refusal. A user other than root gets half of them.
 //! * A turn takes a bounded number of connections and frames; what is left is for the next turn.
 //! * A client that does not read is dropped with Heartbeat's reason, when the system's buffer and 64 frames of ours are full.
 //! * A message for other nodes that is longer than 6016 bytes, has a nested message in it, is of a type that only daemons

@@ -12,7 +12,8 @@ use super::requests::{self, Rest};
 use super::session::{End, Session, Stage};
 use super::{Facts, HB_VERSION, Hearing};
 use crate::api::ipc::{
-    BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, header, process_of,
+    BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, has_its_share, header,
+    process_of,
 };
 use crate::core::ids::NodeId;
 use crate::core::limits::{CLIENTS_MAX, RELAYED_LEN_MAX};
@@ -381,17 +382,21 @@ impl Server {
         self.is_listener_paused = is_paused;
     }
 
-    fn admit(&mut self, socket: OwnedFd, peer: Peer) {
-        if self.slots.iter().all(|slot| slot.session.is_some()) {
+    pub(super) fn admit(&mut self, socket: OwnedFd, peer: Peer) {
+        let has_share = self.has_its_share(peer.uid);
+        if has_share || self.slots.iter().all(|slot| slot.session.is_some()) {
+            // Nobody makes room for a user who has more than enough but that user.
             let newcomers = (0..CLIENTS_MAX).filter_map(|slot| {
                 let session = self.slots[slot].session.as_ref()?;
-                (session.stage == Stage::New).then_some((session.serial, slot))
+                let is_in_question = !has_share || session.connection.peer().uid == peer.uid;
+                (session.stage == Stage::New && is_in_question).then_some((session.serial, slot))
             });
             if let Some((_, oldest)) = newcomers.min() {
                 self.free(oldest);
             }
         }
-        let Some(slot) = self.slots.iter().position(|slot| slot.session.is_none()) else {
+        let is_granted = !self.has_its_share(peer.uid);
+        let Some(slot) = self.slots.iter().position(|slot| slot.session.is_none() && is_granted) else {
             self.counters.crowded += 1;
             return refuse_crowded(&socket);
         };
@@ -405,6 +410,10 @@ impl Server {
             let connection = Connection::new(socket, peer, rooms, QUEUE_MAX);
             self.slots[slot].session = Some(Session::new(connection, process, self.serial));
         }
+    }
+
+    fn has_its_share(&self, uid: u32) -> bool {
+        has_its_share(self.sessions().map(|session| &session.connection), CLIENTS_MAX, uid)
     }
 
     /// Ends a session and keeps its memory.
@@ -502,9 +511,6 @@ impl Server {
                     );
                     return None;
                 }
-                if message.get("reqtype") == Some("signon") {
-                    return self.sign_on_again(slot, facts);
-                }
                 match requests::serve(session, message, facts, &mut self.out) {
                     Rest::Done => None,
                     Rest::Query { node, client } => self.query(slot, node, client),
@@ -553,15 +559,6 @@ impl Server {
         }
         if granted.is_ok() {
             self.welcome(slot, facts);
-        }
-        None
-    }
-
-    /// A second sign-on of one who is signed on.
-    fn sign_on_again(&mut self, slot: usize, facts: &Facts<'_>) -> Option<Order> {
-        let session = self.slots[slot].session.as_mut()?;
-        if let Some(len) = signon_reply(&mut self.out, facts, Some("duplicate add request")) {
-            session.say(&self.out[..len]);
         }
         None
     }

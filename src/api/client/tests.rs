@@ -3,7 +3,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use super::*;
-use crate::api::ipc::{HEADER_LEN, header};
+use crate::api::ipc::{HEADER_LEN, Peer, header};
 use crate::config::{ApiAuth, Config, sample};
 use crate::core::ids::{Generation, Uuid};
 use crate::core::settings::Identity;
@@ -27,7 +27,7 @@ impl Place {
         let (uid, gid) = own_ids();
         let class = |client: &str, uids, gids| ApiAuth { client: client.to_owned(), uids, gids };
         let authority = Authority::new(&[
-            class("anon", vec![uid], vec![]),
+            class("anon", vec![uid], vec![gid]),
             class("mine", vec![], vec![gid]),
             class("other", vec![uid + 1], vec![]),
         ]);
@@ -372,6 +372,39 @@ fn clients_beyond_the_last_place_are_told_and_idle_strangers_make_room() {
     casual.say(&format!("t=hbapi-req\nreqtype=numnodes\npid={}", std::process::id()));
     place.settle();
     assert!(casual.hear_one().contains("numnodes="), "who was there before is served");
+}
+
+#[test]
+fn one_user_gets_half_of_the_places_and_his_own_strangers_make_room() {
+    const UID: u32 = 4711;
+    let mut place = Place::new("share");
+    let bystander = place.connect();
+    place.settle();
+    let (pid, gid) = (std::process::id(), own_ids().1);
+    let admit = |place: &mut Place, name: Option<usize>| {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        let peer = Peer { pid: i32::try_from(pid).unwrap(), uid: UID, gid };
+        place.server.admit(near.into(), peer);
+        let mut client = Client(far);
+        if let Some(name) = name {
+            client.sign_on(&format!("dest=alpha\npid={pid}\nfrom_id={pid}x{name}\nuid={UID}\ngid={gid}"));
+        }
+        place.settle();
+        client
+    };
+    let stranger = admit(&mut place, None);
+    let half = crate::core::limits::CLIENTS_MAX / 2;
+    let mut kept: Vec<Client> = (0..half).map(|name| admit(&mut place, Some(name))).collect();
+    assert!(kept.iter_mut().all(|client| client.hear_one().contains("result=OK")), "his stranger has made room");
+    assert_eq!(place.server.connected(), half + 1);
+    let mut late = admit(&mut place, None);
+    let (bodies, is_over) = late.hear();
+    assert!(is_over && bodies[0].contains("info=too many clients\n"), "{bodies:?}");
+    assert_eq!(place.server.counters().crowded, 1);
+    casual(&mut place);
+    drop((stranger, bystander));
 }
 
 #[test]

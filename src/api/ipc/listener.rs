@@ -71,11 +71,11 @@ fn bind_with_mode(listener: &OwnedFd, path: &Path, mode: u32) -> nix::Result<()>
     bound
 }
 
-/// Whether a user has taken its share of the places for `connections`: half of them, so that nobody but root can keep
+/// Whether a user has taken its share of so many `places` for connections: half of them, so that nobody but root can keep
 /// everybody else out.
-pub fn has_its_share(connections: &[Option<Connection>], uid: u32) -> bool {
-    let taken = connections.iter().flatten().filter(|connection| connection.peer().uid == uid).count();
-    uid != 0 && taken >= connections.len() / 2
+pub fn has_its_share<'c>(connections: impl Iterator<Item = &'c Connection>, places: usize, uid: u32) -> bool {
+    let taken = connections.filter(|connection| connection.peer().uid == uid).count();
+    uid != 0 && taken >= places / 2
 }
 
 /// Counts connections that were refused.

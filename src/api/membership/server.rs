@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::api::ipc::{Connection, Full, Rooms, Taken, accept};
+use crate::api::ipc::{Connection, Full, Rooms, Taken, accept, has_its_share};
 use crate::core::limits::PROGRAMS_MAX;
 use crate::core::time::{Duration, Instant};
 
@@ -117,9 +117,15 @@ impl Server {
                     return;
                 }
             };
-            let Some(place) = self.programs.iter().position(|slot| slot.program.is_none()) else {
+            let connections = self.programs.iter().filter_map(|slot| slot.program.as_ref());
+            let is_granted = !has_its_share(connections, PROGRAMS_MAX, peer.uid);
+            let Some(place) = self.programs.iter().position(|slot| slot.program.is_none() && is_granted) else {
                 if !std::mem::replace(&mut self.is_full_told, true) {
-                    log::warn!("membership: more than {PROGRAMS_MAX} programs: further ones are refused");
+                    let share = PROGRAMS_MAX / 2;
+                    log::warn!(
+                        "membership: more than {PROGRAMS_MAX} programs, or {share} of user {}: further ones are refused",
+                        peer.uid
+                    );
                 }
                 continue;
             };

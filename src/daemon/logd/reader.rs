@@ -238,7 +238,8 @@ impl Logd {
         for _ in 0..FRAMES {
             match ipc::accept(&self.listener) {
                 Ok(Some((socket, peer))) => {
-                    let has_its_share = ipc::has_its_share(&self.connections, peer.uid);
+                    let has_its_share =
+                        ipc::has_its_share(self.connections.iter().flatten(), self.connections.len(), peer.uid);
                     let slot = if has_its_share { None } else { self.backlog.connect() };
                     let Some(Slot(index)) = slot else {
                         self.refuse(peer);
