@@ -528,6 +528,13 @@ fn bad_clients_disturb_nobody() {
     lab.wait("it is told why", |lab| lab.boards[0].log().contains("client mine is removed: send failed,farside_pid="));
     assert_eq!(cl_status(&lab, 0, &["clientstatus", "alpha", "mine"]).out, "offline\n");
 
+    // One whose words the serial line would spoil.
+    let mut singer = connect();
+    singer.write_all(&message("t=hbapi-req\nreqtype=signon\npid=1\nfrom_id=mine\nuid=0\ngid=0")).expect("taken");
+    singer.write_all(&message("t=song\noseq=1\nvalue=caf\u{e9}")).expect("taken");
+    lab.wait("it is told why", |lab| lab.boards[0].log().contains("client mine is removed: message not passed on"));
+    assert!(lab.boards[0].status_json().contains("\"unfit\": 1"), "{}", lab.boards[0].status_json());
+
     for index in 0..2 {
         let log = lab.boards[index].log();
         assert!(!log.contains(": is dead") && !log.contains("panicked"), "{log}");
