@@ -221,7 +221,8 @@ exit 0
         self.command(words).output().expect("nsenter")
     }
 
-    fn directories(&self) -> [String; 6] {
+    /// The options that say where everything is.
+    pub(crate) fn directories(&self) -> [String; 6] {
         let dir = self.dir.display();
         [
             "--config-dir".to_owned(),
@@ -359,7 +360,7 @@ exit 0
     }
 
     /// Pids, out here, of everything that runs on this board.
-    fn residents(&self) -> Vec<i32> {
+    pub(crate) fn residents(&self) -> Vec<i32> {
         let namespace = std::fs::read_link(format!("/proc/{}/ns/pid", self.init_pid())).expect("its namespace");
         let is_here = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns == namespace);
         let entries = std::fs::read_dir("/proc").expect("proc").flatten();

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "shared by several test binaries, each of which uses a part")]
 
 mod board;
+pub(crate) mod clock;
 mod heartbeat;
 mod null_modem;
 pub(crate) mod observer;

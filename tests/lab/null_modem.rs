@@ -19,6 +19,8 @@ pub(crate) struct NullModem {
     is_cut: [Arc<AtomicBool>; 2],
     /// Per cent of what is read at once that the line loses.
     loss: Arc<AtomicU64>,
+    /// Per cent of what is read at once that the line damages.
+    noise: Arc<AtomicU64>,
     carried: Arc<AtomicU64>,
     said: Arc<[Mutex<Vec<u8>>; 2]>,
     masters: [File; 2],
@@ -49,14 +51,15 @@ impl NullModem {
         let is_over = Arc::new(AtomicBool::new(false));
         let carried = Arc::new(AtomicU64::new(0));
         let loss = Arc::new(AtomicU64::new(0));
+        let noise = Arc::new(AtomicU64::new(0));
         let said = Arc::new([const { Mutex::new(Vec::new()) }; 2]);
         let thread = {
             let (is_cut, is_over, carried) = (is_cut.clone(), Arc::clone(&is_over), Arc::clone(&carried));
-            let (loss, said) = (Arc::clone(&loss), Arc::clone(&said));
-            std::thread::spawn(move || pump(copies, &is_cut, &loss, &is_over, &carried, &said))
+            let (loss, noise, said) = (Arc::clone(&loss), Arc::clone(&noise), Arc::clone(&said));
+            std::thread::spawn(move || pump(copies, &is_cut, [&loss, &noise], &is_over, &carried, &said))
         };
         let slaves = [a.slave, b.slave];
-        Self { devices, is_cut, loss, carried, said, masters, _slaves: slaves, is_over, thread: Some(thread) }
+        Self { devices, is_cut, loss, noise, carried, said, masters, _slaves: slaves, is_over, thread: Some(thread) }
     }
 
     /// The device of one end.
@@ -78,6 +81,11 @@ impl NullModem {
     /// From now on the line loses this share of the messages, in per cent.
     pub(crate) fn lose(&self, percent: u64) {
         self.loss.store(percent, Ordering::SeqCst);
+    }
+
+    /// From now on the line damages this share of the messages, in per cent.
+    pub(crate) fn disturb(&self, percent: u64) {
+        self.noise.store(percent, Ordering::SeqCst);
     }
 
     /// Bytes carried so far.
@@ -121,13 +129,13 @@ const KEPT_MAX: usize = 64 * 1024;
 fn pump(
     mut masters: [File; 2],
     is_cut: &[Arc<AtomicBool>; 2],
-    loss: &AtomicU64,
+    [loss, noise]: [&AtomicU64; 2],
     is_over: &AtomicBool,
     carried: &AtomicU64,
     said: &[Mutex<Vec<u8>>; 2],
 ) {
     let mut buffer = [0u8; 4096];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (mut random, mut damage) = (Random(0x9e37_79b9_7f4a_7c15), Random(0x2545_f491_4f6c_dd1d));
     while !is_over.load(Ordering::SeqCst) {
         {
             let mut fds = masters.each_ref().map(|master| PollFd::new(master.as_fd(), PollFlags::POLLIN));
@@ -139,6 +147,10 @@ fn pump(
             let room = KEPT_MAX - kept.len();
             kept.extend_from_slice(&buffer[..count.min(room)]);
             drop(kept);
+            if noise.load(Ordering::SeqCst) > 0 && damage.percent() < noise.load(Ordering::SeqCst) {
+                let at = usize::try_from(damage.percent()).expect("small") * count / 100;
+                buffer[at] ^= 0x55;
+            }
             let is_lost = random.percent() < loss.load(Ordering::SeqCst);
             if !is_lost && !is_cut[from].load(Ordering::SeqCst) {
                 // A full line loses bytes, as a UART with its flow control off does.

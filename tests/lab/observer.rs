@@ -116,6 +116,11 @@ impl Observer {
         self.seen().overlaps.len()
     }
 
+    /// When, and which group.
+    pub(crate) fn overlap_times(&self) -> Vec<(Instant, String)> {
+        self.seen().overlaps.clone()
+    }
+
     /// Waits for the next record, at most so long.
     pub(crate) fn wait_for_more(&self, time: Duration) {
         let seen = self.seen.0.lock().expect("not poisoned");
