@@ -59,7 +59,10 @@ impl Tormentor {
         match fault {
             Fault::Kill(role) => signal(board, role, Signal::SIGKILL),
             Fault::Stop(role) => signal(board, role, Signal::SIGSTOP),
-            Fault::Freeze => ROLES.iter().filter(|&&role| signal(board, role, Signal::SIGSTOP)).count() > 0,
+            Fault::KillBoth => signal_together(board, &ROLES[..2], Signal::SIGKILL),
+            Fault::StopBoth => signal_together(board, &ROLES[..2], Signal::SIGSTOP),
+            Fault::KillAll => signal_together(board, &ROLES, Signal::SIGKILL),
+            Fault::Freeze => signal_together(board, &ROLES, Signal::SIGSTOP),
             Fault::OutOfMemory => kill_the_largest(board),
             Fault::Restart => restart(bench, index),
             Fault::DiskFull => {
@@ -108,7 +111,7 @@ impl Tormentor {
         let board = &bench.lab.boards[index];
         match blow.fault {
             Fault::Stop(role) => drop(signal(board, role, Signal::SIGCONT)),
-            Fault::Freeze => board.thaw(),
+            Fault::Freeze | Fault::StopBoth => board.thaw(),
             Fault::Hog => end_programs(board, user(HOGS, board, bench.pair)),
             Fault::ForkBomb => end_programs(board, user(BOMBS, board, bench.pair)),
             Fault::Starved => {
@@ -277,6 +280,18 @@ fn filter(bench: &Bench, index: usize, name: &str, rule: Option<&str>) {
         );
     }
     crate::lab::in_netns(bench.lab.lan(), &["nft", &text]);
+}
+
+/// All are stopped before any goes, so that none sees another one go.
+fn signal_together(board: &Board, roles: &[Role], last: Signal) -> bool {
+    let pids: Vec<i32> = roles.iter().flat_map(|role| board.pids(role.name())).collect();
+    for signal in [Signal::SIGSTOP, last] {
+        for &pid in &pids {
+            // It may be gone.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+    !pids.is_empty()
 }
 
 fn signal(board: &Board, role: Role, signal: Signal) -> bool {

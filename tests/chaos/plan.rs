@@ -53,7 +53,11 @@ pub(crate) enum Files {
 pub(crate) enum Fault {
     Kill(Role),
     Stop(Role),
+    /// Engine and guardian at once.
+    KillBoth,
+    StopBoth,
     /// All three processes.
+    KillAll,
     Freeze,
     /// As the kernel chooses its victim when there is no memory left.
     OutOfMemory,
@@ -125,7 +129,8 @@ impl Fault {
                 Role::Guardian => &[Role::Guardian],
                 Role::Logger => &[Role::Logger],
             },
-            Self::Freeze => &ROLES,
+            Self::KillBoth | Self::StopBoth => &[Role::Engine, Role::Guardian],
+            Self::KillAll | Self::Freeze => &ROLES,
             Self::OutOfMemory => &[Role::Logger],
             Self::Starved => &[Role::Guardian],
             _ => &[],
@@ -184,7 +189,7 @@ impl Planner {
         // Half of them leave one board alone.
         let only = self.dice.percent(50).then(|| usize::from(self.dice.percent(50)));
         let medium = self.dice.pick(&[Medium::Serial, Medium::Ethernet]);
-        let wanted = 1 + self.dice.below(6);
+        let wanted = 2 + self.dice.below(8);
         let mut blows: Vec<Blow> = Vec::new();
         for _ in 0..wanted {
             let board = only.unwrap_or_else(|| usize::from(self.dice.percent(50)));
@@ -210,10 +215,13 @@ impl Planner {
         let all = [
             (14, Fault::Kill(role)),
             (14, Fault::Stop(role)),
-            (4, Fault::Freeze),
+            (4, Fault::KillBoth),
+            (4, Fault::StopBoth),
+            (3, Fault::KillAll),
+            (3, Fault::Freeze),
             (4, Fault::OutOfMemory),
             (7, Fault::Power),
-            (5, Fault::Restart),
+            (8, Fault::Restart),
             (6, Fault::SerialCut),
             (3, Fault::SerialLoss),
             (3, Fault::SerialNoise),

@@ -54,8 +54,11 @@ pub(crate) fn run(pair: Pair) {
     let mut walk = Walk::new(pair);
     let outcome = walk.walk(&mut Planner::new(seed, pair), time);
     let report = walk.report(seed);
+    let story = walk.story();
+    let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{pair:?}.log").to_lowercase());
+    std::fs::write(place, format!("{story}\n{report}")).expect("the story's file");
     if let Err(error) = outcome {
-        panic!("{error}\n\n{}\n{report}", walk.story());
+        panic!("{error}\n\n{story}\n{report}");
     }
     say(&report);
 }
