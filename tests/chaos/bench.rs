@@ -15,7 +15,7 @@ pub(crate) const DEADTIME: Duration = Duration::from_secs(3);
 /// How long a board that was shot or reset stays off.
 const OFF: Duration = Duration::from_millis(1500);
 /// What nullbeat writes to: small, so that it can be filled.
-const DISKS: [(&str, &str); 2] = [("state", "size=1m"), ("log", "size=32m")];
+const DISKS: [(&str, &str); 3] = [("state", "size=1m"), ("log", "size=32m"), ("run", "size=1m")];
 
 /// The boards and what stands around them.
 pub(crate) struct Bench {
@@ -98,8 +98,7 @@ impl Bench {
         if self.lab.boards[index].is_on() {
             self.lab.power_off(index);
             // What it remembers of this boot is in memory.
-            let run = self.lab.boards[index].dir.join("run");
-            fs::remove_dir_all(&run).and_then(|()| fs::create_dir(&run)).expect("an empty /run");
+            empty(&self.lab.boards[index].dir.join("run"));
         }
     }
 
@@ -125,13 +124,12 @@ impl Bench {
         board.is_on() && !board.pids(role).is_empty()
     }
 
-    /// Uses up a board's disks, or gives the room back.
-    pub(crate) fn fill_disks(&self, index: usize, is_full: bool) {
-        for (name, _) in DISKS {
+    /// Uses up these disks of a board, or gives the room back.
+    pub(crate) fn fill(&self, index: usize, disks: &[&str], is_full: bool) {
+        for name in disks {
             let filler = self.lab.boards[index].dir.join(name).join("filler");
-            let result = if is_full { fill(&filler) } else { fs::remove_file(filler) };
-            // A disk that is full already has no room for a file.
-            let _ = result;
+            // A disk that is full already has no room for a file, and one that is not has none to remove.
+            let _ = if is_full { fill(&filler) } else { fs::remove_file(filler) };
         }
     }
 
@@ -151,6 +149,14 @@ impl Drop for Bench {
                 let _ = umount2(&board.dir.join(name), MntFlags::MNT_DETACH);
             }
         }
+    }
+}
+
+/// Removes what is in a folder, which may be a mount point.
+fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
     }
 }
 

@@ -65,8 +65,8 @@ impl Tormentor {
             Fault::Freeze => signal_together(board, &ROLES, Signal::SIGSTOP),
             Fault::OutOfMemory => kill_the_largest(board),
             Fault::Restart => restart(bench, index),
-            Fault::DiskFull => {
-                bench.fill_disks(index, true);
+            Fault::DiskFull | Fault::RunFull => {
+                bench.fill(index, disks(fault), true);
                 true
             }
             Fault::NoDescriptors(role) => self.lower(board, role, "--nofile", |pid| {
@@ -98,7 +98,7 @@ impl Tormentor {
             return;
         }
         match blow.fault {
-            Fault::DiskFull => bench.fill_disks(index, false),
+            Fault::DiskFull | Fault::RunFull => bench.fill(index, disks(blow.fault), false),
             Fault::ClockStep(_) => bench.clocks[index].set(0),
             Fault::Reload(Files::Broken) => bench.write_ha_cf(index, ""),
             Fault::NoDescriptors(_) | Fault::NoMemory(_) => self.raise_limits(),
@@ -229,7 +229,9 @@ impl Tormentor {
             {
                 let _ = cable(bench, index, fault, false);
             }
-            bench.fill_disks(index, false);
+            for fault in [Fault::DiskFull, Fault::RunFull] {
+                bench.fill(index, disks(fault), false);
+            }
             bench.clocks[index].set(0);
             let board = &bench.lab.boards[index];
             let _ = set_shoot_mode(board, None);
@@ -299,6 +301,11 @@ fn signal(board: &Board, role: Role, signal: Signal) -> bool {
     sent.filter(|&is_sent| is_sent).count() > 0
 }
 
+/// What is full then.
+fn disks(fault: Fault) -> &'static [&'static str] {
+    if fault == Fault::RunFull { &["run"] } else { &["state", "log"] }
+}
+
 /// The kernel's choice, by its own number.
 fn kill_the_largest(board: &Board) -> bool {
     let score = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/oom_score")).ok()?.trim().parse::<u32>().ok();
@@ -315,6 +322,18 @@ pub(crate) fn restart(bench: &mut Bench, index: usize) -> bool {
         bench.lab.boards[index].start();
     }
     is_needed
+}
+
+/// As a service manager with a watchdog: ends a guardian that stands still.
+pub(crate) fn end_hung_guardian(bench: &Bench, index: usize) -> bool {
+    let board = &bench.lab.boards[index];
+    let is_stopped = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+    };
+    let hung = if bench.is_on(index) { board.pids("guardian") } else { Vec::new() };
+    let ended = hung.into_iter().filter(is_stopped).map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
+    ended.count() > 0
 }
 
 fn user(users: u32, board: &Board, pair: Pair) -> u32 {

@@ -74,6 +74,8 @@ pub(crate) enum Fault {
     /// The plug, both directions.
     Unplug,
     DiskFull,
+    /// The memory that holds the run directory.
+    RunFull,
     NoDescriptors(Role),
     NoMemory(Role),
     Hog,
@@ -100,16 +102,13 @@ impl Fault {
             Self::NoMemory(role) => format!("no memory {}", role.name()),
             Self::Reload(files) => format!("reload {files:?}").to_lowercase(),
             Self::ClockStep(_) => "clock step".to_owned(),
-            other => {
-                let words = format!("{other:?}").chars().fold(String::new(), |mut text, letter| {
-                    if letter.is_uppercase() && !text.is_empty() {
-                        text.push(' ');
-                    }
-                    text.extend(letter.to_lowercase());
-                    text
-                });
-                words
-            }
+            other => format!("{other:?}").chars().fold(String::new(), |mut text, letter| {
+                if letter.is_uppercase() && !text.is_empty() {
+                    text.push(' ');
+                }
+                text.extend(letter.to_lowercase());
+                text
+            }),
         }
     }
 
@@ -228,7 +227,8 @@ impl Planner {
             (6, Fault::EthernetCut),
             (3, Fault::EthernetLoss),
             (4, Fault::Unplug),
-            (6, Fault::DiskFull),
+            (5, Fault::DiskFull),
+            (4, Fault::RunFull),
             (4, Fault::NoDescriptors(role)),
             (4, Fault::NoMemory(role)),
             (3, Fault::Hog),
@@ -262,6 +262,14 @@ impl Planner {
             }
         }
         if matches!(fault, Fault::FenceFails | Fault::FenceHangs) || fault.medium().is_some_and(|it| it != medium) {
+            return false;
+        }
+        // A Heartbeat that has released for a standby and whose partner starts anew before it has taken over takes nothing
+        // back, and holds nothing for ever: Heartbeat is asked to move only while nullbeat is well.
+        let disturbs = |blow: &Blow| !blow.fault.spares_the_board();
+        let is_foreign_storm = |blow: &Blow| blow.board == 1 && blow.fault == Fault::Storm;
+        let upsets = |one: &Blow, other: &Blow| is_foreign_storm(one) && disturbs(other);
+        if self.pair == Pair::Mixed && before.iter().any(|other| upsets(blow, other) || upsets(other, blow)) {
             return false;
         }
         // With all three gone or silent nobody is left to stop anything: docs/guarding.md.

@@ -16,6 +16,9 @@ const CALM: Duration = Duration::from_secs(1);
 /// How often a service manager looks.
 const RESTART: Duration = Duration::from_secs(1);
 
+/// After this it ends a guardian that stands still (`WatchdogSec` in dist/nullbeat.service).
+const MANAGERS_PATIENCE: Duration = Duration::from_secs(5);
+
 type Outcome = Result<(), String>;
 
 /// One pair's walk.
@@ -29,8 +32,6 @@ struct Walk {
     episodes: u32,
     /// Longest time from a heal to one owner of each group.
     slowest: Duration,
-    /// From when to when everything was healed and calm.
-    calms: Vec<(Instant, Instant)>,
     /// Where the logs of this episode begin.
     logs: [u64; 2],
     stalls: Stalls,
@@ -82,24 +83,23 @@ impl Walk {
             faults: BTreeMap::new(),
             episodes: 0,
             slowest: Duration::ZERO,
-            calms: Vec::new(),
             logs: [0; 2],
             stalls: Stalls::watch(),
         }
     }
 
     fn walk(&mut self, planner: &mut Planner, time: Duration) -> Outcome {
-        self.await_owners("at the start", true)?;
+        self.await_owners("at the start")?;
         let start = Instant::now();
         while start.elapsed() < time {
             let episode = planner.episode();
             self.play(&episode)?;
             if episode.is_one_sided {
-                self.await_owners("with one board well and a path", false)?;
+                self.await_owners("with one board well and a path")?;
             }
             self.heal();
             let healed = Instant::now();
-            self.await_owners("after everything was healed", true)?;
+            self.await_owners("after everything was healed")?;
             self.slowest = self.slowest.max(healed.elapsed());
             self.keep_calm(CALM)?;
             self.episodes += 1;
@@ -165,60 +165,50 @@ impl Walk {
         self.tormentor.heal(&mut self.bench);
     }
 
-    /// Waits until each group is used by exactly one board, and runs there. `with_restarts`: a service manager looks after
-    /// both daemons meanwhile.
-    fn await_owners(&mut self, when: &str, with_restarts: bool) -> Outcome {
+    /// Waits until each group is used by exactly one board, and runs there. A service manager looks after both daemons.
+    fn await_owners(&mut self, when: &str) -> Outcome {
+        self.await_with_manager(&format!("one owner of each group {when}"), judge::is_served)
+    }
+
+    fn await_with_manager(&mut self, what: &str, is_so: impl Fn(&Bench) -> bool) -> Outcome {
         let (start, mut looked) = (Instant::now(), Instant::now());
-        while !judge::is_served(&self.bench) {
+        while !is_so(&self.bench) {
             if start.elapsed() >= PATIENCE {
-                return Err(format!("no owner, or no single one, within {PATIENCE:?} {when}"));
+                return Err(format!("not within {PATIENCE:?}: {what}"));
             }
-            if with_restarts && looked.elapsed() >= RESTART {
+            if looked.elapsed() >= RESTART {
                 looked = Instant::now();
-                self.restart();
+                self.manage(start.elapsed() >= MANAGERS_PATIENCE);
             }
             self.turn()?;
         }
-        self.note(format!("one owner of each group {when}"));
+        self.note(what.to_owned());
         Ok(())
     }
 
-    fn restart(&mut self) {
+    /// Starts what is gone, and ends what has stood still for too long.
+    fn manage(&mut self, is_too_long: bool) {
         for index in [0, 1] {
-            if inflict::restart(&mut self.bench, index) {
-                self.note(format!("{} is started again", self.bench.lab.boards[index].name));
+            let name = self.bench.lab.boards[index].name.clone();
+            if is_too_long && inflict::end_hung_guardian(&self.bench, index) {
+                self.note(format!("the guardian of {name} is ended by its service manager"));
+            } else if inflict::restart(&mut self.bench, index) {
+                self.note(format!("{name} is started again"));
             }
         }
     }
 
-    /// Groups may go home, but no group is without an owner for longer than a hand-over takes.
+    /// Groups may go home meanwhile.
     fn keep_calm(&mut self, time: Duration) -> Outcome {
-        let begins = Instant::now();
-        while begins.elapsed() < time {
-            self.turn()?;
-        }
-        self.await_owners("when it is calm", true)?;
-        self.calms.push((begins, Instant::now()));
-        Ok(())
+        self.pass(Instant::now() + time)?;
+        self.await_owners("when it is calm")
     }
 
     /// Waits until both daemons are whole and at rest.
     fn await_whole(&mut self) -> Outcome {
-        let (start, mut looked) = (Instant::now(), Instant::now());
-        loop {
-            let is_whole = (0..2).all(|index| judge::is_whole(&self.bench, index));
-            if is_whole && judge::is_served(&self.bench) {
-                return Ok(());
-            }
-            if start.elapsed() >= PATIENCE {
-                return Err(format!("not all processes are there and at rest within {PATIENCE:?} after the last heal"));
-            }
-            if looked.elapsed() >= RESTART {
-                looked = Instant::now();
-                self.restart();
-            }
-            self.turn()?;
-        }
+        self.await_with_manager("all processes there and at rest", |bench| {
+            judge::is_served(bench) && (0..2).all(|index| judge::is_whole(bench, index))
+        })
     }
 
     fn log(&self, index: usize) -> std::path::PathBuf {
