@@ -574,7 +574,19 @@ impl Ownership {
         if is_heartbeat && is_current && if is_preferred { ours.local } else { ours.foreign } {
             return Some(Permit::never_given_away());
         }
+        if !is_preferred && is_current && self.is_left_by_heartbeat(cx) {
+            return Some(Permit::left_by_partner());
+        }
         (is_preferred && is_current).then(Permit::unclaimed_by_partner)
+    }
+
+    /// Whether what the partner does not use stays unused: it is a Heartbeat, and has been at rest for longer than any
+    /// start of its takes to be announced. One that has released for a standby which a new start of ours broke off takes
+    /// nothing back; it only logs that nobody owns its resources (spec/resources.md section 8).
+    fn is_left_by_heartbeat(&self, cx: &Context<'_>) -> bool {
+        let is_heartbeat = cx.settings.partner.is_some_and(|partner| !cx.comms.peer(partner).is_nullbeat);
+        let is_old = |since| cx.at.now.since(since) >= SETTLING;
+        is_heartbeat && self.partner_stable_since.is_some_and(is_old)
     }
 
     /// Sides without groups follow the same rules; there is nothing to start.

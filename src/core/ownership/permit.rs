@@ -15,6 +15,7 @@ enum Proof {
     Released,
     Kept,
     Unclaimed,
+    Left,
     Alone,
     Operator,
     Available,
@@ -35,6 +36,12 @@ impl Permit {
     /// because we are the preferred node.
     pub(super) const fn unclaimed_by_partner() -> Self {
         Self(Proof::Unclaimed)
+    }
+
+    /// The partner is a Heartbeat that has long been at rest, uses nothing of it, and takes nothing while we are alive but
+    /// through a hand-over with us.
+    pub(super) const fn left_by_partner() -> Self {
+        Self(Proof::Left)
     }
 
     /// The partner is silent, and the run of it that was heard last is proven to be off.
@@ -64,7 +71,7 @@ impl Permit {
 
     /// Whether it rests on what a living partner has said of itself.
     pub(super) const fn is_by_partners_word(&self) -> bool {
-        matches!(self.0, Proof::Kept | Proof::Unclaimed)
+        matches!(self.0, Proof::Kept | Proof::Unclaimed | Proof::Left)
     }
 
     /// Uses it up.

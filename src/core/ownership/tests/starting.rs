@@ -99,6 +99,38 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
     assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
 }
 
+/// Beta, a Heartbeat, released for a standby, and alpha started anew before it had taken over.
+#[test]
+fn heartbeat_that_rests_without_its_group_leaves_it_to_us() {
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    bench.hear_of_nothing();
+    bench.end_all(Order::Start, JobOutcome::Done);
+    bench.live(8000, Bench::beat);
+    assert!(bench.runs(HOME) && !bench.waits_for(GUEST, Order::Start));
+    // It may be about to start it: its time begins anew.
+    let busy = Body::Resource { holds: Holds::NONE, is_full: true, is_stable: Some(false), info: ResourceInfo::None };
+    bench.hear(busy);
+    bench.live(400, Bench::beat);
+    bench.hear_of_nothing();
+    bench.live(8000, Bench::beat);
+    assert!(!bench.waits_for(GUEST, Order::Start));
+    bench.live(4000, Bench::beat);
+    assert!(bench.waits_for(GUEST, Order::Start));
+}
+
+#[test]
+fn heartbeat_that_holds_its_group_keeps_it() {
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    let local = Body::Resource { holds: Holds::LOCAL, is_full: true, is_stable: Some(true), info: ResourceInfo::None };
+    bench.hear(local);
+    bench.live(60_000, Bench::beat);
+    assert!(bench.waits_for(HOME, Order::Start) && !bench.waits_for(GUEST, Order::Start));
+}
+
 #[test]
 fn resume_after_the_clock_stood_still_asks_before_it_starts_what_had_failed() {
     // It does not start on beta either, and so is not offered.
