@@ -259,8 +259,9 @@ impl Ownership {
                 self.handover = Handover::None;
                 self.heard_me(cx, seq, set, only, after_failure);
             }
-            (Handover::Agreed(taking), StandbyWord::Me) if seq > taking.word_seq => {
-                // It asks only when none is under way there.
+            (Handover::Agreed(taking), StandbyWord::Me) if seq > taking.word_seq && !self.is_partner_heartbeat(cx) => {
+                // It asks only when none is under way there. A Heartbeat also passes on what an operator asks meanwhile, and
+                // ignores it itself; an answer would make it release a second time.
                 log::warn!("{name} has broken off the hand-over and asks anew");
                 self.handover = Handover::None;
                 self.heard_me(cx, seq, set, only, after_failure);

@@ -584,9 +584,8 @@ impl Ownership {
     /// start of its takes to be announced. One that has released for a standby which a new start of ours broke off takes
     /// nothing back; it only logs that nobody owns its resources (spec/resources.md section 8).
     fn is_left_by_heartbeat(&self, cx: &Context<'_>) -> bool {
-        let is_heartbeat = cx.settings.partner.is_some_and(|partner| !cx.comms.peer(partner).is_nullbeat);
         let is_old = |since| cx.at.now.since(since) >= SETTLING;
-        is_heartbeat && self.partner_stable_since.is_some_and(is_old)
+        self.is_partner_heartbeat(cx) && self.partner_stable_since.is_some_and(is_old)
     }
 
     /// Sides without groups follow the same rules; there is nothing to start.
@@ -662,6 +661,12 @@ impl Ownership {
             extension.resources_digest == cx.settings.resources_digest
                 && usize::from(extension.group_count) == self.groups.len()
         })
+    }
+
+    /// Whether the partner has been heard, and not as a nullbeat.
+    fn is_partner_heartbeat(&self, cx: &Context<'_>) -> bool {
+        let partner = cx.settings.partner.map(|partner| cx.comms.peer(partner));
+        partner.is_some_and(|peer| peer.last_status.is_some() && !peer.is_nullbeat)
     }
 
     /// Whether the partner is a living nullbeat that has not told per group what it holds since it, or we, started. What it

@@ -52,3 +52,27 @@ fn giver_that_has_taken_it_back_behind_a_heap_keeps_it() {
     bench.live(1000, |bench| bench.tell(holding_all()));
     assert!(!bench.waits_for(HOME, Order::Start));
 }
+
+/// How often alpha has agreed to take over.
+fn agreed(bench: &Bench) -> usize {
+    let is_agreed = |packet: &&Packet| matches!(packet.body, Body::AskResources { word: StandbyWord::Other, .. });
+    bench.packets.iter().filter(is_agreed).count()
+}
+
+#[test]
+fn heartbeat_that_passes_on_a_second_request_is_answered_once() {
+    let me = |set| Body::AskResources { set, word: StandbyWord::Me, only: None, after_failure: false };
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    bench.hear(Body::Resource { holds: Holds::ALL, is_full: true, is_stable: Some(true), info: ResourceInfo::None });
+    bench.live(400, Bench::beat);
+    bench.hear(me(Holds::ALL));
+    bench.hear(me(Holds::LOCAL));
+    assert_eq!(agreed(&bench), 1, "it would release twice at once");
+    let mut bench = Bench::clean();
+    bench.live(1000, |bench| bench.tell(holding_all()));
+    bench.hear(me(Holds::ALL));
+    bench.hear(me(Holds::LOCAL));
+    assert_eq!(agreed(&bench), 2, "a nullbeat asks anew only when it has broken off");
+}
