@@ -264,14 +264,6 @@ impl Planner {
         if matches!(fault, Fault::FenceFails | Fault::FenceHangs) || fault.medium().is_some_and(|it| it != medium) {
             return false;
         }
-        // A Heartbeat that has released for a standby and whose partner starts anew before it has taken over takes nothing
-        // back, and holds nothing for ever: Heartbeat is asked to move only while nullbeat is well.
-        let disturbs = |blow: &Blow| !blow.fault.spares_the_board();
-        let is_foreign_storm = |blow: &Blow| blow.board == 1 && blow.fault == Fault::Storm;
-        let upsets = |one: &Blow, other: &Blow| is_foreign_storm(one) && disturbs(other);
-        if self.pair == Pair::Mixed && before.iter().any(|other| upsets(blow, other) || upsets(other, blow)) {
-            return false;
-        }
         // With all three gone or silent nobody is left to stop anything: docs/guarding.md.
         let of_board = before.iter().filter(|other| other.board == blow.board).chain([blow]);
         let hit: BTreeSet<Role> = of_board.flat_map(|blow| blow.fault.roles()).copied().collect();
