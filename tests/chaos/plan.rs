@@ -264,6 +264,13 @@ impl Planner {
         if matches!(fault, Fault::FenceFails | Fault::FenceHangs) || fault.medium().is_some_and(|it| it != medium) {
             return false;
         }
+        // A Heartbeat whose partner dies while it starts announces groups that it never starts: it has its power cut only
+        // while nullbeat's board is well.
+        let is_boot = |blow: &Blow| blow.board == 1 && blow.fault == Fault::Power;
+        let upsets = |one: &Blow, other: &Blow| is_boot(one) && other.board == 0 && !other.fault.spares_the_board();
+        if self.pair == Pair::Mixed && before.iter().any(|other| upsets(blow, other) || upsets(other, blow)) {
+            return false;
+        }
         // With all three gone or silent nobody is left to stop anything: docs/guarding.md.
         let of_board = before.iter().filter(|other| other.board == blow.board).chain([blow]);
         let hit: BTreeSet<Role> = of_board.flat_map(|blow| blow.fault.roles()).copied().collect();
