@@ -6,6 +6,7 @@
 //! depend on how they are cut, and a good message behind any rubbish must be found.
 
 mod api;
+mod compact;
 mod config;
 mod files;
 mod guardian;
@@ -47,6 +48,8 @@ impl Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "packet", body: wire::packet },
     Target { name: "serial_line", body: wire::serial_line },
+    Target { name: "compact_line", body: compact::line },
+    Target { name: "compact_frame", body: compact::frame },
     Target { name: "compressed", body: wire::compressed },
     Target { name: "ping_echo", body: wire::ping_echo },
     Target { name: "fifo", body: wire::fifo },

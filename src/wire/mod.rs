@@ -1,3 +1,4 @@
 //! Bytes to messages and back; no meaning.
 
+pub mod compact;
 pub mod heartbeat;

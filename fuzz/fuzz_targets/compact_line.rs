@@ -1,0 +1,4 @@
+//! The target `compact_line` of src/fuzzing.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nullbeat::fuzzing::Target::named("compact_line").run(data));
