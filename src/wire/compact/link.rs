@@ -36,9 +36,10 @@ pub struct Setup {
 }
 
 /// What a frame has brought.
+#[expect(clippy::large_enum_variant, reason = "messages are the rule, and there is nowhere to put them but here")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<'a> {
-    /// A call, or an answer that needs one: send the first so many bytes of the reply.
+    /// A call: send the first so many bytes of the reply, an answer or, when both have called, our own call again.
     Reply(usize),
     /// The answer to our call: beats and messages can be said. A beat with everything is best said at once.
     Opened,
@@ -351,6 +352,7 @@ impl Link {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "as `Received`")]
 enum Outcome<'b> {
     Hello(Option<usize>),
     Frame(Taken<'b>),

@@ -206,8 +206,8 @@ impl Mouth {
                 index
             }
             None => {
-                let behind = (1..=PAGES).map(|step| (self.last + step) % PAGES);
-                let next = behind.filter(|index| used >> index & 1 == 1).next().unwrap_or(COUNTS);
+                let mut behind = (1..=PAGES).map(|step| (self.last + step) % PAGES);
+                let next = behind.find(|index| used >> index & 1 == 1).unwrap_or(COUNTS);
                 self.last = next;
                 next
             }
