@@ -17,7 +17,7 @@ use members::Members;
 const DEADLINE_MIN: Duration = Duration::from_millis(20);
 
 /// The state machine of one node. See the [module](super) for the contract.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     settings: Settings,
     identity: Identity,

@@ -2,9 +2,10 @@
 //! (spec/wire.md 10.4).
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use super::state_file::replace;
 use crate::guardian::roster::{Roster, TEXT_MAX};
 
 /// Names of the files; the second holds deleted nodes.
@@ -29,11 +30,7 @@ pub fn read(directory: &Path, roster: &Roster) {
 /// What writing says.
 pub fn write(directory: &Path, texts: &[String; 2]) -> io::Result<()> {
     for (name, text) in NAMES.iter().zip(texts) {
-        let temporary = directory.join(format!("{name}.tmp"));
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, directory.join(name))?;
+        replace(&directory.join(name), text.as_bytes())?;
     }
     Ok(())
 }

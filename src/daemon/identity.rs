@@ -6,14 +6,15 @@
 //! advance, so that a new engine waits for no disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::config::{Config, Paths};
 use crate::core::ids::{Generation, Uuid};
 use crate::core::settings::Identity;
+
+use super::state_file::{overwrite, replace};
 
 /// Where the state lives unless it was moved: then generation and uuid are Heartbeat's own.
 const DEFAULT_STATE: &str = "/var/lib/nullbeat";
@@ -113,7 +114,7 @@ impl IdentityStore {
     /// the clock gives a number that is higher than those before, also those of other starts without a disk.
     fn go_on_in_memory(&mut self, error: &io::Error) -> io::Result<()> {
         if let Source::File { used, reserved } = &mut self.source {
-            *used = seconds_of_wall_clock().max(*used);
+            *used = first_generation().max(*used);
             *reserved = used.checked_add(1).ok_or_else(|| io::Error::other("no generation is left"))?;
             let directory = self.directory.display();
             log::error!("{directory}: {error}; the generation {reserved} is kept in memory only, make room for it");
@@ -159,11 +160,15 @@ pub fn state_directory(paths: &Paths) -> PathBuf {
 }
 
 fn seconds_of_wall_clock() -> u32 {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    seconds_of(SystemTime::now())
+}
+
+fn seconds_of(time: SystemTime) -> u32 {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
-/// The highest number in the two copies; from the clock when neither can be read (spec/wire.md 8.1).
+/// The highest number in the two copies; from the clock when neither can be read (spec/wire.md 8.1), see [`first_generation`].
 fn stored_generation(directory: &Path) -> u32 {
     let file = read_generation(&directory.join(GENERATION_FILE));
     let copy = read_generation(&directory.join(GENERATION_COPY));
@@ -174,7 +179,7 @@ fn stored_generation(directory: &Path) -> u32 {
         }
         return generation;
     }
-    let start = seconds_of_wall_clock();
+    let start = first_generation();
     let is_missing =
         [file, copy].iter().all(|result| matches!(result, Err(error) if error.kind() == io::ErrorKind::NotFound));
     if is_missing {
@@ -197,6 +202,13 @@ pub(crate) fn generation_in(bytes: &[u8]) -> Option<u32> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok().filter(|generation| *generation > 0)
 }
 
+/// Where numbers begin when none is known: the wall clock, but not before the program itself was made, as many boards come
+/// up in 1970.
+fn first_generation() -> u32 {
+    let built = std::env::current_exe().and_then(fs::metadata).and_then(|program| program.modified());
+    seconds_of_wall_clock().max(built.map_or(0, seconds_of))
+}
+
 fn stored_uuid(directory: &Path, node: &str) -> io::Result<Uuid> {
     let path = directory.join(UUID_FILE);
     match fs::read(&path) {
@@ -215,35 +227,6 @@ fn stored_uuid(directory: &Path, node: &str) -> io::Result<Uuid> {
         return Ok(uuid_of_name(node));
     }
     Ok(Uuid(bytes))
-}
-
-/// Replaces a file in one step: after a power cut it is the old one or the new one, never a part of it.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    if let Err(error) = write() {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// Writes into the blocks that a file of the same length has. A power cut may leave it broken: there are two copies.
-fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() != content.len() as u64 {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 /// `uuidfrom nodename` (spec/wire.md 10.1).
@@ -291,6 +274,8 @@ impl GlibcRandom {
     }
 }
 
+#[cfg(test)]
+mod cuts;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,7 +401,7 @@ mod tests {
 
     /// Makes it impossible to write a new file beside `name`, also for root.
     fn block(scratch: &Scratch, name: &str) {
-        fs::create_dir_all(scratch.0.join("state").join(name).with_extension("new").join("full")).unwrap();
+        fs::create_dir_all(scratch.0.join("state").join(format!("{name}.new")).join("full")).unwrap();
     }
 
     #[test]

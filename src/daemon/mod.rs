@@ -32,5 +32,6 @@ pub mod run_directory;
 pub mod sentinel;
 pub mod service;
 pub mod service_log;
+pub mod state_file;
 pub mod watch;
 pub mod watchdogs;

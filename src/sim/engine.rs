@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::board::Arrived;
-use super::brain::codec;
+use super::brain::{Names, codec};
 use super::net::link_id;
-use super::plan::FencePlan;
+use super::plan::{FencePlan, LeasePlan, Plan};
 use super::world::{World, node_id, uuid};
 use crate::core::ids::{Generation, GroupSet, KeyNumber};
 use crate::core::limits::LINK_NAME_MAX;
@@ -18,7 +18,8 @@ use crate::core::time::Duration;
 impl World {
     /// Starts an engine with everything that a daemon tells it first.
     pub(super) fn start_engine(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
-        let settings = self.settings(node);
+        let board = &self.boards[node];
+        let settings = self.plan.settings(&self.names, node, Generation(board.generation), board.fencings);
         let board = &mut self.boards[node];
         board.generation += 1;
         board.engine_life += 1;
@@ -72,63 +73,65 @@ impl World {
         self.oracle.disturbed(self.now);
         self.turn(node);
     }
+}
 
-    fn settings(&self, node: usize) -> Settings {
-        let plan = &self.plan;
+impl Plan {
+    /// What the engine of `node` is told that is started after the run `last`, with `fencings` noted on its disk.
+    pub fn settings(&self, names: &Names, node: usize, last: Generation, fencings: u8) -> Settings {
         let name = |text: &str| heapless::String::try_from(text).expect("short");
         let link = |index: usize| heapless::String::<LINK_NAME_MAX>::try_from(format!("link{index}").as_str());
         let owners = 2;
         Settings {
-            nodes: self.names.nodes.iter().map(|node| name(node)).collect(),
+            nodes: names.nodes.iter().map(|node| name(node)).collect(),
             local: node_id(node),
             partner: (node < owners).then(|| node_id(1 - node)),
-            links: (0..plan.links.len()).map(|index| link(index).expect("short")).collect(),
-            groups: plan.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
-            keepalive: Duration::from_micros(plan.keepalive),
-            warntime: Duration::from_micros(plan.deadtime / 2),
-            deadtime: Duration::from_micros(plan.deadtime),
+            links: (0..self.links.len()).map(|index| link(index).expect("short")).collect(),
+            groups: self.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
+            keepalive: Duration::from_micros(self.keepalive),
+            warntime: Duration::from_micros(self.deadtime / 2),
+            deadtime: Duration::from_micros(self.deadtime),
             announced_extra: Duration::ZERO,
-            initdead: Duration::from_micros(plan.initdead),
+            initdead: Duration::from_micros(self.initdead),
             max_rexmit_delay: Duration::from_millis(250),
             signing_key: KeyNumber(1),
-            auto_failback: plan.auto_failback,
-            failback_delay: Duration::from_micros(plan.failback_delay),
-            moves_per_hour: plan.moves_per_hour,
-            takeover_policy: plan.policy,
-            split_brain_loser: plan.loser,
+            auto_failback: self.auto_failback,
+            failback_delay: Duration::from_micros(self.failback_delay),
+            moves_per_hour: self.moves_per_hour,
+            takeover_policy: self.policy,
+            split_brain_loser: self.loser,
             upstream: self.upstream(),
-            health: plan.health.map_or(HealthSettings::NONE, |health| health.settings(plan.groups.len())),
-            fence: self.fence_settings(node),
-            interlock: plan.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
-            has_owner_line: plan.interlock_settle.is_some(),
-            lease: self.lease_settings().filter(|_| node < owners),
+            health: self.health.map_or(HealthSettings::NONE, |health| health.settings(self.groups.len())),
+            fence: self.fence_settings(fencings),
+            interlock: self.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
+            has_owner_line: self.interlock_settle.is_some(),
+            lease: self.lease.filter(|_| node < owners).map(LeasePlan::settings),
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,
             has_resources: true,
             autojoin: crate::core::settings::Autojoin::default(),
-            random_seed: plan.seed ^ node as u64 ^ u64::from(self.boards[node].generation) << 32,
+            random_seed: self.seed ^ node as u64 ^ u64::from(last.0) << 32,
         }
     }
 
-    fn fence_settings(&self, node: usize) -> FenceSettings {
+    fn fence_settings(&self, fencings: u8) -> FenceSettings {
         let method = |method: &FencePlan| FenceMethod { kind: method.kind, limit: Duration::from_micros(method.limit) };
         FenceSettings {
-            methods: self.plan.fence.iter().map(method).collect(),
-            settle: Duration::from_micros(self.plan.fence_settle),
-            per_hour_max: self.plan.fencings_per_hour,
-            fencings_before: self.boards[node].fencings,
+            methods: self.fence.iter().map(method).collect(),
+            settle: Duration::from_micros(self.fence_settle),
+            per_hour_max: self.fencings_per_hour,
+            fencings_before: fencings,
         }
     }
 
     fn upstream(&self) -> UpstreamSettings {
-        if !self.plan.has_upstream {
+        if !self.has_upstream {
             return UpstreamSettings::NONE;
         }
         UpstreamSettings {
             ping_nodes: ["gateway"].into_iter().filter_map(|name| name.try_into().ok()).collect(),
-            deadping: Duration::from_micros(self.plan.deadtime),
+            deadping: Duration::from_micros(self.deadtime),
             has_failover: true,
-            holdoff: Duration::from_micros(self.plan.holdoff()),
+            holdoff: Duration::from_micros(self.holdoff()),
         }
     }
 }

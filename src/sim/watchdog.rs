@@ -2,22 +2,22 @@
 
 use super::board::Arrived;
 use super::happening::Happening;
-use super::plan::MS;
+use super::plan::{LeasePlan, MS};
 use super::world::World;
 use crate::core::settings::LeaseSettings;
 use crate::core::time::{Duration, Instant};
 
-impl World {
+impl LeasePlan {
     /// What the nodes promise each other: one percent more than what the device takes at most.
-    pub(super) fn lease_settings(&self) -> Option<LeaseSettings> {
-        let lease = self.plan.lease?;
-        let (kick_for, reset_within) = (lease.kick_for, lease.reset_within());
-        Some(LeaseSettings {
-            kick_for: Duration::from_micros(kick_for),
-            reset_within: Duration::from_micros(reset_within),
-        })
+    pub(super) fn settings(self) -> LeaseSettings {
+        LeaseSettings {
+            kick_for: Duration::from_micros(self.kick_for),
+            reset_within: Duration::from_micros(self.reset_within()),
+        }
     }
+}
 
+impl World {
     /// The watchdog of a board whose engine begins is armed.
     pub(super) fn arm_watchdog(&mut self, node: usize) {
         if self.plan.lease.is_some() {

@@ -28,7 +28,7 @@ pub(super) enum Complaint {
 const KINDS: usize = Complaint::NodeList as usize + 1;
 
 /// When each kind may be logged again, and how many were not.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Complaints {
     quiet_until: [Option<Instant>; KINDS],
     suppressed: [u32; KINDS],

@@ -13,7 +13,7 @@ use crate::core::time::{Duration, Instant, Stamp};
 const TOLERANCE_MIN: Duration = Duration::from_millis(20);
 
 /// What is known of our own punctuality.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Lateness {
     judge_not_before: Instant,
     /// The last input found us late. One delay makes one happening, however many packets that arrived meanwhile are

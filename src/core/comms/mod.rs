@@ -210,7 +210,7 @@ pub struct Counters {
 }
 
 /// A peer with what only this room needs to know of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PeerState {
     peer: Peer,
     tracker: Tracker,
@@ -328,7 +328,7 @@ impl PeerState {
 }
 
 /// Communication of one node with all others. See the [module](self) for what the caller owes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Comms {
     identity: Identity,
     local: NodeId,

@@ -47,7 +47,7 @@ pub struct PingNode {
 }
 
 /// All of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pings {
     nodes: heapless::Vec<PingNode, PING_NODES_MAX>,
     /// Not to be asked again before.

@@ -29,7 +29,7 @@ pub(super) enum Resend {
 }
 
 /// A fixed ring: a new message overwrites the oldest, whether or not anybody acknowledged it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ring {
     slots: [Option<Slot>; REXMIT_SLOTS],
     highest: Seq,

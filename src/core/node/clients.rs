@@ -14,7 +14,7 @@ pub const BUILT_IN: u8 = CLIENTS_MAX as u8;
 const IPFAIL: &str = "ipfail";
 
 /// Who is signed on, by place; the last place is that of [`BUILT_IN`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Clients {
     names: [Option<ClientName>; CLIENTS_MAX + 1],
 }

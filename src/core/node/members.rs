@@ -49,7 +49,7 @@ pub enum MemberChange<'a> {
 }
 
 /// What is known of the nodes beside what communication keeps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Members {
     weights: [u32; NODES_MAX],
     sites: [SiteName; NODES_MAX],

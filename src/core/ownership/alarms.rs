@@ -11,7 +11,7 @@ use crate::core::{Action, Alarm, Alarms, Cause, Event, InputLine};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// When groups moved lately without an operator's word.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
     at: heapless::Deque<Instant, MOVES_MAX>,
 }

@@ -57,7 +57,7 @@ struct Record {
 }
 
 /// Everything about health that has to be remembered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Checks {
     findings: [Finding; CHECKS_MAX],
     /// One for each group.

@@ -4,11 +4,11 @@ use super::fence::FenceConfirmed;
 
 /// The right to start one group once. Neither `Copy` nor `Clone`, made only by the constructors below, each of which
 /// names its proof.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub(super) struct Permit(Proof);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Proof {
     Fenced,
     Interlocked,

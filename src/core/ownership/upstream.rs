@@ -34,7 +34,7 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// What is known of both sides.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Upstream {
     /// How many ping nodes the partner reaches.
     theirs: Option<u32>,

@@ -2,7 +2,7 @@
 //! boards that hear nothing of each other do not reset each other for ever.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::{FENCE_COUNT, Guarding};
 use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
 use crate::daemon::identity::state_directory;
+use crate::daemon::state_file::replace;
 use crate::daemon::watch::nanos;
 use crate::guardian::fence::ShotOrder;
 use crate::guardian::protocol::ToEngine;
@@ -56,11 +57,7 @@ impl FenceCount {
 
 /// The file is the old one or the new one at every moment.
 fn write(directory: &Path, count: u8) -> io::Result<()> {
-    let temporary = directory.join(format!("{FILE}.tmp"));
-    let mut file = fs::File::create(&temporary)?;
-    writeln!(file, "{count}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, directory.join(FILE))
+    replace(&directory.join(FILE), format!("{count}\n").as_bytes())
 }
 
 impl Guarding {
