@@ -26,11 +26,29 @@ pub enum Bug {
     KickWithoutLease = 10,
     /// A node whose checks fail hands over although the partner is no better off.
     MoveToNoBetter = 11,
+    /// Of two holders that meet both keep what they have.
+    NeverLetGo = 12,
+    /// A peer is taken for dead after half of its dead time.
+    JudgeTooSoon = 13,
+    /// A silent peer is never taken for dead.
+    NeverJudge = 14,
+    /// `takeover_policy safe` is not looked at.
+    TakeWithoutProof = 15,
+    /// Both nodes shoot as soon as they miss each other, without taking turns.
+    ShootTogether = 16,
+    /// Fencings are not limited in an hour.
+    ShootWithoutEnd = 17,
+    /// A node that was told to stop says goodbye before its stop scripts have ended.
+    LeaveInUse = 18,
+    /// Operators get no answer to a request that was refused.
+    ForgetAnswer = 19,
+    /// Operators get the answer to a request that was carried out twice.
+    AnswerTwice = 20,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -42,6 +60,15 @@ impl Bug {
         Self::IgnorePeerOwner,
         Self::KickWithoutLease,
         Self::MoveToNoBetter,
+        Self::NeverLetGo,
+        Self::JudgeTooSoon,
+        Self::NeverJudge,
+        Self::TakeWithoutProof,
+        Self::ShootTogether,
+        Self::ShootWithoutEnd,
+        Self::LeaveInUse,
+        Self::ForgetAnswer,
+        Self::AnswerTwice,
     ];
 }
 

@@ -7,6 +7,7 @@ use super::identity::name_of;
 use super::{Comms, Happening, Happenings, Outbox, put, tell};
 use crate::core::ids::{Generation, KeyNumber, NodeId, Seq};
 use crate::core::message::{Body, Extension, NodeStatus};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Action, Event};
@@ -54,7 +55,9 @@ impl Comms {
     pub(super) fn node_deadline(&self, node: NodeId) -> Option<Instant> {
         let peer = self.peer(node);
         let since = peer.last_status.unwrap_or(self.state(node).known_since);
-        (peer.status != NodeStatus::Dead).then(|| since + self.deadtime_of(node))
+        let deadtime = self.deadtime_of(node) / if is_planted(Bug::JudgeTooSoon) { 2 } else { 1 };
+        let is_judged = peer.status != NodeStatus::Dead && !is_planted(Bug::NeverJudge);
+        is_judged.then(|| since + deadtime)
     }
 
     /// Declares dead what has been silent too long. Whoever calls this may judge.

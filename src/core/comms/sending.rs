@@ -19,7 +19,7 @@ const FOLLOW_FRACTION: u32 = 16;
 const SLACK_FRACTION: u32 = 64;
 
 /// When the next beat is due, and what the last ones said.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Beats {
     due: Instant,
     /// When the last status left, with the dead time that it announced.

@@ -3,6 +3,7 @@
 use super::{Context, Group, Ownership};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::{Extension, GroupState, Holds};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::SplitBrainLoser;
 use crate::core::time::{Duration, Instant};
 use crate::core::{Alarm, Cause};
@@ -106,7 +107,7 @@ impl Ownership {
         } else {
             Verdict::Keep
         };
-        if matches!(verdict, Verdict::Release) && self.line_agrees(cx) {
+        if matches!(verdict, Verdict::Release) && self.line_agrees(cx) && !is_planted(Bug::NeverLetGo) {
             log::error!(target: "CRIT", "group {}: releasing it, {} keeps it", id.0, cx.partner_name());
             self.unannounced.remove(id);
             let group = &mut self.groups[usize::from(id.0)];

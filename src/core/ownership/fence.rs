@@ -33,7 +33,7 @@ const OPERATOR: u8 = u8::MAX;
 
 /// Proof that one run of the partner is off. Neither `Copy` nor `Clone`, made only here, and gone with the first sign of
 /// life of the partner.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub(super) struct FenceConfirmed {
     generation: Generation,
@@ -96,7 +96,7 @@ pub struct FenceNeed {
 }
 
 /// Everything about fencing the partner.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fence {
     stage: FenceStage,
     need: Option<FenceNeed>,
@@ -310,7 +310,7 @@ impl Ownership {
 
     fn is_latched(&self, cx: &Context<'_>) -> bool {
         let limit = usize::from(cx.settings.fence.per_hour_max).min(FENCINGS_MAX);
-        limit > 0 && self.fence.rounds_in_hour(cx.at.now) >= limit
+        limit > 0 && !is_planted(Bug::ShootWithoutEnd) && self.fence.rounds_in_hour(cx.at.now) >= limit
     }
 
     /// Does what is due. Each method is looked at once in a call.
@@ -598,6 +598,9 @@ impl Ownership {
     /// room for a shot by `method`.
     fn chance_at(&self, cx: &Context<'_>, not_before: Instant, method: u8) -> Instant {
         let not_before = self.fence.settled_at.map_or(not_before, |settled| settled.max(not_before));
+        if is_planted(Bug::ShootTogether) {
+            return not_before;
+        }
         let (keepalive, slot) = (cx.settings.keepalive, cx.settings.fence.slot(cx.settings.keepalive));
         let from = self.fence.turns_from.unwrap_or(cx.at.now);
         let first = from + slot.saturating_mul(self.first_slot(cx));

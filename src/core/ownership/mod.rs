@@ -161,7 +161,7 @@ impl Partner {
 }
 
 /// Everything about who owns what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ownership {
     groups: heapless::Vec<Group, GROUPS_MAX>,
     /// Of our own claim on each group: the first of our sequence numbers that may have told of it.
@@ -559,6 +559,9 @@ impl Ownership {
                 (Some(proof), _) => Some(Permit::fenced(proof)),
                 (None, _) if !is_fenced && cx.settings.interlock.is_some() => Some(Permit::interlocked()),
                 (None, TakeoverPolicy::Available) if !is_fenced => Some(Permit::availability()),
+                (None, TakeoverPolicy::Safe) if !is_fenced && is_planted(Bug::TakeWithoutProof) => {
+                    Some(Permit::availability())
+                }
                 (None, TakeoverPolicy::Available | TakeoverPolicy::Safe) => None,
             };
         }

@@ -5,6 +5,7 @@ use super::leaving::Leaving;
 use super::{Context, Group, Ownership, Phase};
 use crate::core::ids::{GroupId, GroupSet, RequestId};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Action, Alarm, Cause, Failure, Outcome, Refusal, Request};
 
@@ -257,5 +258,11 @@ impl Ownership {
 }
 
 pub(super) fn reply(cx: &mut Context<'_>, id: RequestId, outcome: Outcome) {
+    if matches!(outcome, Outcome::Refused(_)) && is_planted(Bug::ForgetAnswer) {
+        return;
+    }
+    if outcome == Outcome::Done && is_planted(Bug::AnswerTwice) {
+        cx.act(Action::Reply { id, outcome });
+    }
     cx.act(Action::Reply { id, outcome });
 }
