@@ -189,6 +189,9 @@ pub struct Ownership {
     unannounced: GroupSet,
     /// When the partner became stable, for `failback_delay`.
     partner_stable_since: Option<Instant>,
+    /// The same, but not while an operator holds decisions here: whoever resumes both nodes at once gives the preferred one
+    /// its time.
+    partner_rests_since: Option<Instant>,
     last_move: Option<LastMove>,
     /// Messages lost for good up to the last `resume`, or to the partner's last start.
     lost_before: u64,
@@ -250,6 +253,7 @@ impl Ownership {
             wants_extension: true,
             unannounced: GroupSet::EMPTY,
             partner_stable_since: None,
+            partner_rests_since: None,
             last_move: None,
             lost_before: 0,
             upstream: upstream::Upstream::default(),
@@ -588,7 +592,7 @@ impl Ownership {
     /// nothing back; it only logs that nobody owns its resources (spec/resources.md section 8).
     fn is_left_by_heartbeat(&self, cx: &Context<'_>) -> bool {
         let is_old = |since| cx.at.now.since(since) >= SETTLING;
-        self.is_partner_heartbeat(cx) && self.partner_stable_since.is_some_and(is_old)
+        self.is_partner_heartbeat(cx) && self.partner_rests_since.is_some_and(is_old)
     }
 
     /// Sides without groups follow the same rules; there is nothing to start.

@@ -369,6 +369,11 @@ impl Ownership {
         } else if self.partner_stable_since.is_none() {
             self.partner_stable_since = Some(cx.at.now);
         }
+        if self.is_held() || self.partner_stable_since.is_none() {
+            self.partner_rests_since = None;
+        } else if self.partner_rests_since.is_none() {
+            self.partner_rests_since = Some(cx.at.now);
+        }
     }
 
     /// Announces holdings and stability when they differ from what was said last. Hand-overs and shutdown say theirs
