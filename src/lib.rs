@@ -36,6 +36,8 @@ pub mod hardware;
 #[cfg(feature = "std")]
 pub mod links;
 #[cfg(feature = "std")]
+mod order;
+#[cfg(feature = "std")]
 pub mod sim;
 #[cfg(feature = "std")]
 pub mod sys;

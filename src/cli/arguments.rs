@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Paths;
+use crate::config::{Paths, time};
 
 use super::exit;
 
@@ -101,13 +101,13 @@ impl Arguments {
         }
     }
 
-    /// An option in seconds (`1.5`), at most a day; `None` when it was not given.
+    /// An option in seconds (`1.5`) or as ha.cf takes a time (`1500ms`), at most a day; `None` when it was not given.
     pub fn seconds(&self, name: &str) -> Result<Option<Duration>, Misuse> {
         let Some(text) = self.value(name) else { return Ok(None) };
-        text.parse::<f64>()
+        time(text)
             .ok()
-            .filter(|seconds| (0.001..=86_400.0).contains(seconds))
-            .map(|seconds| Some(Duration::from_secs_f64(seconds)))
+            .filter(|time| (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(time))
+            .map(Some)
             .ok_or_else(|| Misuse(format!("option `{name}` expects seconds from 0.001 to 86400, found `{text}`")))
     }
 }

@@ -113,10 +113,9 @@ fn search(from: u64, count: u64, threads: usize) -> u8 {
     // A panic is reported with its seed; the default hook would only repeat it without.
     std::panic::set_hook(Box::new(|_| {}));
     let totals = run_many(from, count, threads, false);
-    let seconds = began.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = totals.seeds as f64 / seconds;
-    print_out(&format!("{totals}, {seconds:.1} s, {rate:.0} seeds/s\n"));
+    let tenths = began.elapsed().as_millis().max(100) / 100;
+    let rate = u128::from(totals.seeds) * 10 / tenths;
+    print_out(&format!("{totals}, {}.{} s, {rate} seeds/s\n", tenths / 10, tenths % 10));
     let gaps = totals.gaps();
     if !gaps.is_empty() {
         print_out(&format!("too rare, the seeds do not test it: {}\n", gaps.join(", ")));

@@ -42,7 +42,7 @@ fn known(config: &Path) -> Vec<String> {
     let files = directories(config).into_iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
     let mut names: Vec<String> =
         files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".conf")?.to_owned())).collect();
-    names.sort();
+    crate::order::sort(&mut names, |a, b| a < b);
     names.dedup();
     names
 }

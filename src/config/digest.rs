@@ -13,7 +13,7 @@ const CRC64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 /// what each board has.
 pub(super) fn of_config(config: &Config) -> u32 {
     let mut nodes = config.nodes.clone();
-    nodes.sort();
+    crate::order::sort(&mut nodes, |a, b| a < b);
     let mut text = nodes.join(" ");
     for time in [config.keepalive, config.warntime, config.deadtime, config.initdead, config.failback_delay] {
         let _ = write!(text, "\n{}", time.as_millis());

@@ -181,7 +181,7 @@ impl Findings {
 
     /// All of them, in the order of the file.
     pub(super) fn into_sorted(mut self) -> Vec<Finding> {
-        self.list.sort_by_key(|finding| finding.at);
+        crate::order::sort(&mut self.list, |a, b| a.at < b.at);
         if self.left_out > 0 {
             let severity = if self.errors_left_out > 0 { Severity::Error } else { Severity::Warning };
             let found =

@@ -367,7 +367,7 @@ fn agents(resource: &Resource, machine: &dyn Machine) -> Vec<PathBuf> {
         let Some(kind) = resource.arguments.first() else { return Vec::new() };
         let mut providers = machine.directories(root);
         providers.retain(|provider| provider != "heartbeat");
-        providers.sort();
+        crate::order::sort(&mut providers, |a, b| a < b);
         providers.insert(0, "heartbeat".to_owned());
         return providers.iter().map(|provider| root.join(provider).join(kind)).collect();
     }

@@ -59,6 +59,7 @@ pub use machine::{FileKind, Machine, StonithType, ThisMachine};
 pub use stamps::{Change, FileStamps};
 pub use testing::{CERTAIN, TestLosses};
 pub use value::spoken;
+pub(crate) use value::time;
 pub use watchdog::{WatchdogConfig, WatchdogTimeout};
 
 #[cfg(any(test, fuzzing))]

@@ -38,11 +38,8 @@ impl Timing {
     pub(super) fn of(draft: &Draft<'_>) -> Self {
         let keepalive = value_or(&draft.keepalive, Duration::from_secs(1));
         let deadtime = value_or(&draft.deadtime, Duration::from_secs(30));
-        let initdead = match deadtime.as_secs_f64() {
-            seconds if seconds > 10.0 => deadtime,
-            seconds if seconds < 6.0 => Duration::from_secs(12),
-            _ => deadtime * 2,
-        };
+        let initdead =
+            if deadtime > Duration::from_secs(10) { deadtime } else { (deadtime * 2).max(Duration::from_secs(12)) };
         Self {
             keepalive,
             warntime: value_or(&draft.warntime, deadtime / 2),

@@ -66,7 +66,7 @@ fn boards(paths: &Paths) -> u64 {
     for directory in board::directories(&paths.config) {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let mut stamps: Vec<_> = files.map(|file| (file.file_name(), stamp(&file.path()))).collect();
-        stamps.sort();
+        crate::order::sort(&mut stamps, |a, b| a < b);
         stamps.hash(&mut hasher);
     }
     hasher.finish()

@@ -42,14 +42,20 @@ pub(super) fn read(directory: &Path, findings: &mut Findings) -> Option<TestLoss
 }
 
 fn probability(text: &str, at: At, findings: &mut Findings) -> u32 {
-    match text.parse::<f64>() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
-        Ok(value) if (0.0..=1.0).contains(&value) => (value * f64::from(CERTAIN)) as u32,
-        _ => {
-            findings.warning(at, quote(text)).expected("a probability from 0 to 1").hint("nothing is lost");
-            0
-        }
+    millionths(text).unwrap_or_else(|| {
+        findings.warning(at, quote(text)).expected("a probability from 0 to 1").hint("nothing is lost");
+        0
+    })
+}
+
+fn millionths(text: &str) -> Option<u32> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !(whole.len() + fraction.len() > 0 && (whole.bytes().chain(fraction.bytes())).all(|byte| byte.is_ascii_digit()))
+    {
+        return None;
     }
+    let kept: String = fraction.chars().chain("000000".chars()).take(6).collect();
+    format!("{whole}{kept}").parse().ok().filter(|millionths| *millionths <= CERTAIN)
 }
 
 #[cfg(test)]
@@ -67,7 +73,7 @@ mod tests {
         assert_eq!(read(&directory, &mut findings), Some(losses));
         assert!(findings.into_sorted().is_empty());
         let mut findings = Findings::new(&directory.join(FILE_NAME));
-        write("xmitloss=2\n\nrcvloss=-0\nother\n");
+        write("xmitloss=2\n\nrcvloss=.0000009\nother\n");
         let none = TestLosses { transmitted: 0, received: 0, allowed: String::new() };
         assert_eq!(read(&directory, &mut findings), Some(none));
         let said: Vec<u32> = findings.into_sorted().iter().map(|finding| finding.at.line).collect();

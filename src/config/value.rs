@@ -9,7 +9,7 @@ const FRACTION_DIGITS: usize = 9;
 
 /// Why a word is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TimeFault {
+pub(crate) enum TimeFault {
     /// Does not begin with a number.
     NotANumber,
     /// A number, then a unit other than `ms` and `us`.
@@ -19,7 +19,7 @@ pub(super) enum TimeFault {
 }
 
 /// `N`, `N.M`, `.M` seconds, or with a suffix that begins with `ms` or `us`, to the nearest whole millisecond.
-pub(super) fn time(word: &str) -> Result<Duration, TimeFault> {
+pub(crate) fn time(word: &str) -> Result<Duration, TimeFault> {
     let whole_length = word.bytes().take_while(u8::is_ascii_digit).count();
     let (whole, rest) = word.split_at(whole_length);
     let after_point = rest.strip_prefix('.').unwrap_or_default();

@@ -14,6 +14,7 @@ use super::lookup::{self, Dialect, Program};
 use super::ocf::{self, Monitor};
 use super::script::Ending;
 use super::status_text::says_running;
+use crate::config::spoken;
 use crate::core::ids::JobId;
 use crate::core::{JobOutcome, Order};
 
@@ -252,7 +253,7 @@ fn judge(current: &Current, ended: &Ended, member: &Rc<Member>, limit: Duration)
         Ending::Code(code) => code,
         Ending::OverTime | Ending::Unkillable => {
             let fate = if ended.ending == Ending::OverTime { "killed" } else { "cannot be killed, not waited for" };
-            log::error!("{path} {} took more than {} s: {fate}", current.action.word(), limit.as_secs_f32());
+            log::error!("{path} {} took more than {}: {fate}", current.action.word(), spoken(limit));
             124
         }
     };

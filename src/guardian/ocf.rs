@@ -80,7 +80,7 @@ fn providers(places: &Places) -> Vec<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_dir() && !path.ends_with("heartbeat"))
         .collect();
-    others.sort();
+    crate::order::sort(&mut others, |a, b| a < b);
     others.insert(0, root.join("heartbeat"));
     others
 }

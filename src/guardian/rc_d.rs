@@ -55,7 +55,7 @@ impl RcDirectory {
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| !name.starts_with('.') && is_plain_name(name))
             .collect();
-        names.sort();
+        crate::order::sort(&mut names, |a, b| a < b);
         let (packaged, own): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| PACKAGED.contains(&name.as_str()));
         if !packaged.is_empty() {
             log::info!("{}: never run, done by this daemon itself: {}", path.display(), packaged.join(" "));

@@ -83,11 +83,12 @@ impl Inventory {
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort_by_key(|name| {
-        let letters = name.trim_end_matches(|letter: char| letter.is_ascii_digit()).to_owned();
+    let parts = |name: &str| {
+        let letters = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
         let number: u32 = name[letters.len()..].parse().unwrap_or(0);
-        (letters, number)
-    });
+        (letters.to_owned(), number)
+    };
+    crate::order::sort(&mut names, |a, b| parts(a) < parts(b));
     names
 }
 

@@ -306,7 +306,8 @@ fn is_other_speed(seen: &Observation) -> bool {
 }
 
 fn grounds(seen: &Observation, verdict: Verdict) -> String {
-    let mut text = format!("in {:.1} s {} messages", seen.time.as_secs_f32(), seen.messages);
+    let mut text =
+        format!("in {}.{} s {} messages", seen.time.as_secs(), seen.time.subsec_millis() / 100, seen.messages);
     let _ = write!(text, ", {} bytes of which {} belong to none", seen.bytes, seen.garbage);
     match seen.errors {
         Some(errors) => {

@@ -189,7 +189,7 @@ impl Plan {
         plan.draw_lines();
         plan.draw_lease();
         plan.draw_health();
-        plan.faults.sort_by_key(|(at, _)| *at);
+        crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan
     }
@@ -209,7 +209,7 @@ impl Plan {
         }
         plan.draw_reloads(span);
         plan.draw_upstream(span);
-        plan.faults.sort_by_key(|(at, _)| *at);
+        crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.calm_at = span;
         plan.set_end();
         plan

@@ -176,7 +176,7 @@ pub fn run_many(from: u64, count: u64, threads: usize, until_broken: bool) -> To
         }
     });
     let mut totals = totals.into_inner().expect("no panic inside");
-    totals.examples.sort_by_key(|(seed, _)| *seed);
+    crate::order::sort(&mut totals.examples, |(a, _), (b, _)| a < b);
     totals
 }
 

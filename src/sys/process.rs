@@ -107,7 +107,7 @@ pub fn signal_process(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()>
 /// # Errors
 /// What close_range(2) says.
 pub fn close_descriptors_but(keep: &mut [RawFd]) -> io::Result<()> {
-    keep.sort_unstable();
+    crate::order::sort(keep, |a, b| a < b);
     let mut from: libc::c_uint = 3;
     for descriptor in keep.iter().filter_map(|fd| libc::c_uint::try_from(*fd).ok()) {
         if descriptor > from {

@@ -42,7 +42,7 @@ impl Local {
         for node in nodes {
             sorted.push(node).ok()?;
         }
-        sorted.sort_unstable_by_key(|(name, _)| name.as_bytes());
+        crate::order::sort(&mut sorted, |(a, _), (b, _)| a < b);
         let mut weights = [0; NODES_MAX];
         weights.iter_mut().zip(&sorted).for_each(|(slot, (_, weight))| *slot = *weight);
         let names: heapless::Vec<_, NODES_MAX> = sorted.iter().map(|(name, _)| (*name).clone()).collect();
@@ -107,7 +107,7 @@ impl View {
     pub fn by_age(&self) -> impl Iterator<Item = (MemberId, u32)> + use<> {
         let mut members: heapless::Vec<_, NODES_MAX> =
             self.members.iter().map(|member| (member, self.born_on(member))).collect();
-        members.sort_unstable_by_key(|(member, born_on)| (*born_on, *member));
+        crate::order::sort(&mut members, |(a, a_born_on), (b, b_born_on)| (a_born_on, a) < (b_born_on, b));
         members.into_iter()
     }
 

@@ -77,7 +77,7 @@ impl Story {
     /// The time line, in order of time.
     pub(super) fn time_line(&self) -> String {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
-        entries.sort_by_key(|entry| entry.at);
+        crate::order::sort(&mut entries, |a, b| a.at < b.at);
         let mut text = "time line, in milliseconds, taken by the observer outside both nodes\n".to_owned();
         for entry in entries {
             let _ = writeln!(text, "{:>7}  {:<8} {}", self.millis(entry.at), entry.who, entry.what);

@@ -36,7 +36,7 @@ pub(super) fn seen(socket: &Path, limit: Instant) -> Result<String, Silence> {
 fn text(numbers: &[u32], own: Option<u32>, names: &[String]) -> String {
     let [count, instance, quorum, members @ ..] = numbers else { return String::new() };
     let mut members: Vec<(u32, u32)> = members.chunks_exact(2).map(|pair| (pair[1], pair[0])).collect();
-    members.sort_unstable();
+    crate::order::sort(&mut members, |a, b| a < b);
     let quorum = if *quorum == 0 { "WITHOUT" } else { "with" };
     let mut text = format!("\nccm membership {quorum} quorum\n\tinstance {instance}\n\tmembers {count}\n");
     for (born, id) in &members {

@@ -115,7 +115,7 @@ fn ordered(draft: &Draft<'_>) -> Vec<(FenceMethod, At)> {
         None => DEFAULT_TIMEOUT,
     };
     let mut all: Vec<&DraftFence> = draft.fences.iter().chain(&draft.classic_fence).collect();
-    all.sort_by_key(|fence| fence.at);
+    crate::order::sort(&mut all, |a, b| a.at < b.at);
     let finish = |fence: &DraftFence| FenceMethod {
         limit: fence.limit.unwrap_or_else(|| timeout(fence)),
         ..fence.method.clone()

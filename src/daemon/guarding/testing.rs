@@ -10,10 +10,10 @@ pub(super) fn tell_test_losses(before: Option<&TestLosses>, now: Option<&TestLos
         }
         return;
     };
-    let probability = |millionths: u32| f64::from(millionths) / f64::from(CERTAIN);
+    let probability = |millionths: u32| format!("{}.{:03}", millionths / CERTAIN, millionths % CERTAIN / 1000);
     log::warn!("WARNING: Enabling Test Code");
-    log::info!("Receive loss probability = {:.3}", probability(losses.received));
-    log::info!("Xmit loss probability = {:.3}", probability(losses.transmitted));
+    log::info!("Receive loss probability = {}", probability(losses.received));
+    log::info!("Xmit loss probability = {}", probability(losses.transmitted));
     log::info!("Allow nodes = {}", losses.allowed);
     log::warn!("WARNING: Above Options Now Enabled.");
 }

@@ -30,7 +30,7 @@ impl Ring {
     pub fn merge(live: &[u8], disk: &[u8]) -> Self {
         let mut records: Vec<Record> = [live, disk].into_iter().flat_map(slots).flatten().collect();
         // Stable: that of the first image stays in front.
-        records.sort_by_key(|record| record.number);
+        crate::order::sort(&mut records, |a, b| a.number < b.number);
         records.dedup_by_key(|record| record.number);
         let mut seen = Vec::new();
         records.retain(|record| {
@@ -71,7 +71,7 @@ pub(super) fn missing(live: &[u8], disk: &[u8]) -> Vec<(usize, Vec<u8>)> {
         .map(|at| (number_at(live, at), at))
         .filter(|&(number, at)| number > number_at(disk, at))
         .collect();
-    newer.sort_unstable();
+    crate::order::sort(&mut newer, |a, b| a < b);
     let mut pieces: Vec<(usize, Vec<u8>)> = Vec::new();
     for (_, at) in newer {
         let Some(bytes) = live.get(at..at + SLOT) else { continue };

@@ -146,7 +146,7 @@ pub(super) fn all(lines: &[GpioLine], is_active: impl Fn(OutputLine) -> bool) ->
         }
     }
     // The request has its lines in the order of their offsets.
-    inputs.sort_by(|(a, _), (b, _)| (&a.chip, a.offset).cmp(&(&b.chip, b.offset)));
+    crate::order::sort(&mut inputs, |(a, _), (b, _)| (&a.chip, a.offset) < (&b.chip, b.offset));
     for group in inputs.chunk_by(|(a, _), (b, _)| a.chip == b.chip) {
         match request_inputs(group) {
             Ok(group) => opened.groups.push(group),
