@@ -355,3 +355,11 @@ fn tests_and_files_that_the_documents_name_exist() {
     }
     assert!(tests > 15 && files > 10, "{tests} tests, {files} files");
 }
+
+#[test]
+fn steps_that_the_readme_counts_are_those_of_the_test_command() {
+    let script = text("tests/run");
+    let steps = script.lines().find_map(|line| line.strip_prefix("all=(")).expect("the default lane");
+    let count = steps.trim_end_matches(')').split(' ').count();
+    assert!(text("README.md").contains(&format!("\n{count} passed, 0 failed\n")), "{count} steps: {steps}");
+}

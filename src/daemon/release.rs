@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 
 use super::reset::{Reason, ResetPath};
-use super::run::RunOptions;
+use super::run::{RunOptions, tell};
 use super::run_directory::{LockError, RunDirectory};
 use super::watch::Limits;
 use crate::cli::exit;
@@ -133,26 +133,28 @@ pub fn main(args: &[String]) -> u8 {
     let directory = match RunDirectory::lock(&options.paths.run) {
         Ok(directory) => directory,
         Err(LockError::Held(_)) => {
-            eprintln!("nullbeat release: the daemon runs; ask it with `nullbeat stop`");
+            tell(format_args!("nullbeat release: the daemon runs; ask it with `nullbeat stop`"));
             return exit::TRY_AGAIN;
         }
         Err(LockError::Io(error)) => {
-            eprintln!("nullbeat release: {}: {error}", options.paths.run.display());
+            tell(format_args!("nullbeat release: {}: {error}", options.paths.run.display()));
             return exit::FAILURE;
         }
     };
     if is_failure && is_engine_alive(&directory) {
-        eprintln!("nullbeat release: the engine beats on and keeps what it holds; `nullbeat run` takes over from it");
+        tell(format_args!(
+            "nullbeat release: the engine beats on and keeps what it holds; `nullbeat run` takes over from it"
+        ));
         return exit::OK;
     }
     match release(&options, &directory) {
         Ok(left) if left.is_empty() => exit::OK,
         Ok(left) => {
-            eprintln!("nullbeat release: {} resource groups could not be stopped", left.len());
+            tell(format_args!("nullbeat release: {} resource groups could not be stopped", left.len()));
             exit::FAILURE
         }
         Err(error) => {
-            eprintln!("nullbeat release: {error}");
+            tell(format_args!("nullbeat release: {error}"));
             exit::FAILURE
         }
     }
@@ -205,7 +207,9 @@ fn release_groups(
         .ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
     let lost = lease.unmatched(&config).len();
     if lost > 0 {
-        eprintln!("nullbeat release: {lost} resource groups are not in haresources any more: stop them by hand");
+        tell(format_args!(
+            "nullbeat release: {lost} resource groups are not in haresources any more: stop them by hand"
+        ));
     }
     let left = stop_groups(&config, lease, stop_by)?;
     if left.is_empty() && lost == 0 {
@@ -224,15 +228,20 @@ fn load_leniently(options: &RunOptions) -> Option<Config> {
 /// sentinel is left to do it. What it says goes to standard error; there may be no log.
 pub fn abandon(options: &RunOptions) {
     let lease = match Lease::open_or_create(&options.paths.run) {
-        Ok(lease) if lease.in_use().is_empty() => return,
+        Ok(lease) if lease.in_use().is_empty() => {
+            if RunDirectory::lock(&options.paths.run).is_ok() {
+                end_children(&lease);
+            }
+            return;
+        }
         Ok(lease) => lease,
         Err(error) => {
-            eprintln!("nullbeat run: the lease: {error}");
+            tell(format_args!("nullbeat run: the lease: {error}"));
             return force_reset(options);
         }
     };
     let stop_by = Limits::new(Duration::ZERO, lease.deadtime()).stop_by(lease.engine_stamp());
-    eprintln!("nullbeat run: giving up all HA resources");
+    tell(format_args!("nullbeat run: giving up all HA resources"));
     end_leftovers(&lease);
     let left = match RunDirectory::lock(&options.paths.run) {
         Ok(directory) => release_groups(options, &directory, &lease, Some(stop_by)),
@@ -242,13 +251,16 @@ pub fn abandon(options: &RunOptions) {
     };
     end_children(&lease);
     match left {
-        Ok(left) if left.is_empty() => eprintln!("nullbeat run: all HA resources relinquished"),
+        Ok(left) if left.is_empty() => tell(format_args!("nullbeat run: all HA resources relinquished")),
         Ok(left) => {
-            eprintln!("nullbeat run: {} resource groups were not stopped in time: resetting this board", left.len());
+            tell(format_args!(
+                "nullbeat run: {} resource groups were not stopped in time: resetting this board",
+                left.len()
+            ));
             force_reset(options);
         }
         Err(error) => {
-            eprintln!("nullbeat run: {error}: resetting this board");
+            tell(format_args!("nullbeat run: {error}: resetting this board"));
             force_reset(options);
         }
     }
@@ -260,6 +272,6 @@ fn force_reset(options: &RunOptions) {
     // Watchdogs that were armed go unkicked since the exec: they reset the board, too.
     let reset = ResetPath::prepare(&with, Vec::new()).and_then(|mut path| path.reset(Reason::NotStopped));
     if let Err(error) = reset {
-        eprintln!("nullbeat run: unable to force a reset ({error})");
+        tell(format_args!("nullbeat run: unable to force a reset ({error})"));
     }
 }

@@ -166,12 +166,12 @@ pub fn main(args: &[String]) -> u8 {
         // From here on the sentinel stands behind it.
         Ok(mut guarding) => guarding.run().unwrap_or_else(|error| complain(exit::FAILURE, &error.to_string())),
         Err(refusal) => {
-            for text in &refusal.texts {
-                complain(refusal.code, text);
-            }
             if options.inheritance.is_some() {
                 // The guardian that has become this program held groups, and nobody else is left to stop them.
                 abandon(&options);
+            }
+            for text in &refusal.texts {
+                complain(refusal.code, text);
             }
             refusal.code
         }
@@ -203,8 +203,14 @@ fn start(options: &RunOptions) -> Result<Guarding, Refusal> {
 }
 
 fn complain(code: u8, text: &str) -> u8 {
-    eprintln!("nullbeat run: {text}");
+    tell(format_args!("nullbeat run: {text}"));
     code
+}
+
+/// A line on standard error, if that takes it: what has to be done after it must not depend on a full disk or on a reader
+/// that is gone.
+pub(super) fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Reads the files; says everything that is wrong or doubtful.

@@ -510,15 +510,16 @@ fn reload_of_the_program_is_refused_for_what_the_new_one_would_not_start_with() 
 }
 
 /// A node whose program is replaced by one that says that it would start, and then does not: what it needs has gone
-/// in between.
-fn node_with_a_program_that_breaks_its_word() -> Node {
+/// in between. Its standard error is `stderr`.
+fn node_with_a_program_that_breaks_its_word(stderr: &str) -> Node {
     let mut node = Node::new(ONE, "");
     let program = node.root.join("nullbeat");
     copy_program(&program);
     node.run_program(&program, &[]);
     eventually("the group runs", || node.is_running("a") && node.has_lease_settled());
     let real = Node::program().display();
-    let lie = format!("#!/bin/sh\ncase \" $* \" in *\" --only-check \"*) exit 0 ;; esac\nexec {real} \"$@\"\n");
+    let lie =
+        format!("#!/bin/sh\ncase \" $* \" in *\" --only-check \"*) exit 0 ;; esac\nexec {real} \"$@\" {stderr}\n");
     node::write_program(&node.root.join("new"), &lie);
     fs::rename(node.root.join("new"), &program).unwrap();
     node.write_config("serial /dev/nullbeat-unplugged");
@@ -527,7 +528,8 @@ fn node_with_a_program_that_breaks_its_word() -> Node {
 
 #[test]
 fn program_that_cannot_go_on_after_all_stops_what_it_inherited() {
-    let mut node = node_with_a_program_that_breaks_its_word();
+    // Nor can it say so.
+    let mut node = node_with_a_program_that_breaks_its_word("2>/dev/full");
     assert_ne!(node.verb(&["reload", "--binary", "--timeout", "1"]), 0);
     assert_eq!(node.exit_code(), Some(78));
     assert_eq!(node.calls(), ["start a", "stop a"]);
@@ -538,7 +540,7 @@ fn program_that_cannot_go_on_after_all_stops_what_it_inherited() {
 
 #[test]
 fn program_that_cannot_go_on_nor_stop_what_it_inherited_resets_the_board() {
-    let mut node = node_with_a_program_that_breaks_its_word();
+    let mut node = node_with_a_program_that_breaks_its_word("");
     node.touch("hang-stop");
     assert_ne!(node.verb(&["reload", "--binary", "--timeout", "1"]), 0);
     assert_eq!(node.exit_code(), Some(78));

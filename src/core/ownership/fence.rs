@@ -31,8 +31,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// In events: not a method of the list but an operator.
 const OPERATOR: u8 = u8::MAX;
 
-/// Proof that one run of the partner is off. Neither `Copy` nor `Clone`, made only here, and gone with the first sign of
-/// life of the partner.
+/// Proof that one run of the partner is off. Made only here, and gone with the first sign of life of the partner. It is
+/// cloned only together with the whole state, by what tries every order of events.
 #[derive(Debug, Clone)]
 #[must_use]
 pub(super) struct FenceConfirmed {

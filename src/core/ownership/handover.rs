@@ -6,7 +6,7 @@
 //! ```
 
 use super::permit::Permit;
-use super::{Context, Ownership, Phase};
+use super::{Context, Ownership, Phase, SETTLING};
 use crate::core::ids::{GroupId, GroupSet, NodeId, RequestId, Seq};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StandbyWord};
 use crate::core::planted::{Bug, is_planted};
@@ -222,6 +222,22 @@ impl Ownership {
             return;
         }
         self.offer(cx, Holds::FOREIGN, guests, Cause::Failback, None);
+    }
+
+    /// What neither node uses of a Heartbeat's side goes home to it. It takes nothing back by itself after a standby that a
+    /// new start of ours broke off; it only logs that nobody owns its resources (spec/resources.md section 8). Taking it
+    /// here would be the shorter way, but a Heartbeat calls itself stable to a node that starts, even while the scripts of
+    /// its standby run (9.2). It passes over an offer then, and gets it again later (11.2).
+    pub(super) fn give_what_is_left(&mut self, cx: &mut Context<'_>) {
+        let groups = self.groups_of(cx, Holds::FOREIGN);
+        let is_used_here = |id: GroupId| {
+            let group = &self.groups[usize::from(id.0)];
+            group.is_claimed() || group.is_busy() || group.is_stuck()
+        };
+        let is_used = |id: GroupId| is_used_here(id) || self.partner_may_use(cx, id);
+        if self.handover.is_none() && !groups.is_empty() && self.rests(cx, SETTLING) && !groups.iter().any(is_used) {
+            self.offer(cx, Holds::FOREIGN, groups, Cause::Failback, None);
+        }
     }
 
     /// Whether the partner claims the group too, or cannot stop it: a hand-over would only stop the half that works.

@@ -52,6 +52,8 @@ use requests::Waiting;
 
 /// How long two starting nodes wait for each other (spec/resources.md 9.2: 10 s from the first `resource`).
 const SETTLING: Duration = Duration::from_secs(10);
+/// After how long at rest a Heartbeat has left what it does not use: ten times what a script may take here.
+const LEFT_TIME: Duration = Duration::from_secs(600);
 
 /// What ownership needs of the rest while it works.
 pub(super) struct Context<'a> {
@@ -581,17 +583,15 @@ impl Ownership {
         if is_heartbeat && is_current && if is_preferred { ours.local } else { ours.foreign } {
             return Some(Permit::never_given_away());
         }
-        if !is_preferred && is_current && self.is_left_by_heartbeat(cx) {
+        if !is_preferred && is_current && self.rests(cx, LEFT_TIME) {
             return Some(Permit::left_by_partner());
         }
         (is_preferred && is_current).then(Permit::unclaimed_by_partner)
     }
 
-    /// Whether what the partner does not use stays unused: it is a Heartbeat, and has been at rest for longer than any
-    /// start of its takes to be announced. One that has released for a standby which a new start of ours broke off takes
-    /// nothing back; it only logs that nobody owns its resources (spec/resources.md section 8).
-    fn is_left_by_heartbeat(&self, cx: &Context<'_>) -> bool {
-        let is_old = |since| cx.at.now.since(since) >= SETTLING;
+    /// Whether the partner is a Heartbeat that has called itself stable for `time`, with nobody's decisions held here.
+    pub(super) fn rests(&self, cx: &Context<'_>, time: Duration) -> bool {
+        let is_old = |since| cx.at.now.since(since) >= time;
         self.is_partner_heartbeat(cx) && self.partner_rests_since.is_some_and(is_old)
     }
 
@@ -639,6 +639,7 @@ impl Ownership {
         }
         if !self.offer_failed(cx) && !self.give_up_for_upstream(cx) && !self.give_up_for_health(cx) {
             self.fail_back(cx);
+            self.give_what_is_left(cx);
         }
     }
 

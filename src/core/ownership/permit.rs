@@ -4,11 +4,11 @@ use super::fence::FenceConfirmed;
 
 /// The right to start one group once. Neither `Copy` nor `Clone`, made only by the constructors below, each of which
 /// names its proof.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[must_use]
 pub(super) struct Permit(Proof);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Proof {
     Fenced,
     Interlocked,
@@ -38,8 +38,8 @@ impl Permit {
         Self(Proof::Unclaimed)
     }
 
-    /// The partner is a Heartbeat that has long been at rest, uses nothing of it, and takes nothing while we are alive but
-    /// through a hand-over with us.
+    /// The partner is a Heartbeat that has called itself stable for so long that no script of a standby can still run there,
+    /// uses nothing of it, answers no offer, and takes nothing while we are alive but through a hand-over with us.
     pub(super) const fn left_by_partner() -> Self {
         Self(Proof::Left)
     }

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use super::{CHECK, Guarding, LOGGER, Stage, clients, health, in_use};
 use crate::cli::exit;
-use crate::config::{Change, Config, FileStamps, Group, Severity};
+use crate::config::{Change, Config, FileStamps, Group, Severity, spoken};
 use crate::core::ids::{GroupId, GroupSet, JobId, RequestId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
@@ -33,7 +33,8 @@ use crate::guardian::protocol::ToEngine;
 use crate::sys::pidfd;
 use crate::sys::process::Child;
 
-/// What the new program may take to read the files.
+/// What the new program may take to read the files at most; less with a shorter dead time, because it reads them once more
+/// while nobody beats.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A reload that waits for groups to stop.
@@ -312,7 +313,7 @@ impl Guarding {
         self.service.reloading();
         match self.start_check() {
             Ok(child) => {
-                let until = now.saturating_add(nanos(CHECK_LIMIT));
+                let until = now.saturating_add(nanos(CHECK_LIMIT.min(self.config.deadtime * 3 / 4)));
                 self.stage = Stage::Checking(BinaryCheck { child, request, until });
             }
             Err(error) => {
@@ -348,6 +349,12 @@ impl Guarding {
         };
         let _ = self.reactor.remove(&check.child.pidfd);
         let request = check.request;
+        if is_over_time {
+            let deadtime = spoken(self.config.deadtime);
+            log::error!(
+                "The new program takes too long to read the files: at a deadtime of {deadtime} the peer would take over."
+            );
+        }
         self.stage = Stage::Guarding;
         match status {
             Ok(Some(WaitStatus::Exited(_, 0))) if self.can_reload() => self.execute_program(now),

@@ -1,6 +1,7 @@
 //! What a node that has just started believes, and what it tells.
 
 use super::*;
+use crate::core::message::StandbyWord;
 
 #[test]
 fn announcement_of_a_nullbeat_that_has_not_told_per_group_proves_nothing() {
@@ -99,24 +100,51 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
     assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
 }
 
+/// The last of alpha's words in a hand-over.
+fn last_word(bench: &Bench) -> Option<(Holds, StandbyWord)> {
+    bench.packets.iter().rev().find_map(|packet| match packet.body {
+        Body::AskResources { set, word, .. } => Some((set, word)),
+        _ => None,
+    })
+}
+
 /// Beta, a Heartbeat, released for a standby, and alpha started anew before it had taken over.
-#[test]
-fn heartbeat_that_rests_without_its_group_leaves_it_to_us() {
+fn beside_heartbeat_without_its_group() -> Bench {
     let mut bench = Bench::clean();
     bench.is_nullbeat = false;
     bench.beat();
     bench.hear_of_nothing();
     bench.end_all(Order::Start, JobOutcome::Done);
     bench.live(8000, Bench::beat);
-    assert!(bench.runs(HOME) && !bench.waits_for(GUEST, Order::Start));
+    assert!(bench.runs(HOME) && last_word(&bench).is_none());
+    bench
+}
+
+#[test]
+fn heartbeat_that_rests_without_its_group_is_given_it() {
+    let mut bench = beside_heartbeat_without_its_group();
     // It may be about to start it: its time begins anew.
     let busy = Body::Resource { holds: Holds::NONE, is_full: true, is_stable: Some(false), info: ResourceInfo::None };
     bench.hear(busy);
     bench.live(400, Bench::beat);
     bench.hear_of_nothing();
     bench.live(8000, Bench::beat);
-    assert!(!bench.waits_for(GUEST, Order::Start));
+    assert_eq!(last_word(&bench), None);
     bench.live(4000, Bench::beat);
+    assert_eq!(last_word(&bench), Some((Holds::FOREIGN, StandbyWord::Me)));
+    let only = None;
+    bench.hear(Body::AskResources { set: Holds::FOREIGN, word: StandbyWord::Other, only, after_failure: false });
+    assert_eq!(last_word(&bench), Some((Holds::FOREIGN, StandbyWord::Done)));
+    assert!(bench.runs(HOME) && !bench.waits_for(GUEST, Order::Start));
+}
+
+/// It calls itself stable to a node that starts even while its scripts run.
+#[test]
+fn heartbeat_that_passes_over_every_offer_leaves_its_group_to_us_after_ten_minutes() {
+    let mut bench = beside_heartbeat_without_its_group();
+    bench.live(580_000, Bench::beat);
+    assert!(last_word(&bench).is_some() && !bench.waits_for(GUEST, Order::Start));
+    bench.live(20_000, Bench::beat);
     assert!(bench.waits_for(GUEST, Order::Start));
 }
 
