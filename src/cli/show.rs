@@ -260,8 +260,22 @@ fn groups(report: &Report<'_>, is_colourful: bool) -> String {
 }
 
 fn link_states(report: &Report<'_>, is_colourful: bool) -> String {
-    let rows: Vec<Vec<Cell>> = report.lines("link").map(link_state).collect();
-    table(&["LINK", "PEER", "STATE", "HEARD", "HEARS US"], &rows, is_colourful)
+    let mut rows: Vec<Vec<Cell>> = report.lines("link").map(link_state).collect();
+    let mut head = vec!["LINK", "PEER", "STATE", "HEARD", "HEARS US"];
+    if report.first("cable").is_some() {
+        head.push("CABLE");
+        for (link, row) in report.lines("link").zip(&mut rows) {
+            let is_its = |cable: &&Line<'_>| cable.text("name") == link.text("name");
+            let verdict = report.lines("cable").find(is_its).and_then(|cable| cable.text("verdict"));
+            row.push(verdict.map_or_else(|| "-".into(), |word| Cell::toned(word, cable_tone(word))));
+        }
+    }
+    table(&head, &rows, is_colourful)
+}
+
+/// Of a verdict about a serial cable.
+fn cable_tone(verdict: &str) -> Tone {
+    if verdict == "ok" { Tone::Good } else { Tone::Bad }
 }
 
 fn link_state(link: &Line<'_>) -> Vec<Cell> {
@@ -445,8 +459,7 @@ fn render_links(report: &Report<'_>, is_colourful: bool) -> String {
 
 fn cable_verdict(cable: &Line<'_>, is_colourful: bool) -> String {
     let verdict = cable.or_dash("verdict");
-    let tone = if verdict == "ok" { Tone::Good } else { Tone::Bad };
-    let verdict = paint(verdict, tone, is_colourful);
+    let verdict = paint(verdict, cable_tone(verdict), is_colourful);
     format!("cable at {}: {verdict}: {}\n", cable.or_dash("name"), cable.or_dash("advice"))
 }
 
@@ -501,6 +514,22 @@ last move to this node: death, 3.0 s ago, detected in 990 ms, decided in 1.1 ms,
   and 2 more
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn status_has_a_verdict_for_each_serial_link_and_advice_where_it_is_not_ok() {
+        let with = |cables: &str| render_status(&Report::parse(&format!("{REPORT}{cables}")).unwrap(), false);
+        let text = with("cable\tname=/dev/ttyS0\tverdict=ok\tadvice=the line works\tgrounds=x\n");
+        let expected = "\
+LINK        PEER  STATE  HEARD  HEARS US  CABLE
+/dev/ttyS0  rsb   up     12 ms  15 ms     ok
+eth0        rsb   dead   never  -         -
+
+last move";
+        assert!(text.contains(expected), "{text}");
+        let text = with("cable\tname=/dev/ttyS0\tverdict=no-cable\tadvice=look at both plugs\tgrounds=x\n");
+        assert!(text.contains("15 ms     no-cable\n"), "{text}");
+        assert!(text.contains("\ncable at /dev/ttyS0: no-cable: look at both plugs\n"), "{text}");
     }
 
     #[test]

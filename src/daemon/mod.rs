@@ -27,6 +27,7 @@ pub mod reactor;
 pub mod release;
 pub mod report;
 pub mod reset;
+pub mod reset_causes;
 pub mod run;
 pub mod run_directory;
 pub mod sentinel;

@@ -16,6 +16,7 @@ use super::history::news::Untold;
 use super::identity::IdentityStore;
 use super::release::{abandon, end_leftovers};
 use super::reset::ResetPath;
+use super::reset_causes;
 use super::run_directory::{Inheritance, LockError, RunDirectory};
 use super::watch::Limits;
 use super::watchdogs::Watchdogs;
@@ -265,7 +266,8 @@ fn guard(
     }
     // Before anything is held here: what cannot be armed is found out now.
     let mut watchdogs = Watchdogs::open(&mut config, options.is_unfenced)?;
-    watchdogs.reset_causes().for_each(|entry| untold.emit(&entry));
+    let boot = lease::boot_id().unwrap_or_default();
+    reset_causes::untold(directory.path(), boot, watchdogs.reset_causes()).iter().for_each(|entry| untold.emit(entry));
     let reset = watchdogs.copies().and_then(|copies| ResetPath::prepare(&config.reset_with, copies));
     let reset = reset.inspect_err(|_| watchdogs.end(&lease)).map_err(cannot("reset_with"))?;
     let mut spare = watchdogs.spare().inspect_err(|_| watchdogs.end(&lease))?;

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::config::{Config, ResetWith};
-use crate::daemon::history::Entry;
 use crate::guardian::lease::Lease;
-use crate::hardware::watchdog::{Armed, Device, Facts, Watchdog, arm, set_timeout};
+use crate::hardware::watchdog::{Armed, Device, Facts, ResetCause, Watchdog, arm, set_timeout};
 
 /// How long a device may stay busy: a guardian that was killed closes its descriptors one after another, and the lock
 /// perhaps before the watchdog.
@@ -154,13 +153,9 @@ impl Watchdogs {
         }
     }
 
-    /// Why this board last started, for the history: what each device remembers.
-    pub fn reset_causes(&self) -> impl Iterator<Item = Entry> {
-        self.0.iter().filter(|held| held.armed.cause.bits() != 0).map(|held| {
-            let mut entry = Entry::new("reset cause");
-            entry.field("subject", &held.armed.identity).field("to", held.armed.cause.word());
-            entry
-        })
+    /// Why this board last started: what each device remembers, with its identity.
+    pub fn reset_causes(&self) -> impl Iterator<Item = (&str, ResetCause)> {
+        self.0.iter().map(|held| (held.armed.identity.as_str(), held.armed.cause))
     }
 
     /// Copies for the engine.

@@ -1,13 +1,13 @@
 //! GPIO lines over the kernel's character device (uAPI v2, Linux 5.10), behind `embedded-hal`'s pins.
 //!
 //! The guardian opens all lines ([`Lines::open`]), drives the outputs and passes each request of inputs to the engine,
-//! which waits for edges and reads levels through a [`LineReader`]. "High" of `embedded-hal` means *active* here: the
-//! kernel turns the level round where the line is active low.
+//! which waits for edges with a [`LineReader`] and reads levels through its pins. "High" of `embedded-hal` means *active*
+//! here: the kernel turns the level round where the line is active low.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `open` | board file to lines of the kernel, and what can be wrong |
-//! | `reader` | the engine's end: edges and levels, without allocation |
+//! | `reader` | the engine's end: edges and pins, without allocation |
 //! | `wire` | pins without hardware, with faults, for tests |
 
 mod open;
@@ -21,12 +21,13 @@ use std::rc::Rc;
 use embedded_hal::digital::{self, ErrorKind, ErrorType, InputPin, OutputPin};
 use gpiocdev::Request;
 use gpiocdev::line::{Offset, Value};
+use nix::errno::Errno;
 
 use crate::config::{GpioLine, LineUse, OutputLine};
 use crate::core::{InputLine, LineLevel};
 
 pub use open::{LineError, Trouble};
-pub use reader::{LINES_MAX, LineReader, LineRow};
+pub use reader::{LINES_MAX, LineReader, LineRow, WatchedLine};
 
 /// Why a pin could not be set or read.
 #[derive(Debug)]
@@ -48,12 +49,19 @@ impl digital::Error for PinError {
 
 /// The errno in what `gpiocdev` says; `EIO` where there is none.
 fn os_error(error: &gpiocdev::Error) -> io::Error {
-    use gpiocdev_uapi::Error as Uapi;
-    let errno = match error {
-        gpiocdev::Error::Os(errno) | gpiocdev::Error::Uapi(_, Uapi::Os(errno)) => errno.0,
-        _ => nix::libc::EIO,
-    };
-    io::Error::from_raw_os_error(errno)
+    match error {
+        gpiocdev::Error::Os(errno) => io::Error::from_raw_os_error(errno.0),
+        gpiocdev::Error::Uapi(_, error) => uapi_error(error),
+        _ => Errno::EIO.into(),
+    }
+}
+
+/// The same for what `gpiocdev-uapi` says.
+fn uapi_error(error: &gpiocdev_uapi::Error) -> io::Error {
+    match error {
+        gpiocdev_uapi::Error::Os(errno) => io::Error::from_raw_os_error(errno.0),
+        _ => Errno::EIO.into(),
+    }
 }
 
 /// An output of the board.

@@ -5,7 +5,7 @@ use crate::config::OutputLine;
 use crate::core::{Input, LineLevel};
 use crate::daemon::reactor::{Ready, Token};
 use crate::guardian::protocol::ToGuardian;
-use crate::hardware::gpio::{LINES_MAX, LineReader};
+use crate::hardware::gpio::{LINES_MAX, LineReader, level_of};
 
 /// Tokens of line readers begin here, far behind those of the links.
 const READERS: u32 = 1 << 17;
@@ -50,7 +50,10 @@ impl Driver<'_> {
     }
 
     fn read_lines(&mut self, place: usize) {
-        for (line, level) in self.readers[place].levels() {
+        // By place: feeding the core needs all of `self`.
+        for at in 0..LINES_MAX {
+            let Some((line, mut pin)) = self.readers[place].pins().nth(at) else { return };
+            let level = level_of(&mut pin);
             if self.node.ownership().lines().level(line) != level {
                 self.feed(Input::Line { line, level });
             }

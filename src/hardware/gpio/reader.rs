@@ -1,11 +1,13 @@
-//! The engine's end of a request of inputs: a descriptor and which line stands where.
+//! The engine's end of a request of inputs: a descriptor, which line stands where, and a pin for each.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use embedded_hal::digital::{ErrorType, InputPin};
 use gpiocdev_uapi::v2::{LineEdgeEvent, LineValues, get_line_values};
 
-use crate::core::{InputLine, LineLevel};
+use super::{PinError, uapi_error};
+use crate::core::InputLine;
 
 /// Inputs that one request can hold: each use there is.
 pub const LINES_MAX: usize = InputLine::ALL.len();
@@ -23,7 +25,7 @@ pub struct LineRow {
     pub is_polled: bool,
 }
 
-/// Reads levels and takes edges. Allocates nothing.
+/// Takes edges, and has a pin for each line. Allocates nothing.
 #[derive(Debug)]
 pub struct LineReader {
     file: File,
@@ -53,20 +55,33 @@ impl LineReader {
         while gpiocdev_uapi::read_event(&self.file, &mut buffer).is_ok_and(|words| words >= buffer.len()) {}
     }
 
-    /// The levels of all lines, in one system call; after a failure all are [`LineLevel::Unknown`].
-    pub fn levels(&self) -> impl Iterator<Item = (InputLine, LineLevel)> + use<> {
-        let row = self.row;
-        let count = row.lines.iter().flatten().count();
-        let mut values = LineValues { bits: 0, mask: (1 << count) - 1 };
-        let is_read = get_line_values(&self.file, &mut values).is_ok();
-        row.lines.into_iter().flatten().enumerate().map(move |(place, line)| {
-            let level = match values.bits >> place & 1 {
-                _ if !is_read => LineLevel::Unknown,
-                0 => LineLevel::Inactive,
-                _ => LineLevel::Active,
-            };
-            (line, level)
-        })
+    /// The pin of each line, in the order of the request.
+    pub fn pins(&self) -> impl Iterator<Item = (InputLine, WatchedLine<'_>)> {
+        (0..).zip(self.lines()).map(|(place, line)| (line, WatchedLine { file: &self.file, place }))
+    }
+}
+
+/// One of the lines that a [`LineReader`] waits for. One system call for each look.
+#[derive(Debug)]
+pub struct WatchedLine<'r> {
+    file: &'r File,
+    /// Its place in the request.
+    place: u32,
+}
+
+impl ErrorType for WatchedLine<'_> {
+    type Error = PinError;
+}
+
+impl InputPin for WatchedLine<'_> {
+    fn is_high(&mut self) -> Result<bool, PinError> {
+        let mut values = LineValues { bits: 0, mask: 1 << self.place };
+        get_line_values(self.file, &mut values).map_err(|error| PinError(uapi_error(&error)))?;
+        Ok(values.bits & values.mask != 0)
+    }
+
+    fn is_low(&mut self) -> Result<bool, PinError> {
+        self.is_high().map(|is_high| !is_high)
     }
 }
 
@@ -78,7 +93,9 @@ impl AsFd for LineReader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::level_of;
     use super::*;
+    use crate::core::LineLevel;
 
     #[test]
     fn descriptor_that_is_no_line_reads_as_unknown_and_never_blocks() {
@@ -86,7 +103,7 @@ mod tests {
         let lines = [Some(InputLine::PeerOwner), Some(InputLine::PeerPower), None, None];
         let reader = LineReader::new(ours, LineRow { lines, is_polled: false });
         reader.take_edges();
-        let levels: Vec<_> = reader.levels().collect();
+        let levels: Vec<_> = reader.pins().map(|(line, mut pin)| (line, level_of(&mut pin))).collect();
         let unknown = LineLevel::Unknown;
         assert_eq!(levels, [(InputLine::PeerOwner, unknown), (InputLine::PeerPower, unknown)]);
     }
