@@ -95,6 +95,53 @@ fn board_file_with_a_mistake_exits_78_and_says_where() {
     assert_eq!(board(&["--chek", "x"]).status.code(), Some(64));
 }
 
+#[test]
+fn open_wires_read_what_the_guide_says() {
+    let directory = Directory::new("open");
+    // The row of docs/wiring.md: input, what an open wire reads, the words for a direct wire.
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/wiring.md")).expect("the guide");
+    let (_, rest) = guide.split_once("### What an open wire reads").expect("its section");
+    let rows = rest.lines().filter(|line| line.starts_with("| `"));
+    let mut inputs = Vec::new();
+    for row in rows.take_while(|row| row.contains(": ")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let input = cells[1].trim_matches('`');
+        let level = cells[2].split(':').next().expect("a level");
+        let words = cells[3].split('`').nth(1).expect("its words");
+        directory.write("own.conf", &format!("gpio {input} gpiochip0 5 {words}\n"));
+        let output = board(&["--check", directory.0.join("own.conf").to_str().expect("UTF-8")]);
+        let said = text(&output);
+        assert!(said.contains(&format!("; an open wire reads {level}\n")), "{row}: {said}");
+        inputs.push((input.to_owned(), level.to_owned()));
+    }
+    let expected =
+        [("peer-owner", "active"), ("peer-power", "active"), ("peer-alive", "inactive"), ("maintenance", "inactive")];
+    assert_eq!(inputs, expected.map(|(input, level)| (input.to_owned(), level.to_owned())));
+}
+
+#[test]
+fn link_is_known_by_its_path_by_its_name_in_the_board_file_and_by_a_symbolic_link() {
+    let directory = Directory::new("link");
+    let config = format!("--config-dir={}", directory.0.display());
+    let is_link = |names: &[&str]| board(&[&["--is-link", &config], names].concat()).status.code();
+    assert_eq!(is_link(&["ttyS1"]), Some(1), "no ha.cf");
+    directory.write("boards/own.conf", "serial-port null-modem /dev/ttyS1\nserial-port other /dev/ttyS2\n");
+    // What is wrong elsewhere does not matter, and a remark is no link.
+    let names =
+        "nonsense\nucast eth0 no-such-host.invalid\n# serial /dev/ttyS7\nboard own\n\tserial null-modem baud 9600\n";
+    directory.write("ha.cf", names);
+    assert_eq!([is_link(&["ttyS1"]), is_link(&["/dev/ttyS1"])], [Some(0), Some(0)]);
+    assert_eq!(is_link(&["ttyS10", "serial/by-path/x"]), Some(1));
+    assert_eq!([is_link(&["ttyS2"]), is_link(&["ttyS7"]), is_link(&[])], [Some(1); 3]);
+    // The device's other names, and a link to it.
+    symlink("/dev/null", directory.0.join("port")).expect("linked");
+    let lines = format!("serial /dev/nullbeat/serial-x /dev/ttyS3 baud 9600\nserial {}/port\n", directory.0.display());
+    directory.write("ha.cf", &lines);
+    assert_eq!(is_link(&["ttyUSB0", "serial/by-id/y", "nullbeat/serial-x"]), Some(0));
+    assert_eq!([is_link(&["ttyS3"]), is_link(&["null"]), is_link(&["zero"])], [Some(0), Some(0), Some(1)]);
+    assert_eq!(board(&["null-modem"]).status.code(), Some(64));
+}
+
 /// A machine of files: two UARTs, one of them console and getty's, a port that is not there, a USB adapter, a watchdog.
 fn machine() -> Directory {
     let machine = Directory::new("machine");

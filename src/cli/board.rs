@@ -7,13 +7,14 @@ use super::arguments::{Arguments, Flag, Misuse};
 use super::table::{Cell, table};
 use super::{exit, print_out};
 use crate::config::board::{BoardFile, check_file};
-use crate::config::{Bias, Drive, GpioLine, ThisMachine};
+use crate::config::{Bias, Drive, GpioLine, ThisMachine, serial_links};
 use crate::hardware::inventory::{GpioChip, GpioEntry, Inventory, SerialPort, WatchdogDevice};
 
 /// Help text of `board`.
 pub(super) const HELP: &str = "\
 nullbeat board
 nullbeat board --check FILE
+nullbeat board --is-link [--config-dir DIR] NAME...
 
 Prints what this machine has: serial ports with the type of their UART and who uses them, watchdogs with their limits,
 GPIO chips and lines. All of it is a board file to start from: what is not certain stands behind `#`.
@@ -21,8 +22,10 @@ GPIO chips and lines. All of it is a board file to start from: what is not certa
   nullbeat board > /etc/ha.d/boards/own.conf     then choose the lines, and write `board own` into ha.cf
 
   --check FILE   says everything that is wrong or doubtful in a board file, and what it means
+  --is-link      whether a serial port, by any of its names (ttyS1, /dev/ttyS1), is one that ha.cf or the board file there
+                 has a link on: for udev rules
 
-Exit codes: 0 done, 78 the board file has an error.
+Exit codes: 0 done, 1 no link, 78 the board file has an error.
 
 Shipped files are in boards/; docs/wiring.md tells what to connect.
 ";
@@ -30,14 +33,30 @@ Shipped files are in boards/; docs/wiring.md tells what to connect.
 /// `nullbeat board`.
 pub(super) fn main(args: &[String]) -> u8 {
     // `--sysfs` looks at a copy of /sys, /proc and /dev elsewhere: for tests.
-    let parsed = Arguments::parse(args, &[Flag::Value("--check"), Flag::Value("--sysfs")]);
-    match parsed.and_then(|parsed| parsed.at_most(0).map(|()| parsed)) {
+    const FLAGS: [Flag; 4] =
+        [Flag::Value("--check"), Flag::Value("--sysfs"), Flag::Switch("--is-link"), Flag::Value("--config-dir")];
+    let limit = |parsed: Arguments| {
+        parsed.at_most(if parsed.has("--is-link") { usize::MAX } else { 0 })?;
+        Ok(parsed)
+    };
+    match Arguments::parse(args, &FLAGS).and_then(limit) {
+        Ok(parsed) if parsed.has("--is-link") => is_link(&parsed.paths().config, &parsed.words),
         Ok(parsed) => match parsed.value("--check") {
             Some(file) => check(Path::new(file)),
             None => print_out(&show(&Inventory::gather(Path::new(parsed.value("--sysfs").unwrap_or("/"))))),
         },
         Err(misuse) => Misuse::report(&misuse, "board"),
     }
+}
+
+/// A name that is a link of udev's counts as the device that it leads to.
+fn is_link(config: &Path, names: &[String]) -> u8 {
+    let devices = serial_links(config, &ThisMachine);
+    let is_it = |name: &String| {
+        let path = Path::new("/dev").join(name);
+        devices.iter().any(|device| *device == path || device.canonicalize().is_ok_and(|device| device == path))
+    };
+    if names.iter().any(is_it) { exit::OK } else { exit::FAILURE }
 }
 
 fn check(path: &Path) -> u8 {

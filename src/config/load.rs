@@ -133,6 +133,27 @@ pub fn load(paths: &Paths, options: &LoadOptions<'_>) -> Loaded {
     Loaded { config, findings: findings.into_iter().flat_map(Findings::into_sorted).collect() }
 }
 
+/// The devices that ha.cf has `serial` lines for, as it names them or as its board file does. Reads these lines and `board`
+/// alone: it asks no name service, and whatever is wrong elsewhere does not matter. For the udev rules, which run when little
+/// else does.
+pub fn serial_links(config: &Path, machine: &dyn Machine) -> Vec<PathBuf> {
+    let path = config.join("ha.cf");
+    let Ok(mut text) = TextFile::read(&path) else { return Vec::new() };
+    let is_wanted = |line: &&[u8]| {
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        matches!(words.next(), Some(b"board" | b"serial"))
+    };
+    text.bytes = text.bytes.split(|byte| *byte == b'\n').filter(is_wanted).collect::<Vec<_>>().join(&b'\n');
+    let mut draft = Draft::new(&path, machine, Purpose::Check, "");
+    config.clone_into(&mut draft.config_dir);
+    draft.read(&text);
+    let device = |medium: &Medium| match medium {
+        Medium::Serial { device, .. } => Some(device.clone()),
+        _ => None,
+    };
+    draft.media.iter().filter_map(|draft| device(&draft.medium)).collect()
+}
+
 /// Says that haresources is there and means nothing.
 fn note_unread(path: &Path, findings: &mut Findings) {
     if path.exists() {

@@ -54,7 +54,7 @@ pub use finding::{At, Finding, Severity};
 pub use gpio::{Bias, Drive, GpioLine, LinePlace, LineUse, OutputLine};
 pub use line_time::{LineTime, MessageBytes};
 use load::TextFile;
-pub use load::{LoadOptions, Loaded, Purpose, load};
+pub use load::{LoadOptions, Loaded, Purpose, load, serial_links};
 pub use machine::{FileKind, Machine, StonithType, ThisMachine};
 pub use stamps::{Change, FileStamps};
 pub use testing::{CERTAIN, TestLosses};

@@ -182,7 +182,8 @@ pub enum Fault {
         /// How long.
         lasts: u64,
     },
-    /// What a node reads from a line stays the same, whatever the other board does. A cut wire reads as active.
+    /// What a node reads from a line stays the same, whatever the other board does. A cut wire is such a fault, with the level
+    /// of its bias: active for `peer-owner` and `peer-power`, inactive for the others.
     Line {
         /// Who reads.
         node: usize,

@@ -26,7 +26,7 @@ impl World {
         self.turn(node);
     }
 
-    /// What a node reads from a line: bias makes an open or unpowered wire read as active.
+    /// What a node reads from a line. Nobody drives those of a board without power: their bias decides.
     fn line_level(&self, node: usize, line: InputLine) -> LineLevel {
         let stuck = self.standing.iter().rev().find_map(|index| match self.plan.faults[*index].1 {
             Fault::Line { node: at, line: which, level, .. } if at == node && which == line => Some(level),

@@ -6,13 +6,13 @@ use super::bench::{Bench, Plan};
 use super::board::Board;
 use super::image::tree;
 
-const RULES: &str = include_str!("../../udev/60-nullbeat.rules");
+const RULES: &str = include_str!("../../udev/99-nullbeat.rules");
 
 /// A board with Debian's systemd-udevd, its rules and ours, and a group for the operators.
 fn with_udev(plan: Plan) -> Plan {
     let plan =
         tree(Path::new("udev")).into_iter().fold(plan, |plan, (path, mode, content)| plan.file(&path, mode, content));
-    plan.file("etc/udev/rules.d/60-nullbeat.rules", 0o644, RULES)
+    plan.file("etc/udev/rules.d/99-nullbeat.rules", 0o644, RULES)
         .file("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\n")
         .file("etc/group", 0o644, "root:x:0:\ntty:x:5:\ndialout:x:20:\nhaclient:x:900:\n")
         .file("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\n")
@@ -73,8 +73,24 @@ fn udev_gives_stable_names_and_keeps_others_off_the_ports() {
     assert_eq!(mode(board, "/dev/ttyS1"), "660 haclient");
     assert!(!properties(board, "/dev/ttyS0").contains("ID_MM_DEVICE_IGNORE"), "no link any more");
 
+    // The name that a board file gives it, as `board X` and `serial NAME` have it.
+    board.run("printf 'board qemu-virt-arm64\\nserial null-modem baud 115200\\n' >/etc/ha.d/ha.cf");
+    board.run("udevadm trigger --subsystem-match=tty && udevadm settle");
+    assert_eq!([mode(board, "/dev/ttyS0"), mode(board, "/dev/ttyS1")], ["660 haclient", "660 dialout"]);
+    assert!(properties(board, "/dev/ttyS0").contains("SYSTEMD_READY=0"));
+
+    // A board file may have the names from the rules.
+    let lines = format!(
+        "serial-port peer /dev/nullbeat/{by_path}\\nwatchdog-device main /dev/nullbeat/{}\\ngpio owner /dev/nullbeat/{} 0\\n",
+        name_of(" /dev/watchdog0"),
+        name_of(" /dev/gpiochip0")
+    );
+    board.run(&format!("mkdir -p /etc/ha.d/boards && printf '{lines}' >/etc/ha.d/boards/own.conf && nullbeat board --check /etc/ha.d/boards/own.conf"));
+    board.run("printf 'board own\\nserial peer\\n' >/etc/ha.d/ha.cf && udevadm trigger --subsystem-match=tty && udevadm settle");
+    assert_eq!([mode(board, "/dev/ttyS1"), mode(board, "/dev/ttyS0")], ["660 haclient", "660 dialout"]);
+
     // Where it is there (systemd 254 and newer) `udevadm verify` reads the rules; here udevd's own complaints tell.
     let said = board.run("udevadm test /sys/class/tty/ttyS0 2>&1; cat /tmp/udevd");
-    let complaints = said.lines().filter(|line| line.starts_with("/etc/udev/rules.d/60-nullbeat.rules:"));
+    let complaints = said.lines().filter(|line| line.starts_with("/etc/udev/rules.d/99-nullbeat.rules:"));
     assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new());
 }

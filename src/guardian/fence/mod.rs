@@ -14,6 +14,8 @@
 mod checks;
 mod command;
 mod pins;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
