@@ -124,6 +124,38 @@ fn survivor_tells_what_the_dead_board_saw_last_and_tells_it_in_turn() {
 }
 
 #[test]
+fn both_boards_keep_the_evidence_of_a_split_brain() {
+    let lab = Lab::at_home("");
+    lab.modem.cut(true);
+    lab.ethernet(0, false);
+    lab.wait("both own everything", |lab| ["web", "mail"].iter().all(|group| lab.runners(group) == [0, 1]));
+    lab.modem.cut(false);
+    lab.ethernet(0, true);
+    lab.wait_at_home();
+    let own = "\"node\": null";
+    for (index, (kept, let_go)) in [(0, ("trace::web", "trace::mail")), (1, ("trace::mail", "trace::web"))] {
+        // Why each took the other's group, and what it knew then.
+        let of_group = format!("\"subject\": \"{let_go}\"");
+        wait_event(&lab, index, &[own, &of_group, "\"to\": \"starting\"", "\"cause\": \"death\"", ":dead"]);
+        // That both had both, when they met.
+        for group in [kept, let_go] {
+            let alarm = format!("\"subject\": \"split_brain {group}\"");
+            wait_event(&lab, index, &[own, "\"event\": \"alarm\"", &alarm, "\"to\": \"raised\"", ":up"]);
+        }
+        // Who let go of what: of its own, and as the other one tells it.
+        let released = ["\"event\": \"group\"", "\"to\": \"stopping\"", "\"cause\": \"split brain\""];
+        wait_event(&lab, index, &[&[own, &of_group], &released[..]].concat());
+        let (partner, of_partner) = (["beta", "alpha"][index], format!("\"subject\": \"{kept}\""));
+        let partner = format!("\"node\": \"{partner}\"");
+        wait_event(&lab, index, &[&partner, &of_partner, "\"to\": \"stopping\"", "split brain"]);
+    }
+    // On disk too: what is in memory is lost with the power.
+    for index in [0, 1] {
+        wait_copied(&lab, index);
+    }
+}
+
+#[test]
 fn disk_that_takes_nothing_is_a_warning_and_history_goes_on() {
     let mut lab = Lab::usual("", AT_HOME);
     // No file can be written where a directory stands: root or not, full or not.

@@ -23,9 +23,10 @@ fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_a
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
 
-    // Alpha hangs, and no watchdog looks after it.
+    // All cables cut between two healthy boards: the one that has nothing pulls the other one's reset line.
     let events = alpha.event_count();
-    alpha.run(HANG);
+    bench.cut_serial();
+    bench.cut_ethernet();
     let pulled = bench.wires.await_level("1.fence-reset", true);
     let sensed = bench.wires.await_level("1.peer-power", false);
     alpha.await_event(events, "RESET");
@@ -33,18 +34,19 @@ fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_a
     let start = first_start(&bench, "beta", pulled);
     assert!(pulled <= sensed && sensed < start, "beta started before it saw alpha off");
     bench.wires.await_level("1.fence-reset", false);
+    bench.heal_serial();
+    bench.heal_ethernet();
     alpha.await_boot(2);
     alpha.await_settled();
     beta.await_settled();
     bench.await_owner(1, "web");
     bench.assert_exclusive();
 
-    // All cables cut between two healthy boards, the wire of the reset as well: the one that has nothing switches the other
-    // one's power off, and sees that it is off.
+    // Beta hangs, no watchdog looks after it, and the wire of the reset is cut: alpha switches its power off, and sees that
+    // it is off.
     let (boots, since) = (beta.boots(), Instant::now());
     bench.set_fault("0.fence-reset", Some(Fault::Open));
-    bench.cut_serial();
-    bench.cut_ethernet();
+    beta.run(HANG);
     let opened = bench.wires.await_level("0.fence-power", true);
     let sensed = bench.wires.await_level("0.peer-power", false);
     bench.await_owner(0, "web");
@@ -55,8 +57,6 @@ fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_a
     // Held for its three seconds, then the relay falls back.
     let closed = bench.wires.await_level("0.fence-power", false);
     assert!(closed - opened >= PULSE - SLACK, "off for {:?} only", closed - opened);
-    bench.heal_serial();
-    bench.heal_ethernet();
     beta.await_boot(boots + 1);
     beta.await_settled();
     alpha.await_settled();

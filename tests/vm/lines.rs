@@ -77,5 +77,15 @@ fn board_is_shown_and_lines_that_are_taken_or_missing_are_named() {
         alpha.shell("nullbeat run --config-dir /tmp/other --run-dir /tmp/run --state-dir /tmp/state 2>&1");
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("the line `owner` (gpiochip0 8): the chip has the lines 0 to 7"), "{said}");
+
+    // One line by two names, which the words of the file do not show; both lines are free.
+    let names = r"gpio owner gpiochip0 3\ngpio alive 9030000.pl061 3\ngpio fence-reset gpiochip7 1\n";
+    alpha.run("nullbeat stop; until ! nullbeat status >/dev/null 2>&1; do sleep 0.1; done");
+    alpha.run(&format!("printf '{names}' >/tmp/other/boards/qemu-virt-arm64.conf"));
+    let (code, said) =
+        alpha.shell("nullbeat run --config-dir /tmp/other --run-dir /tmp/run --state-dir /tmp/state 2>&1");
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("(9030000.pl061 3): it is the line of `owner` too; each line has one use"), "{said}");
+    assert!(said.contains("(gpiochip7 1): no GPIO chip `gpiochip7`"), "{said}");
     bench.assert_exclusive();
 }

@@ -80,13 +80,20 @@ fn udev_gives_stable_names_and_keeps_others_off_the_ports() {
     assert!(properties(board, "/dev/ttyS0").contains("SYSTEMD_READY=0"));
 
     // A board file may have the names from the rules.
-    let lines = format!(
-        "serial-port peer /dev/nullbeat/{by_path}\\nwatchdog-device main /dev/nullbeat/{}\\ngpio owner /dev/nullbeat/{} 0\\n",
-        name_of(" /dev/watchdog0"),
-        name_of(" /dev/gpiochip0")
-    );
-    board.run(&format!("mkdir -p /etc/ha.d/boards && printf '{lines}' >/etc/ha.d/boards/own.conf && nullbeat board --check /etc/ha.d/boards/own.conf"));
-    board.run("printf 'board own\\nserial peer\\n' >/etc/ha.d/ha.cf && udevadm trigger --subsystem-match=tty && udevadm settle");
+    let file = "/etc/ha.d/boards/own.conf";
+    let [watchdog, chip] = [" /dev/watchdog0", " /dev/gpiochip0"].map(name_of);
+    let lines = [
+        format!("serial-port peer /dev/nullbeat/{by_path}"),
+        format!("watchdog-device main /dev/nullbeat/{watchdog}"),
+        format!("gpio owner /dev/nullbeat/{chip} 0"),
+    ];
+    board.run("mkdir -p /etc/ha.d/boards");
+    for line in lines {
+        board.run(&format!("echo '{line}' >>{file}"));
+    }
+    board.run(&format!("nullbeat board --check {file}"));
+    board.run("printf 'board own\\nserial peer\\n' >/etc/ha.d/ha.cf");
+    board.run("udevadm trigger --subsystem-match=tty && udevadm settle");
     assert_eq!([mode(board, "/dev/ttyS1"), mode(board, "/dev/ttyS0")], ["660 haclient", "660 dialout"]);
 
     // Where it is there (systemd 254 and newer) `udevadm verify` reads the rules; here udevd's own complaints tell.

@@ -9,6 +9,10 @@ use super::board::Board;
 pub(crate) const HANG: &str =
     "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = /usr/sbin/nullbeat ] && kill -STOP ${p#/proc/}; done; true";
 
+/// Engine and guardian alone: the third process of the daemon goes on.
+const HANG_TWO: &str = "kill -STOP $(nullbeat status --json | sed -n 's/.*\"engine_pid\": \\([0-9]*\\).*/\\1/p') \
+                        $(cat /run/nullbeat/pid)";
+
 /// The two outside facts: the watchdog fired on `owner`, and the first script of `other` began after it.
 #[track_caller]
 fn assert_reset_before_takeover(bench: &Bench, owner: usize, events: usize, since: Instant) {
@@ -36,9 +40,9 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
 
-    // Every process stopped: nobody kicks any more.
+    // Engine and guardian stand still: nobody kicks any more, and nobody stops the group.
     let (events, since) = (alpha.event_count(), Instant::now());
-    alpha.run(HANG);
+    alpha.run(HANG_TWO);
     assert_reset_before_takeover(&bench, 0, events, since);
     alpha.await_boot(2);
     alpha.await_log("This board was reset by its watchdog (i6300ESB timer)");
@@ -46,6 +50,11 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     let status = alpha.run("nullbeat status --json");
     assert!(status.contains("\"reset_cause\": \"watchdog\""), "{status}");
     assert_reset_is_in_history(alpha, "i6300ESB timer");
+    // Another daemon in the same boot has nothing to add.
+    alpha.run("nullbeat stop; (nullbeat run --foreground </dev/null >/dev/report 2>&1 &)");
+    alpha.run("until nullbeat status >/dev/null 2>&1; do sleep 0.1; done");
+    alpha.await_settled();
+    assert_eq!(alpha.run("nullbeat history").matches("reset cause").count(), 1);
     beta.await_settled();
     bench.await_owner(1, "web");
 
@@ -70,18 +79,19 @@ fn watched() -> Plan {
     Plan::usual().ha_cf("deadtime 4\nwatchdog /dev/watchdog")
 }
 
-/// The first board is reset by its watchdog, and only then the other one begins to start its group. It is held in reset
-/// until then: one that boots within the dead time of its last beat keeps its group.
+/// The owner is reset, as this event tells that was not among the first `count`, and only then the other board begins to
+/// start its group. It is held in reset until then: one that boots within the dead time of its last beat keeps its group.
 #[track_caller]
-fn assert_reset_first(bench: &Bench, count: usize) {
-    let board = &bench.boards[0];
-    let reset = board.await_event(count, "WATCHDOG").at;
+pub(crate) fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
+    let board = &bench.boards[owner];
+    let reset = board.await_event(count, event).at;
     board.hold_in_reset(true);
-    bench.await_owner(1, "web");
+    bench.await_owner(1 - owner, "web");
     board.hold_in_reset(false);
-    let begun = bench.observer.records().into_iter().find(|it| it.node == "beta" && it.what == "start-begin");
-    let begun = begun.expect("beta has started it");
-    assert!(begun.at > reset, "beta began {:?} before the reset", reset.duration_since(begun.at));
+    let is_start = |node: &str, what: &str| node == NAMES[1 - owner] && what == "start-begin";
+    let records = bench.observer.records();
+    let begun = records.iter().rev().find(|it| is_start(&it.node, &it.what)).expect("the other one has started it");
+    assert!(begun.at > reset, "it began {:?} before the reset", reset.duration_since(begun.at));
     bench.assert_exclusive();
 }
 
@@ -109,7 +119,7 @@ fn guardian_that_is_gone_and_not_replaced_is_a_reset() {
     let count = bench.boards[0].event_count();
     bench.boards[0].run("kill -9 $(cat /run/nullbeat/pid)");
     bench.boards[0].await_log("No more kicks for the watchdog: the guardian is gone or hangs.");
-    assert_reset_first(&bench, count);
+    assert_reset_first(&bench, 0, count, "WATCHDOG");
 }
 
 /// Two watchdogs; one timeout is longer than what fits, so that the beats announce 0.2 + 4 + 1 s and a little.
@@ -184,5 +194,5 @@ fn reset_with_watchdog_resets_a_board_whose_stop_fails() {
     bench.boards[0].run("echo 60 >/run/slow-stop-web");
     bench.boards[0].type_line("nullbeat standby");
     bench.boards[0].await_log("Resetting this board (stop-failed).");
-    assert_reset_first(&bench, count);
+    assert_reset_first(&bench, 0, count, "WATCHDOG");
 }
