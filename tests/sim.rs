@@ -257,6 +257,37 @@ fn legacy_node_that_returns_asks_for_its_group_and_gets_it() {
 }
 
 #[test]
+fn legacy_node_that_returns_waits_for_failback_delay() {
+    let mut table = Timetable::new(|plan| {
+        legacy(plan);
+        plan.failback_delay = 6 * S;
+    });
+    table.at(4_000).expect_running(ALPHA);
+    table.inflict(power_loss(ALPHA, 3 * S));
+    table.at(5_500).expect_running(BETA);
+    // back at 7500 after its boot; without the delay its group would be home 2 s later
+    table.at(13_400).expect_running(BETA);
+    table.at(16_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 2);
+}
+
+#[test]
+fn legacy_node_that_returns_gets_nothing_after_too_many_moves_until_somebody_resumes() {
+    let mut table = Timetable::new(|plan| {
+        legacy(plan);
+        plan.moves_per_hour = 1;
+    });
+    table.at(4_000).expect_running(ALPHA);
+    table.inflict(power_loss(ALPHA, 3 * S));
+    table.at(5_500).expect_running(BETA);
+    table.at(30_000).expect_running(BETA);
+    assert!(table.story().contains("MovesLatched"), "{}", table.story());
+    table.operator(BETA, Request::Resume);
+    table.at(33_000).expect_running(ALPHA);
+    assert_eq!(table.world.moves(), 2);
+}
+
+#[test]
 fn legacy_node_refuses_to_hand_over() {
     let mut table = Timetable::new(legacy);
     table.at(4_000).expect_running(ALPHA);

@@ -6,11 +6,11 @@
 //! are answered. It knows nothing of what the other node holds, and neither do we: nothing of a living one is taken.
 
 use super::{Context, Ownership, Partner};
-use crate::core::Cause;
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::{Body, Holds, NodeStatus};
 use crate::core::settings::AutoFailback;
 use crate::core::time::{Duration, Instant};
+use crate::core::{Alarm, Cause};
 
 /// A partner that has said neither what only a nullbeat says nor what `auto_failback on|off` brings, for so long since
 /// it was first heard, is in legacy mode.
@@ -125,19 +125,25 @@ impl Ownership {
         }
     }
 
-    /// Gives back what the partner wants, and says so when it is stopped. An operator's hold lets it wait.
+    /// Gives back what the partner wants, and says so when it is stopped. An operator's hold lets it wait, and so do
+    /// `failback_delay` and the latch after many moves: a Heartbeat waits for its answer as long as it takes.
     pub(super) fn legacy_step(&mut self, cx: &mut Context<'_>) {
         if self.is_held() || !self.has_guardian {
             return;
         }
+        let is_latched = self.moves.is_latched(cx.settings, cx.at.now);
+        if self.is_legacy(cx) {
+            self.raise(cx, Alarm::MovesLatched, is_latched);
+        }
+        let is_due = !is_latched && self.failback_at(cx).is_some_and(|at| cx.at.now >= at);
+        let mut is_moving = false;
         for id in self.legacy.wanted.iter() {
             let index = usize::from(id.0);
             let group = &mut self.groups[index];
             if group.is_held() {
-                if group.is_announced() && !group.is_stuck() {
+                if is_due && group.is_announced() && !group.is_stuck() {
                     group.release(cx, Cause::Failback);
-                    self.note_move(cx, Cause::Failback);
-                    self.note_decision(cx, Cause::Failback);
+                    is_moving = true;
                 }
                 continue;
             }
@@ -145,6 +151,16 @@ impl Ownership {
             let body = Body::IpRequestResp { key: "", group: None, is_ok: true };
             cx.comms.send_about(cx.settings, cx.at, cx.settings.partner, body, (None, Some(id)), cx.outbox);
         }
+        if is_moving {
+            // Groups that go together are one move, as in a hand-over.
+            self.note_move(cx, Cause::Failback);
+            self.note_decision(cx, Cause::Failback);
+        }
+    }
+
+    /// When the partner has been back for `failback_delay`.
+    fn failback_at(&self, cx: &Context<'_>) -> Option<Instant> {
+        self.legacy.alive_since.map(|since| since + cx.settings.failback_delay)
     }
 
     pub(super) fn legacy_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
@@ -152,6 +168,7 @@ impl Ownership {
             return None;
         }
         let recognised = self.legacy.alive_since.map(|since| since + RECOGNITION);
-        recognised.into_iter().chain(self.legacy.ask_at).filter(|at| *at > cx.at.now).min()
+        let failback = self.failback_at(cx).filter(|_| !self.legacy.wanted.is_empty());
+        recognised.into_iter().chain(self.legacy.ask_at).chain(failback).filter(|at| *at > cx.at.now).min()
     }
 }
