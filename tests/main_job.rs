@@ -63,6 +63,24 @@ fn returning_node_waits_with_auto_failback_off() {
 }
 
 #[test]
+fn owner_that_comes_back_with_an_old_generation_is_heard_again() {
+    let mut lab = at_home("");
+    lab.power_off(0);
+    lab.wait_owner(1, &BOTH);
+    // An old copy of the flash: its partner has heard much higher numbers, and takes all it says for a replay.
+    for name in ["hb_generation", "hb_generation.copy"] {
+        std::fs::write(lab.boards[0].dir.join("state").join(name), "              5\n").expect("a file");
+    }
+    lab.boards[0].power_on();
+    lab.boards[0].start();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    let log = lab.boards[0].log();
+    assert!(log.contains("The file of the generation was lost or is an old one"), "{log}");
+    lab.assert_exclusive();
+}
+
+#[test]
 fn either_cable_alone_may_be_cut_and_nothing_moves() {
     let lab = at_home("");
     lab.modem.cut(true);

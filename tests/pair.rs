@@ -166,6 +166,7 @@ impl Table {
                 Action::Fence { .. }
                 | Action::NoteFencings { .. }
                 | Action::CancelFence { .. }
+                | Action::Outrun { .. }
                 | Action::SetOwner { .. } => {
                     panic!("nothing of the kind is configured: {action:?}")
                 }

@@ -257,6 +257,21 @@ fn legacy_node_that_returns_asks_for_its_group_and_gets_it() {
 }
 
 #[test]
+fn node_that_has_lost_its_generation_goes_on_above_what_its_partner_knows() {
+    for by in [1, 20, 1000] {
+        let mut table = Timetable::settled(|_| {});
+        table.inflict(Fault::GenerationLost { node: ALPHA, off_for: 3 * S, by });
+        table.at(4_500).expect_running(BETA);
+        // Back at 5500 as an earlier run of itself, which its partner does not hear.
+        for ms in (4_500..12_000).step_by(50) {
+            table.at(ms).expect_at_most_one();
+        }
+        table.expect_running(ALPHA);
+        assert_eq!(table.world.status(BETA, ALPHA), Some(NodeStatus::Active));
+    }
+}
+
+#[test]
 fn legacy_node_that_returns_waits_for_failback_delay() {
     let mut table = Timetable::new(|plan| {
         legacy(plan);

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use super::arguments::{Arguments, Flag, Misuse};
 use super::{exit, print_out};
+use crate::sim::coverage::Coverage;
+use crate::sim::runner::COVERED_SEEDS;
 use crate::sim::{Trace, plan::Plan, run_many, run_plan, trace};
 
 const FLAGS: &[Flag] = &[
@@ -115,8 +117,13 @@ fn search(from: u64, count: u64, threads: usize) -> u8 {
     let totals = run_many(from, count, threads, false);
     let tenths = began.elapsed().as_millis().max(100) / 100;
     let rate = u128::from(totals.seeds) * 10 / tenths;
+    let pairs = Coverage::of_process();
+    print_out(&pairs.as_ref().map_or_else(String::new, Coverage::to_string));
     print_out(&format!("{totals}, {}.{} s, {rate} seeds/s\n", tenths / 10, tenths % 10));
-    let gaps = totals.gaps();
+    let mut gaps: Vec<String> = totals.gaps().into_iter().map(str::to_owned).collect();
+    if count >= COVERED_SEEDS {
+        gaps.extend(pairs.into_iter().flat_map(|pairs| pairs.missing));
+    }
     if !gaps.is_empty() {
         print_out(&format!("too rare, the seeds do not test it: {}\n", gaps.join(", ")));
     }

@@ -36,7 +36,10 @@ pub mod quorum;
 pub mod settings;
 pub mod time;
 
-use ids::{CheckId, CheckSet, GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RelayId, RequestId, ShotId};
+use ids::{
+    CheckId, CheckSet, Generation, GroupId, GroupSet, JobId, LinkId, LinkSet, NodeId, PingId, RelayId, RequestId,
+    ShotId,
+};
 use message::{ClientName, GroupState, Holds, Message, NodeStatus, Packet};
 
 pub use node::members::{MemberChange, Members, Remembered};
@@ -402,6 +405,12 @@ pub enum Action {
     CancelFence {
         /// Which.
         shot: ShotId,
+    },
+    /// A peer has heard a run of this node with a higher generation, and drops whatever this one says as older: start again
+    /// above it. What was lost is the file of the generation. Said once in a run; nothing else follows from it here.
+    Outrun {
+        /// The highest generation that the peer knows.
+        known: Generation,
     },
     /// Set the line `owner`; answered by [`Input::OwnerSet`].
     SetOwner {

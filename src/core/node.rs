@@ -6,7 +6,7 @@ pub mod members;
 use super::comms::{Comms, Happening, Happenings, Outbox};
 use super::ids::{CheckId, Seq};
 use super::message::{Body, NodeStatus};
-use super::ownership::{Context, Ownership};
+use super::ownership::{Context, Ownership, transitions};
 use super::settings::{Carried, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
@@ -130,6 +130,7 @@ impl Node {
         if let Some((from, message)) = delivery {
             ownership.message(&mut cx, from, seq, &message.body);
         }
+        ownership.witness(transitions::Event::of_input(&input));
         match input {
             Input::JobDone { job, outcome } => ownership.job_done(&mut cx, job, outcome),
             Input::Guardian { is_present } => ownership.guardian(&mut cx, is_present),

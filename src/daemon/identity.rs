@@ -26,6 +26,10 @@ const UUID_FILE: &str = "hb_uuid";
 /// Numbers set aside beyond the one in use: a minute's respawns without a disk.
 const RESERVE: u32 = 4;
 
+/// How far above the clock a generation of ours may be that a peer knows: 17 years' seconds, for a clock that has fallen back
+/// to the time at which the program was made.
+const LEAD_MAX: u32 = 1 << 29;
+
 /// The node's uuid and the supply of generations.
 #[derive(Debug)]
 pub struct IdentityStore {
@@ -91,6 +95,20 @@ impl IdentityStore {
             }
         };
         Ok(Identity { uuid: self.uuid, generation: Generation(generation) })
+    }
+
+    /// The next generation will be above `known`, which a peer has heard.
+    ///
+    /// # Errors
+    /// When it is too far above all that a clock may have given: then it was no generation of this node, and numbers are not
+    /// to be used up for it.
+    pub fn raise_above(&mut self, known: Generation) -> io::Result<()> {
+        if known.0 > first_generation().saturating_add(LEAD_MAX) {
+            return Err(io::Error::other("no clock can have given it"));
+        }
+        let (Source::File { used, .. } | Source::Time { used }) = &mut self.source;
+        *used = known.0.max(*used);
+        Ok(())
     }
 
     /// Whether fewer than half of the numbers set aside are left.
@@ -397,6 +415,21 @@ mod tests {
         scratch.write(GENERATION_FILE, b"             10\n");
         let mut store = IdentityStore::open(&sample::config(&scratch.0, &[]), Generation(50)).unwrap();
         assert_eq!(store.take_next().unwrap().generation, Generation(51));
+    }
+
+    #[test]
+    fn generation_goes_on_above_what_a_peer_knows() {
+        let scratch = Scratch::new();
+        scratch.write(GENERATION_FILE, b"              5\n");
+        let mut store = scratch.open();
+        let known = Generation(1_700_000_000);
+        store.raise_above(known).unwrap();
+        assert_eq!(store.take_next().unwrap().generation, Generation(known.0 + 1));
+        assert!(read_generation(&scratch.0.join("state").join(GENERATION_FILE)).unwrap() > known.0);
+        // What can have been no run of ours uses nothing up.
+        assert!(store.raise_above(Generation(u32::MAX - 1)).is_err());
+        store.raise_above(Generation(7)).unwrap();
+        assert_eq!(store.take_next().unwrap().generation, Generation(known.0 + 2));
     }
 
     /// Makes it impossible to write a new file beside `name`, also for root.

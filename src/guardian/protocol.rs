@@ -128,6 +128,11 @@ pub enum ToGuardian {
         /// Fencings that count for the limit of an hour.
         count: u8,
     },
+    /// A peer is deaf to this run, because it knows a later one: start again above that.
+    Outrun {
+        /// The highest generation that it knows.
+        known: Generation,
+    },
     /// Break that shot off. It is answered all the same, and a confirmation that is kept counts no more.
     CancelFence {
         /// Which.
@@ -476,6 +481,7 @@ impl ToGuardian {
             }
             Self::CancelFence { shot } => Fields { number: shot.0, ..Fields::new(14) },
             Self::NoteFencings { count } => Fields { small: [count, 0, 0, 0], ..Fields::new(15) },
+            Self::Outrun { known } => Fields { number: known.0, ..Fields::new(18) },
         };
         fields.digest = digest;
         fields.pack(MAGIC_TO_GUARDIAN)
@@ -512,6 +518,7 @@ impl ToGuardian {
             13 => Self::Fence { shot: ShotId(fields.number), method: method(a)?, generation: Generation(fields.extra) },
             14 => Self::CancelFence { shot: ShotId(fields.number) },
             15 => Self::NoteFencings { count: a },
+            18 => Self::Outrun { known: Generation(fields.number) },
             _ => return Err(BadRecord),
         };
         if request.encode(fields.digest) == bytes { Ok((request, fields.digest)) } else { Err(BadRecord) }
@@ -657,6 +664,7 @@ mod tests {
         all.push(ToGuardian::Fence { shot: ShotId(0xfedc_ba98), method: 7, generation: Generation(u32::MAX) });
         all.push(ToGuardian::CancelFence { shot: ShotId(1) });
         all.push(ToGuardian::NoteFencings { count: 16 });
+        all.push(ToGuardian::Outrun { known: Generation(0xfedc_ba98) });
         all
     }
 

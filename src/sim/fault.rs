@@ -14,7 +14,16 @@ pub enum Fault {
         /// Until power returns; booting comes on top.
         off_for: u64,
     },
-    /// The same in the middle of the next script that runs there.
+    /// The same, and the file of the generation comes back from an old copy: the other node has heard higher numbers.
+    GenerationLost {
+        /// Which board.
+        node: usize,
+        /// Until power returns.
+        off_for: u64,
+        /// By how much the copy is behind.
+        by: u32,
+    },
+    /// The board is off in the middle of the next script that runs there.
     PowerLossInScript {
         /// Which board.
         node: usize,
@@ -249,7 +258,7 @@ pub enum DeviceFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 46] = [
+pub const KINDS: [&str; 47] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -296,6 +305,7 @@ pub const KINDS: [&str; 46] = [
     "check lies",
     "check flaps",
     "checker gone",
+    "generation lost",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
@@ -309,6 +319,8 @@ pub const LINES: usize = 37;
 
 /// Index of the first kind that only worlds with health checks have.
 pub const HEALTH: usize = 41;
+/// Index of lost generations, which are drawn apart too.
+pub const LOST: usize = 46;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -361,6 +373,7 @@ impl Fault {
             Self::CheckerGone { .. } => HEALTH + 4,
             Self::Reload { .. } => RELOAD,
             Self::UpstreamLost { .. } => UPSTREAM,
+            Self::GenerationLost { .. } => LOST,
         }
     }
 
@@ -386,6 +399,7 @@ impl Fault {
             Self::EngineCrash { respawn_after, .. } => respawn_after,
             Self::PowerLoss { .. }
             | Self::PowerLossInScript { .. }
+            | Self::GenerationLost { .. }
             | Self::Replay { .. }
             | Self::WallStep { .. }
             | Self::Reload { .. }

@@ -6,7 +6,7 @@ use super::jobs::own_stop;
 use super::plan::MS;
 use super::world::World;
 use crate::core::JobOutcome;
-use crate::core::ids::{GroupId, GroupSet};
+use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::message::GroupState;
 
 impl World {
@@ -252,6 +252,14 @@ impl World {
         } else {
             self.boards[node].is_death_unseen = Some(respawn_after);
         }
+    }
+
+    /// The other node has heard a later run: the next engine is above it.
+    pub(super) fn begin_anew_above(&mut self, node: usize, known: Generation) {
+        let board = &mut self.boards[node];
+        board.generation = board.generation.max(known.0);
+        let respawn_after = self.rng.range(2, 30) * MS;
+        self.engine_died(node, respawn_after);
     }
 
     fn replace_engine(&mut self, node: usize, respawn_after: u64) {

@@ -25,6 +25,11 @@ impl World {
         }
         match fault {
             Fault::PowerLoss { node, off_for } => self.lose_power(node, off_for),
+            Fault::GenerationLost { node, off_for, by } => {
+                self.lose_power(node, off_for);
+                let board = &mut self.boards[node];
+                board.generation = board.generation.saturating_sub(by);
+            }
             Fault::PowerLossInScript { node, off_for } => self.boards[node].power_trap = Some(off_for),
             Fault::EngineCrash { node, respawn_after } => self.engine_died(node, respawn_after),
             Fault::EngineStall { node, lasts } => self.stall(node, lasts),
@@ -95,6 +100,7 @@ impl World {
             Fault::Line { .. } => self.tell_lines(),
             Fault::PowerLoss { .. }
             | Fault::PowerLossInScript { .. }
+            | Fault::GenerationLost { .. }
             | Fault::EngineCrash { .. }
             | Fault::EngineStall { .. }
             | Fault::Freeze { .. }
@@ -177,6 +183,7 @@ fn fault_node(fault: &Fault) -> usize {
     match *fault {
         Fault::PowerLoss { node, .. }
         | Fault::PowerLossInScript { node, .. }
+        | Fault::GenerationLost { node, .. }
         | Fault::EngineCrash { node, .. }
         | Fault::EngineStall { node, .. }
         | Fault::Freeze { node, .. }

@@ -12,6 +12,7 @@
 
 pub mod board;
 pub mod brain;
+pub mod coverage;
 pub mod fault;
 pub mod fencing;
 pub mod lease;

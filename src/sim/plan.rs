@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, Noise, RELOAD, ScriptFault, UPSTREAM};
+use super::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, LOST, Noise, RELOAD, ScriptFault, UPSTREAM};
 use super::rng::Rng;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::message::Holds;
@@ -189,6 +189,7 @@ impl Plan {
         plan.draw_lines();
         plan.draw_lease();
         plan.draw_health();
+        plan.draw_lost();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan
@@ -466,6 +467,19 @@ impl Plan {
         }
     }
 
+    /// As reloads. A Heartbeat cannot tell what it has heard; and where messages of the past are said again, one of a run
+    /// that this node has forgotten cannot be told from one of a run to come.
+    fn draw_lost(&mut self) {
+        let mut rng = Rng::new(self.seed, 9);
+        let has_replay = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Replay { .. }));
+        if self.is_stripped || has_replay || !rng.chance(150) {
+            return;
+        }
+        let at = rng.below(self.calm_at);
+        let fault = self.fault_of_kind(LOST, &mut rng);
+        self.faults.push((at, fault));
+    }
+
     /// `upstream_holdoff`.
     pub fn holdoff(&self) -> u64 {
         2 * self.keepalive
@@ -513,6 +527,7 @@ impl Plan {
                 Fault::Device { node, method, kind: kinds[kind - FENCE], lasts: lasts * 3 }
             }
             FENCE..LINES => Fault::operator(node, Request::ConfirmFence),
+            LOST => Fault::GenerationLost { node, off_for: lasts, by: u32::try_from(rng.range(1, 40)).unwrap_or(1) },
             HEALTH.. => self.health_fault(kind, node, lasts, rng),
             LINES.. => {
                 let any = rng.pick(&[LineLevel::Active, LineLevel::Inactive]);

@@ -188,6 +188,7 @@ impl World {
             Action::Fence { shot, method } => self.fence(node, shot, method),
             Action::CancelFence { shot } => self.cancel_shot(node, shot),
             Action::NoteFencings { count } => self.boards[node].fencings = count,
+            Action::Outrun { known } => self.begin_anew_above(node, known),
             Action::SetOwner { is_owner } => self.set_owner(node, is_owner),
         }
     }

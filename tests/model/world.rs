@@ -440,7 +440,11 @@ impl World {
                 }
                 self.lose_power(side);
             }
-            Action::CancelFence { .. } | Action::Ping { .. } | Action::SetOwner { .. } | Action::Event(_) => {}
+            Action::CancelFence { .. }
+            | Action::Ping { .. }
+            | Action::SetOwner { .. }
+            | Action::Outrun { .. }
+            | Action::Event(_) => {}
         }
     }
 

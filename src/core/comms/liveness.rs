@@ -168,7 +168,9 @@ impl Comms {
             self.beats.hurry(at.now);
         }
         self.apply_word(settings, node, said.status, rebirth, outbox, happenings);
-        self.apply_extension(at.now, node, said, happenings);
+        if self.apply_extension(at.now, node, said, happenings) {
+            self.notice_outrun(settings, node, outbox);
+        }
         true
     }
 
@@ -197,17 +199,30 @@ impl Comms {
         }
     }
 
-    /// The extension describes the sender at the moment of that number: only the newest counts.
-    fn apply_extension(&mut self, now: Instant, node: NodeId, said: &Said, happenings: &mut Happenings) {
+    /// The extension describes the sender at the moment of that number: only the newest counts. Returns whether it was that.
+    fn apply_extension(&mut self, now: Instant, node: NodeId, said: &Said, happenings: &mut Happenings) -> bool {
         let ours = self.identity.generation;
         let state = self.state_mut(node);
-        let Some(extension) = said.extension.filter(|_| state.extension_seq < Some(said.seq)) else { return };
+        let Some(extension) = said.extension.filter(|_| state.extension_seq < Some(said.seq)) else { return false };
         state.extension_seq = Some(said.seq);
         state.peer.extension = Some(extension);
         if extension.echo_generation == ours {
             state.round_trips.heard(extension.echo_seq, now);
         }
         tell(happenings, Happening::Extension { node });
+        true
+    }
+
+    /// Whoever knows a later run of ours takes every word of this one for an old one played back.
+    fn notice_outrun(&mut self, settings: &Settings, node: NodeId, outbox: &mut Outbox) {
+        let ours = self.identity.generation;
+        let Some(known) = self.peer(node).extension.as_ref().map(|extension| extension.echo_generation) else { return };
+        if known > ours && !self.is_outrun {
+            self.is_outrun = true;
+            let (name, known_number, ours) = (name_of(settings, node), known.0, ours.0);
+            log::error!("node {name} knows generation {known_number} of us and hears none below it; ours is {ours}");
+            put(outbox, Action::Outrun { known });
+        }
     }
 
     fn warn_if_late(&self, settings: &Settings, now: Instant, node: NodeId, rebirth: Rebirth) {

@@ -351,6 +351,8 @@ pub struct Comms {
     is_up: bool,
     /// With `autojoin` others may still turn up until then.
     not_up_before: Option<Instant>,
+    /// A peer knows a later run of ours, and that has been said.
+    is_outrun: bool,
 }
 
 impl Comms {
@@ -378,6 +380,7 @@ impl Comms {
             deadping: settings.upstream.deadping,
             is_up: false,
             not_up_before: (settings.autojoin != Autojoin::None).then(|| at.now + settings.initdead),
+            is_outrun: false,
         }
     }
 

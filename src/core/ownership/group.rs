@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::permit::Permit;
+use super::transitions::{Step, witness_step};
 use crate::core::ids::{GroupId, JobId};
 use crate::core::message::GroupState;
 use crate::core::time::{Duration, Instant};
@@ -122,6 +123,7 @@ impl Group {
 
     /// Takes the claim. The script runs as soon as the guardian gets to it.
     pub(super) fn acquire(&mut self, cx: &mut Context<'_>, permit: Permit, cause: Cause) {
+        witness_step(self.state, Some(Step::Acquire));
         permit.spend();
         debug_assert!(!self.is_claimed);
         self.is_claimed = true;
@@ -138,6 +140,7 @@ impl Group {
 
     /// Keeps what an earlier engine of this boot held.
     pub(super) fn adopt(&mut self, cx: &mut Context<'_>, state: GroupState) {
+        witness_step(self.state, Some(Step::Adopt));
         self.is_claimed = true;
         self.is_inherited = false;
         match state {
@@ -161,6 +164,7 @@ impl Group {
         if !self.is_held() {
             return;
         }
+        witness_step(self.state, Some(Step::Release));
         if matches!(self.state, GroupState::Stopped | GroupState::StartFailed) && self.job.is_none() {
             self.is_claimed = false;
             self.is_releasing = false;
@@ -185,6 +189,7 @@ impl Group {
 
     /// Asks the guardian what runs.
     pub(super) fn probe(&mut self, cx: &mut Context<'_>) {
+        witness_step(self.state, Some(Step::Probe));
         self.run(cx, Order::Probe);
     }
 
@@ -200,6 +205,7 @@ impl Group {
         if self.job.is_some() {
             return;
         }
+        witness_step(self.state, Some(Step::Retry));
         match self.state {
             GroupState::StartFailed | GroupState::Stopped if self.is_announced() => self.start(cx, cause),
             // Claimed or not: it may be in use here and must not be.
@@ -213,6 +219,7 @@ impl Group {
 
     /// Restarts what runs, from the resource at place `from` on. The claim stays.
     pub(super) fn restart(&mut self, cx: &mut Context<'_>, from: u8) {
+        witness_step(self.state, Some(Step::Restart));
         debug_assert!(self.is_claimed && self.job.is_none() && self.state == GroupState::Running);
         self.run(cx, Order::Restart { from });
         self.set(cx, GroupState::Starting, Cause::Health);
@@ -251,6 +258,7 @@ impl Group {
             return None;
         }
         self.job = None;
+        witness_step(self.state, Step::of_end(order, outcome));
         match order {
             Order::Start | Order::Restart { .. } => self.start_done(cx, outcome),
             Order::Stop => self.stop_done(cx, outcome),

@@ -28,6 +28,7 @@ mod permit;
 mod requests;
 #[cfg(test)]
 mod tests;
+pub mod transitions;
 mod upstream;
 mod view;
 
@@ -324,6 +325,7 @@ impl Ownership {
     ///
     /// `seq` is the number of the message behind it, zero when there is none.
     pub(super) fn happened(&mut self, cx: &mut Context<'_>, happening: Happening, seq: Seq) {
+        self.witness(transitions::Event::of_happening(happening, cx.settings.partner));
         let is_partner = |node: NodeId| cx.settings.partner == Some(node);
         match happening {
             Happening::CommUp => self.comm_up(cx),

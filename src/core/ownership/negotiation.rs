@@ -1,5 +1,6 @@
 //! Start-up, announcements, death and return of the partner (spec/resources.md sections 7, 9, 10, 12, 13).
 
+use super::transitions::Event;
 use super::{Context, Group, Handover, Ownership, Partner, Phase, SETTLING};
 use crate::core::ids::{NodeId, Seq};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StonithResult};
@@ -12,6 +13,7 @@ impl Ownership {
         if cx.settings.partner != Some(from) {
             return;
         }
+        self.witness(Event::of_message(body));
         match *body {
             Body::Starting => self.heard_starting(cx),
             Body::Resource { holds, is_full, is_stable, info } => {

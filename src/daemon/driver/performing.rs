@@ -30,6 +30,7 @@ impl Driver<'_> {
             Action::Fence { shot, method } => self.fire(shot, method),
             Action::CancelFence { shot } => self.ask(ToGuardian::CancelFence { shot }),
             Action::NoteFencings { count } => self.ask(ToGuardian::NoteFencings { count }),
+            Action::Outrun { known } => self.ask(ToGuardian::Outrun { known }),
             Action::SetOwner { is_owner } => self.set_owner(is_owner),
             Action::Event(event) => self.tell(event),
             Action::Reply { id: STOP_BY_GUARDIAN, outcome } => {

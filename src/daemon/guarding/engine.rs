@@ -10,7 +10,7 @@ use nix::sys::wait::WaitStatus;
 
 use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, REFILL_PAUSE, RETRY_PAUSE, Stage, Then, in_use};
 use crate::config::Config;
-use crate::core::ids::GroupSet;
+use crate::core::ids::{Generation, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
 use crate::core::settings::{Carried, CarriedFencing, CarriedShot};
@@ -99,6 +99,19 @@ impl Guarding {
         self.is_service_down_told = false;
         self.begin_refill(born);
         Ok(())
+    }
+
+    /// A peer that has heard a later run of this node is deaf to this one: the next engine's generation is above it. This
+    /// one's role is kept.
+    pub(super) fn begin_anew_above(&mut self, now: u64, known: Generation) {
+        if let Err(error) = self.identity.raise_above(known) {
+            log::error!("no generation above {}: {error}", known.0);
+            return;
+        }
+        log::warn!("The file of the generation was lost or is an old one: going on above {}.", known.0);
+        self.untold.emit(Entry::new("engine").field("to", "replaced").field("above", known.0));
+        self.kill_engine();
+        self.engine_lost(now);
     }
 
     /// Only convenience: an engine without it begins a new one.

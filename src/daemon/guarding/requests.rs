@@ -103,6 +103,7 @@ impl Guarding {
             }
             ToGuardian::CancelFence { shot } => self.cancel_fence(shot),
             ToGuardian::NoteFencings { count } => self.note_fencings(count),
+            ToGuardian::Outrun { known } => self.begin_anew_above(now, known),
             ToGuardian::Ready => {
                 self.service.ready();
                 self.runner.check_fences(Instant::now());

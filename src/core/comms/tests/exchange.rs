@@ -25,8 +25,7 @@ impl End {
         let mut comms = Comms::new(&settings, identity, stamp(0));
         // Nothing is asked of a node whose word is still init. The status itself is lost: nobody is there yet.
         comms.set_status(&settings, stamp(0), NodeStatus::Active, &mut Outbox::new());
-        let bench =
-            Bench { comms, settings, packets: Vec::new(), events: Vec::new(), told: Vec::new(), asked: Vec::new() };
+        let bench = Bench { comms, settings, ..Bench::new() };
         let name = ["alpha", "beta"][usize::from(local.0)];
         Self { bench, name, uuid: identity.uuid, sent: BTreeMap::new() }
     }

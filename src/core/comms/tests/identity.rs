@@ -82,6 +82,29 @@ fn own_messages_looped_back_are_counted_and_change_nothing() {
 }
 
 #[test]
+fn later_run_of_ours_that_a_peer_knows_is_told_once() {
+    let mut bench = Bench::met();
+    let knowing = |seq, known| {
+        let extension = Extension { echo_generation: Generation(known), ..extension(0) };
+        let (status, dead_ms) = (Some(NodeStatus::Active), Some(1000));
+        message(
+            seq,
+            Body::Status { status, dead_ms, has_protocol: true, is_nullbeat: true, extension: Some(extension) },
+        )
+    };
+    for known in 0..=3 {
+        bench.hear(0, ETH, knowing(4 + u64::from(known), known));
+    }
+    assert_eq!(bench.outrun, [], "ours is 3");
+    // Not on the word of a replay.
+    bench.hear(0, ETH, Message { generation: Generation(1), ..knowing(9, 50) });
+    assert_eq!(bench.outrun, []);
+    bench.hear(0, ETH, knowing(10, 9));
+    bench.hear(0, ETH, knowing(11, 12));
+    assert_eq!(bench.outrun, [Generation(9)]);
+}
+
+#[test]
 fn addressing_by_uuid_first_then_by_name() {
     let mut bench = Bench::met();
     let other = Some(Uuid([0xcc; 16]));

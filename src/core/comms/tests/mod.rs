@@ -129,6 +129,8 @@ struct Bench {
     told: Vec<Happening>,
     /// When ping nodes were asked.
     asked: Vec<u64>,
+    /// Generations of ours that peers know and we do not.
+    outrun: Vec<Generation>,
 }
 
 impl Bench {
@@ -139,7 +141,8 @@ impl Bench {
     fn with(settings: Settings) -> Self {
         let identity = Identity { uuid: ALPHA_UUID, generation: Generation(3) };
         let comms = Comms::new(&settings, identity, stamp(0));
-        Self { comms, settings, packets: Vec::new(), events: Vec::new(), told: Vec::new(), asked: Vec::new() }
+        let (packets, events, told, asked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { comms, settings, packets, events, told, asked, outrun: Vec::new() }
     }
 
     /// Two nodes that know each other: beta's statuses 1 to 3 came at 0 ms on both links; nothing left to look at.
@@ -179,6 +182,7 @@ impl Bench {
                 Action::Transmit { packet, .. } => self.packets.push(*packet),
                 Action::Event(event) => self.events.push(*event),
                 Action::Ping { .. } => self.asked.push(ms),
+                Action::Outrun { known } => self.outrun.push(*known),
                 other => panic!("communication does not do {other:?}"),
             }
         }
