@@ -3,7 +3,7 @@
 pub mod clients;
 pub mod members;
 
-use super::comms::{Comms, Happening, Happenings, Outbox};
+use super::comms::{Comms, Happening, Happenings, Outbox, Reception};
 use super::ids::{CheckId, Seq};
 use super::message::{Body, NodeStatus};
 use super::ownership::{Context, Ownership, transitions};
@@ -79,13 +79,14 @@ impl Node {
         if !self.has_begun {
             self.begin(at);
         }
-        let mut delivery = None;
+        let (mut delivery, mut is_copy) = (None, false);
         match input {
             Input::Tick => self.comms.tick(&self.settings, at, &mut self.outbox, &mut happenings),
             Input::Received { message, .. } if self.join(at, message) => {}
             Input::Received { link, message } => {
                 let from = self.comms.receive(&self.settings, at, link, message, &mut self.outbox, &mut happenings);
                 delivery = from.map(|from| (from, message));
+                is_copy = self.comms.reception() == Reception::Copy && happenings.is_empty();
             }
             Input::PingAnswer { ping } => {
                 self.comms.ping_answered(&self.settings, at, ping, &mut self.outbox, &mut happenings);
@@ -109,6 +110,11 @@ impl Node {
             | Input::Services { .. }
             | Input::Guardian { .. }
             | Input::Request { .. } => {}
+        }
+        self.has_delivered = false;
+        if is_copy {
+            // Nobody knows more than before; what has come due meanwhile comes with the tick.
+            return;
         }
         if let Some((from, message)) = delivery {
             self.heard_of_members(at, from, &message.body);

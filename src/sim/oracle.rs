@@ -494,6 +494,22 @@ impl Oracle {
         is_somebody_there && !view.is_disturbed && !view.is_script_trouble && !waits_for_proof && !waits_for_person
     }
 
+    /// Whether all is as it shall be: each group runs on one board, nobody waits for anything or for anybody.
+    pub fn is_in_order(&self, view: &View<'_>) -> bool {
+        let is_placed = |group: usize| {
+            let users = view.nodes.iter().filter(|node| node.uses[group].is_in_use).count();
+            users == 1 && view.nodes.iter().any(|node| node.is_healthy && node.uses[group].is_complete)
+        };
+        let is_at_rest = |node: &Seen<'_>| {
+            node.is_healthy && !node.is_held && !node.is_stopping && !node.needs_person && node.start_failed == 0
+        };
+        self.pending.is_empty()
+            && !view.is_disturbed
+            && !view.is_script_trouble
+            && view.nodes.iter().all(is_at_rest)
+            && (0..self.plan.groups.len()).all(is_placed)
+    }
+
     fn check_requests(&mut self, view: &View<'_>) {
         let bound = self.bounds.request;
         let start = self.last_disturbed;

@@ -55,6 +55,10 @@ pub struct World {
     pub(super) shots: [u64; 3],
     /// Whose turn comes anyhow.
     pub(super) turning: Option<usize>,
+    /// Since when everything has been as it should be.
+    in_order_since: u64,
+    /// Nothing more is to be expected of this run.
+    is_over: bool,
 }
 
 impl World {
@@ -90,6 +94,8 @@ impl World {
             inflicted: Vec::new(),
             shots: [0; 3],
             turning: None,
+            in_order_since: 0,
+            is_over: false,
             plan,
         };
         world.plan_start();
@@ -162,7 +168,10 @@ impl World {
 
     /// Runs to the end of the plan and asks for order.
     pub fn finish(&mut self) {
-        self.run_until(self.plan.end);
+        while !self.is_over && self.step(self.plan.end) {}
+        if !self.is_over {
+            self.now = self.plan.end;
+        }
         self.oracle.finish(self.now);
         for node in 0..self.plan.nodes {
             for other in (0..self.plan.nodes).filter(|other| *other != node) {
@@ -355,7 +364,20 @@ impl World {
             is_tidy: self.is_tidy,
         };
         self.oracle.check(&view);
+        let is_in_order = self.now > self.plan.calm_at && self.oracle.is_in_order(&view) && self.has_met();
+        if !is_in_order {
+            self.in_order_since = self.now;
+        }
+        self.is_over = self.plan.has_early_end() && self.now > self.in_order_since + self.plan.calm_enough();
         self.after(self.plan.keepalive / 2, Happening::Check);
+    }
+
+    /// Whether all nodes take each other for full members.
+    fn has_met(&self) -> bool {
+        (0..self.plan.nodes).all(|node| {
+            let statuses = self.statuses[node].iter().enumerate();
+            statuses.filter(|(other, _)| *other != node).all(|(_, status)| *status == Some(NodeStatus::Active))
+        })
     }
 
     /// Whether what stands now leaves the nodes able to talk and act.
