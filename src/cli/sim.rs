@@ -121,8 +121,9 @@ fn search(from: u64, count: u64, threads: usize) -> u8 {
     print_out(&pairs.as_ref().map_or_else(String::new, Coverage::to_string));
     print_out(&format!("{totals}, {}.{} s, {rate} seeds/s\n", tenths / 10, tenths % 10));
     let mut gaps: Vec<String> = totals.gaps().into_iter().map(str::to_owned).collect();
-    if count >= COVERED_SEEDS {
-        gaps.extend(pairs.into_iter().flat_map(|pairs| pairs.missing));
+    if let Some(pairs) = pairs {
+        gaps.extend(pairs.wrong);
+        gaps.extend(pairs.missing.into_iter().filter(|_| count >= COVERED_SEEDS));
     }
     if !gaps.is_empty() {
         print_out(&format!("too rare, the seeds do not test it: {}\n", gaps.join(", ")));

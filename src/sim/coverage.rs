@@ -10,10 +10,12 @@ use crate::core::ownership::transitions::{Event, Stage, Step, seen};
 pub struct Coverage {
     /// Came.
     pub visited: usize,
-    /// Cannot come; the core asserts it.
+    /// Cannot come; the core asserts it of all that it causes itself.
     pub impossible: usize,
     /// Could have come, and did not.
     pub missing: Vec<String>,
+    /// Came although it is called impossible.
+    pub wrong: Vec<String>,
 }
 
 impl Coverage {
@@ -31,7 +33,7 @@ impl Coverage {
         }
         for state in GroupState::ALL {
             for &step in Step::ALL {
-                let is_possible = step.is_forbidden_in(state).is_none();
+                let is_possible = step.forbidden_in(state).is_none();
                 coverage.count(seen::has_step(state, step), is_possible, state.name(), step.name());
             }
         }
@@ -40,7 +42,8 @@ impl Coverage {
 
     fn count(&mut self, is_visited: bool, is_possible: bool, state: &str, event: &str) {
         match (is_visited, is_possible) {
-            (true, _) => self.visited += 1,
+            (true, true) => self.visited += 1,
+            (true, false) => self.wrong.push(format!("{state} / {event}")),
             (false, false) => self.impossible += 1,
             (false, true) => self.missing.push(format!("{state} / {event}")),
         }
@@ -51,6 +54,7 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (visited, missing, impossible) = (self.visited, self.missing.len(), self.impossible);
         writeln!(f, "  pairs of state and event: {visited} visited, {missing} not, {impossible} impossible")?;
-        self.missing.iter().try_for_each(|pair| writeln!(f, "    not visited: {pair}"))
+        self.missing.iter().try_for_each(|pair| writeln!(f, "    not visited: {pair}"))?;
+        self.wrong.iter().try_for_each(|pair| writeln!(f, "    called impossible, and came: {pair}"))
     }
 }

@@ -190,6 +190,7 @@ impl Plan {
         plan.draw_lease();
         plan.draw_health();
         plan.draw_lost();
+        plan.draw_wishes();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan
@@ -489,6 +490,16 @@ impl Plan {
         let at = rng.below(self.calm_at);
         let fault = self.fault_of_kind(LOST, &mut rng);
         self.faults.push((at, fault));
+    }
+
+    /// As reloads: a script of somebody's that wants a group here (`req_resource`).
+    fn draw_wishes(&mut self) {
+        let mut rng = Rng::new(self.seed, 10);
+        for _ in 0..if rng.chance(150) { rng.range(1, 3) } else { 0 } {
+            let (at, node) = (rng.below(self.calm_at), rng.index(2));
+            let group = GroupId(u8::try_from(rng.index(self.groups.len())).unwrap_or(0));
+            self.faults.push((at, Fault::operator(node, Request::Obtain(group))));
+        }
     }
 
     /// `upstream_holdoff`.

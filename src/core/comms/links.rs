@@ -50,6 +50,7 @@ impl Comms {
             return;
         }
         health.is_up = true;
+        self.state_mut(node).links_up.insert(link);
         log::info!("Link {}:{} up.", name_of(settings, node), link_name(settings, link));
         put(outbox, Action::Event(Event::Link { node, link, is_up: true }));
     }
@@ -66,8 +67,8 @@ impl Comms {
     /// When the next link of `node` dies if nothing comes.
     pub(super) fn link_deadline(&self, node: NodeId) -> Option<Instant> {
         let deadtime = self.deadtime_of(node);
-        let up = self.peer(node).links.iter().filter(|health| health.is_up);
-        up.filter_map(|health| health.last_heard).min().map(|heard| heard + deadtime)
+        let last_heard = |link: LinkId| self.peer(node).links[usize::from(link.0)].last_heard;
+        self.links_up(node).iter().filter_map(last_heard).min().map(|heard| heard + deadtime)
     }
 
     /// When a link of `node` dies because its device is gone: as soon as it is.
@@ -102,6 +103,7 @@ impl Comms {
         let health = &mut self.state_mut(node).peer.links[usize::from(link.0)];
         health.is_up = false;
         health.deaths += 1;
+        self.state_mut(node).links_up.remove(link);
         log::info!("Link {}:{} dead.", name_of(settings, node), link_name(settings, link));
         put(outbox, Action::Event(Event::Link { node, link, is_up: false }));
     }

@@ -225,6 +225,8 @@ struct PeerState {
     heap: u32,
     /// Its highest number when it was last declared dead. What came first afterwards may have overtaken its statuses.
     died_at_seq: Seq,
+    /// The links on which it is heard.
+    links_up: LinkSet,
     /// Number of the status that brought the extension.
     extension_seq: Option<Seq>,
     /// The key that signed the newest status.
@@ -276,6 +278,7 @@ impl PeerState {
             status_seq: Seq(0),
             heap: 0,
             died_at_seq: Seq(0),
+            links_up: LinkSet::EMPTY,
             extension_seq: None,
             key: None,
             spoken: NodeStatus::Init,
@@ -442,7 +445,7 @@ impl Comms {
 
     /// The links on which the node is being heard.
     pub fn links_up(&self, node: NodeId) -> LinkSet {
-        (0..).map(LinkId).zip(&self.peer(node).links).filter(|(_, health)| health.is_up).map(|(link, _)| link).collect()
+        self.state(node).links_up
     }
 
     /// As [`Node::count_own_copy`](crate::core::Node::count_own_copy).
