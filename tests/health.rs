@@ -71,6 +71,14 @@ fn web_server_that_dies_is_restarted_in_place_and_moves_when_that_does_not_help(
     lab.boards[0].on_board(&["kill", "-9", pid.trim()]);
     lab.wait("it has been restarted", |lab| starts(lab, 0) == 2);
     wait_health(&lab, 0, "page", "healthy");
+    // Another engine goes on counting.
+    let engine = lab.boards[0].pids("engine");
+    lab.boards[0].signal("engine", nix::sys::signal::Signal::SIGKILL);
+    lab.wait("another engine", |lab| {
+        let pids = lab.boards[0].pids("engine");
+        !pids.is_empty() && pids != engine && lab.boards[0].is_settled()
+    });
+    wait_health(&lab, 0, "page", "healthy");
     assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0, "what comes before it stays");
     // It runs and serves nothing: only the page tells. The next start does not help either.
     std::fs::write(lab.boards[0].dir.join("fail-server"), "").expect("a file");

@@ -775,6 +775,7 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         confirmed: None,
         shot: None,
         fencing: Default::default(),
+        health: [Default::default(); GROUPS_MAX],
         turns_from: None,
         kicks_until: None,
     };

@@ -297,6 +297,21 @@ impl CarriedFencing {
     }
 }
 
+/// What was done about a group's health checks. The clock is that of the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupHealth {
+    /// Restarts in place that count.
+    pub restarts: u8,
+    /// When the last one was.
+    pub restarted_at: Option<Instant>,
+    /// Since when restarts do not help any more.
+    pub spent_at: Option<Instant>,
+    /// When it was handed over for that.
+    pub handed_at: Option<Instant>,
+    /// An operator has repaired something: one restart more than allowed.
+    pub is_retried: bool,
+}
+
 /// What an earlier engine of the same boot was holding (design.md section 3): from the guardian's memory when only the
 /// engine was replaced, from the run directory when everything was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,6 +334,8 @@ pub struct Carried {
     pub shot: Option<CarriedShot>,
     /// What else it remembered of fencing.
     pub fencing: CarriedFencing,
+    /// What it had done about the health of each group.
+    pub health: [GroupHealth; GROUPS_MAX],
     /// From when on it counted the turns in which the two nodes may shoot; the clock is that of the boot.
     pub turns_from: Option<Instant>,
     /// Until when the watchdog lease allowed kicks ([`Node::kicks_until`](super::Node::kicks_until)); the clock is that of

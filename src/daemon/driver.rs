@@ -546,6 +546,11 @@ impl<'c> Driver<'c> {
         }
         let fence = self.node.ownership().fence();
         self.lease.set_fencing(fence.confirmed(), fence.shot(), fence.turns_from(), fence.memory());
+        if !self.node.settings().health.checks.is_empty() {
+            for (group, record) in (0..).map(GroupId).zip(self.node.ownership().health_records()) {
+                self.lease.set_health(group, *record);
+            }
+        }
     }
 
     fn set_claims(&mut self, claims: GroupSet) {

@@ -1,4 +1,4 @@
-//! The lease: one shared page, a file in the run directory, in which the engine says that it lives and what it holds.
+//! The lease: a shared page (two of the kernel's, in fact), a file in the run directory, in which the engine says that it lives and what it holds.
 //!
 //! A store, not a system call: the engine stamps it before each beat leaves. The page serves four readers:
 //!
@@ -13,9 +13,9 @@
 //! time. A page of an earlier boot says nothing: it is emptied when it is opened.
 //!
 //! ```text
-//!   words 0–23    head: magic, boot, stamps, processes, deadtime, generation, which table is in force
-//!   words 24–223  table A ┐ digest, number of groups, claims, flags, then for each group: who, state, script
-//!   words 224–423 table B ┘ a new table is written beside the old one and comes into force with one store
+//!   words 0–25    head: magic, boot, stamps, processes, deadtime, generation, which table is in force
+//!   words 26–353  table A ┐ digest, number of groups, claims, flags, then for each group: who, state, script, health
+//!   words 354–681 table B ┘ a new table is written beside the old one and comes into force with one store
 //! ```
 
 use std::fs::OpenOptions;
@@ -37,7 +37,7 @@ use crate::config::{Config, Group};
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::{CHILDREN_MAX, GROUPS_MAX};
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot, GroupHealth};
 use crate::core::time::Instant;
 use crate::sys::mapping::SharedWords;
 use crate::sys::pidfd;
@@ -47,7 +47,7 @@ use crate::sys::process::{process_start, signal_process};
 pub const FILE_NAME: &str = "lease";
 
 /// Name and version of the layout; another version's page is emptied.
-const MAGIC: u64 = u64::from_be_bytes(*b"nblease3");
+const MAGIC: u64 = u64::from_be_bytes(*b"nblease4");
 
 const MAGIC_AT: usize = 0;
 const BOOT_AT: usize = 1;
@@ -77,7 +77,7 @@ const COUNT_OF_TABLE: usize = 1;
 const CLAIMS_OF_TABLE: usize = 2;
 const HELD_OF_TABLE: usize = 3;
 const GROUPS_OF_TABLE: usize = 8;
-const GROUP_WORDS: usize = 3;
+const GROUP_WORDS: usize = 5;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
 
 /// In the word about the partner; the rest of it tells whose word it is.
@@ -100,7 +100,9 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(3600);
 /// Long-lived children, two words each.
 const CHILDREN_AT: usize = HEAD_WORDS + 2 * TABLE_WORDS;
 const WORDS: usize = CHILDREN_AT + 2 * CHILDREN_MAX;
-const _: () = assert!(WORDS * 8 <= 4096, "one page");
+/// What is allocated for them.
+const BYTES: u16 = 8192;
+const _: () = assert!(WORDS * 8 <= BYTES as usize, "it all fits");
 
 /// Nanoseconds of CLOCK_BOOTTIME: the clock of all stamps.
 pub fn now() -> u64 {
@@ -188,7 +190,7 @@ impl Lease {
         let path = run_dir.join(FILE_NAME);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
-        posix_fallocate(&file, 0, 4096)?;
+        posix_fallocate(&file, 0, BYTES.into())?;
         let lease = Self { page: Rc::new(SharedWords::map(&file, WORDS)?) };
         if lease.load(MAGIC_AT) != MAGIC || lease.load(BOOT_AT) != boot {
             for word in lease.page.words() {
@@ -426,6 +428,7 @@ impl Lease {
             self.store(at, group_digest(group));
             self.store(at + 1, letter);
             self.store(at + 2, 0);
+            self.store_health(at, carried.map_or_else(GroupHealth::default, |carried| carried.health[index]));
         }
         self.store(TABLE_AT, next);
     }
@@ -493,6 +496,22 @@ impl Lease {
         GroupState::from_letter(letter).unwrap_or(GroupState::Unknown)
     }
 
+    /// What was done about its health; of the moments the seconds are kept.
+    pub fn set_health(&self, group: GroupId, health: GroupHealth) {
+        self.store_health(self.group_at(group), health);
+    }
+
+    fn store_health(&self, at: usize, health: GroupHealth) {
+        for (word, value) in (at + 3..).zip(health_words(health)) {
+            self.store(word, value);
+        }
+    }
+
+    fn health(&self, group: GroupId) -> GroupHealth {
+        let at = self.group_at(group);
+        health_of([self.load(at + 3), self.load(at + 4)])
+    }
+
     /// The process group of the script that runs for this group, so that whoever comes after a killed guardian can
     /// end it before it runs another one.
     pub fn set_script(&self, group: GroupId, script: Option<ProcessKey>) {
@@ -558,6 +577,7 @@ impl Lease {
             confirmed,
             shot: shot.map(|_| CarriedShot::Lost),
             fencing,
+            health: [GroupHealth::default(); GROUPS_MAX],
             turns_from: partner.and_then(|_| instant_of(self.load(TURNS_AT))),
             kicks_until: self.kicks_until(),
             claims: GroupSet::EMPTY,
@@ -571,6 +591,7 @@ impl Lease {
                 GroupState::Starting | GroupState::Stopping => GroupState::Unknown,
                 state => state,
             };
+            carried.health[index] = self.health(old);
             if let (true, Ok(id)) = (self.claims().contains(old), u8::try_from(index)) {
                 carried.claims.insert(GroupId(id));
             }
@@ -587,6 +608,27 @@ impl Lease {
 
     fn find(&self, digest: u64) -> Option<GroupId> {
         GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.group_at(group)) == digest)
+    }
+}
+
+/// Seconds of the boot that fit into the 28 bits of a moment: eight years.
+const SECOND_MAX: u64 = (1 << 28) - 1;
+
+/// What was done about a group's health as two words. A moment is its second plus one, zero is none.
+fn health_words(health: GroupHealth) -> [u64; 2] {
+    let second = |at: Option<Instant>| at.map_or(0, |at| (at.as_micros() / 1_000_000 + 1).min(SECOND_MAX));
+    let first = u64::from(health.restarts) | second(health.restarted_at) << 8 | second(health.spent_at) << 36;
+    [first, u64::from(health.is_retried) | second(health.handed_at) << 8]
+}
+
+fn health_of([first, second]: [u64; 2]) -> GroupHealth {
+    let moment = |word: u64| (word & SECOND_MAX).checked_sub(1).map(|at| Instant::from_micros(at * 1_000_000));
+    GroupHealth {
+        restarts: first.to_le_bytes()[0],
+        restarted_at: moment(first >> 8),
+        spent_at: moment(first >> 36),
+        handed_at: moment(second >> 8),
+        is_retried: second & 1 != 0,
     }
 }
 
@@ -785,6 +827,28 @@ mod tests {
             lease.set_group(A, GroupState::Running);
         }
         assert_eq!(lease.carried(&one).unwrap().states[0], GroupState::Running);
+    }
+
+    #[test]
+    fn lease_keeps_what_was_done_about_health_with_its_group() {
+        let scratch = Scratch::new();
+        let config = sample::config(&scratch.0, &[("alpha", "a"), ("alpha", "b")]);
+        let lease = scratch.lease();
+        lease.set_table(&config, None);
+        let at = |second: u64| Some(Instant::from_micros(second * 1_000_000));
+        let health = GroupHealth {
+            restarts: 255,
+            restarted_at: at(0),
+            spent_at: at(200_000_000),
+            handed_at: at(7),
+            is_retried: true,
+        };
+        lease.set_health(A, health);
+        let turned = sample::config(&scratch.0, &[("alpha", "b"), ("alpha", "a"), ("alpha", "c")]);
+        let carried = lease.carried(&turned).unwrap();
+        assert_eq!(carried.health[..3], [GroupHealth::default(), health, GroupHealth::default()]);
+        lease.set_table(&turned, Some(&carried));
+        assert_eq!(lease.carried(&config).unwrap().health[..2], [health, GroupHealth::default()]);
     }
 
     fn method() -> crate::config::FenceMethod {

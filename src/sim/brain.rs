@@ -4,7 +4,7 @@ use super::lease::Fencing;
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
 use crate::core::ownership::FenceStage;
-use crate::core::settings::{Carried, CarriedPartner, Identity, Settings};
+use crate::core::settings::{Carried, CarriedPartner, GroupHealth, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Action, Input, Node};
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
@@ -24,6 +24,8 @@ pub trait Brain {
     fn known_partner(&self) -> Option<CarriedPartner>;
     /// What its successor shall know of fencing.
     fn fencing(&self) -> Fencing;
+    /// What its successor shall know of each group's health.
+    fn health_records(&self) -> &[GroupHealth];
     /// Whether the board's watchdog may be kicked.
     fn may_kick(&self, now: Instant) -> bool;
     /// Until when its lease allows kicks, for its successor.
@@ -66,6 +68,10 @@ impl Brain for Node {
             _ => None,
         };
         Fencing { confirmed: fence.confirmed(), shot, turns_from: fence.turns_from(), memory: fence.memory() }
+    }
+
+    fn health_records(&self) -> &[GroupHealth] {
+        self.ownership().health_records()
     }
 
     fn may_kick(&self, now: Instant) -> bool {

@@ -3,7 +3,7 @@
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot, GroupHealth};
 use crate::core::time::Instant;
 
 /// Of fencing.
@@ -30,6 +30,8 @@ pub struct Lease {
     pub partner: Option<CarriedPartner>,
     /// What the engine knew of fencing.
     pub fencing: Fencing,
+    /// What was done about the groups' health.
+    pub health: [GroupHealth; GROUPS_MAX],
     /// Until when the watchdog lease allows kicks, own clock.
     pub kicks_until: Option<Instant>,
     /// When the last beat left, true time.
@@ -48,6 +50,7 @@ impl Lease {
             is_held: false,
             partner: None,
             fencing: Fencing::default(),
+            health: [GroupHealth::default(); GROUPS_MAX],
             kicks_until: None,
             stamp: 0,
             states: vec![GroupState::Unknown; groups],
@@ -114,6 +117,7 @@ impl Lease {
             confirmed: self.fencing.confirmed,
             shot: self.fencing.shot.map(|_| CarriedShot::Lost),
             fencing: self.fencing.memory,
+            health: self.health,
             turns_from: self.fencing.turns_from,
             kicks_until: self.kicks_until,
         })

@@ -162,6 +162,8 @@ impl World {
         board.lease.claims = board.lease.claims | claims;
         board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
         board.lease.fencing = engine.brain.fencing();
+        let records = engine.brain.health_records();
+        board.lease.health[..records.len()].copy_from_slice(records);
         board.lease.kicks_until = engine.brain.kicks_until();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {

@@ -25,7 +25,7 @@ use crate::core::ids::{CheckId, GroupId, GroupSet};
 use crate::core::limits::{CHECKS_MAX, GROUPS_MAX};
 use crate::core::message::{GroupState, HealthReport};
 use crate::core::planted::{Bug, is_planted};
-use crate::core::settings::{CheckSettings, Settings};
+use crate::core::settings::{Carried, CheckSettings, GroupHealth, Settings};
 use crate::core::time::{Duration, Instant};
 use crate::core::{Alarm, Cause, Health};
 
@@ -43,40 +43,28 @@ struct Finding {
     was_healthy: bool,
 }
 
-/// What was done for one group.
-#[derive(Debug, Clone, Copy, Default)]
-struct Record {
-    restarts: u8,
-    restarted_at: Option<Instant>,
-    /// Since when restarts do not help any more.
-    spent_at: Option<Instant>,
-    /// When it was handed over for that.
-    handed_at: Option<Instant>,
-    /// An operator has repaired something: one restart more than allowed.
-    is_retried: bool,
-}
-
 /// Everything about health that has to be remembered.
 #[derive(Debug, Clone)]
 pub(super) struct Checks {
     findings: [Finding; CHECKS_MAX],
     /// One for each group.
-    records: heapless::Vec<Record, GROUPS_MAX>,
+    records: heapless::Vec<GroupHealth, GROUPS_MAX>,
     /// How the partner's doubtful checks stand to our failing ones, and since when.
     standing: Option<(Ordering, Instant)>,
 }
 
 impl Checks {
-    /// Nothing to remember of so many groups.
-    pub(super) fn new(groups: usize) -> Self {
-        let records = core::iter::repeat_n(Record::default(), groups).collect();
+    /// What an earlier engine of this boot remembered of so many groups.
+    pub(super) fn new(groups: usize, carried: Option<&Carried>) -> Self {
+        let before = |group: usize| carried.map_or_else(GroupHealth::default, |carried| carried.health[group]);
+        let records = (0..groups.min(GROUPS_MAX)).map(before).collect();
         Self { findings: [Finding::default(); CHECKS_MAX], records, standing: None }
     }
 
     /// The group begins anew here.
     pub(super) fn forgive(&mut self, id: GroupId) {
         let record = &mut self.records[usize::from(id.0)];
-        *record = Record { handed_at: record.handed_at, ..Record::default() };
+        *record = GroupHealth { handed_at: record.handed_at, ..GroupHealth::default() };
     }
 
     /// Whether an operator can make it forget something.
@@ -94,13 +82,13 @@ impl Checks {
     /// An operator has repaired something.
     pub(super) fn forgive_all(&mut self) {
         for record in &mut self.records {
-            *record = Record { is_retried: record.spent_at.is_some(), ..Record::default() };
+            *record = GroupHealth { is_retried: record.spent_at.is_some(), ..GroupHealth::default() };
         }
     }
 
     /// Groups whose service failed here for good.
     pub(super) fn spent(&self) -> GroupSet {
-        let spent = |(id, record): (u8, &Record)| record.spent_at.map(|_| GroupId(id));
+        let spent = |(id, record): (u8, &GroupHealth)| record.spent_at.map(|_| GroupId(id));
         (0..).zip(&self.records).filter_map(spent).collect()
     }
 
@@ -123,6 +111,11 @@ impl Ownership {
     /// What a check says.
     pub fn check_health(&self, check: CheckId) -> Health {
         self.health.findings.get(usize::from(check.0)).map_or(Health::Unknown, |finding| finding.health)
+    }
+
+    /// What was done about each group, for [`Carried::health`].
+    pub fn health_records(&self) -> &[GroupHealth] {
+        &self.health.records
     }
 
     /// How often a group has been restarted in place, as far as it counts.

@@ -260,7 +260,7 @@ impl Ownership {
             last_move: None,
             lost_before: 0,
             upstream: upstream::Upstream::default(),
-            health: health::Checks::new(settings.groups.len()),
+            health: health::Checks::new(settings.groups.len(), carried),
             offer_not_before: None,
             one_way_since: [None; LINKS_MAX],
             is_run_known: false,

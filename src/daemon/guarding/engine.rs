@@ -325,6 +325,7 @@ impl Guarding {
             confirmed: None,
             shot: None,
             fencing: CarriedFencing::default(),
+            health: [Default::default(); GROUPS_MAX],
             turns_from: None,
             kicks_until: self.lease.kicks_until(),
             claims: GroupSet::EMPTY,

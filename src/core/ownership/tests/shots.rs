@@ -75,6 +75,7 @@ fn carried(shot: CarriedShot) -> Carried {
         confirmed: None,
         shot: Some(shot),
         fencing: CarriedFencing::default(),
+        health: [Default::default(); GROUPS_MAX],
         turns_from: Some(Instant::from_millis(0)),
         kicks_until: None,
     }

@@ -83,6 +83,7 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
         confirmed: None,
         shot: None,
         fencing: Default::default(),
+        health: [Default::default(); GROUPS_MAX],
         turns_from: None,
         kicks_until: None,
     };
