@@ -82,8 +82,8 @@ pub struct Paths {
 pub struct Config {
     /// Where it came from.
     pub paths: Paths,
-    /// A ping node is mentioned before the first `node` line: lists of all nodes begin with the ping nodes.
-    pub are_pings_first: bool,
+    /// For each ping node, how many nodes are mentioned before it: lists of all nodes are in the order of ha.cf.
+    pub ping_places: Vec<usize>,
     /// Local node name, lower case.
     pub node: String,
     /// All nodes in order, lower case, each once.

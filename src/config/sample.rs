@@ -17,7 +17,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         paths: Paths { config: root.join("ha.d"), run: root.join("run"), state: root.join("state") },
         node: "alpha".into(),
         nodes: vec!["alpha".into(), "beta".into()],
-        are_pings_first: false,
+        ping_places: Vec::new(),
         keepalive: Duration::from_millis(200),
         warntime: Duration::from_millis(500),
         deadtime: Duration::from_secs(1),

@@ -234,10 +234,10 @@ fn check_membership(draft: &mut Draft<'_>) {
     }
 }
 
-fn are_pings_first(draft: &Draft<'_>) -> bool {
-    let first_ping = draft.pings.iter().map(|ping| ping.at.line).min();
-    let first_node = draft.nodes.iter().map(|(_, at)| at.line).min();
-    first_ping.zip(first_node).is_some_and(|(ping, node)| ping < node)
+fn ping_places(draft: &Draft<'_>) -> Vec<usize> {
+    let is_before = |node: At, ping: At| (node.line, node.column) < (ping.line, ping.column);
+    let nodes_before = |ping: At| draft.nodes.iter().filter(|(_, node)| is_before(*node, ping)).count();
+    draft.pings.iter().map(|ping| nodes_before(ping.at)).collect()
 }
 
 /// Fills in the defaults. The result is for use only when nothing was an error.
@@ -247,7 +247,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
     let checks = checks::build(draft, &groups);
     let mut config = Config {
         paths: paths.clone(),
-        are_pings_first: are_pings_first(draft),
+        ping_places: ping_places(draft),
         node: local_node(draft),
         nodes: draft.nodes.iter().map(|(name, _)| name.clone()).collect(),
         keepalive: time.keepalive,

@@ -32,6 +32,7 @@ pub use server::{ClientCounters, ClientRooms, Order, Server, SignedOn};
 
 use crate::config::Config;
 use crate::core::Node;
+use crate::core::ids::{Generation, NodeId, Seq};
 
 /// The name of the socket in its directory.
 pub const SOCKET_NAME: &str = "register";
@@ -78,6 +79,17 @@ impl Hearing {
             Self::Protocol => 0x20,
         }
     }
+}
+
+/// Which message of the cluster one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Who has sent it.
+    pub node: NodeId,
+    /// In which run.
+    pub generation: Generation,
+    /// Its number in that.
+    pub seq: Seq,
 }
 
 #[cfg(test)]

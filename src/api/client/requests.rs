@@ -41,11 +41,18 @@ impl<'a> Facts<'a> {
     /// All nodes that belong to the cluster, in the order of ha.cf.
     fn listed(&self) -> impl Iterator<Item = Listed> + use<'a> {
         let (settings, comms) = (self.node.settings(), self.node.comms());
-        let normal = (0..).zip(&settings.nodes).map(|(place, _)| NodeId(place));
-        let normal = normal.filter(move |node| comms.is_member(*node)).map(Listed::Normal);
-        let pings = (0..).zip(&settings.upstream.ping_nodes).map(|(place, _)| Listed::Ping(PingId(place)));
-        let (before, behind) = if self.config.are_pings_first { (Some(pings), None) } else { (None, Some(pings)) };
-        before.into_iter().flatten().chain(normal).chain(behind.into_iter().flatten())
+        let (places, nodes) = (&self.config.ping_places, settings.nodes.len());
+        // Behind the last node stands what has no place before one.
+        let pings_before = move |node: usize| {
+            let place = move |ping: usize| places.get(ping).map_or(nodes, |place| (*place).min(nodes));
+            let pings = (0..).zip(&settings.upstream.ping_nodes).map(|(number, _)| PingId(number));
+            pings.filter(move |ping| place(usize::from(ping.0)) == node).map(Listed::Ping)
+        };
+        let normal = move |node: usize| {
+            let node = u8::try_from(node).ok().filter(|_| node < nodes).map(NodeId);
+            node.filter(|node| comms.is_member(*node)).map(Listed::Normal)
+        };
+        (0..=nodes).flat_map(move |node| pings_before(node).chain(normal(node)))
     }
 
     fn name(&self, listed: Listed) -> &'a str {

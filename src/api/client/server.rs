@@ -10,7 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::authority::Authority;
 use super::requests::{self, Rest};
 use super::session::{End, Session, Stage};
-use super::{Facts, HB_VERSION, Hearing};
+use super::{Facts, HB_VERSION, Hearing, Sent};
 use crate::api::ipc::{
     BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, has_its_share, header,
     process_of,
@@ -315,10 +315,12 @@ impl Server {
         }
     }
 
-    /// Hands a message in the clients' form to those that want it: only to the client `to`, if that is given.
-    pub fn deliver(&mut self, body: &[u8], to: Option<&str>, hearing: Hearing) {
+    /// Hands a message in the clients' form to those that want it: only to the client `to`, if that is given. `sent`: it came
+    /// from the cluster, and whoever signed on after it hears nothing of it.
+    pub fn deliver(&mut self, body: &[u8], to: Option<&str>, hearing: Hearing, sent: Option<Sent>) {
         let wanted = |session: &&mut Session| {
             session.is_listening()
+                && !sent.is_some_and(|sent| session.is_too_old(sent))
                 && match to {
                     Some(id) => session.id.as_str() == id,
                     None => session.wants(hearing),
@@ -340,12 +342,12 @@ impl Server {
     }
 
     /// Delivers what was written on the first `len` bytes of [`Server::paper`].
-    pub fn deliver_written(&mut self, len: usize, hearing: Hearing) {
+    pub fn deliver_written(&mut self, len: usize, hearing: Hearing, sent: Option<Sent>) {
         let frame = std::mem::take(&mut self.frame);
         // Whoever watches what is dropped or comes twice sees all of it; nobody hears twice what is meant for him.
         let to = (hearing == Hearing::News).then(|| ClientMessage::parse(&frame[..len]).ok());
         let to = to.flatten().and_then(|message| message.get("to_id"));
-        self.deliver(&frame[..len], to, hearing);
+        self.deliver(&frame[..len], to, hearing, sent);
         self.frame = frame;
         if len > memory::PAGE {
             memory::give_back(&mut self.frame);
@@ -540,6 +542,7 @@ impl Server {
         match granted {
             Ok(()) => {
                 self.counters.signed_on += 1;
+                session.note_missing(facts.node.comms());
                 log::debug!("api: client {} signed on", name.as_str());
             }
             Err(reason) => {

@@ -7,9 +7,12 @@ use std::os::fd::OwnedFd;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Hearing;
 use super::authority::Authority;
+use super::{Hearing, Sent};
 use crate::api::ipc::{Connection, Peer};
+use crate::core::comms::Comms;
+use crate::core::ids::NodeId;
+use crate::core::limits::NODES_MAX;
 use crate::core::message::ClientName;
 use crate::sys::pidfd;
 use crate::wire::heartbeat::ClientMessage;
@@ -54,6 +57,9 @@ pub(super) struct Session {
     pub(super) serial: u32,
     /// The most frames that have waited for it to read.
     pub(super) queue_max: usize,
+    /// Of each node of which messages were missing when it signed on: its newest one then. What is older and comes after all
+    /// is not for this client.
+    pub(super) since: [Option<Sent>; NODES_MAX],
 }
 
 /// Why a client is dropped: `info` of what others, and it itself, are told (spec/api.md 2.8).
@@ -94,7 +100,23 @@ impl Session {
             is_hung_up: false,
             serial,
             queue_max: 0,
+            since: [None; NODES_MAX],
         }
+    }
+
+    /// It begins to listen: notes what is missing by now (spec/api.md 2.8).
+    pub(super) fn note_missing(&mut self, comms: &Comms) {
+        for (place, since) in (0..).zip(&mut self.since) {
+            let node = NodeId(place);
+            let generation = comms.peer(node).generation;
+            *since = comms.newest_beyond_gap(node).map(|seq| Sent { node, generation, seq });
+        }
+    }
+
+    /// Whether this had been sent before it signed on, and was missing then.
+    pub(super) fn is_too_old(&self, sent: Sent) -> bool {
+        let since = self.since.get(usize::from(sent.node.0)).copied().flatten();
+        since.is_some_and(|since| since.generation == sent.generation && sent.seq < since.seq)
     }
 
     /// Whether it hears what goes on.

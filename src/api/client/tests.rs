@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::*;
 use crate::api::ipc::{HEADER_LEN, Peer, header};
 use crate::config::{ApiAuth, Config, sample};
-use crate::core::ids::{Generation, Uuid};
+use crate::core::ids::{Generation, KeyNumber, LinkId, NodeId, Seq, Uuid};
+use crate::core::message::{Body, Message, NodeStatus};
 use crate::core::settings::Identity;
 use crate::core::time::{Instant, Stamp};
 use crate::sim::rng::Rng;
@@ -40,6 +41,43 @@ impl Place {
         while node.poll_action().is_some() {}
         let server = Server::new(listener.into(), ClientRooms::default(), authority).unwrap();
         Self { path, server, config, node, now: at.now, orders: Vec::new() }
+    }
+
+    /// The node begins again, with the configuration as it is by now.
+    fn begin(&mut self) {
+        let identity = Identity { uuid: Uuid([7; 16]), generation: Generation(1) };
+        let at = Stamp { now: self.now, wall: 1_800_000_000 };
+        *self.node = Node::new(self.config.settings(1), identity, None, at);
+        self.give(crate::core::Input::Tick);
+    }
+
+    fn give(&mut self, input: crate::core::Input<'_>) {
+        self.node.handle(Stamp { now: self.now, wall: 1_800_000_000 }, input);
+        while self.node.poll_action().is_some() {}
+    }
+
+    /// A beat of beta arrives.
+    fn hear_beat(&mut self, seq: u64) {
+        let body = Body::Status {
+            status: Some(NodeStatus::Active),
+            dead_ms: Some(1000),
+            has_protocol: true,
+            is_nullbeat: false,
+            extension: None,
+        };
+        let message = Message {
+            src: "beta",
+            src_uuid: Some(Uuid([2; 16])),
+            dest: None,
+            dest_uuid: None,
+            seq: Some(Seq(seq)),
+            generation: Generation(5),
+            ts: 1_800_000_000,
+            key: KeyNumber(1),
+            news: None,
+            body,
+        };
+        self.give(crate::core::Input::Received { link: LinkId(0), message: &message });
     }
 
     fn connect(&self) -> Client {
@@ -301,6 +339,67 @@ fn request_of_somebody_else_is_not_answered() {
 }
 
 #[test]
+fn nodes_are_listed_in_the_order_of_the_file() {
+    let mut place = Place::new("order");
+    let medium = |name: &str| crate::config::Medium::Ping {
+        name: name.into(),
+        kind: crate::core::message::PingKind::Ping,
+        hosts: vec![std::net::IpAddr::from([127, 0, 0, 9])],
+    };
+    place.config.media.extend(["first", "between", "too", "last"].map(medium));
+    place.config.ping_places = vec![0, 1, 1, 2];
+    place.begin();
+    let mut client = casual(&mut place);
+    client.say(&format!("t=hbapi-req\nreqtype=nodelist\npid={}", std::process::id()));
+    place.settle();
+    let (bodies, _) = client.hear();
+    let field = |body: &String, name: &str| {
+        body.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap_or_default().to_owned()
+    };
+    let nodes: Vec<String> = bodies.iter().map(|body| field(body, "node")).collect();
+    assert_eq!(nodes, ["first", "alpha", "between", "too", "beta", "last"]);
+    let results: Vec<String> = bodies.iter().map(|body| field(body, "result")).collect();
+    assert_eq!(results[4..], ["ok/more", "OK"]);
+}
+
+#[test]
+fn who_signs_on_while_messages_are_missing_hears_nothing_older() {
+    let mut place = Place::new("snapshot");
+    let mut early = casual(&mut place);
+    for seq in [1, 4] {
+        place.hear_beat(seq);
+    }
+    let mut late = place.connect();
+    late.sign_on(&honest("mine"));
+    place.settle();
+    late.hear();
+    let sent = |seq, generation| Some(Sent { node: NodeId(1), generation: Generation(generation), seq: Seq(seq) });
+    for (text, sent) in [
+        ("was missing", sent(2, 5)),
+        ("was missing, too", sent(3, 5)),
+        ("came later", sent(5, 5)),
+        ("of another run", sent(1, 6)),
+        ("of another node", Some(Sent { node: NodeId(0), generation: Generation(5), seq: Seq(2) })),
+        ("of here", None),
+    ] {
+        place.server.deliver(text.as_bytes(), None, Hearing::News, sent);
+    }
+    assert_eq!(late.hear().0, ["came later", "of another run", "of another node", "of here"]);
+    assert_eq!(early.hear().0.len(), 6, "it was there before");
+    for seq in [2, 3] {
+        place.hear_beat(seq);
+    }
+    drop(late);
+    place.settle();
+    let mut last = place.connect();
+    last.sign_on(&honest("mine"));
+    place.settle();
+    last.hear();
+    place.server.deliver(b"nothing was missing", None, Hearing::News, sent(3, 5));
+    assert_eq!(last.hear().0, ["nothing was missing"]);
+}
+
+#[test]
 fn messages_reach_those_that_want_them() {
     let mut place = Place::new("delivery");
     let mut casual = casual(&mut place);
@@ -309,9 +408,9 @@ fn messages_reach_those_that_want_them() {
     let mut stranger = place.connect();
     place.settle();
     named.hear();
-    place.server.deliver(b"for all", None, Hearing::News);
-    place.server.deliver(b"for one", Some("mine"), Hearing::News);
-    place.server.deliver(b"a beat", None, Hearing::NoChange);
+    place.server.deliver(b"for all", None, Hearing::News, None);
+    place.server.deliver(b"for one", Some("mine"), Hearing::News, None);
+    place.server.deliver(b"a beat", None, Hearing::NoChange, None);
     assert!(!place.server.is_wanted(Hearing::NoChange));
     assert_eq!(casual.hear().0, ["for all"]);
     assert_eq!(named.hear().0, ["for all", "for one"]);
@@ -319,7 +418,7 @@ fn messages_reach_those_that_want_them() {
     casual.say(&format!("t=hbapi-req\nreqtype=setfilter\npid={}\nfmask=2f", std::process::id()));
     place.settle();
     casual.hear();
-    place.server.deliver(b"a beat", None, Hearing::NoChange);
+    place.server.deliver(b"a beat", None, Hearing::NoChange, None);
     assert_eq!(casual.hear().0, ["a beat"]);
 }
 
@@ -331,7 +430,7 @@ fn client_that_does_not_read_is_dropped_and_the_cluster_told() {
     place.settle();
     place.take_orders();
     for _ in 0..5000 {
-        place.server.deliver(&[b'x'; 300], None, Hearing::News);
+        place.server.deliver(&[b'x'; 300], None, Hearing::News, None);
     }
     place.settle();
     let orders = place.take_orders();
@@ -508,7 +607,7 @@ fn watchers_see_what_others_ask_and_nobody_hears_twice_what_is_meant_for_him() {
     let body = b">>>\nt=x\nto_id=mine\n<<<\n\0";
     for (hearing, is_watched) in [(Hearing::Duplicate, true), (Hearing::Dropped, true), (Hearing::News, false)] {
         place.server.paper()[..body.len()].copy_from_slice(body);
-        place.server.deliver_written(body.len(), hearing);
+        place.server.deliver_written(body.len(), hearing, None);
         assert_eq!(watcher.hear().0.len(), usize::from(is_watched), "{hearing:?}");
         assert_eq!(mine.hear().0.len(), usize::from(!is_watched), "{hearing:?}");
     }

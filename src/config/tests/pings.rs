@@ -139,3 +139,18 @@ fn ping_nodes_alone_are_no_link() {
     assert!(said.iter().any(|line| line == warning), "{said:?}");
     assert!(loaded.config.is_some());
 }
+
+#[test]
+fn ping_nodes_keep_their_places_among_the_nodes() {
+    let directory = Directory::new();
+    let lines = "serial /dev/ttyS0\nping 10.0.0.1\nnode beta\nping_group routers 10.0.0.2 10.0.0.3\nping6 2001:db8::1\n\
+                 node alpha\nping 10.0.0.4\nlogfacility local0\nauto_failback on\n";
+    directory.write("ha.cf", lines.as_bytes());
+    directory.write("haresources", b"alpha web\n");
+    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both\n");
+    let machine = FakeMachine::complete("alpha");
+    let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
+    let config = loaded.config.unwrap();
+    assert_eq!(config.settings(0).upstream.ping_nodes, ["10.0.0.1", "routers", "2001:db8::1", "10.0.0.4"]);
+    assert_eq!(config.ping_places, [0, 1, 1, 2]);
+}

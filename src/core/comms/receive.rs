@@ -78,6 +78,12 @@ impl Comms {
         self.state(node).tracker.lowest_missing().is_some_and(|missing| missing < seq)
     }
 
+    /// The newest message of this node, while older ones are still missing.
+    pub fn newest_beyond_gap(&self, node: NodeId) -> Option<Seq> {
+        let tracker = &self.state(node).tracker;
+        tracker.last().filter(|_| tracker.has_missing())
+    }
+
     /// Messages without number: no tracking. Only the generation guards them.
     fn receive_unsequenced(
         &mut self,

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::{CLIENTS, Driver};
-use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Server};
+use crate::api::client::{Authority, ClientRooms, Facts, Hearing, Order, Sent, Server};
 use crate::config::{Config, Medium};
 use crate::core::comms::Reception;
 use crate::core::ids::{NodeId, NodeSet, PingId, RelayId, RequestId, Seq};
@@ -50,8 +50,7 @@ pub struct ClientsSide {
 /// A message that waits for older ones of its node.
 #[derive(Debug)]
 struct Held {
-    sender: NodeId,
-    seq: Seq,
+    sent: Sent,
     /// As clients hear it.
     text: heapless::Vec<u8, HELD_LEN_MAX>,
 }
@@ -111,25 +110,25 @@ impl ClientsSide {
 
     /// That a client has gone must not overtake what it had said: it waits while older messages of its node are missing.
     /// What there is no room for does not wait.
-    fn hold(&mut self, node: &Node, (sender, seq): (NodeId, Seq), plain: &[u8]) -> bool {
-        if !node.comms().is_missing_before(sender, seq) {
+    fn hold(&mut self, node: &Node, sent: Sent, plain: &[u8]) -> bool {
+        if !node.comms().is_missing_before(sent.node, sent.seq) {
             return false;
         }
         let mut text = [0; HELD_LEN_MAX];
         let text = to_client(plain, &mut text).and_then(|len| heapless::Vec::from_slice(&text[..len]).ok());
-        text.is_some_and(|text| self.held.push(Held { sender, seq, text }).is_ok())
+        text.is_some_and(|text| self.held.push(Held { sent, text }).is_ok())
     }
 
     /// Tells what has waited long enough.
     fn tell_held(&mut self, node: &Node) {
-        while let Some(place) = self.held.iter().position(|held| !node.comms().is_missing_before(held.sender, held.seq))
-        {
+        let is_due = |held: &Held| !node.comms().is_missing_before(held.sent.node, held.sent.seq);
+        while let Some(place) = self.held.iter().position(is_due) {
             let held = self.held.remove(place);
             if let Some(server) = &mut self.server
                 && let Some(paper) = server.paper().get_mut(..held.text.len())
             {
                 paper.copy_from_slice(&held.text);
-                server.deliver_written(held.text.len(), Hearing::News);
+                server.deliver_written(held.text.len(), Hearing::News, Some(held.sent));
             }
         }
     }
@@ -163,8 +162,10 @@ fn place_of(id: RelayId) -> (usize, usize) {
 pub(super) struct Heard {
     hearing: Option<Hearing>,
     status: Option<(NodeId, NodeStatus)>,
-    /// That a client of this node has come or gone, with the message's number.
-    client_of: Option<(NodeId, Seq)>,
+    /// Which message it is, if it has a number.
+    sent: Option<Sent>,
+    /// It tells that a client has come or gone.
+    is_client_state: bool,
 }
 
 impl Heard {
@@ -174,8 +175,9 @@ impl Heard {
         let sender = || (0..).map(NodeId).zip(&node.settings().nodes).find(|(_, name)| name.as_str() == message.src);
         let status = sender().filter(|_| is_status).map(|(sender, _)| (sender, node.comms().peer(sender).status));
         let is_client_state = matches!(message.body, Body::Other { kind: CLIENT_STATE });
-        let client_of = sender().filter(|_| is_client_state).map(|(sender, _)| sender).zip(message.seq);
-        Self { hearing: None, status, client_of }
+        let numbered = sender().zip(message.seq);
+        let sent = numbered.map(|((node, _), seq)| Sent { node, generation: message.generation, seq });
+        Self { hearing: None, status, sent, is_client_state }
     }
 
     /// After it.
@@ -203,9 +205,9 @@ impl Heard {
     /// Tells the clients.
     pub(super) fn tell(&self, node: &Node, clients: &mut ClientsSide, plain: &[u8]) {
         let Some(hearing) = self.hearing else { return };
-        if let Some(client_of) = self.client_of.filter(|_| hearing == Hearing::News) {
+        if let Some(sent) = self.sent.filter(|_| self.is_client_state && hearing == Hearing::News) {
             clients.tell_held(node);
-            if clients.hold(node, client_of, plain) {
+            if clients.hold(node, sent, plain) {
                 return;
             }
         }
@@ -213,7 +215,7 @@ impl Heard {
         if (hearing == Hearing::News || server.is_wanted(hearing))
             && let Some(len) = to_client(plain, server.paper())
         {
-            server.deliver_written(len, hearing);
+            server.deliver_written(len, hearing, self.sent);
         }
         clients.tell_held(node);
     }
@@ -336,7 +338,7 @@ impl Driver<'_> {
         if let Some(server) = &mut self.clients.server
             && let Some(len) = to_client(&self.text[..len], server.paper())
         {
-            server.deliver_written(len, Hearing::News);
+            server.deliver_written(len, Hearing::News, None);
         }
     }
 
@@ -350,7 +352,7 @@ impl Driver<'_> {
             let mut text = ClientText::new(server.paper());
             text.string("t", "delnode").string("node", name);
             if let Some(len) = text.finish() {
-                server.deliver_written(len, Hearing::News);
+                server.deliver_written(len, Hearing::News, None);
             }
         }
     }
@@ -377,7 +379,7 @@ impl Driver<'_> {
             _ => return,
         }
         if let Some(len) = text.finish() {
-            server.deliver_written(len, Hearing::News);
+            server.deliver_written(len, Hearing::News, None);
         }
     }
 
@@ -403,7 +405,7 @@ impl Driver<'_> {
                 text.string("src", name).string("st", "dead").string("info", kind.unwrap_or("ping"));
             }
             if let Some(len) = text.finish() {
-                server.deliver_written(len, Hearing::News);
+                server.deliver_written(len, Hearing::News, None);
             }
         }
     }
@@ -457,10 +459,11 @@ mod tests {
         let at = Stamp { now: Instant::from_millis(1000), wall: 1_800_000_000 };
         let mut node = Node::new(config.settings(1), identity, None, at);
         let mut clients = ClientsSide::new(&config);
+        let sent = |seq| Sent { node: BETA, generation: Generation(5), seq: Seq(seq) };
         let leave = b">>>\nt=hbapi-clstat\nst=leave\nfrom_id=x\nto_id=x\n<<<\n";
         hear(&mut node, 1);
         hear(&mut node, 4);
-        assert!(clients.hold(&node, (BETA, Seq(4)), leave), "2 and 3 are missing");
+        assert!(clients.hold(&node, sent(4), leave), "2 and 3 are missing");
         clients.tell_held(&node);
         hear(&mut node, 3);
         clients.tell_held(&node);
@@ -468,10 +471,10 @@ mod tests {
         hear(&mut node, 2);
         clients.tell_held(&node);
         assert_eq!(clients.held.len(), 0);
-        assert!(!clients.hold(&node, (BETA, Seq(4)), leave), "nothing to wait for");
+        assert!(!clients.hold(&node, sent(4), leave), "nothing to wait for");
         // No room: it is told at once.
         hear(&mut node, 9);
-        let held = (0..=HELD_MAX).filter(|_| clients.hold(&node, (BETA, Seq(9)), leave)).count();
+        let held = (0..=HELD_MAX).filter(|_| clients.hold(&node, sent(9), leave)).count();
         assert_eq!(held, HELD_MAX);
     }
 }

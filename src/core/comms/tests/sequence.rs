@@ -164,7 +164,9 @@ fn watchers_are_told_what_became_of_each_message() {
     let mut bench = Bench::met();
     let mut reception = |message, link| {
         bench.hear(10, link, message);
-        (bench.comms.reception(), bench.comms.is_missing_before(BETA, Seq(7)))
+        let is_missing = bench.comms.is_missing_before(BETA, Seq(7));
+        assert_eq!(bench.comms.newest_beyond_gap(BETA), is_missing.then_some(Seq(6)));
+        (bench.comms.reception(), is_missing)
     };
     assert_eq!(reception(beat(4), ETH), (Reception::Taken, false));
     assert_eq!(reception(beat(4), TTY), (Reception::Copy, false));
