@@ -363,3 +363,27 @@ fn steps_that_the_readme_counts_are_those_of_the_test_command() {
     let count = steps.trim_end_matches(')').split(' ').count();
     assert!(text("README.md").contains(&format!("\n{count} passed, 0 failed\n")), "{count} steps: {steps}");
 }
+
+#[test]
+fn every_fault_of_every_line_has_a_row_and_a_test() {
+    let page = text("docs/wiring.md");
+    let table = page.split("| line, as read here |").nth(1).expect("the fault table");
+    let mut faults: Vec<(String, String)> = Vec::new();
+    for row in table.lines().skip(2).map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [line, fault, .., tests] = cells.as_slice() else { panic!("{row}") };
+        assert!(tests.contains('`') || *tests == "the same", "no test: {row}");
+        match faults.last_mut() {
+            Some((_, known)) if line.is_empty() => *known += &format!("; {fault}"),
+            _ => faults.push(((*line).to_owned(), (*fault).to_owned())),
+        }
+    }
+    for line in
+        ["`peer-owner`", "`peer-power`, for the interlock", "sense line", "`peer-alive`", "`maintenance`", "`fence-"]
+    {
+        let (_, known) = faults.iter().find(|(cell, _)| cell.contains(line)).unwrap_or_else(|| panic!("{line}"));
+        for fault in ["stuck active", "stuck inactive", "or open"] {
+            assert!(known.contains(fault), "{line} {fault}: {known}");
+        }
+    }
+}

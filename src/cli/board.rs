@@ -22,8 +22,8 @@ GPIO chips and lines. All of it is a board file to start from: what is not certa
   nullbeat board > /etc/ha.d/boards/own.conf     then choose the lines, and write `board own` into ha.cf
 
   --check FILE   says everything that is wrong or doubtful in a board file, and what it means
-  --is-link      whether a serial port, by any of its names (ttyS1, /dev/ttyS1), is one that ha.cf or the board file there
-                 has a link on: for udev rules
+  --is-link      whether a serial port, by any of its names (ttyS1, /dev/ttyS1), is one on which ha.cf has a link, named
+                 there or in its board file: for udev rules
 
 Exit codes: 0 done, 1 no link, 78 the board file has an error.
 

@@ -48,7 +48,7 @@ fn application() -> Vec<u8> {
 /// The application hangs, so that its group is to go to the other board, and cannot be stopped: the watchdog ends it.
 #[test]
 fn supervised_application_that_misses_its_beats_and_does_not_stop_is_ended_by_the_watchdog() {
-    let lines = "deadtime 5\nwatchdog /dev/watchdog\nuse_apphbd on\n\
+    let lines = "deadtime 4\nwatchdog /dev/watchdog\nuse_apphbd on\n\
                  check apphb shop every 1s rise 1 fall 2 group trace::web restarts 0 watchdog on";
     let start = "shop shop & exec nullbeat run --foreground";
     let plan = Plan::usual().ha_cf(lines).start(start).file("/usr/bin/shop", 0o755, application());
@@ -69,7 +69,7 @@ fn supervised_application_that_misses_its_beats_and_does_not_stop_is_ended_by_th
     let (events, boots) = (beta.event_count(), beta.boots());
     beta.run("killall -STOP shop");
     bench.await_owner(0, "web");
-    bench.assert_stays(0, "web", std::time::Duration::from_secs(6));
+    bench.assert_stays(0, "web", std::time::Duration::from_secs(3));
     assert_eq!((beta.event_count(), beta.boots()), (events, boots), "it was stopped, so that nothing had to be reset");
     bench.assert_exclusive();
 }
