@@ -3,6 +3,7 @@
 mod lab;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use lab::Lab;
@@ -53,6 +54,26 @@ fn state(lab: &Lab, unit: &str) -> String {
 
 fn main_pid(lab: &Lab) -> String {
     lab.boards[OURS].property("nullbeat", "MainPID")
+}
+
+/// What docs/security.md records, in tenths, with the systemd of Debian 12.
+const EXPOSURE_MAX: u32 = 94;
+
+#[test]
+fn unit_is_not_more_exposed_than_recorded() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/nullbeat.service");
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager"])
+        .arg(&unit)
+        .output()
+        .expect("systemd-analyze");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figure = text.split("nullbeat.service: ").nth(1).and_then(|rest| rest.split(' ').next());
+    let (whole, tenth) = figure.and_then(|figure| figure.split_once('.')).unwrap_or_else(|| panic!("{text}"));
+    let exposure = whole.parse::<u32>().unwrap() * 10 + tenth.parse::<u32>().unwrap();
+    assert!(exposure <= EXPOSURE_MAX, "{exposure} tenths:\n{text}");
+    let page = include_str!("../docs/security.md");
+    assert!(page.contains(&format!("says {}.{} (of 10", EXPOSURE_MAX / 10, EXPOSURE_MAX % 10)));
 }
 
 #[test]

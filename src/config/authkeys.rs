@@ -22,6 +22,15 @@ pub(super) struct Keys {
     pub(super) at: At,
 }
 
+/// Words that are overwritten when they are dropped.
+struct Secret(Vec<Word>);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(Word::wipe);
+    }
+}
+
 /// Reads authkeys; `None` when findings forbid to use it.
 pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
     check_mode(text, findings);
@@ -32,19 +41,20 @@ pub(super) fn read(text: &TextFile, findings: &mut Findings) -> Option<Keys> {
     let mut is_refused = false;
     let lines: Vec<(u32, &[u8])> = token::lines(&text.bytes, findings).collect();
     for (number, line) in lines {
-        let words = token::split(&[(number, line)], is_blank);
+        let words = Secret(token::split(&[(number, line)], is_blank));
+        let words = &words.0;
         let Some(first) = words.first() else { continue };
         if first.text.starts_with('#') {
             continue;
         }
         if first.text.starts_with('a') {
-            match read_auth(&words, findings) {
+            match read_auth(words, findings) {
                 Some(number) => (selected, is_found) = (Some((number, first.at)), false),
                 None => is_refused = true,
             }
             continue;
         }
-        let Some(key) = read_key(&words, findings) else {
+        let Some(key) = read_key(words, findings) else {
             is_refused = true;
             continue;
         };

@@ -203,6 +203,7 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     row("realtime", "`on` or `off`", One(|d, w| d.boolean(w, |d| &mut d.realtime))),
     row("rtprio", "a priority", One(|d, w| d.integer(w, 1..=99, |d| &mut d.rtprio))),
     row("user", "a user name", One(read_user)),
+    row("seccomp", "`on` or `off`", One(read_seccomp)),
     not_yet(
         "memreserve",
         "kilobytes",
@@ -370,6 +371,15 @@ fn read_user(draft: &mut Draft<'_>, word: &Word) -> bool {
         draft.missing_here(word.at, format!("{}, who is no user here", word.quoted())).expected("a user name");
     }
     draft.text(word, |draft| &mut draft.user)
+}
+
+fn read_seccomp(draft: &mut Draft<'_>, word: &Word) -> bool {
+    let is_read = draft.boolean(word, |draft| &mut draft.seccomp);
+    if matches!(draft.seccomp, Some((false, _))) {
+        let hint = "for debugging only: an engine that is taken over could then use every system call";
+        draft.findings.warning(word.at, word.quoted()).expected("`on`").hint(hint);
+    }
+    is_read
 }
 
 /// `env NAME=VALUE` becomes `HA_NAME=VALUE`. A value without `=` is accepted by Heartbeat, to no effect.

@@ -134,6 +134,7 @@ pub(super) struct Draft<'a> {
     pub(super) notify: Vec<PathBuf>,
     pub(super) reassert: Vec<PathBuf>,
     pub(super) user: Given<String>,
+    pub(super) seccomp: Given<bool>,
     pub(super) realtime: Given<bool>,
     pub(super) rtprio: Given<i64>,
     /// `respawn` and `failfast`; once all is read without what is not started.
@@ -229,6 +230,7 @@ impl<'a> Draft<'a> {
             notify: Vec::new(),
             reassert: Vec::new(),
             user: None,
+            seccomp: None,
             realtime: None,
             rtprio: None,
             clients: Vec::new(),

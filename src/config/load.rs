@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::finding::{At, Finding, Findings, Severity};
 use super::machine::{Machine, ThisMachine};
 use super::{AuthMethod, Config, Medium, Paths, authkeys, haresources, sense, testing};
+use crate::sys::memory;
 
 /// Longest file that is read.
 const FILE_MAX: usize = 1 << 20;
@@ -67,6 +68,13 @@ pub(super) struct TextFile {
     pub(super) mode: u32,
 }
 
+impl Drop for TextFile {
+    // It may hold keys.
+    fn drop(&mut self) {
+        memory::wipe(&mut self.bytes);
+    }
+}
+
 impl TextFile {
     /// Reads a regular file of moderate size. A FIFO in its place does not block.
     pub(super) fn read(path: &Path) -> io::Result<Self> {
@@ -75,7 +83,9 @@ impl TextFile {
         if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
-        let mut bytes = Vec::new();
+        // At once as long as it will be: what grows leaves copies behind, and these may be keys.
+        let len = usize::try_from(metadata.len()).unwrap_or(FILE_MAX).min(FILE_MAX);
+        let mut bytes = Vec::with_capacity(len + 64);
         file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > FILE_MAX {
             return Err(io::Error::other(format!("longer than {FILE_MAX} bytes")));

@@ -46,6 +46,7 @@ use std::time::Duration;
 use crate::core::message::PingKind;
 use crate::core::quorum::Quorum;
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
+use crate::sys::memory;
 
 pub use checks::{CHECKERS_MAX, CheckConfig, CheckKind, Question, word as question_word};
 pub use clients::{ApiAuth, ClientLine};
@@ -162,6 +163,8 @@ pub struct Config {
     pub reassert: Vec<PathBuf>,
     /// `user`: whom the engine becomes after start.
     pub user: Option<String>,
+    /// `seccomp`: the engine makes only listed system calls.
+    pub is_filtered: bool,
     /// `realtime`.
     pub is_realtime: bool,
     /// `rtprio`; `None`: lowest of the policy plus one (the guardian is one below).
@@ -338,6 +341,12 @@ pub struct AuthKey {
     pub method: AuthMethod,
     /// Key bytes; empty for crc.
     pub key: Vec<u8>,
+}
+
+impl Drop for AuthKey {
+    fn drop(&mut self) {
+        memory::wipe(&mut self.key);
+    }
 }
 
 impl std::fmt::Debug for AuthKey {

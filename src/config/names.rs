@@ -4,6 +4,7 @@
 //! for with a quarter of a megabyte; getent(1) asks whatever the machine is set up to ask.
 
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
@@ -18,6 +19,11 @@ pub struct User {
     pub gid: u32,
 }
 
+/// Whom Heartbeat's own clients run as.
+const HEARTBEATS_USER: &str = "hacluster";
+/// Where no file has a user for the purpose.
+const NOBODY: u32 = 65_534;
+
 /// The first IPv4 address of a host name. May ask the network.
 pub fn address_of(host: &str) -> Option<Ipv4Addr> {
     host.parse().ok().or_else(|| look_up("/etc/hosts", "ahostsv4", host, |text| host_in(text, host)))
@@ -26,6 +32,21 @@ pub fn address_of(host: &str) -> Option<Ipv4Addr> {
 /// The user of this name.
 pub fn user(name: &str) -> Option<User> {
     look_up("/etc/passwd", "passwd", name, |text| user_in(text, name))
+}
+
+/// Whom the engine becomes: the user of ha.cf, else Heartbeat's own where there is one, else nobody.
+///
+/// # Errors
+/// `NotFound` when there is no user of that name.
+pub fn engine_user(wished: Option<&str>) -> io::Result<User> {
+    if let Some(name) = wished {
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("user {name} does not exist"));
+        return user(name).ok_or_else(unknown);
+    }
+    // Asking further than the file takes time, and an engine that is replaced has little.
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = [HEARTBEATS_USER, "nobody"].into_iter().find_map(|name| user_in(&text, name));
+    Ok(found.unwrap_or_else(|| User { name: "nobody".into(), uid: NOBODY, gid: NOBODY }))
 }
 
 /// The number of the group of this name.
@@ -172,6 +193,13 @@ mod tests {
         assert_eq!(user("roo"), None);
         assert_eq!(group("no-such-group"), None);
         assert_eq!(user_in("x:*:y:z\n", "x"), None);
+    }
+
+    #[test]
+    fn engine_becomes_nobody_that_is_root_unless_it_is_told() {
+        assert_ne!(engine_user(None).unwrap().uid, 0);
+        assert_eq!(engine_user(Some("root")).unwrap().uid, 0);
+        assert_eq!(engine_user(Some("no-such-user")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         notify: Vec::new(),
         reassert: Vec::new(),
         user: None,
+        is_filtered: true,
         is_realtime: false,
         rtprio: None,
         directives: Vec::new(),

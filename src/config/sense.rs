@@ -300,6 +300,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         notify: draft.notify.clone(),
         reassert: draft.reassert.clone(),
         user: draft.user.as_ref().map(|(name, _)| name.clone()),
+        is_filtered: value_or(&draft.seccomp, true),
         is_realtime: value_or(&draft.realtime, true),
         rtprio: draft.rtprio.map(|(priority, _)| i32::try_from(priority).unwrap_or(i32::MAX)),
         directives: Vec::new(),

@@ -1,6 +1,7 @@
 //! Bytes to lines and words with their places: the one tokenizer of ha.cf, haresources and authkeys.
 
 use super::finding::{At, Findings, quote};
+use crate::sys::memory;
 
 /// One word of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +17,15 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// An empty word that begins at `at`.
-    fn starting(at: At) -> Self {
-        Self { text: String::new(), bytes: Vec::new(), at, flaw: None }
+    /// An empty word that begins at `at`, with room for so many bytes: what grows leaves copies, and it may be a key.
+    fn starting(at: At, room: usize) -> Self {
+        Self { text: String::with_capacity(room), bytes: Vec::with_capacity(room), at, flaw: None }
+    }
+
+    /// Overwrites it.
+    pub(super) fn wipe(&mut self) {
+        memory::wipe(&mut self.bytes);
+        memory::wipe(&mut std::mem::take(&mut self.text).into_bytes());
     }
 
     fn push(&mut self, unit: &Unit) {
@@ -102,11 +109,12 @@ fn units(bytes: &[u8], line: u32) -> impl Iterator<Item = Unit> {
 pub(super) fn split(pieces: &[(u32, &[u8])], is_separator: fn(char) -> bool) -> Vec<Word> {
     let mut words = Vec::new();
     let mut open: Option<Word> = None;
+    let room = pieces.iter().map(|(_, bytes)| bytes.len()).sum();
     for unit in pieces.iter().flat_map(|(line, bytes)| units(bytes, *line)) {
         if unit.character.is_ok_and(is_separator) {
             words.extend(open.take());
         } else {
-            open.get_or_insert_with(|| Word::starting(unit.at)).push(&unit);
+            open.get_or_insert_with(|| Word::starting(unit.at, room)).push(&unit);
         }
     }
     words.extend(open);

@@ -49,6 +49,7 @@ use crate::sys::memory;
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Expander, FifoCounters, PACKET_MAX, TEXT_FRAME_MAX};
 
 use super::clock;
+use super::confinement::Confinement;
 use super::control::server::FOREIGN_REQUESTS;
 use super::control::{Command, ControlServer};
 use super::fence_book::FenceBook;
@@ -187,6 +188,7 @@ pub struct Driver<'c> {
     jobs: heapless::Vec<Job, JOBS_MAX>,
     uuids: [Uuid; NODES_MAX],
     claims: GroupSet,
+    confinement: Confinement,
     /// Links whose device failed while actions were being performed.
     lost: LinkSet,
     is_watching_guardian_output: bool,
@@ -256,6 +258,7 @@ impl<'c> Driver<'c> {
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,
+            confinement: Confinement::default(),
             losses,
             lost: LinkSet::EMPTY,
             is_watching_guardian_output: false,
@@ -297,6 +300,11 @@ impl<'c> Driver<'c> {
         }
         self.feed(Input::Tick);
         Ok(())
+    }
+
+    /// What this process has given up, for the report.
+    pub fn note_confinement(&mut self, confinement: Confinement) {
+        self.confinement = confinement;
     }
 
     /// Gives pages back that only a compressed or a long message needs; they come again when one does. To be called once,
@@ -453,6 +461,7 @@ impl<'c> Driver<'c> {
             at: self.now,
             started: self.started,
             node: &self.node,
+            confinement: self.confinement,
             names: Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links },
             last_move: self.moves.get(),
             fence_lines: &self.config.fence.methods,

@@ -26,6 +26,7 @@ use crate::sys::{child_setup, memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
 use super::clock;
+use super::confinement::confine;
 use super::driver::{ClientsSide, Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
 use super::history::news::Untold;
@@ -98,8 +99,8 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
     if config.is_realtime {
         enter_real_time(config.rtprio);
     }
-    let successor = successor(config)?;
-    let cores = (config.core_dumps == Some(true)).then(|| core_directory(config, successor.as_ref()));
+    let successor = names::engine_user(config.user.as_deref())?;
+    let cores = (config.core_dumps == Some(true)).then(|| core_directory(config, Some(&successor)));
     let mut driver = prepare(config, context)?;
     if config.is_realtime
         && let Err(error) = memory::lock()
@@ -107,12 +108,11 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
         log::warn!("Cannot lock ourselves into memory: {error}; a board short of memory may delay beats");
     }
     driver.give_back_idle_memory();
-    if let Some(user) = successor {
-        become_user(&user)?;
-    }
+    become_user(&successor, config.user.is_some())?;
     if let Some(directory) = cores {
         leave_core_files(&directory);
     }
+    driver.note_confinement(confine(config)?);
     driver.begin()?;
     driver.run()
 }
@@ -184,13 +184,6 @@ fn enter_real_time(rtprio: Option<i32>) {
     }
 }
 
-/// The user to become, looked up while that may take time.
-fn successor(config: &Config) -> io::Result<Option<names::User>> {
-    let Some(name) = &config.user else { return Ok(None) };
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("user {name} does not exist"));
-    names::user(name).map_or_else(|| Err(unknown()), |user| Ok(Some(user)))
-}
-
 /// With `coredumps on`: what is left of a crash lies where the user's core files are.
 fn leave_core_files(directory: &CStr) {
     let left = child_setup::stay_dumpable().and_then(|()| Ok(chdir(directory)?));
@@ -199,9 +192,14 @@ fn leave_core_files(directory: &CStr) {
     }
 }
 
-fn become_user(user: &names::User) -> io::Result<()> {
+fn become_user(user: &names::User, is_wished: bool) -> io::Result<()> {
+    if Uid::effective().as_raw() == user.uid && Gid::effective().as_raw() == user.gid {
+        return Ok(());
+    }
     if !Uid::effective().is_root() {
-        log::warn!("Only root can become user {}: going on as we are", user.name);
+        if is_wished {
+            log::warn!("Only root can become user {}: going on as we are", user.name);
+        }
         return Ok(());
     }
     setgroups(&[])?;

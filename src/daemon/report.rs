@@ -22,6 +22,7 @@ use crate::core::settings::Settings;
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::hardware::watchdog::Device;
 
+use super::confinement::Confinement;
 use super::control::server::ControlCounters;
 use super::control::{Query, Sheet};
 use super::fence_book::FenceBook;
@@ -96,6 +97,8 @@ pub const SCHEMA: &[Section] = &[
             ("signing_key", Number),
             ("config_digest", Text),
             ("resources_digest", Text),
+            ("is_filtered", Flag),
+            ("is_landlocked", Flag),
         ],
     },
     Section {
@@ -380,6 +383,8 @@ pub struct Facts<'a> {
     pub started: Instant,
     /// The core.
     pub node: &'a Node,
+    /// What the engine has given up.
+    pub confinement: Confinement,
     /// What numbers stand for.
     pub names: Names<'a>,
     /// The last move to this node.
@@ -643,6 +648,7 @@ mod tests {
             at: at(2000),
             started: Instant::from_millis(1000),
             node: &node,
+            confinement: Confinement { is_filtered: true, is_landlocked: false },
             names: Names { settings: node.settings(), groups: &groups, links: &links },
             last_move: moves.get(),
             fence_lines: &[],
@@ -699,6 +705,7 @@ mod tests {
             assert_eq!((node.text("name"), node.text("generation")), (Some("rsa"), Some("77")));
             assert_eq!(node.text("uuid"), Some("5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"));
             assert_eq!((node.text("config_digest"), node.number("uptime_ms")), (Some("00000abc"), Some(1000)));
+            assert!(node.is_set("is_filtered") && !node.is_set("is_landlocked"));
             let group = report.first("group").unwrap();
             assert_eq!((group.text("key"), group.text("preferred")), (Some("10.0.0.1"), Some("rsb")));
             let links: Vec<_> = report.lines("link").map(|link| link.or_dash("name")).collect();

@@ -107,10 +107,18 @@ impl Drop for Pages {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
+
+    /// Memory whose bytes can be executed.
+    pub(crate) fn map_program() {
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+        let len = NonZeroUsize::new(4096).unwrap();
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that Rust knows of.
+        let _ = unsafe { nix::sys::mman::mmap_anonymous(None, len, rights, MapFlags::MAP_PRIVATE) };
+    }
 
     #[test]
     fn mapping_two_maps_of_a_file_share_words() {

@@ -73,6 +73,17 @@ pub fn give_back(buffer: &mut [u8]) {
     }
 }
 
+/// Overwrites a secret that is about to be freed, so that it does not lie in memory that nobody owns.
+pub fn wipe(secret: &mut [u8]) {
+    for byte in &mut *secret {
+        // SAFETY: a byte of the slice, which is borrowed exclusively. Volatile, so that the compiler does not leave out
+        // what nobody reads any more.
+        unsafe { std::ptr::write_volatile(byte, 0) };
+    }
+    // Nothing that frees it is moved in front.
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+}
+
 /// Unlocks and frees the stack below what [`touch_stack`] has touched: starting needs half a megabyte of it that is
 /// never needed again. Where that cannot be done it stays.
 fn give_back_stack() {
@@ -125,6 +136,13 @@ mod tests {
             *byte = 1;
         }
         black_box(&large);
+    }
+
+    #[test]
+    fn secret_is_overwritten() {
+        let mut secret = *b"a secret of many letters";
+        wipe(&mut secret);
+        assert_eq!(secret, [0; 24]);
     }
 
     #[test]

@@ -91,6 +91,26 @@ impl Node {
         fs::write(self.root.join("ha.d/ha.cf"), text).unwrap();
     }
 
+    pub(crate) fn write_keys(&self, text: &str) {
+        fs::write(self.root.join("ha.d/authkeys"), text).unwrap();
+    }
+
+    /// Whether these bytes stand anywhere in the writable memory of a process.
+    pub(crate) fn has_in_memory(pid: Pid, secret: &[u8]) -> bool {
+        use std::os::unix::fs::FileExt as _;
+        let Ok(maps) = fs::read_to_string(format!("/proc/{pid}/maps")) else { return false };
+        let Ok(memory) = fs::File::open(format!("/proc/{pid}/mem")) else { return false };
+        maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+            let (range, _) = line.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let address = |text| u64::from_str_radix(text, 16).unwrap();
+            let mut bytes = vec![0; usize::try_from(address(end) - address(start)).unwrap()];
+            // What cannot be read is no memory of its own.
+            memory.read_exact_at(&mut bytes, address(start)).is_ok()
+                && bytes.windows(secret.len()).any(|at| at == secret)
+        })
+    }
+
     pub(crate) fn write_resources(&self, groups: &str) {
         fs::write(self.root.join("ha.d/haresources"), groups).unwrap();
     }

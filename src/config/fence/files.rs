@@ -74,7 +74,7 @@ pub(super) fn read_secrets(draft: &mut Draft<'_>, path: &Word) -> Vec<(String, S
         draft.findings.error(path.at, found).expected(EXPECTED).hint(hint);
         return Vec::new();
     }
-    let Ok(text) = String::from_utf8(file.bytes) else {
+    let Ok(text) = std::str::from_utf8(&file.bytes).map(str::to_owned) else {
         draft.findings.refuse(path.at, format!("{}, which is not UTF-8", path.quoted()), EXPECTED);
         return Vec::new();
     };

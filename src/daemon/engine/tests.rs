@@ -219,6 +219,8 @@ fn pair(scratch: &Scratch, cable: Option<&Cable>) -> [Config; 2] {
     [0usize, 1].map(|index| {
         let root = scratch.0.join(["alpha", "beta"][index]);
         let mut config = sample::config(&root, &[("alpha", "one"), ("beta", "two")]);
+        // It is a thread of the tests, which go on after it.
+        (config.user, config.is_filtered) = (Some("root".to_owned()), false);
         config.node = ["alpha", "beta"][index].to_owned();
         config.deadtime = Duration::from_secs(2);
         let (own, peer) = if index == 0 { (1, 2) } else { (2, 1) };

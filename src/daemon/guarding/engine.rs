@@ -254,6 +254,14 @@ impl Guarding {
             return;
         }
         log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
+        if matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)) {
+            log::error!(
+                target: "CRIT",
+                "It asked the kernel for something that no engine needs: it was attacked, or this kernel or C library needs \
+                 more than nullbeat knows. The kernel's log has the number (`dmesg`, type=1326); `seccomp off` in ha.cf \
+                 goes on without the filter."
+            );
+        }
         self.untold.emit(Entry::new("engine").field("to", how(status)));
         self.engine_lost(now);
     }

@@ -44,6 +44,7 @@ use super::run_directory::RunDirectory;
 use super::service::ServiceManager;
 use super::watch::{Limits, Respawns, Watch, nanos};
 use super::watchdogs::Watchdogs;
+use crate::api::ipc::Refusals;
 use crate::config::{Config, FileStamps, OnStopFailure};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::GroupState;
@@ -201,6 +202,8 @@ pub struct Guarding {
     /// Nobody can have heard an engine of ours after this and [`Lease::engine_stamp`].
     silent_since: u64,
     is_stop_wanted: bool,
+    /// What engines have sent that makes no sense.
+    refusals: Refusals,
     unsent: Option<ToEngine>,
     /// Which scripts the lease says run.
     noted: Vec<(GroupId, Pid)>,
@@ -311,6 +314,7 @@ impl Guarding {
             refill_again_at: None,
             silent_since: if is_certain { 0 } else { now },
             is_stop_wanted: false,
+            refusals: Refusals::default(),
             unsent: None,
             noted: Vec::new(),
             noted_fence: None,

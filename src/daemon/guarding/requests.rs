@@ -9,21 +9,25 @@ use nix::unistd::Pid;
 
 use super::{CHANNEL, Guarding, LEAVE_LIMIT, Stage};
 use crate::core::ids::{GroupId, LinkId};
+use crate::core::time;
 use crate::daemon::fifo;
 use crate::daemon::identity::state_directory;
 use crate::daemon::watch::nanos;
 use crate::guardian::fence::ShotOrder;
-use crate::guardian::lease::ProcessKey;
+use crate::guardian::lease::{self, ProcessKey};
 use crate::guardian::protocol::{ToEngine, ToGuardian};
 use crate::links;
 
+/// Records taken in one turn: an engine that never stops asking, because somebody has taken it over, must not keep the guardian
+/// from looking at its stamps.
+const RECORDS_MAX: usize = 64;
 /// Messages for `rc.d` taken in one turn.
 const MESSAGES_MAX: usize = 32;
 
 impl Guarding {
-    /// Takes all records that have arrived.
+    /// Takes records that have arrived.
     pub(super) fn serve_engine(&mut self, now: u64) {
-        loop {
+        for _ in 0..RECORDS_MAX {
             let Some(engine) = &self.engine else { return };
             let incoming = match engine.channel.receive() {
                 Ok(Some(incoming)) => incoming,
@@ -40,10 +44,10 @@ impl Guarding {
             match ToGuardian::decode(incoming.bytes()) {
                 Ok((request, digest)) if digest == self.digest => self.serve(now, request),
                 Ok(_) => {
-                    log::error!("a request with another table's digest was refused");
+                    self.refuse_record(format_args!("a request with another table's digest"));
                     self.send(ToEngine::Stale);
                 }
-                Err(error) => log::error!("the engine sent {error}"),
+                Err(error) => self.refuse_record(format_args!("{error}")),
             }
         }
     }
@@ -56,7 +60,7 @@ impl Guarding {
                 Ok(Some(Some(message))) if message.digest == self.digest => {
                     self.runner.notify_message(Instant::now(), &message);
                 }
-                Ok(Some(_)) => log::error!("the engine sent a message that makes no sense"),
+                Ok(Some(_)) => self.refuse_record(format_args!("a message that makes no sense")),
                 Ok(None) => return,
                 Err(_) => {
                     // The end of the engine: its pidfd tells how. It must not wake us again.
@@ -64,6 +68,13 @@ impl Guarding {
                     return;
                 }
             }
+        }
+    }
+
+    /// Counts what no engine of ours would say, and says so now and then.
+    fn refuse_record(&mut self, what: std::fmt::Arguments<'_>) {
+        if let Some(count) = self.refusals.note(time::Instant::from_micros(lease::now() / 1000)) {
+            log::error!("the engine sent {what}: refused ({count} so far)");
         }
     }
 

@@ -146,6 +146,8 @@ fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("signing_key", comms.signing_key(settings).0)
         .field("config_digest", Digest(settings.config_digest))
         .field("resources_digest", Digest(settings.resources_digest))
+        .flag("is_filtered", facts.confinement.is_filtered)
+        .flag("is_landlocked", facts.confinement.is_landlocked)
         .end();
 }
 
