@@ -72,7 +72,7 @@ const DATA: &[u32] = &[int(libc::PROT_NONE), int(libc::PROT_READ), int(libc::PRO
 /// `WDIOC_KEEPALIVE` and `WDIOC_SETTIMEOUT` (`linux/watchdog.h`), `GPIO_V2_LINE_GET_VALUES_IOCTL` (`linux/gpio.h`).
 const DEVICES: [u32; 3] = [0x8004_5705, 0xC004_5706, 0xC010_B40E];
 
-/// All that an engine which runs ever asks of the kernel. Found by tracing the tests' scenarios with glibc and with musl.
+/// All that an engine which runs asks of the kernel: read from the code, and traced with glibc on x86-64.
 const ALLOWED: &[Rule] = &[
     // The turn: wait, receive, send, set the lease's timer.
     all(libc::SYS_epoll_pwait2),
