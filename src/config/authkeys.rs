@@ -9,6 +9,8 @@ use super::{AuthKey, AuthMethod, TextFile};
 
 /// Highest key number.
 const NUMBER_MAX: u8 = 15;
+/// Shorter keys, bytes, can be found by trying.
+const KEY_MIN: usize = 16;
 /// Bits of the file mode that give the keys away.
 const READABLE_BY_OTHERS: u32 = 0o044;
 /// Bits by which a group may replace them; those for everybody are looked at for each file.
@@ -162,6 +164,11 @@ fn read_key(words: &[Word], findings: &mut Findings) -> Option<AuthKey> {
     if key.contains(&0) {
         findings.error(rest[0].at, "a NUL byte in a key").expected("text");
         return None;
+    }
+    if kind != AuthMethod::Crc && key.len() < KEY_MIN {
+        // Whoever has heard one packet tries keys at home, millions in a second.
+        let finding = findings.warning(rest[0].at, format!("a key of {} bytes", key.len()));
+        finding.expected(format!("{KEY_MIN} or more")).hint("`head -c 24 /dev/urandom | base64` makes a good one");
     }
     Some(AuthKey { number, method: kind, key })
 }

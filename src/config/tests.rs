@@ -36,7 +36,7 @@ impl Directory {
         let directory = Self(path);
         directory.write("ha.cf", complete(b""));
         directory.write("haresources", "alpha IPaddr::10.0.0.9 httpd\n");
-        directory.write("authkeys", "auth 1\n1 sha1 secret\n");
+        directory.write("authkeys", "auth 1\n1 sha1 secret-of-both-nodes\n");
         directory
     }
 

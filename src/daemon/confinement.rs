@@ -4,24 +4,50 @@
 //! the design has to bear anyway, and no more: it starts nothing, opens nothing, reaches no host but through the links.
 //! Four walls, each by itself (docs/security.md): another user, no rights of root, a list of system calls, Landlock.
 //!
-//! A call that is not listed kills the engine (SIGSYS). To its guardian that is an engine's death like any other.
+//! A call that is not listed is refused, counted and logged: a C library or a kernel that needs one more than we know of
+//! must not be what ends an engine. What no engine has ever a reason for, starting a program or looking into a process,
+//! ends it (SIGSYS); to its guardian that is an engine's death like any other.
 
 use std::io;
 
 use nix::libc;
 use nix::sys::prctl;
 
+use crate::api::ipc::Refusals;
 use crate::config::Config;
-use crate::sys::seccomp::{Rule, Which, allow_only};
+use crate::core::time::Instant;
+use crate::sys::seccomp::{self, Rule, Which};
 use crate::sys::{capabilities, landlock};
 
-/// Which walls stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which walls stand, and who ran into them.
+#[derive(Debug, Default)]
 pub struct Confinement {
     /// Only listed system calls are made.
     pub is_filtered: bool,
     /// Nothing is opened by a name.
     pub is_landlocked: bool,
+    /// Calls that were refused.
+    pub refused_calls: u32,
+    /// When that is said again.
+    pub pace: Refusals,
+}
+
+impl Confinement {
+    /// Says that calls were refused since the last look.
+    pub fn look(&mut self, now: Instant) {
+        let (count, last) = seccomp::refused();
+        if count == self.refused_calls {
+            return;
+        }
+        self.refused_calls = count;
+        if self.pace.note(now).is_some() {
+            log::error!(
+                target: "CRIT",
+                "The engine was refused system call {last}, which no engine needs ({count} so far): it was attacked, or \
+                 this kernel or C library needs more than nullbeat knows."
+            );
+        }
+    }
 }
 
 /// Gives up what the engine does not need. To be called when everything is open, locked and allocated, and the engine has
@@ -37,8 +63,11 @@ pub fn confine(config: &Config) -> io::Result<Confinement> {
         log::warn!("The engine runs without a filter of system calls (`seccomp off`).");
         return Ok(Confinement::default());
     }
-    let version = landlock::forbid_all().inspect_err(|error| log::info!("No Landlock in this kernel: {error}")).ok();
-    let filtered = allow_only(ALLOWED).inspect_err(|error| match error.kind() {
+    // The kernel writes a core file with the rights of the process that leaves it.
+    let is_wanted = config.core_dumps != Some(true);
+    let told = |error: &io::Error| log::info!("No Landlock in this kernel: {error}");
+    let version = is_wanted.then(|| landlock::forbid_all().inspect_err(told).ok()).flatten();
+    let filtered = seccomp::allow_only(ALLOWED, HOSTILE).inspect_err(|error| match error.kind() {
         io::ErrorKind::Unsupported => {
             log::warn!("The engine has no filter of system calls: none is written for this processor.")
         }
@@ -48,7 +77,7 @@ pub fn confine(config: &Config) -> io::Result<Confinement> {
         let behind = version.map_or_else(String::new, |version| format!(", Landlock version {version}"));
         log::info!("The engine is confined: {} system calls{behind}.", ALLOWED.len());
     }
-    Ok(Confinement { is_filtered: filtered.is_ok(), is_landlocked: version.is_some() })
+    Ok(Confinement { is_filtered: filtered.is_ok(), is_landlocked: version.is_some(), ..Confinement::default() })
 }
 
 const fn all(call: libc::c_long) -> Rule {
@@ -69,8 +98,17 @@ const fn int(number: libc::c_int) -> u32 {
 /// Memory that is no program.
 const DATA: &[u32] = &[int(libc::PROT_NONE), int(libc::PROT_READ), int(libc::PROT_READ | libc::PROT_WRITE)];
 
-/// `WDIOC_KEEPALIVE` and `WDIOC_SETTIMEOUT` (`linux/watchdog.h`), `GPIO_V2_LINE_GET_VALUES_IOCTL` (`linux/gpio.h`).
-const DEVICES: [u32; 3] = [0x8004_5705, 0xC004_5706, 0xC010_B40E];
+/// `GPIO_V2_LINE_GET_VALUES_IOCTL` (`linux/gpio.h`).
+const GET_LINE_VALUES: u32 = 0xC010_B40E;
+
+/// What ends an engine: it starts no program and looks into no other process, whatever library it is built with.
+const HOSTILE: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+];
 
 /// All that an engine which runs asks of the kernel: read from the code, and traced with glibc on x86-64.
 const ALLOWED: &[Rule] = &[
@@ -84,6 +122,10 @@ const ALLOWED: &[Rule] = &[
     all(libc::SYS_epoll_create1),
     all(libc::SYS_timerfd_settime),
     all(libc::SYS_recvfrom),
+    #[cfg(target_arch = "arm")]
+    all(libc::SYS_recv),
+    #[cfg(target_arch = "arm")]
+    all(libc::SYS_send),
     all(libc::SYS_recvmsg),
     all(libc::SYS_sendto),
     all(libc::SYS_sendmsg),
@@ -133,7 +175,7 @@ const ALLOWED: &[Rule] = &[
     },
     // The line: what waits in it, its modem lines and its counters; throwing away what does not leave. Not TIOCSTI.
     // A new connection is made non-blocking.
-    // The watchdogs' countdown. The levels of GPIO inputs.
+    // The levels of GPIO inputs. Watchdogs are kicked by writing: their countdown is not the engine's to change.
     Rule {
         call: libc::SYS_ioctl,
         which: Which::Only(
@@ -144,9 +186,7 @@ const ALLOWED: &[Rule] = &[
                 word(libc::TIOCGICOUNT as libc::c_ulong),
                 word(libc::TCFLSH as libc::c_ulong),
                 word(libc::FIONBIO as libc::c_ulong),
-                DEVICES[0],
-                DEVICES[1],
-                DEVICES[2],
+                GET_LINE_VALUES,
             ],
         ),
     },
@@ -162,9 +202,11 @@ const ALLOWED: &[Rule] = &[
     all(libc::SYS_madvise),
     all(libc::SYS_munlock),
     all(libc::SYS_futex),
+    all(libc::SYS_sched_yield),
     all(libc::SYS_getrandom),
-    // The end, also a bad one.
+    // The end, also a bad one: the handler of a crash takes itself away and lets the crash happen again.
     all(libc::SYS_rt_sigreturn),
+    all(libc::SYS_rt_sigaction),
     all(libc::SYS_rt_sigprocmask),
     all(libc::SYS_restart_syscall),
     Rule { call: libc::SYS_tgkill, which: Which::Only(2, &[int(libc::SIGABRT)]) },
@@ -192,7 +234,7 @@ mod tests {
     use crate::sys::pidfd;
     use crate::sys::process::{Child, fork_child};
 
-    /// How an engine ends that does `act` once it is confined; `None` in it: `act` was refused and it lives.
+    /// How an engine ends that does `act` once it is confined: with code 0 if that is all that happens.
     fn engine(config: &Config, act: impl FnOnce(&Child)) -> WaitStatus {
         let bystander = fork_child(|| {
             loop {
@@ -220,28 +262,47 @@ mod tests {
 
     #[test]
     fn hijacked_engine_opens_starts_kills_and_reaches_nothing() {
-        type Act = fn(&Child);
-        let hostile: [(&str, Act); 15] = [
-            ("open a file", |_| drop(File::open("/etc/passwd"))),
-            ("make a file", |_| drop(File::create("/tmp/nullbeat-hijacked"))),
-            ("list a directory", |_| drop(std::fs::read_dir("/"))),
-            ("remove a file", |_| drop(std::fs::remove_file("/tmp/nullbeat-hijacked"))),
-            ("execute a program", |_| assert!(nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok())),
-            ("start a program", |_| drop(Command::new("/bin/true").spawn())),
-            ("fork", |_| drop(fork_child(|| 0))),
-            ("open a UDP socket", |_| drop(UdpSocket::bind("127.0.0.1:0"))),
-            ("reach a host", |_| drop(TcpStream::connect("127.0.0.1:1"))),
-            ("reach a daemon", |_| drop(UnixStream::connect("/dev/log"))),
-            ("kill a process by its number", |other| kill(other.pid, Signal::SIGTERM).unwrap()),
-            ("kill a process by its descriptor", |other| drop(other.signal(Signal::SIGKILL))),
-            ("become root", |_| setuid(Uid::from_raw(0)).unwrap()),
+        /// Whether it was done.
+        type Act = fn(&Child) -> bool;
+        let hostile: [(&str, Act); 14] = [
+            ("open a file", |_| File::open("/etc/passwd").is_ok()),
+            ("make a file", |_| File::create("/tmp/nullbeat-hijacked").is_ok()),
+            ("list a directory", |_| std::fs::read_dir("/").is_ok()),
+            ("remove a file", |_| std::fs::remove_file("/tmp/nullbeat-hijacked").is_ok()),
+            ("fork", |_| fork_child(|| 0).is_ok()),
+            ("start a program", |_| Command::new("/bin/true").spawn().is_ok()),
+            ("open a UDP socket", |_| UdpSocket::bind("127.0.0.1:0").is_ok()),
+            ("reach a host", |_| TcpStream::connect("127.0.0.1:1").is_ok()),
+            ("reach a daemon", |_| UnixStream::connect("/dev/log").is_ok()),
+            ("kill a process by its number", |other| kill(other.pid, Signal::SIGTERM).is_ok()),
+            ("kill a process by its descriptor", |other| other.signal(Signal::SIGKILL).is_ok()),
+            ("become root", |_| setuid(Uid::from_raw(0)).is_ok()),
             ("make memory a program", |_| crate::sys::mapping::tests::map_program()),
-            ("be looked into", |_| prctl::set_dumpable(true).unwrap()),
+            ("be looked into", |_| prctl::set_dumpable(true).is_ok()),
         ];
         for (what, act) in hostile {
-            let status = engine(&config(), act);
-            assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{what}: {status:?}");
+            let status = engine(&config(), |other| {
+                assert!(!act(other), "{what}");
+                assert!(seccomp::refused().0 > 0, "{what}: not by the filter");
+            });
+            assert!(matches!(status, WaitStatus::Exited(_, 0)), "{what}: {status:?}");
         }
+    }
+
+    #[test]
+    fn engine_that_executes_a_program_is_ended() {
+        let status = engine(&config(), |_| assert!(nix::unistd::execv(c"/bin/true", &[c"true"]).is_err()));
+        assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
+    }
+
+    #[test]
+    fn core_files_are_left_where_that_is_wanted() {
+        let config = Config { core_dumps: Some(true), ..config() };
+        let status = engine(&config, |_| assert_eq!(File::open("/").unwrap_err().kind(), io::ErrorKind::PermissionDenied));
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+        let child = fork_child(|| i32::from(confine(&config).unwrap().is_landlocked)).unwrap();
+        poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        assert!(matches!(child.try_wait().unwrap(), Some(WaitStatus::Exited(_, 0))));
     }
 
     #[test]
@@ -256,6 +317,7 @@ mod tests {
             let asked = pidfd::send_signal(&client, None);
             assert!(asked.is_ok() || asked.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)));
             assert!(kill(Pid::from_raw(i32::MAX), None).is_err());
+            assert_eq!(seccomp::refused().0, 0);
         });
         assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
     }

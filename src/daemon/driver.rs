@@ -348,6 +348,7 @@ impl<'c> Driver<'c> {
         self.now = clock::stamp();
         let lateness = self.now.now.since(deadline);
         self.watch_clock();
+        self.confinement.look(self.now.now);
         self.serve_links(tick <= self.now.now);
         self.serve_others();
         if lateness > LATE {
@@ -461,7 +462,7 @@ impl<'c> Driver<'c> {
             at: self.now,
             started: self.started,
             node: &self.node,
-            confinement: self.confinement,
+            confinement: &self.confinement,
             names: Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links },
             last_move: self.moves.get(),
             fence_lines: &self.config.fence.methods,

@@ -99,6 +99,7 @@ pub const SCHEMA: &[Section] = &[
             ("resources_digest", Text),
             ("is_filtered", Flag),
             ("is_landlocked", Flag),
+            ("refused_calls", Number),
         ],
     },
     Section {
@@ -384,7 +385,7 @@ pub struct Facts<'a> {
     /// The core.
     pub node: &'a Node,
     /// What the engine has given up.
-    pub confinement: Confinement,
+    pub confinement: &'a Confinement,
     /// What numbers stand for.
     pub names: Names<'a>,
     /// The last move to this node.
@@ -648,7 +649,7 @@ mod tests {
             at: at(2000),
             started: Instant::from_millis(1000),
             node: &node,
-            confinement: Confinement { is_filtered: true, is_landlocked: false },
+            confinement: &Confinement { is_filtered: true, refused_calls: 3, ..Confinement::default() },
             names: Names { settings: node.settings(), groups: &groups, links: &links },
             last_move: moves.get(),
             fence_lines: &[],
@@ -706,6 +707,7 @@ mod tests {
             assert_eq!(node.text("uuid"), Some("5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a"));
             assert_eq!((node.text("config_digest"), node.number("uptime_ms")), (Some("00000abc"), Some(1000)));
             assert!(node.is_set("is_filtered") && !node.is_set("is_landlocked"));
+            assert_eq!(node.number("refused_calls"), Some(3));
             let group = report.first("group").unwrap();
             assert_eq!((group.text("key"), group.text("preferred")), (Some("10.0.0.1"), Some("rsb")));
             let links: Vec<_> = report.lines("link").map(|link| link.or_dash("name")).collect();

@@ -18,12 +18,15 @@ fn admits(class: &ApiAuth, peer: Peer) -> bool {
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     classes: Vec<ApiAuth>,
+    /// Whom the daemon was started by: the engine has become somebody else when a client asks.
+    owner: u32,
 }
 
 impl Authority {
     /// The classes that are built in, each replaced whole by one of `configured`. Names of users and groups that this
     /// machine does not know admit nobody. Who runs this daemon may always ask without a name.
     pub fn new(configured: &[ApiAuth]) -> Self {
+        let owner = geteuid().as_raw();
         let user = || names::user("hacluster").map(|user| user.uid).into_iter().collect::<Vec<_>>();
         let group = || names::group("haclient").into_iter().collect::<Vec<_>>();
         let class = |client: &str, uids, gids| ApiAuth { client: client.to_owned(), uids, gids };
@@ -32,12 +35,17 @@ impl Authority {
             class("ccm", user(), Vec::new()),
             class("ping", Vec::new(), group()),
             class("lha-snmpagent", vec![0], Vec::new()),
-            class(ANONYMOUS, vec![0, geteuid().as_raw()], group()),
+            class(ANONYMOUS, vec![0, owner], group()),
         ];
         let is_free = |class: &ApiAuth| configured.iter().all(|other| other.client != class.client);
         let mut classes = configured.to_vec();
         classes.extend(built_in.into_iter().filter(is_free));
-        Self { classes }
+        Self { classes, owner }
+    }
+
+    /// Whether a client may hear everything, for looking for mistakes.
+    pub(super) const fn may_read_along(&self, peer: Peer) -> bool {
+        peer.uid == 0 || peer.uid == self.owner
     }
 
     /// Whether a client may sign on under this name, `None` being none at all.
@@ -75,6 +83,9 @@ mod tests {
         assert_eq!(built_in.check(Some("ccm"), peer(0, 0)), Err("client failed authorization"), "not even root");
         assert_eq!(built_in.check(Some("lha-snmpagent"), peer(0, 0)), Ok(()));
         assert_eq!(built_in.check(Some("mine"), peer(0, 0)), Err("no default client auth"));
+
+        let stranger = geteuid().as_raw() ^ 0x5555;
+        assert!(built_in.may_read_along(peer(0, 1)) && !built_in.may_read_along(peer(stranger, 0)));
 
         let own = Authority::new(&[class("ccm", &[7], &[8]), class("default", &[], &[9]), class("anon", &[], &[])]);
         assert_eq!(own.check(Some("ccm"), peer(7, 1)), Ok(()), "either");

@@ -43,6 +43,8 @@ pub(super) struct Session {
     /// Its name, or its number in decimal.
     pub(super) id: ClientName,
     pub(super) filter: u64,
+    /// It may hear everything.
+    pub(super) is_trusted: bool,
     /// What it gets after each frame.
     pub(super) signal: Option<Signal>,
     /// Counts sign-ons, over all clients.
@@ -93,6 +95,7 @@ impl Session {
             stage: Stage::New,
             id: empty(),
             filter: KEEP,
+            is_trusted: false,
             signal: None,
             generation: 0,
             end: None,
@@ -187,6 +190,7 @@ impl Session {
         if (uid, gid) != (peer.uid, peer.gid) {
             return Err("incorrect/false credentials");
         }
+        self.is_trusted = authority.may_read_along(peer);
         authority.check((!is_casual).then_some(given), peer)?;
         if pid == i64::from(peer.pid) || is_hidden(peer) { Ok(()) } else { Err("pid mismatch") }
     }

@@ -11,31 +11,31 @@ fn lines_and_words_are_answered() {
                 "authkeys:1:1: warning: found `crc`, a checksum without a secret, beside a network link; expected `sha1` and a key; with it everybody on the network can speak for the peer",
             ],
         ),
-        (b"auth 2\n2 sha1 secret", &[]),
-        (b"  # remark\n\n auth 15\n15 md5 secret # remark", &[]),
+        (b"auth 2\n2 sha1 secret-of-both-nodes", &[]),
+        (b"  # remark\n\n auth 15\n15 md5 secret-of-both-nodes # remark", &[]),
         (b"", &["authkeys: error: found no `auth` line; expected a line `auth N` above the key N that signs"]),
         (
-            b"1 sha1 secret",
+            b"1 sha1 secret-of-both-nodes",
             &["authkeys: error: found no `auth` line; expected a line `auth N` above the key N that signs"],
         ),
         (b"auth 1", &["authkeys:1:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it"]),
         (
-            b"auth 1\n2 sha1 secret",
+            b"auth 1\n2 sha1 secret-of-both-nodes",
             &["authkeys:1:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it; the only key is number 2"],
         ),
         (
-            b"auth 1\n2 sha1 secret\n3 sha1 secret",
+            b"auth 1\n2 sha1 secret-of-both-nodes\n3 sha1 secret-of-both-nodes",
             &["authkeys:1:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it"],
         ),
         (
-            b"1 sha1 secret\nauth 1",
+            b"1 sha1 secret-of-both-nodes\nauth 1",
             &[
                 "authkeys:2:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it; the `auth` line has to stand above the key that it selects",
             ],
         ),
-        (b"auth 1\n1 sha1 secret\nauth 2\n2 md5 other", &[]),
+        (b"auth 1\n1 sha1 secret-of-both-nodes\nauth 2\n2 md5 other-secret-of-both", &[]),
         (
-            b"auth 1\n1 sha1 secret\nauth 1",
+            b"auth 1\n1 sha1 secret-of-both-nodes\nauth 1",
             &[
                 "authkeys:3:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it; the `auth` line has to stand above the key that it selects",
             ],
@@ -60,12 +60,12 @@ fn lines_and_words_are_answered() {
         ),
         (b"auth 1\n1", &["authkeys:2:1: error: found a line of one word; expected `auth N` or `N METHOD KEY`"]),
         (
-            b"auth 1\n1 SHA1 secret",
+            b"auth 1\n1 SHA1 secret-of-both-nodes",
             &["authkeys:2:3: error: found an unknown method; expected `crc`, `md5` or `sha1`; did you mean `sha1`?"],
         ),
         (b"auth 1\n1 secret", &["authkeys:2:3: error: found an unknown method; expected `crc`, `md5` or `sha1`"]),
         (
-            b"auth 1\n1 sha256 secret",
+            b"auth 1\n1 sha256 secret-of-both-nodes",
             &["authkeys:2:3: error: found an unknown method; expected `crc`, `md5` or `sha1`"],
         ),
         (b"auth 1\n1 sha1", &["authkeys:2:3: error: found `sha1` without a key; expected `1 sha1 KEY`"]),
@@ -77,29 +77,36 @@ fn lines_and_words_are_answered() {
             b"auth 1\n1 crc # remark",
             &["authkeys:2:7: error: found a key for `crc`; expected `crc` alone, or `sha1` before the key"],
         ),
-        (b"auth 1\n16 sha1 secret", &["authkeys:2:1: error: found `16`; expected a key number from 0 to 15"]),
+        (b"auth 1\n16 sha1 secret-of-both-nodes", &["authkeys:2:1: error: found `16`; expected a key number from 0 to 15"]),
         (
-            b"auth 1\nx sha1 secret",
+            b"auth 1\nx sha1 secret-of-both-nodes",
             &["authkeys:2:1: error: found an unknown word; expected `auth N` or `N METHOD KEY`"],
         ),
         (
-            b"ath 1\n1 sha1 secret",
+            b"ath 1\n1 sha1 secret-of-both-nodes",
             &["authkeys:1:1: error: found an unknown word; expected `auth N` or `N METHOD KEY`; did you mean `auth`?"],
         ),
         (
-            b"auth 1\n1 sha1 my secret",
+            b"auth 1\n1 sha1 my-secret-of-both-nodes secret",
             &[
-                "authkeys:2:11: warning: found a further word; expected nothing more, as a key ends at the first blank; it is ignored",
+                "authkeys:2:32: warning: found a further word; expected nothing more, as a key ends at the first blank; it is ignored",
             ],
         ),
-        (b"auth 1\n1 sha1 #secret", &[]),
+        (b"auth 1\n1 sha1 #secret-of-both-nodes", &[]),
         (
-            b"auth 1\n1 sha1 secret\n1 md5 other",
+            b"auth 1\n1 sha1 secret-of-both-nodes\n1 md5 other-secret-of-both",
             &["authkeys:3:1: warning: found key 1 a second time; expected each number once; the last one counts"],
         ),
         (b"auth 1\n1 sha1 se\0cret", &["authkeys:2:8: error: found a NUL byte in a key; expected text"]),
-        (b"auth 1\n1 sha1 \xe4\xf6", &[]),
-        (b"auth 1\r\n1 sha1 secret\r\n", &[]),
+        (b"auth 1\n1 sha1 \xe4\xf6-secret-of-both", &[]),
+        (b"auth 1\n1 md5 sixteen-letters!", &[]),
+        (
+            b"auth 1\n1 md5 fifteen-letters",
+            &[
+                "authkeys:2:7: warning: found a key of 15 bytes; expected 16 or more; `head -c 24 /dev/urandom | base64` makes a good one",
+            ],
+        ),
+        (b"auth 1\r\n1 sha1 secret-of-both-nodes\r\n", &[]),
     ];
     expect(Purpose::Check, "authkeys", table);
 }

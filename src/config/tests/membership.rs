@@ -8,7 +8,7 @@ fn load(lines: &str) -> (Vec<String>, Option<Config>) {
     let file = "serial /dev/ttyS0\nnode alpha beta\nlogfacility local0\nauto_failback on\ntakeover_policy safe\n";
     directory.write("ha.cf", format!("{file}{lines}").as_bytes());
     directory.write("haresources", b"alpha IPaddr::10.0.0.7\nbeta web\n");
-    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both\n");
+    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both-nodes\n");
     let machine = FakeMachine::complete("alpha");
     let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
     (directory.messages(&loaded), loaded.config)

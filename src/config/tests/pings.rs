@@ -11,7 +11,7 @@ fn load(purpose: Purpose, lines: &str) -> (Vec<String>, Option<Config>) {
     let directory = Directory::new();
     directory.write("ha.cf", format!("{FILE}{lines}").as_bytes());
     directory.write("haresources", b"alpha IPaddr::10.0.0.7\nbeta web\n");
-    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both\n");
+    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both-nodes\n");
     let machine = FakeMachine::complete("alpha");
     let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(purpose) });
     (directory.messages(&loaded), loaded.config)
@@ -130,7 +130,7 @@ fn ping_nodes_alone_are_no_link() {
     let directory = Directory::new();
     directory.write("ha.cf", FILE.replace("serial /dev/ttyS0", "ping 10.0.0.1").as_bytes());
     directory.write("haresources", b"alpha IPaddr::10.0.0.7\nbeta web\n");
-    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both\n");
+    directory.write("authkeys", b"auth 1\n1 sha1 secret-of-both-nodes\n");
     let machine = FakeMachine::complete("alpha");
     let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) });
     let said = directory.messages(&loaded);

@@ -148,6 +148,7 @@ fn node(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("resources_digest", Digest(settings.resources_digest))
         .flag("is_filtered", facts.confinement.is_filtered)
         .flag("is_landlocked", facts.confinement.is_landlocked)
+        .field("refused_calls", facts.confinement.refused_calls)
         .end();
 }
 
