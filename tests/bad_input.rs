@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lab::Lab;
+use lab::tap::{self, Tap};
 use nullbeat::core::ids::{Generation, NodeId, Seq, Uuid};
 use nullbeat::core::message::{Body, NodeStatus, Packet};
 use nullbeat::core::settings::Identity;
@@ -329,5 +330,45 @@ fn logger_stopped_for_long_neither_service_nor_beats_wait_and_what_was_dropped_i
         let _ = lab.boards[0].nullbeat(&["status"]);
         lab.boards[0].log().contains("log lines of the guardian were dropped: the log pipe was full")
     });
+    lab.assert_exclusive();
+}
+
+/// A number of `status --json`.
+fn counter(lab: &Lab, index: usize, name: &str) -> u64 {
+    let status = lab.boards[index].status_json();
+    let (_, rest) = status.split_once(&format!("\"{name}\": ")).unwrap_or_else(|| panic!("no {name} in {status}"));
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a number")
+}
+
+/// Sends each once, and waits until at least as many are counted under this name.
+#[track_caller]
+fn send_and_count(lab: &Lab, packets: &[Vec<u8>], name: &str) {
+    let before = counter(lab, 0, name);
+    let socket = tap::sender(lab.lan(), &format!("{}:694", lab.boards[0].address));
+    packets.iter().for_each(|packet| assert!(socket.send(packet).is_ok()));
+    let sent = u64::try_from(packets.len()).expect("few");
+    lab.wait(&format!("`{name}` counts {sent} packets"), |lab| counter(lab, 0, name) >= before + sent);
+}
+
+#[test]
+fn reflected_repeated_and_earlier_packets_are_refused_and_counted() {
+    let mut lab = at_home("");
+    let ears = [0, 1].map(|index| Tap::open(lab.lan(), &lab.boards[index].address));
+    lab.wait("enough is heard", |_| ears.iter().all(|tap| tap.heard().len() >= 20));
+    let [ours, theirs] = ears.map(|tap| tap.heard());
+    send_and_count(&lab, &ours, "own");
+    let numbered: Vec<Vec<u8>> =
+        theirs.iter().filter(|packet| packet.windows(5).any(|at| at == b"\nseq=")).cloned().collect();
+    send_and_count(&lab, &numbered, "stale");
+    // The partner's board without power, and started again: what it said in its earlier boot.
+    lab.power_off(1);
+    lab.wait_owner(0, &["web", "mail"]);
+    lab.boards[1].power_on();
+    lab.boards[1].start();
+    lab.wait_owner(1, &["mail"]);
+    send_and_count(&lab, &theirs, "replays");
+    lab.assert_stays(0, &["web"], Duration::from_secs(1));
+    lab.assert_stays(1, &["mail"], Duration::from_millis(10));
+    assert_eq!(counter(&lab, 0, "impostors"), 0);
     lab.assert_exclusive();
 }

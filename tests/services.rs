@@ -57,7 +57,7 @@ fn main_pid(lab: &Lab) -> String {
 }
 
 /// What docs/security.md records, in tenths, with the systemd of Debian 12.
-const EXPOSURE_MAX: u32 = 94;
+const EXPOSURE_MAX: u32 = 95;
 
 #[test]
 fn unit_is_not_more_exposed_than_recorded() {

@@ -69,7 +69,7 @@ pub fn confine(config: &Config) -> io::Result<Confinement> {
     let version = is_wanted.then(|| landlock::forbid_all().inspect_err(told).ok()).flatten();
     let filtered = seccomp::allow_only(ALLOWED, HOSTILE).inspect_err(|error| match error.kind() {
         io::ErrorKind::Unsupported => {
-            log::warn!("The engine has no filter of system calls: none is written for this processor.")
+            log::warn!("The engine has no filter of system calls: none is written for this processor.");
         }
         _ => log::warn!("The engine has no filter of system calls: {error}"),
     });
@@ -102,13 +102,8 @@ const DATA: &[u32] = &[int(libc::PROT_NONE), int(libc::PROT_READ), int(libc::PRO
 const GET_LINE_VALUES: u32 = 0xC010_B40E;
 
 /// What ends an engine: it starts no program and looks into no other process, whatever library it is built with.
-const HOSTILE: &[libc::c_long] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-];
+const HOSTILE: &[libc::c_long] =
+    &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev];
 
 /// All that an engine which runs asks of the kernel: read from the code, and traced with glibc on x86-64.
 const ALLOWED: &[Rule] = &[
@@ -298,7 +293,8 @@ mod tests {
     #[test]
     fn core_files_are_left_where_that_is_wanted() {
         let config = Config { core_dumps: Some(true), ..config() };
-        let status = engine(&config, |_| assert_eq!(File::open("/").unwrap_err().kind(), io::ErrorKind::PermissionDenied));
+        let status =
+            engine(&config, |_| assert_eq!(File::open("/").unwrap_err().kind(), io::ErrorKind::PermissionDenied));
         assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
         let child = fork_child(|| i32::from(confine(&config).unwrap().is_landlocked)).unwrap();
         poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();

@@ -4,7 +4,7 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, c_long};
 
 /// `struct landlock_ruleset_attr` of Linux 6.12; an older kernel takes the beginning of it.
 #[repr(C)]
@@ -19,23 +19,24 @@ struct Handled {
 const ASK_VERSION: libc::c_uint = 1;
 /// All rights to files that a version knows (`linux/landlock.h`): 13 bits at first, then a link from elsewhere, truncation
 /// and ioctl(2) on devices that are opened later.
-const FILE_RIGHTS: [(i64, u64); 4] = [(5, (1 << 16) - 1), (3, (1 << 15) - 1), (2, (1 << 14) - 1), (1, (1 << 13) - 1)];
+const FILE_RIGHTS: [(c_long, u64); 4] =
+    [(5, (1 << 16) - 1), (3, (1 << 15) - 1), (2, (1 << 14) - 1), (1, (1 << 13) - 1)];
 /// TCP: bind and connect.
-const NETWORK: (i64, u64) = (4, 0b11);
+const NETWORK: (c_long, u64) = (4, 0b11);
 /// Sockets with an abstract name that others have made. Signals are not: clients may ask for them.
-const SCOPED: (i64, u64) = (6, 0b01);
+const SCOPED: (c_long, u64) = (6, 0b01);
 
 /// Nothing is opened, made, or removed by a name any more, no TCP connection made; what is open stays. For ever, and for
 /// children. `no_new_privs` has to be set. Returns the version that the kernel has.
 ///
 /// # Errors
 /// What landlock_create_ruleset(2) says: ENOSYS where the kernel has none, EOPNOTSUPP where it is switched off.
-pub fn forbid_all() -> io::Result<i64> {
+pub fn forbid_all() -> io::Result<c_long> {
     let nothing: *const Handled = std::ptr::null();
     // SAFETY: with this flag the call takes a null pointer and only answers with a number.
     let asked = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0usize, ASK_VERSION) };
-    let version = i64::from(Errno::result(asked)?);
-    let known = |(since, bits): (i64, u64)| if version >= since { bits } else { 0 };
+    let version = Errno::result(asked)?;
+    let known = |(since, bits): (c_long, u64)| if version >= since { bits } else { 0 };
     let files = FILE_RIGHTS.into_iter().map(known).find(|bits| *bits != 0).unwrap_or_default();
     let handled = Handled { files, network: known(NETWORK), scoped: known(SCOPED) };
     let len = if version >= SCOPED.0 {

@@ -1,25 +1,20 @@
 //! Every process of a real daemon killed and stopped, alone and together: the service stays where it is, or is gone
 //! from this board before a peer may start it (design.md section 3).
 
+#[cfg(target_arch = "x86_64")]
+mod hijack;
 mod node;
 mod stops;
 
 use std::fs;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGSYS, SIGTERM};
-use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
+use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
 use node::{DEADTIME, Node, PATIENCE, eventually};
-use nullbeat::core::Order;
-use nullbeat::core::ids::{GroupId, JobId};
 use nullbeat::guardian::lease;
-use nullbeat::guardian::protocol::ToGuardian;
-use nullbeat::sys::pidfd;
 
 const ONE: &str = "alpha svc::a\n";
 
@@ -99,19 +94,6 @@ fn engine_without_filter_is_warned_of() {
 }
 
 #[test]
-fn engine_ended_by_its_filter_is_replaced_and_named() {
-    let mut node = Node::new(ONE, "");
-    node.run_until_running("a");
-    let (old, asked) = (node.generation(), node.text("calls"));
-    // What the kernel sends for a call that is not listed.
-    Node::signal(node.engine(), SIGSYS);
-    node.hear_new_generation(old);
-    eventually("the new engine has settled", || node.verb(&["status"]) == 0);
-    assert_eq!(node.text("calls"), asked, "no script was asked anything");
-    eventually("it is told", || node.text("log").contains("It asked the kernel for something that no engine needs"));
-}
-
-#[test]
 fn keys_that_were_replaced_are_nowhere_in_memory() {
     const OLD: &str = "the-old-key-that-nobody-may-find";
     let keys = |key: &str| format!("auth 1\n1 sha1 {key}\n");
@@ -126,73 +108,6 @@ fn keys_that_were_replaced_are_nowhere_in_memory() {
     eventually("nobody has the old key", || {
         [node.guardian(), node.engine(), node.logger()].iter().all(|pid| !Node::has_in_memory(*pid, OLD.as_bytes()))
     });
-}
-
-/// The engine's ends of what leads to its guardian.
-fn engine_channels(node: &Node) -> Vec<OwnedFd> {
-    let pidfd = pidfd::open(node.engine()).unwrap();
-    let numbers = fs::read_dir(format!("/proc/{}/fd", node.engine())).unwrap();
-    let numbers = numbers.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
-    let copies = numbers.filter_map(|number: i32| pidfd::copy_descriptor(&pidfd, number).ok());
-    let channels: Vec<OwnedFd> = copies
-        .filter(|copy| getsockopt(copy, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket))
-        .collect();
-    assert_eq!(channels.len(), 2, "requests, and messages for rc.d");
-    channels
-}
-
-/// What an engine that somebody has taken over could send.
-fn hostile_records() -> Vec<Vec<u8>> {
-    let digest = 0x5a5a_5a5a_5a5a_5a5a;
-    let run = |group| ToGuardian::Run { job: JobId(7), group: GroupId(group), order: Order::Start };
-    let mut records = vec![vec![0], b"/bin/sh -c reboot".to_vec(), vec![0xff; 4096]];
-    for record in [run(0), run(63), ToGuardian::Exit, ToGuardian::StopClients, ToGuardian::OpenControl] {
-        // By another table than the guardian's, and with each byte changed.
-        let good = record.encode(digest).to_vec();
-        for place in 0..good.len() {
-            let mut bad = good.clone();
-            bad[place] ^= 0xff;
-            records.push(bad);
-        }
-        records.push(good);
-    }
-    // For the guardian the end of the channel: nothing more of it is read.
-    records.push(Vec::new());
-    records
-}
-
-#[test]
-fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
-    let mut node = Node::new(ONE, "");
-    node.run_until_running("a");
-    let (engine, old) = (node.engine(), node.generation());
-    let channels = engine_channels(&node);
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                for (channel, record) in
-                    channels.iter().flat_map(|fd| hostile_records().into_iter().map(move |r| (fd, r)))
-                {
-                    // Full, or nobody reads any more.
-                    let _ = send(channel.as_raw_fd(), &record, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
-                }
-            }
-        });
-        // It does not beat any more, and only asks.
-        Node::signal(engine, SIGSTOP);
-        let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.hear_new_generation(old)));
-        is_over.store(true, Ordering::Relaxed);
-        assert!(heard.is_ok(), "no engine took its place");
-    });
-    assert!(Node::is_gone(engine));
-    eventually("the new engine has settled", || node.verb(&["status"]) == 0);
-    assert_eq!(node.calls(), ["start a"], "nothing was started or stopped");
-    eventually("it is told", || node.text("log").contains(": refused ("));
-    // Whatever it sent, the guardian releases when it is told to.
-    Node::signal(node.guardian(), SIGTERM);
-    assert_eq!(node.exit_code(), Some(0));
-    assert_eq!(node.calls(), ["start a", "stop a"]);
 }
 
 #[test]

@@ -77,7 +77,10 @@ fn lines_and_words_are_answered() {
             b"auth 1\n1 crc # remark",
             &["authkeys:2:7: error: found a key for `crc`; expected `crc` alone, or `sha1` before the key"],
         ),
-        (b"auth 1\n16 sha1 secret-of-both-nodes", &["authkeys:2:1: error: found `16`; expected a key number from 0 to 15"]),
+        (
+            b"auth 1\n16 sha1 secret-of-both-nodes",
+            &["authkeys:2:1: error: found `16`; expected a key number from 0 to 15"],
+        ),
         (
             b"auth 1\nx sha1 secret-of-both-nodes",
             &["authkeys:2:1: error: found an unknown word; expected `auth N` or `N METHOD KEY`"],

@@ -257,9 +257,8 @@ impl Guarding {
         if matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)) {
             log::error!(
                 target: "CRIT",
-                "It asked the kernel for something that no engine needs: it was attacked, or this kernel or C library needs \
-                 more than nullbeat knows. The kernel's log has the number (`dmesg`, type=1326); `seccomp off` in ha.cf \
-                 goes on without the filter."
+                "It tried to start a program or to look into another process, which no engine does: it was attacked. \
+                 The kernel's log has the number of the call (`dmesg`, type=1326)."
             );
         }
         self.untold.emit(Entry::new("engine").field("to", how(status)));
