@@ -385,7 +385,9 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // Whatever a scenario is about: what its engines needed from the kernel stands in src/daemon/confinement.rs.
+        let refused = self.boards.iter().find_map(|board| board.last_log("was refused system call"));
+        if refused.is_some() || std::thread::panicking() {
             eprintln!("{}", self.describe());
         }
         for board in &self.boards {
@@ -393,6 +395,7 @@ impl Drop for Bench {
         }
         end_ethernet(&self.directory);
         let _ = std::fs::remove_dir_all(&self.directory);
+        assert!(refused.is_none() || std::thread::panicking(), "{refused:?}");
     }
 }
 
