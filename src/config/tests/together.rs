@@ -25,6 +25,7 @@ fn tutorial_loads_as_it_stands() {
         [
             "ha.cf: note: found no `takeover_policy`; it is then `available`, as in Heartbeat: while all links are cut both nodes may own a group",
             "ha.cf:16:19: note: found `respawn` of `/usr/local/heartbeat/libexec/heartbeat/ipfail`; the program is not started: nullbeat judges ping nodes itself, as with `upstream_failover on`",
+            "authkeys:4:7: warning: found a key of 6 bytes; expected 16 or more; `head -c 24 /dev/urandom | base64` makes a good one",
         ]
     );
     let config = loaded.config.expect("loads");
