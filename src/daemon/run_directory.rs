@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::{move_page, pid_file};
@@ -87,7 +88,8 @@ pub(super) fn make_socket_directory(path: &Path) -> io::Result<()> {
 
 /// Gives a socket to its user and group: this very socket, whatever else is put in its place.
 fn give_socket(path: &Path, user: Option<u32>, group: u32) -> io::Result<()> {
-    let socket = File::options().read(true).custom_flags((OFlag::O_PATH | OFlag::O_NOFOLLOW).bits()).open(path)?;
+    // Not by `OpenOptions`: with musl's headers it takes O_PATH for a way of access, and leaves it out.
+    let socket = File::from(open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?);
     let found = socket.metadata()?;
     if !found.file_type().is_socket() || found.nlink() != 1 {
         return Err(io::Error::other(format!("{} was replaced by something else", path.display())));

@@ -28,6 +28,8 @@ fn imx6ul_beats_over_its_uart_drives_and_reads_its_lines_and_is_reset_by_its_wat
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
     bench.await_owner(0, "web");
+    // Its list of system calls, on this processor.
+    alpha.await_log("The engine is confined: ");
 
     // What boards/imx6ul.conf says.
     let found = alpha.run("nullbeat board");

@@ -8,6 +8,8 @@ fn pc_owner_loses_its_power_the_other_takes_over_and_the_first_returns_as_standb
     let plan = Plan::usual().machine(Machine::QemuPc).haresources("alpha 192.168.7.10/24/eth0 trace::web\n");
     let bench = Bench::start(plan);
     bench.await_owner(0, "web");
+    // Its list of system calls, on this processor.
+    bench.boards[0].await_log("The engine is confined: ");
     // What boards/qemu-pc.conf says.
     let found = bench.boards[0].run("nullbeat board");
     for part in ["/dev/ttyS0 ", "/dev/ttyS1 ", "16550A", "/dev/watchdog0", "i6300ESB timer", "1 to 2046 s"] {

@@ -40,6 +40,8 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
 
+    // Its list of system calls, on this processor.
+    alpha.await_log("The engine is confined: ");
     // Engine and guardian stand still: nobody kicks any more, and nobody stops the group.
     let (events, since) = (alpha.event_count(), Instant::now());
     alpha.run(HANG_TWO);
