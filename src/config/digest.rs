@@ -1,6 +1,7 @@
 //! Short numbers that stand for long texts: whether two nodes, or two processes, read the same.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crc::{CRC_32_ISO_HDLC, CRC_64_XZ, Crc};
 
@@ -9,7 +10,7 @@ use super::{Config, Group};
 const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 const CRC64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 
-/// What must be equal in both nodes' ha.cf: nodes, timing, failback, policy. Not the media and log lines, which name
+/// What must be equal in both nodes' ha.cf: nodes, timing, failback, policy, the time for shots, the interlock. Not the media and log lines, which name
 /// what each board has.
 pub(super) fn of_config(config: &Config) -> u32 {
     let mut nodes = config.nodes.clone();
@@ -33,6 +34,15 @@ pub(super) fn of_config(config: &Config) -> u32 {
             config.has_upstream_failover,
             config.upstream_holdoff.as_millis()
         );
+    }
+    // Two boards take turns to shoot each other, and a turn is as long as all devices together may take. What these devices
+    // are is each board's own affair.
+    let devices = config.fence.settings().slot(Duration::ZERO);
+    if !devices.is_zero() {
+        let _ = write!(text, "\nfence {}", devices.as_millis());
+    }
+    if let Some(settle) = config.interlock {
+        let _ = write!(text, "\ninterlock {}", settle.as_millis());
     }
     // As with ping nodes.
     if !config.checks.is_empty() {

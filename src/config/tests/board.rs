@@ -245,6 +245,34 @@ fn interlock_wants_both_lines_and_a_bias() {
 }
 
 #[test]
+fn digest_tells_boards_apart_whose_turns_to_shoot_or_interlocks_differ() {
+    let directory = Directory::new();
+    directory.write("haresources", "alpha 10.0.0.1\n");
+    let lines =
+        "gpio owner gpiochip0 4\ngpio peer-owner gpiochip0 0 active-low pull-down\ngpio fence-reset gpiochip0 2\n";
+    let machine = board();
+    let digest = |more: &str| {
+        directory.write("ha.cf", complete(format!("{lines}{more}").as_bytes()));
+        let loaded = directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Check) });
+        let messages = directory.messages(&loaded).join("\n");
+        loaded.config.unwrap_or_else(|| panic!("{more}: {messages}")).config_digest
+    };
+    let all = [
+        "",
+        "interlock gpio",
+        "interlock gpio\ninterlock_settle 120ms",
+        "fence gpio reset limit 3",
+        "fence gpio reset limit 4",
+    ];
+    let mut digests = all.map(digest).to_vec();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), all.len());
+    assert_eq!(digest("fence meatware"), digest("takeover_policy safe"), "nobody takes turns");
+    assert_eq!(digest("fence gpio reset unsensed pulse 1 limit 3"), digest("fence gpio reset limit 3"));
+}
+
+#[test]
 fn interlock_wants_one_home_for_all_groups() {
     let directory = Directory::new();
     let lines = "interlock gpio\ngpio owner gpiochip0 4\ngpio peer-owner gpiochip0 0 active-low pull-down";
