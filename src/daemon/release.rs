@@ -17,7 +17,7 @@ use crate::core::ids::GroupSet;
 use crate::core::message::GroupState;
 use crate::guardian::jobs::Runner;
 use crate::guardian::lease::{self, Lease, ProcessKey};
-use crate::hardware::gpio::Lines;
+use crate::hardware::gpio::{LineError, Lines};
 
 /// The option, with its value behind it.
 const SERVICE_RESULT: &str = "--service-result=";
@@ -75,8 +75,6 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
     let carried = lease.carried(config);
     lease.set_table(config, carried.as_ref());
     let groups = lease.in_use();
-    // The peer may have been held off at that moment.
-    lower(config, &[OutputLine::FenceReset, OutputLine::FencePower]);
     let mut runner = Runner::new(config)?;
     // A daemon that is started after this process has been killed must neither believe that they run nor run beside a
     // script of ours.
@@ -98,7 +96,7 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
         if left.is_empty() || runner.is_idle() || is_over_time {
             if left.is_empty() {
                 // Nothing is in use here any more.
-                lower(config, &[OutputLine::Owner]);
+                log_all(lower(config, &[OutputLine::Owner]));
             }
             return Ok(left);
         }
@@ -113,10 +111,20 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
     }
 }
 
-/// Whoever drove these lines is dead: a pin keeps its level then.
-fn lower(config: &Config, outputs: &[OutputLine]) {
-    let lowered = Lines::open_outputs(&config.gpio, outputs, |_| false);
-    for error in lowered.err().into_iter().flatten() {
+/// Whoever drove these lines is dead: a pin keeps its level then. Returns what could not be lowered.
+fn lower(config: &Config, outputs: &[OutputLine]) -> Vec<LineError> {
+    Lines::open_outputs(&config.gpio, outputs, |_| false).err().unwrap_or_default()
+}
+
+/// Lets the peer go: it may have been held off at the moment at which this board's guardian died, whatever that held.
+/// Returns what could not be lowered.
+pub fn let_peer_go(config: &Config) -> Vec<LineError> {
+    lower(config, &[OutputLine::FenceReset, OutputLine::FencePower])
+}
+
+/// Says what is wrong with lines.
+pub fn log_all(errors: Vec<LineError>) {
+    for error in errors {
         log::error!("{error}");
     }
 }
@@ -199,12 +207,15 @@ fn release_groups(
     lease: &Lease,
     stop_by: Option<u64>,
 ) -> io::Result<GroupSet> {
+    let config = load_leniently(options);
+    for error in config.as_ref().map(let_peer_go).into_iter().flatten() {
+        eprintln!("nullbeat release: {error}");
+    }
     if lease.in_use().is_empty() {
         directory.clear();
         return Ok(GroupSet::EMPTY);
     }
-    let config = load_leniently(options)
-        .ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
+    let config = config.ok_or_else(|| io::Error::other("the configuration has errors; see `nullbeat check`"))?;
     let lost = lease.unmatched(&config).len();
     if lost > 0 {
         tell(format_args!(
@@ -230,6 +241,9 @@ pub fn abandon(options: &RunOptions) {
     let lease = match Lease::open_or_create(&options.paths.run) {
         Ok(lease) if lease.in_use().is_empty() => {
             if RunDirectory::lock(&options.paths.run).is_ok() {
+                for error in load_leniently(options).as_ref().map(let_peer_go).into_iter().flatten() {
+                    tell(format_args!("nullbeat run: {error}"));
+                }
                 end_children(&lease);
             }
             return;

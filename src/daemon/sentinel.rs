@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::log_pipe;
 use super::logger::Aside;
-use super::release::{end_leftovers, stop_groups};
+use super::release::{end_leftovers, let_peer_go, log_all, stop_groups};
 use super::reset::{Reason, ResetPath};
 use super::run_directory::{LockError, RunDirectory};
 use super::watch::Limits;
@@ -144,6 +144,7 @@ impl<'a> Sentinel<'a> {
             return true;
         }
         end_leftovers(&self.lease);
+        log_all(let_peer_go(self.config));
         match stop_groups(self.config, &self.lease, Some(stop_by)) {
             Ok(left) if left.is_empty() => {
                 log::info!("All HA resources relinquished.");
@@ -197,12 +198,19 @@ impl Aside for Sentinel<'_> {
 
     fn writers_gone(&mut self) -> bool {
         let is_dismissed = self.own.is_some() && self.lease.dismissed_logger() == self.own;
-        if is_dismissed || self.rescue.is_some() || self.lease.in_use().is_empty() {
+        if is_dismissed || self.rescue.is_some() {
             return false;
         }
         // A dying process closes its descriptors before it counts as ended.
         let processes = self.processes();
         if !processes.into_iter().flatten().all(|process| process.ends_within(KILL_LIMIT)) {
+            return false;
+        }
+        if self.lease.in_use().is_empty() {
+            // Nothing to stop; but they may have been killed in the middle of a shot.
+            if let Ok(_directory) = RunDirectory::lock(&self.config.paths.run) {
+                log_all(let_peer_go(self.config));
+            }
             return false;
         }
         self.begin_rescue(processes);
