@@ -463,9 +463,13 @@ impl<'c> Driver<'c> {
             started: self.started,
             node: &self.node,
             confinement: &self.confinement,
-            names: Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links },
+            names: Names {
+                settings: self.node.settings(),
+                groups: &self.config.groups,
+                links: &self.links,
+                fences: &self.config.fence.methods,
+            },
             last_move: self.moves.get(),
-            fence_lines: &self.config.fence.methods,
             fences: &self.fences,
             gpio: &self.config.gpio,
             links: &self.links,
@@ -500,7 +504,8 @@ impl<'c> Driver<'c> {
 
     /// For the history, here and at the partner.
     fn record(&mut self, what: What) {
-        let names = Names { settings: self.node.settings(), groups: &self.config.groups, links: &self.links };
+        let (groups, fences) = (&self.config.groups, &self.config.fence.methods);
+        let names = Names { settings: self.node.settings(), groups, links: &self.links, fences };
         let entry = words::entry(what, &self.node, &names, self.now.now);
         entry.emit_at(self.now, None);
         self.news.push(self.now.wall, &entry);

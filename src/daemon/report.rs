@@ -370,6 +370,8 @@ pub const SCHEMA: &[Section] = &[
             ("heard_ms", Number),
             ("links", Text),
             ("pings", Text),
+            ("lines", Text),
+            ("gate", Text),
             ("generation", Number),
         ],
     },
@@ -390,8 +392,6 @@ pub struct Facts<'a> {
     pub names: Names<'a>,
     /// The last move to this node.
     pub last_move: Option<&'a Move>,
-    /// The lines of ha.cf by which the partner is fenced.
-    pub fence_lines: &'a [FenceMethod],
     /// What is known of each.
     pub fences: &'a FenceBook,
     /// The GPIO lines of the board.
@@ -428,6 +428,8 @@ pub struct Names<'a> {
     pub groups: &'a [Group],
     /// Those of ping nodes have a name, too.
     pub links: &'a LinkTable,
+    /// The lines of ha.cf by which the partner is fenced.
+    pub fences: &'a [FenceMethod],
 }
 
 /// Writes the report that a query asks for.
@@ -441,6 +443,11 @@ pub fn write(query: Query, facts: &Facts<'_>, sheet: &mut Sheet) {
 }
 
 impl<'a> Names<'a> {
+    /// A method of fencing; what is none was an operator's word.
+    pub(super) fn fence(&self, method: u8) -> &'a str {
+        self.fences.get(usize::from(method)).map_or("operator", |method| method.name.as_str())
+    }
+
     pub(super) fn key(&self, group: GroupId) -> &'a str {
         self.groups.get(usize::from(group.0)).map_or("", |group| group.key())
     }
@@ -546,12 +553,14 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Resource;
+    use crate::config::{FenceHow, Resource};
     use crate::core::ids::{Generation, KeyNumber, Uuid};
     use crate::core::message::GroupState;
     use crate::core::message::Holds;
     use crate::core::settings::{AutoFailback, GroupSettings, Identity, SplitBrainLoser, TakeoverPolicy};
-    use crate::core::{Alarm, Cause, Event, Input, InputLine, JobOutcome, LineLevel, Order, Outcome, Request};
+    use crate::core::{
+        Alarm, Cause, Event, FenceStep, Input, InputLine, JobOutcome, LineLevel, Order, Outcome, Request,
+    };
     use crate::daemon::history::words::{What, entry};
     use crate::daemon::last_move::{LastMove, Script};
     use crate::daemon::watchdogs::HeldWatchdog;
@@ -650,9 +659,8 @@ mod tests {
             started: Instant::from_millis(1000),
             node: &node,
             confinement: &Confinement { is_filtered: true, refused_calls: 3, ..Confinement::default() },
-            names: Names { settings: node.settings(), groups: &groups, links: &links },
+            names: Names { settings: node.settings(), groups: &groups, links: &links, fences: &[] },
             last_move: moves.get(),
-            fence_lines: &[],
             fences: &FenceBook::default(),
             gpio: &sample_lines(),
             links: &links,
@@ -736,6 +744,8 @@ mod tests {
             What::Event(Event::Link { node: NodeId(1), link: LinkId(0), is_up: false }),
             What::Event(Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true }),
             What::Event(Event::Alarm { alarm: Alarm::Held, is_raised: false }),
+            What::Event(Event::Fence { method: 0, step: FenceStep::Begun }),
+            What::Event(Event::Fence { method: u8::MAX, step: FenceStep::Confirmed }),
             What::Event(Event::Members),
             What::Event(Event::Late { ms: 12 }),
             What::Job { group, order: Order::Start, outcome: JobOutcome::Done, ms: 3 },
@@ -746,8 +756,10 @@ mod tests {
             What::Clock { seconds: -7200 },
         ];
         let (node, groups, links) = (node(), groups(), links(at(2000).now));
-        let names = Names { settings: node.settings(), groups: &groups, links: &links };
-        let inputs = "\tlinks=ttyS0:dead eth0:dead";
+        let how = FenceHow::Hook("/x".into());
+        let fences = [FenceMethod { name: "hook /x".into(), how, limit: Duration::ZERO }];
+        let names = Names { settings: node.settings(), groups: &groups, links: &links, fences: &fences };
+        let inputs = "\tlinks=ttyS0:dead eth0:dead\tlines=peer-power:active";
         let expected = [
             &format!("event=group\tsubject=10.0.0.1\tfrom=stopped\tto=starting\tcause=start failure{inputs}"),
             "event=group\tsubject=10.0.0.1\tfrom=starting\tto=running\tcause=start failure",
@@ -755,6 +767,8 @@ mod tests {
             "event=link\tsubject=rsb:/dev/ttyS0\tto=dead",
             &format!("event=alarm\tsubject=start_failed 10.0.0.1\tto=raised{inputs}"),
             "event=alarm\tsubject=held\tto=cleared",
+            &format!("event=fence\tsubject=hook /x\tto=begun{inputs}"),
+            &format!("event=fence\tsubject=operator\tto=confirmed{inputs}"),
             "event=nodes",
             "event=late\tms=12",
             "event=start\tsubject=10.0.0.1\tto=done\tms=3",

@@ -122,7 +122,9 @@ fn inputs(event: &Line<'_>) -> String {
     let links = event.text("links").map(str::to_owned);
     let pings = event.text("pings").map(|pings| format!("ping nodes: {pings}"));
     let generation = event.text("generation").map(|generation| format!("generation {generation}"));
-    let all: Vec<String> = [heard, links, pings, generation].into_iter().flatten().collect();
+    let lines = event.text("lines").map(|lines| format!("lines: {lines}"));
+    let gate = event.text("gate").map(|gate| format!("interlock {gate}"));
+    let all: Vec<String> = [heard, links, lines, gate, pings, generation].into_iter().flatten().collect();
     all.join(", ")
 }
 
@@ -148,7 +150,7 @@ mod tests {
 
     fn ring() -> Ring {
         let told = Some(Origin { generation: Generation(7), number: 1 });
-        let starting = "event=group\tsubject=b\tfrom=stopped\tto=starting\tcause=death\theard_ms=1002\tlinks=ttyS0:up eth0:dead\tpings=2 here";
+        let starting = "event=group\tsubject=b\tfrom=stopped\tto=starting\tcause=death\theard_ms=1002\tlinks=ttyS0:up eth0:dead\tlines=peer-owner:active!\tgate=down\tpings=2 here";
         let records = vec![
             record(1, 1, None, "event=daemon\tto=started\tgeneration=7"),
             record(2, 2, told, "node=rsb\tevent=late\tms=70"),
@@ -171,7 +173,7 @@ mod tests {
                 "BOARD  EVENT   OF  WHAT                 CAUSE  KNOWN THEN",
                 "here   daemon      started                     generation 7",
                 "rsb    late        by 70 ms",
-                "here   group   b   stopped -> starting  death  partner heard 1.0 s before, ttyS0:up eth0:dead, ping nodes: 2 here",
+                "here   group   b   stopped -> starting  death  partner heard 1.0 s before, ttyS0:up eth0:dead, lines: peer-owner:active!, interlock down, ping nodes: 2 here",
                 "here   start   b   done after 12 ms"
             ]
         );

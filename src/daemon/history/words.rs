@@ -6,7 +6,7 @@ use super::Entry;
 use crate::core::ids::{GroupId, LinkId};
 use crate::core::message::{GroupState, Holds};
 use crate::core::time::Instant;
-use crate::core::{Event, Failure, JobOutcome, Node, Order, Outcome, Request};
+use crate::core::{Alarm, Event, Failure, InputLine, JobOutcome, LineLevel, Node, Order, Outcome, Request};
 use crate::daemon::control::refusal_words;
 use crate::daemon::report::{Names, words};
 
@@ -102,8 +102,7 @@ fn core_event(event: Event, names: &Names<'_>) -> Entry {
         }
         Event::Fence { method, step } => {
             let mut entry = Entry::new("fence");
-            let kind = names.settings.fence.methods.get(usize::from(method)).map(|method| method.kind);
-            entry.field("subject", words::fence_kind(kind)).field("to", words::fence_step(step));
+            entry.field("subject", names.fence(method)).field("to", words::fence_step(step));
             entry
         }
         Event::Line { line, level } => {
@@ -129,12 +128,17 @@ const fn is_decision(event: Event) -> bool {
     }
 }
 
-/// What a decision rests on: when the partner was last heard, which links to it work, which ping nodes answer.
+/// What a decision rests on: when the partner was last heard, which links to it work, what the lines between the boards say,
+/// which ping nodes answer.
 fn add_inputs(entry: &mut Entry, node: &Node, names: &Names<'_>, now: Instant) {
     if let Some(partner) = node.settings().partner {
         let peer = node.comms().peer(partner);
         let heard = peer.last_status.map(|heard| now.since(heard).as_millis());
         entry.maybe("heard_ms", heard).field("links", LinkStates(node, names));
+    }
+    entry.field("lines", LineStates(node));
+    if node.settings().interlock.is_some() {
+        entry.field("gate", words::gate(node.ownership().gate()));
     }
     if let Some(here) = node.comms().pings_alive().filter(|_| !node.settings().upstream.ping_nodes.is_empty()) {
         match node.ownership().partner_pings() {
@@ -156,6 +160,25 @@ impl fmt::Display for LinkStates<'_> {
             let name = link.rsplit('/').next().unwrap_or(names.link(LinkId(place)));
             let state = if health.is_up { "up" } else { "dead" };
             write!(f, "{}{name}:{state}", if place > 0 { " " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// `owner:inactive peer-owner:active! peer-power:active`; the mark: not believed.
+struct LineStates<'a>(&'a Node);
+
+impl fmt::Display for LineStates<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ownership = self.0.ownership();
+        let lines = ownership.lines();
+        let inputs = [InputLine::PeerOwner, InputLine::PeerPower].map(|line| {
+            let is_stuck = ownership.alarms().contains(Alarm::LineStuck(line));
+            (line.name(), lines.level(line), if is_stuck { "!" } else { "" })
+        });
+        let known = core::iter::once(("owner", lines.owner(), "")).chain(inputs);
+        for (place, (name, level, mark)) in known.filter(|(_, level, _)| *level != LineLevel::Unknown).enumerate() {
+            write!(f, "{}{name}:{}{mark}", if place > 0 { " " } else { "" }, words::level(level))?;
         }
         Ok(())
     }

@@ -43,14 +43,14 @@ pub(super) fn write(facts: &Facts<'_>, out: &mut Lines<'_>) {
 /// Each fence line, and an alarm for each whose device does not answer.
 fn fences(facts: &Facts<'_>, out: &mut Lines<'_>) {
     for method in facts.fences.silent() {
-        let name = facts.fence_lines.get(method).map(|line| line.name.as_str());
+        let name = facts.names.fences.get(method).map(|line| line.name.as_str());
         let sentence = "this fence device did not answer when it was asked";
         out.begin("alarm").field("name", "fence_device").maybe("subject", name).field("text", sentence).end();
     }
-    if !facts.fence_lines.is_empty() {
+    if !facts.names.fences.is_empty() {
         fencing(facts, out);
     }
-    for (place, line) in facts.fence_lines.iter().enumerate() {
+    for (place, line) in facts.names.fences.iter().enumerate() {
         let page = facts.fences.page(place);
         let (is_ok, checked) = page.checked.unzip();
         let (step, last) = page.last.unzip();

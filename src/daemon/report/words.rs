@@ -1,8 +1,8 @@
 //! The core's values in the words of reports.
 
 use crate::core::ids::{CheckId, GroupId, LinkId};
-use crate::core::ownership::{FenceStage, Handover, Phase};
-use crate::core::settings::{AutoFailback, FenceKind, TakeoverPolicy};
+use crate::core::ownership::{FenceStage, Gate, Handover, Phase};
+use crate::core::settings::{AutoFailback, TakeoverPolicy};
 use crate::core::{Alarm, Cause, FenceStep, InputLine, JobOutcome, LineLevel, Order};
 
 pub(in crate::daemon) const fn cause(cause: Cause) -> &'static str {
@@ -108,13 +108,14 @@ pub(in crate::daemon) const fn level(level: LineLevel) -> &'static str {
     }
 }
 
-/// A method of fencing; `None`: an operator's word.
-pub(in crate::daemon) const fn fence_kind(kind: Option<FenceKind>) -> &'static str {
-    match kind {
-        Some(FenceKind::Device) => "device",
-        Some(FenceKind::Manual) => "meatware",
-        Some(FenceKind::WatchdogLease) => "watchdog-lease",
-        None => "operator",
+/// How far the interlock has come.
+pub(in crate::daemon) const fn gate(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Down => "down",
+        Gate::Raising { .. } => "raising",
+        Gate::Settling { .. } => "settling",
+        Gate::Open => "open",
+        Gate::BackingOff { .. } => "backing off",
     }
 }
 
