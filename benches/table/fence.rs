@@ -130,7 +130,8 @@ fn shoot(config: &Config) -> io::Result<f64> {
     let pins = HalPins { reset: Some(wire.clone()), power: None, sense: Some(wire) };
     runner.set_fence_pins(Box::new(pins));
     let (engine, guardian) = Channel::pair()?;
-    runner.fence(std::time::Instant::now(), ShotOrder { shot, method, generation });
+    let now = std::time::Instant::now();
+    runner.fence(now, ShotOrder { shot, method, generation }, now);
     let report = loop {
         if let Some(report @ ToEngine::FenceDone { .. }) = runner.poll_report() {
             break report;

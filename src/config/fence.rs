@@ -36,6 +36,9 @@ const DEFAULT_SENSE: Duration = Duration::from_secs(2);
 /// Longest pulse: a guardian that is stopped must not find a peer that it has forgotten to let go.
 const PULSE_MAX: Duration = Duration::from_secs(60);
 
+/// No program does anything in less.
+const PROGRAM_MIN: Duration = Duration::from_millis(100);
+
 /// What `fence` can be followed by.
 const METHODS: [&str; 6] = ["gpio", "external/NAME", "fence_NAME", "hook", "meatware", "watchdog-lease"];
 const EXPECTED: &str =
@@ -92,6 +95,16 @@ pub struct FenceMethod {
 }
 
 /// What is done.
+impl FenceMethod {
+    /// The least time that is worth beginning a shot with, or the question whether it has worked.
+    pub const fn least_time(&self) -> Duration {
+        match self.how {
+            FenceHow::Gpio { pulse, .. } => pulse,
+            _ => PROGRAM_MIN,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FenceHow {
     /// A line to the peer's reset or power.

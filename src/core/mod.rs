@@ -183,8 +183,10 @@ pub enum JobOutcome {
 pub enum FenceOutcome {
     /// The device, or the sense line where there is one, says that the partner is off or was reset.
     Confirmed,
-    /// Anything else: a lost or unknown result too.
+    /// It did not work, and nothing of it is under way any more.
     Failed,
+    /// It failed, and nobody knows what it has done or will do: its program had to be ended, or has never answered.
+    Lost,
     /// It failed: the device does not know the partner's name.
     BadHost,
 }

@@ -186,8 +186,8 @@ impl Runner {
     }
 
     /// Fires a shot at the partner.
-    pub fn fence(&mut self, now: Instant, order: ShotOrder) {
-        self.fencer.fire(now, order, &mut self.launcher);
+    pub fn fence(&mut self, now: Instant, order: ShotOrder, asked_at: Instant) {
+        self.fencer.fire(now, order, asked_at, &mut self.launcher);
     }
 
     /// Breaks one off.

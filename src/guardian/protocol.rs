@@ -295,13 +295,15 @@ pub const OUTCOMES: [JobOutcome; 7] = [
     JobOutcome::Cancelled,
 ];
 /// How shots end likewise.
-pub const FENCE_OUTCOMES: [FenceOutcome; 3] = [FenceOutcome::Failed, FenceOutcome::Confirmed, FenceOutcome::BadHost];
+pub const FENCE_OUTCOMES: [FenceOutcome; 4] =
+    [FenceOutcome::Failed, FenceOutcome::Confirmed, FenceOutcome::BadHost, FenceOutcome::Lost];
 
 const fn fence_code(outcome: FenceOutcome) -> u8 {
     match outcome {
         FenceOutcome::Failed => 0,
         FenceOutcome::Confirmed => 1,
         FenceOutcome::BadHost => 2,
+        FenceOutcome::Lost => 3,
     }
 }
 

@@ -41,10 +41,10 @@ impl World {
             None => vec![strike(quick), end(quick + self.rng.range(1, 30) * MS, FenceOutcome::Confirmed)],
             Some(DeviceFault::Fails) => vec![end(quick, FenceOutcome::Failed)],
             Some(DeviceFault::Lies) => vec![end(quick, FenceOutcome::Confirmed)],
-            Some(DeviceFault::Hangs) => vec![end(limit, FenceOutcome::Failed)],
+            Some(DeviceFault::Hangs) => vec![end(limit, FenceOutcome::Lost)],
             Some(DeviceFault::Late) => {
                 let delay = limit + self.rng.below(self.plan.fence_settle / 2);
-                vec![end(limit, FenceOutcome::Failed), strike(delay)]
+                vec![end(limit, FenceOutcome::Lost), strike(delay)]
             }
         };
         for (delay, happening) in planned {

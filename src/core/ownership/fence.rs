@@ -254,7 +254,7 @@ impl Ownership {
         {
             log::error!("Shot {} at {} was never answered", shot.0, cx.partner_name());
             cx.act(Action::CancelFence { shot });
-            self.fence_done(cx, shot, FenceOutcome::Failed);
+            self.fence_done(cx, shot, FenceOutcome::Lost);
         }
         if !self.is_fence_needed(cx) {
             // What an earlier engine has fired at is not broken off before this one knows how things are.
@@ -424,7 +424,7 @@ impl Ownership {
 
     /// A shot has ended.
     pub(in crate::core) fn fence_done(&mut self, cx: &mut Context<'_>, done: ShotId, outcome: FenceOutcome) {
-        let FenceStage::Shooting { shot, method, since, generation, is_cancelled } = self.fence.stage else {
+        let FenceStage::Shooting { shot, method, generation, is_cancelled, .. } = self.fence.stage else {
             log::debug!("Shot {}, which nobody waits for, ended: {outcome:?}", done.0);
             return;
         };
@@ -442,11 +442,8 @@ impl Ownership {
                 log::warn!("{} was heard while it was being fenced: the confirmation is void", cx.partner_name());
                 self.fence.stage = FenceStage::Idle;
             }
-            FenceOutcome::Failed | FenceOutcome::BadHost => {
-                let limit = self.limit_of(cx, method);
-                // One that the guardian had to end for its time limit was asked to end before it was over.
-                let is_lost = now >= since + (limit - limit / 10);
-                if is_lost {
+            FenceOutcome::Failed | FenceOutcome::Lost | FenceOutcome::BadHost => {
+                if outcome == FenceOutcome::Lost {
                     // It may come true later: no shot on top of it.
                     self.fence.settled_at = Some(now + cx.settings.fence.settle);
                 }

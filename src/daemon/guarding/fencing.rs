@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{FENCE_COUNT, Guarding};
+use crate::config::FenceMethod;
 use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
 use crate::daemon::identity::state_directory;
@@ -18,8 +19,23 @@ use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// In the state directory.
 const FILE: &str = "fencings";
-/// How long a shot waits for the number to be on disk. A disk that takes longer shall not keep the service down.
+/// How long a shot waits at most for the number to be on disk. A disk that takes longer shall not keep the service down.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A shot that waits for the disk.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    order: ShotOrder,
+    asked_at: Instant,
+    /// It is fired then at the latest, a stamp of the lease's clock.
+    due: u64,
+}
+
+/// How long a shot may wait. That is part of its time limit, and so of this board's turn to shoot; most of the time is left
+/// to the device.
+fn patience(method: &FenceMethod) -> Duration {
+    (method.limit.saturating_sub(method.least_time()) / 4).min(WRITE_LIMIT)
+}
 
 /// The number and the process that is writing it.
 #[derive(Debug, Default)]
@@ -29,7 +45,7 @@ pub(super) struct FenceCount {
     /// It has changed since that process began.
     is_old: bool,
     /// What is fired when it is on disk, or at that time at the latest.
-    waiting: Option<(ShotOrder, u64)>,
+    waiting: Option<Waiting>,
 }
 
 impl FenceCount {
@@ -46,7 +62,7 @@ impl FenceCount {
 
     /// When a shot is fired although the number is not on disk.
     pub(super) fn due(&self) -> Option<u64> {
-        self.waiting.map(|(_, due)| due)
+        self.waiting.map(|waiting| waiting.due)
     }
 
     /// There is no engine any more that would wait for a shot's outcome.
@@ -62,15 +78,18 @@ fn write(directory: &Path, count: u8) -> io::Result<()> {
 
 impl Guarding {
     pub(super) fn fence(&mut self, now: u64, order: ShotOrder) {
+        let asked_at = Instant::now();
         if self.fencings.writer.is_some() {
-            self.fencings.waiting = Some((order, now.saturating_add(nanos(WRITE_LIMIT))));
+            let method = self.config.fence.methods.get(usize::from(order.method));
+            let due = now.saturating_add(nanos(method.map_or(Duration::ZERO, patience)));
+            self.fencings.waiting = Some(Waiting { order, asked_at, due });
         } else {
-            self.runner.fence(Instant::now(), order);
+            self.runner.fence(asked_at, order, asked_at);
         }
     }
 
     pub(super) fn cancel_fence(&mut self, shot: ShotId) {
-        if self.fencings.waiting.take_if(|(order, _)| order.shot == shot).is_some() {
+        if self.fencings.waiting.take_if(|waiting| waiting.order.shot == shot).is_some() {
             self.send(ToEngine::FenceDone { shot, outcome: FenceOutcome::Failed, ms: 0 });
         }
         self.runner.cancel_fence(Instant::now(), shot);
@@ -78,9 +97,9 @@ impl Guarding {
 
     /// Fires what has waited too long.
     pub(super) fn fire_overdue(&mut self, now: u64) {
-        if let Some((order, _)) = self.fencings.waiting.take_if(|(_, due)| now >= *due) {
+        if let Some(Waiting { order, asked_at, .. }) = self.fencings.waiting.take_if(|waiting| now >= waiting.due) {
             log::warn!("the number of fencings is not on disk yet: firing all the same");
-            self.runner.fence(Instant::now(), order);
+            self.runner.fence(Instant::now(), order, asked_at);
         }
     }
 
@@ -113,8 +132,8 @@ impl Guarding {
         self.fencings.writer = None;
         if self.fencings.is_old {
             self.note_fencings(self.fencings.count);
-        } else if let Some((order, _)) = self.fencings.waiting.take() {
-            self.runner.fence(Instant::now(), order);
+        } else if let Some(Waiting { order, asked_at, .. }) = self.fencings.waiting.take() {
+            self.runner.fence(Instant::now(), order, asked_at);
         }
     }
 }
@@ -122,6 +141,19 @@ impl Guarding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{FenceHow, FenceLine};
+
+    #[test]
+    fn shot_waits_for_the_disk_within_its_own_time_limit() {
+        let (ms, hook) = (Duration::from_millis, || FenceHow::Hook("/bin/true".into()));
+        let reset = || FenceHow::Gpio { line: FenceLine::Reset, pulse: ms(500), is_sensed: true };
+        for (how, limit, expected) in
+            [(hook(), 30_000, 1000), (hook(), 900, 200), (reset(), 2500, 500), (reset(), 501, 0)]
+        {
+            let waits = patience(&FenceMethod { name: "x".into(), how, limit: ms(limit) });
+            assert_eq!(waits.as_millis(), expected, "{limit} ms");
+        }
+    }
 
     #[test]
     fn number_comes_back_and_garbage_is_none() {

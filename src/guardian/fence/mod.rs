@@ -3,7 +3,7 @@
 //! ```text
 //!   Fence ──▶ run (or drive a line) ──▶ verify, where the agent can ──▶ FenceDone
 //!                 │ limit: TERM, KILL          │ says that it is on
-//!   CancelFence ──┴────────────────────────────┴─────────────────────▶ FenceDone failed
+//!   CancelFence ──┴────────────────────────────┴─────────────────────▶ FenceDone failed, or lost when it had to be killed
 //! ```
 //!
 //! What can be run stands in the files; a request is an index. Nothing here waits: every program is a child with a time
@@ -37,8 +37,6 @@ use crate::core::ids::{Generation, ShotId};
 
 /// Exit code of `stonith` when its device does not know the host (spec/resources.md 14.4).
 const BAD_HOST: i32 = 4;
-/// Least time that is worth beginning a verification with.
-const VERIFY_MIN: Duration = Duration::from_millis(100);
 
 /// What the engine asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +59,8 @@ pub struct Fencer {
     methods: Vec<FenceMethod>,
     pins: Option<Box<dyn FencePins>>,
     shot: Option<Shot>,
-    /// Waits until a shot that was broken off is over.
-    waiting: Option<ShotOrder>,
+    /// Waits until a shot that was broken off is over, and when it was asked for.
+    waiting: Option<(ShotOrder, Instant)>,
     checks: Checks,
     confirmed: Option<ShotOrder>,
     reports: VecDeque<ToEngine>,
@@ -76,7 +74,8 @@ struct Shot {
     target: String,
     /// The files know this method no more: nobody waits for what comes of it.
     is_orphan: bool,
-    begun: Instant,
+    /// When it was asked for: its time limit counts from there, however long it had to wait.
+    asked_at: Instant,
     phase: Phase,
     /// What came of it is known; a line may still be driven.
     has_ended: bool,
@@ -121,13 +120,8 @@ impl Fencer {
         if let Some(shot) = &mut self.shot {
             shot.is_orphan |= !renumber(&mut shot.order);
         }
-        for place in [&mut self.confirmed, &mut self.waiting] {
-            if let Some(order) = place
-                && !renumber(order)
-            {
-                *place = None;
-            }
-        }
+        self.confirmed.take_if(|order| !renumber(order));
+        self.waiting.take_if(|(order, _)| !renumber(order));
         self.methods.clone_from(&config.fence.methods);
         self.target = config.partner().map(str::to_owned);
         let place = config.nodes.iter().position(|name| Some(name.as_str()) == config.partner());
@@ -139,12 +133,13 @@ impl Fencer {
         self.pins = Some(pins);
     }
 
-    /// Fires, as soon as a shot that is being broken off is over.
-    pub fn fire(&mut self, now: Instant, order: ShotOrder, launcher: &mut Launcher) {
+    /// Fires, as soon as a shot that is being broken off is over. The two boards take turns that are as long as the limits:
+    /// so the limit counts from `asked_at`, when the engine has asked for the shot.
+    pub fn fire(&mut self, now: Instant, order: ShotOrder, asked_at: Instant, launcher: &mut Launcher) {
         self.confirmed = None;
         self.checks.give_way();
-        if let Some(other) = self.waiting.replace(order) {
-            self.answer(now, other, now, FenceOutcome::Failed);
+        if let Some((other, asked_at)) = self.waiting.replace((order, asked_at)) {
+            self.answer(now, other, asked_at, FenceOutcome::Failed);
         }
         self.turn(now, launcher);
     }
@@ -152,8 +147,8 @@ impl Fencer {
     /// Breaks a shot off. It is answered all the same.
     pub fn cancel(&mut self, now: Instant, shot: ShotId, launcher: &mut Launcher) {
         self.confirmed = None;
-        if let Some(order) = self.waiting.take_if(|order| order.shot == shot) {
-            self.answer(now, order, now, FenceOutcome::Failed);
+        if let Some((order, asked_at)) = self.waiting.take_if(|(order, _)| order.shot == shot) {
+            self.answer(now, order, asked_at, FenceOutcome::Failed);
         }
         if let Some(current) = self.shot.as_mut().filter(|current| current.order.shot == shot && !current.is_cancelled)
         {
@@ -243,9 +238,9 @@ impl Fencer {
     pub fn turn(&mut self, now: Instant, launcher: &mut Launcher) {
         self.turn_shot(now, launcher);
         if self.shot.is_none()
-            && let Some(order) = self.waiting.take()
+            && let Some((order, asked_at)) = self.waiting.take()
         {
-            self.begin(now, order, launcher);
+            self.begin(now, order, asked_at, launcher);
             self.turn_shot(now, launcher);
         }
         match &self.target {
@@ -261,18 +256,21 @@ impl Fencer {
         self.shot.is_none() && self.target.is_some()
     }
 
-    fn begin(&mut self, now: Instant, order: ShotOrder, launcher: &mut Launcher) {
+    fn begin(&mut self, now: Instant, order: ShotOrder, asked_at: Instant, launcher: &mut Launcher) {
         let (Some(method), Some(target)) = (self.methods.get(usize::from(order.method)), &self.target) else {
             log::error!("a shot by fence line {}, of which the files know nothing", order.method);
-            return self.answer(now, order, now, FenceOutcome::Failed);
+            return self.answer(now, order, asked_at, FenceOutcome::Failed);
         };
+        let left = method.limit.saturating_sub(now.saturating_duration_since(asked_at));
+        if left < method.least_time() {
+            log::error!("[{}]: the time for the shot was over before it could begin", method.name);
+            return self.answer(now, order, asked_at, FenceOutcome::Failed);
+        }
         log::info!("Resetting node {target} with [{}]", method.name);
         let phase = match method.how {
             FenceHow::Gpio { line, pulse, is_sensed } => {
-                let driven = self
-                    .pins
-                    .as_mut()
-                    .map(|pins| PinShot::begin(pins.as_mut(), line, now, pulse, method.limit, is_sensed));
+                let driven =
+                    self.pins.as_mut().map(|pins| PinShot::begin(pins.as_mut(), line, now, pulse, left, is_sensed));
                 match driven {
                     Some(Ok(drive)) => Some(Phase::Driving(drive)),
                     _ => {
@@ -281,7 +279,7 @@ impl Fencer {
                     }
                 }
             }
-            _ => start(now, method, Task::Shoot, target, within(method.limit), launcher)
+            _ => start(now, method, Task::Shoot, target, within(left), launcher)
                 .map(|(run, success)| Phase::Running(Some(run), success)),
         };
         match phase {
@@ -292,13 +290,13 @@ impl Fencer {
                     method,
                     target,
                     is_orphan: false,
-                    begun: now,
+                    asked_at,
                     phase,
                     has_ended: false,
                     is_cancelled: false,
                 });
             }
-            None => self.answer(now, order, now, FenceOutcome::Failed),
+            None => self.answer(now, order, asked_at, FenceOutcome::Failed),
         }
     }
 
@@ -320,22 +318,25 @@ impl Fencer {
                 let success = *success;
                 let pid = run.as_ref().map(Run::pid);
                 let Some(ended) = launcher.check(now, run) else { return };
-                let code = self.log_end(pid.map_or(0, Pid::as_raw), &ended);
-                if code == Some(success) {
-                    self.verify(now, launcher);
-                } else {
-                    let is_unknown = code == Some(BAD_HOST) && self.is_stonith();
-                    self.end(now, if is_unknown { FenceOutcome::BadHost } else { FenceOutcome::Failed });
+                match self.log_end(pid.map_or(0, Pid::as_raw), &ended) {
+                    Some(code) if code == success => self.verify(now, launcher),
+                    Some(BAD_HOST) if self.is_stonith() => self.end(now, FenceOutcome::BadHost),
+                    Some(_) => self.end(now, FenceOutcome::Failed),
+                    None => self.end(now, FenceOutcome::Lost),
                 }
             }
             Phase::Verifying(run, success) => {
                 let success = *success;
                 let Some(ended) = launcher.check(now, run) else { return };
-                let is_off = ended.ending == Ending::Code(success);
-                if !is_off {
+                let outcome = match ended.ending {
+                    Ending::Code(code) if code == success => FenceOutcome::Confirmed,
+                    Ending::Code(_) => FenceOutcome::Failed,
+                    Ending::OverTime | Ending::Unkillable => FenceOutcome::Lost,
+                };
+                if outcome != FenceOutcome::Confirmed {
                     log::error!("the device says that the node is not off ({:?})", ended.ending);
                 }
-                self.end(now, if is_off { FenceOutcome::Confirmed } else { FenceOutcome::Failed });
+                self.end(now, outcome);
             }
         }
     }
@@ -350,10 +351,10 @@ impl Fencer {
         if !matches!(method.how, FenceHow::Agent { is_off: true, .. }) {
             return self.end(now, FenceOutcome::Confirmed);
         }
-        let left = within(method.limit).saturating_sub(now.saturating_duration_since(shot.begun));
-        if left < VERIFY_MIN {
+        let left = within(method.limit).saturating_sub(now.saturating_duration_since(shot.asked_at));
+        if left < method.least_time() {
             log::error!("no time is left to ask [{}] whether the node is off", method.name);
-            return self.end(now, FenceOutcome::Failed);
+            return self.end(now, FenceOutcome::Lost);
         }
         match start(now, method, Task::Verify, &shot.target, left, launcher) {
             Some((run, success)) => shot.phase = Phase::Verifying(Some(run), success),
@@ -406,17 +407,17 @@ impl Fencer {
 
     fn tell(&mut self, now: Instant, outcome: FenceOutcome) {
         let Some(shot) = &mut self.shot else { return };
-        let (order, begun) = (shot.order, shot.begun);
-        let outcome = if shot.is_cancelled { FenceOutcome::Failed } else { outcome };
+        let (order, asked_at) = (shot.order, shot.asked_at);
+        let outcome = if shot.is_cancelled && outcome != FenceOutcome::Lost { FenceOutcome::Failed } else { outcome };
         shot.has_ended = true;
         if outcome == FenceOutcome::Confirmed && !shot.is_orphan {
             self.confirmed = Some(order);
         }
-        self.answer(now, order, begun, outcome);
+        self.answer(now, order, asked_at, outcome);
     }
 
-    fn answer(&mut self, now: Instant, order: ShotOrder, begun: Instant, outcome: FenceOutcome) {
-        let ms = u32::try_from(now.saturating_duration_since(begun).as_millis()).unwrap_or(u32::MAX);
+    fn answer(&mut self, now: Instant, order: ShotOrder, asked_at: Instant, outcome: FenceOutcome) {
+        let ms = u32::try_from(now.saturating_duration_since(asked_at).as_millis()).unwrap_or(u32::MAX);
         self.reports.push_back(ToEngine::FenceDone { shot: order.shot, outcome, ms });
     }
 }

@@ -33,14 +33,16 @@ fn shot_that_had_to_be_ended_at_its_limit_may_still_come_true() {
     let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_secs(30) };
     settings.fence.methods.push(device).unwrap();
     settings.fence.per_hour_max = 0;
-    // The guardian sends TERM when ten elevenths of a limit of 30 s are over.
-    for (took, is_lost) in [(5_000, false), (27_300, true)] {
+    // One that the sense line denies fails at its limit, and nothing of it can come true later.
+    for (took, outcome) in [(27_300, FenceOutcome::Lost), (5_000, FenceOutcome::Failed), (30_000, FenceOutcome::Failed)]
+    {
         let mut bench = Bench::new(settings.clone(), None);
         bench.end_all(Order::Probe, JobOutcome::NoneRunning);
         let (shot, _) = bench.await_shot();
         bench.live(took, |_| {});
-        bench.give(Input::FenceDone { shot, outcome: FenceOutcome::Failed });
+        bench.give(Input::FenceDone { shot, outcome });
         let (_, pause) = bench.await_shot();
+        let is_lost = outcome == FenceOutcome::Lost;
         assert_eq!(pause >= 60_000, is_lost, "{took} ms, then a pause of {pause} ms");
     }
 }

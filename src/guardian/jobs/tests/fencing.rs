@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{FenceConfig, FenceHow, FenceLine, FenceMethod, Parameters, StonithParameters};
-use crate::core::FenceOutcome::{self, Confirmed, Failed};
+use crate::core::FenceOutcome::{self, Confirmed, Failed, Lost};
 use crate::core::ids::Generation;
 use crate::guardian::fence::HalPins;
 use crate::hardware::gpio::wire::{Wire, WireInput};
@@ -24,7 +24,8 @@ impl Yard {
 }
 
 fn fire(runner: &mut Runner, shot: u32, method: u8) {
-    runner.fence(Instant::now(), order(shot, method));
+    let now = Instant::now();
+    runner.fence(now, order(shot, method), now);
 }
 
 fn order(shot: u32, method: u8) -> ShotOrder {
@@ -85,7 +86,7 @@ fn hanging_agent_and_its_children_are_killed_at_the_limit() {
     let mut runner = yard.fencing(vec![yard.hook("hang", body, limit)]);
     let start = Instant::now();
     fire(&mut runner, 1, 0);
-    assert_eq!(outcome(&mut runner), (1, Failed));
+    assert_eq!(outcome(&mut runner), (1, Lost), "nobody knows what it has done");
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     await_silence(&yard, "child");
 }
@@ -104,7 +105,7 @@ fn await_silence(yard: &Yard, name: &str) {
 }
 
 #[test]
-fn cancelled_agent_is_ended_and_says_failed_and_the_next_shot_waits_for_its_end() {
+fn cancelled_agent_is_ended_and_its_result_is_lost_and_the_next_shot_waits_for_its_end() {
     let yard = Yard::new();
     let slow = yard.hook(
         "slow",
@@ -118,8 +119,27 @@ fn cancelled_agent_is_ended_and_says_failed_and_the_next_shot_waits_for_its_end(
     runner.cancel_fence(Instant::now(), ShotId(1));
     fire(&mut runner, 2, 1);
     assert_eq!(runner.pending_fence(), None, "nothing that another engine could count on");
-    assert_eq!(outcome(&mut runner), (1, Failed), "although it exits with 0");
+    assert_eq!(outcome(&mut runner), (1, Lost), "although it exits with 0");
     assert_eq!(outcome(&mut runner), (2, Confirmed), "it began after the first one's end");
+}
+
+/// The two boards take turns as long as the limits: whatever a shot waits for, it is over in time.
+#[test]
+fn time_limit_counts_from_when_the_shot_was_asked_for() {
+    let yard = Yard::new();
+    let slow = yard.hook("slow", ": >$W/begun\nwhile :; do sleep 0.05; done", PATIENCE);
+    let mut runner = yard.fencing(vec![slow]);
+    let now = Instant::now();
+    let Some(asked_at) = now.checked_sub(PATIENCE * 95 / 100) else { return };
+    runner.fence(now, order(1, 0), asked_at);
+    await_file(&mut runner, &yard.root.join("begun"));
+    assert_eq!(outcome(&mut runner), (1, Lost));
+    assert!(now.elapsed() < PATIENCE / 2, "{:?}", now.elapsed());
+    // Nothing of its time is left: nothing is begun.
+    let Some(asked_at) = now.checked_sub(PATIENCE) else { return };
+    runner.fence(Instant::now(), order(2, 0), asked_at);
+    assert_eq!(outcome(&mut runner), (2, Failed));
+    assert_eq!(yard.runs(), ["slow beta"]);
 }
 
 #[test]
