@@ -119,11 +119,37 @@ fn peer_power_stuck_active_or_open_needs_a_person_for_a_dead_board() {
 }
 
 #[test]
-fn peer_power_stuck_inactive_moves_nothing_while_the_partner_lives() {
+fn line_that_one_engine_has_named_is_no_permission_for_the_next() {
+    for line in [InputLine::PeerOwner, InputLine::PeerPower] {
+        let mut table = Timetable::settled(interlocked);
+        table.inflict(stuck(BETA, line, LineLevel::Inactive));
+        table.at(8_000).expect_running(ALPHA);
+        table.inflict(cut(BOTH, 10 * S)).inflict(Fault::EngineCrash { node: BETA, respawn_after: 30 * MS });
+        for ms in (8_000..30_000).step_by(50) {
+            table.at(ms).expect_running(ALPHA);
+        }
+    }
+}
+
+#[test]
+fn peer_power_stuck_inactive_is_named_and_no_permission_afterwards() {
     let mut table = Timetable::settled(interlocked);
     table.inflict(stuck(BETA, InputLine::PeerPower, LineLevel::Inactive));
-    table.at(20_000).expect_running(ALPHA);
+    table.at(8_000).expect_running(ALPHA);
+    assert!(has_told(&table, "LineStuck(PeerPower), is_raised: true"), "{}", table.story());
+    table.inflict(cut(BOTH, 10 * S));
+    for ms in (8_000..30_000).step_by(50) {
+        table.at(ms).expect_running(ALPHA);
+    }
     assert_eq!(table.world.moves(), 0);
+}
+
+#[test]
+fn peer_power_that_drops_before_the_beats_is_believed() {
+    let mut table = Timetable::settled(interlocked);
+    table.inflict(power_loss(ALPHA, FOR_EVER));
+    table.at(3_500).expect_running(BETA);
+    assert!(!has_told(&table, "LineStuck(PeerPower), is_raised: true"), "{}", table.story());
 }
 
 #[test]

@@ -770,6 +770,8 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         states,
         is_certain: true,
         is_held: false,
+        guests: GroupSet::EMPTY,
+        stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),
         confirmed: None,

@@ -66,6 +66,17 @@ fn return_without_auto_failback_leaves_the_group() {
 }
 
 #[test]
+fn engine_that_was_replaced_knows_what_goes_home() {
+    let mut table = Timetable::settled(|plan| plan.failback_delay = 5 * S);
+    table.inflict(power_loss(ALPHA, 2 * S));
+    table.at(4_000).expect_running(BETA);
+    // alpha is back and stable at 5 s or so
+    table.at(7_000).inflict(Fault::EngineCrash { node: BETA, respawn_after: 30 * MS });
+    table.at(9_000).expect_running(BETA);
+    table.at(15_000).expect_running(ALPHA);
+}
+
+#[test]
 fn standby_and_takeover_move_the_group_and_answer() {
     let mut table = Timetable::settled(|_| {});
     table.operator(ALPHA, Request::Standby(Holds::ALL));

@@ -65,6 +65,7 @@ impl FenceConfig {
                 _ => FenceKind::Device,
             },
             limit: method.limit,
+            is_sensed: matches!(method.how, FenceHow::Gpio { is_sensed: true, .. }),
         });
         FenceSettings {
             methods: methods.take(FENCE_METHODS_MAX).collect(),
@@ -94,7 +95,6 @@ pub struct FenceMethod {
     pub limit: Duration,
 }
 
-/// What is done.
 impl FenceMethod {
     /// The least time that is worth beginning a shot with, or the question whether it has worked.
     pub const fn least_time(&self) -> Duration {
@@ -105,6 +105,7 @@ impl FenceMethod {
     }
 }
 
+/// What is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FenceHow {
     /// A line to the peer's reset or power.

@@ -128,6 +128,8 @@ pub struct FenceMethod {
     /// Time after which the guardian gives it up, retries of its own included; without meaning for the kinds that it
     /// does not run.
     pub limit: Duration,
+    /// The line `peer-power`, where there is one, tells whether it worked.
+    pub is_sensed: bool,
 }
 
 /// How the partner is fenced.
@@ -324,6 +326,10 @@ pub struct Carried {
     pub is_certain: bool,
     /// The operator's hold was on.
     pub is_held: bool,
+    /// Groups of the partner's that go home by themselves when it is back.
+    pub guests: GroupSet,
+    /// Lines that were not believed, one bit each ([`Alarms::stuck_lines`](super::Alarms::stuck_lines)).
+    pub stuck_lines: u8,
     /// Groups that a reload has stopped because their words changed, to be started again at once.
     pub to_restart: GroupSet,
     /// What it knew of the partner, once it had heard it or counted it dead.

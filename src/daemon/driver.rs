@@ -559,7 +559,10 @@ impl<'c> Driver<'c> {
             self.partner = known;
             self.lease.set_partner(self.config, news);
         }
-        let fence = self.node.ownership().fence();
+        let ownership = self.node.ownership();
+        self.lease.set_guests(ownership.guests());
+        self.lease.set_stuck_lines(ownership.alarms().stuck_lines);
+        let fence = ownership.fence();
         self.lease.set_fencing(fence.confirmed(), fence.shot(), fence.turns_from(), fence.memory());
         if !self.node.settings().health.checks.is_empty() {
             for (group, record) in (0..).map(GroupId).zip(self.node.ownership().health_records()) {

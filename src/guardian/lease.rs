@@ -76,6 +76,8 @@ const DIGEST_OF_TABLE: usize = 0;
 const COUNT_OF_TABLE: usize = 1;
 const CLAIMS_OF_TABLE: usize = 2;
 const HELD_OF_TABLE: usize = 3;
+const GUESTS_OF_TABLE: usize = 4;
+const STUCK_OF_TABLE: usize = 5;
 const GROUPS_OF_TABLE: usize = 8;
 const GROUP_WORDS: usize = 5;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
@@ -419,6 +421,8 @@ impl Lease {
         self.store(table + COUNT_OF_TABLE, count as u64);
         self.store(table + CLAIMS_OF_TABLE, carried.map_or(0, |carried| carried.claims.0));
         self.store(table + HELD_OF_TABLE, u64::from(carried.is_some_and(|carried| carried.is_held)));
+        self.store(table + GUESTS_OF_TABLE, carried.map_or(0, |carried| carried.guests.0));
+        self.store(table + STUCK_OF_TABLE, carried.map_or(0, |carried| carried.stuck_lines.into()));
         for (index, group) in config.groups.iter().take(count).enumerate() {
             let at = table + GROUPS_OF_TABLE + index * GROUP_WORDS;
             let letter = match carried.map_or(GroupState::Unknown, |carried| carried.states[index]) {
@@ -479,6 +483,24 @@ impl Lease {
     /// The last [`Lease::set_held`].
     pub fn is_held(&self) -> bool {
         self.has_table() && self.load(self.table() + HELD_OF_TABLE) != 0
+    }
+
+    /// Which of the claimed groups go home by themselves when the partner is back ([`Carried::guests`]).
+    pub fn set_guests(&self, guests: GroupSet) {
+        self.store(self.table() + GUESTS_OF_TABLE, guests.0);
+    }
+
+    fn guests(&self) -> GroupSet {
+        GroupSet(self.load(self.table() + GUESTS_OF_TABLE))
+    }
+
+    /// Which lines are not believed ([`Carried::stuck_lines`]).
+    pub fn set_stuck_lines(&self, lines: u8) {
+        self.store(self.table() + STUCK_OF_TABLE, lines.into());
+    }
+
+    fn stuck_lines(&self) -> u8 {
+        u8::try_from(self.load(self.table() + STUCK_OF_TABLE)).unwrap_or(0)
     }
 
     /// A group's state, stored before a job for it is asked for and when its outcome is known.
@@ -584,6 +606,8 @@ impl Lease {
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
             is_held: self.is_held(),
+            guests: GroupSet::EMPTY,
+            stuck_lines: self.stuck_lines(),
         };
         for (index, group) in config.groups.iter().take(GROUPS_MAX).enumerate() {
             let Some(old) = self.find(group_digest(group)) else { continue };
@@ -592,8 +616,12 @@ impl Lease {
                 state => state,
             };
             carried.health[index] = self.health(old);
-            if let (true, Ok(id)) = (self.claims().contains(old), u8::try_from(index)) {
+            let Ok(id) = u8::try_from(index) else { continue };
+            if self.claims().contains(old) {
                 carried.claims.insert(GroupId(id));
+            }
+            if self.guests().contains(old) {
+                carried.guests.insert(GroupId(id));
             }
         }
         Some(carried)
@@ -796,6 +824,8 @@ mod tests {
         let lease = scratch.lease();
         lease.set_table(&sample::config(&scratch.0, &[("alpha", "a::1 x"), ("beta", "b"), ("alpha", "c")]), None);
         lease.set_claims(GroupSet::first(3));
+        lease.set_guests(GroupSet::only(B));
+        lease.set_stuck_lines(4);
         lease.set_held(true);
         for group in GroupSet::first(3).iter() {
             lease.set_group(group, GroupState::Running);
@@ -806,8 +836,13 @@ mod tests {
         assert_eq!(carried.claims, GroupSet::only(A), "only b is the same: a has another argument, c another node");
         assert_eq!(carried.states[..3], [GroupState::Running, GroupState::Unknown, GroupState::Unknown]);
         assert!(carried.is_held);
+        assert_eq!((carried.guests, carried.stuck_lines), (GroupSet::only(A), 4));
 
         lease.set_table(&changed, Some(&carried));
+        assert_eq!(
+            lease.carried(&changed).map(|again| (again.guests, again.stuck_lines)),
+            Some((GroupSet::only(A), 4))
+        );
         assert_eq!(lease.claims(), GroupSet::only(A));
         assert_eq!(lease.group(A), GroupState::Running);
         assert!(lease.is_held());

@@ -140,8 +140,8 @@ pub struct Board {
     pub watchdog: Option<u64>,
     /// The own line `owner` is up.
     pub is_owner: bool,
-    /// The engine has named the line `peer-owner` as stuck.
-    pub has_named_line: bool,
+    /// Which lines the engine has named as stuck, one bit each.
+    pub named_lines: u8,
     /// What its health checks say.
     pub checker: Checker,
     /// What the engine was told of each line.
@@ -188,7 +188,7 @@ impl Board {
             needs_person: Vec::new(),
             watchdog: None,
             is_owner: false,
-            has_named_line: false,
+            named_lines: 0,
             levels: [None; InputLine::ALL.len()],
             freeze: None,
             power_trap: None,

@@ -30,6 +30,10 @@ pub trait Brain {
     fn may_kick(&self, now: Instant) -> bool;
     /// Until when its lease allows kicks, for its successor.
     fn kicks_until(&self) -> Option<Instant>;
+    /// Which groups go home by themselves, for its successor.
+    fn guests(&self) -> GroupSet;
+    /// Which lines it does not believe, for its successor.
+    fn stuck_lines(&self) -> u8;
 }
 
 /// Makes the brain of a daemon that starts.
@@ -80,6 +84,14 @@ impl Brain for Node {
 
     fn kicks_until(&self) -> Option<Instant> {
         Self::kicks_until(self)
+    }
+
+    fn guests(&self) -> GroupSet {
+        self.ownership().guests()
+    }
+
+    fn stuck_lines(&self) -> u8 {
+        self.ownership().alarms().stuck_lines
     }
 }
 

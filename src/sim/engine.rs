@@ -28,7 +28,7 @@ impl World {
         board.is_held = carried.is_some_and(|carried| carried.is_held);
         board.start_failed = 0;
         board.needs_person.clear();
-        board.has_named_line = false;
+        board.named_lines = 0;
         let stamp = board.stamp(self.now);
         let identity = Identity { uuid: uuid(node), generation: Generation(board.generation) };
         board.lease.set_table(carried.as_ref());
@@ -114,7 +114,11 @@ impl Plan {
     }
 
     fn fence_settings(&self, fencings: u8) -> FenceSettings {
-        let method = |method: &FencePlan| FenceMethod { kind: method.kind, limit: Duration::from_micros(method.limit) };
+        let method = |method: &FencePlan| FenceMethod {
+            kind: method.kind,
+            limit: Duration::from_micros(method.limit),
+            is_sensed: false,
+        };
         FenceSettings {
             methods: self.fence.iter().map(method).collect(),
             settle: Duration::from_micros(self.fence_settle),

@@ -26,6 +26,10 @@ pub struct Lease {
     pub claims: GroupSet,
     /// The operator's hold.
     pub is_held: bool,
+    /// Groups that go home by themselves.
+    pub guests: GroupSet,
+    /// Lines that are not believed.
+    pub stuck_lines: u8,
     /// What is known of the partner.
     pub partner: Option<CarriedPartner>,
     /// What the engine knew of fencing.
@@ -48,6 +52,8 @@ impl Lease {
         Self {
             claims: GroupSet::EMPTY,
             is_held: false,
+            guests: GroupSet::EMPTY,
+            stuck_lines: 0,
             partner: None,
             fencing: Fencing::default(),
             health: [GroupHealth::default(); GROUPS_MAX],
@@ -84,6 +90,8 @@ impl Lease {
         self.has_table = true;
         self.claims = carried.map_or(GroupSet::EMPTY, |carried| carried.claims);
         self.is_held = carried.is_some_and(|carried| carried.is_held);
+        self.guests = carried.map_or(GroupSet::EMPTY, |carried| carried.guests);
+        self.stuck_lines = carried.map_or(0, |carried| carried.stuck_lines);
         for (group, state) in self.states.iter_mut().enumerate() {
             *state = carried.map_or(GroupState::Unknown, |carried| carried.states[group]);
             if *state != GroupState::Unknown {
@@ -112,6 +120,8 @@ impl Lease {
             states,
             is_certain,
             is_held: self.is_held,
+            guests: self.guests,
+            stuck_lines: self.stuck_lines,
             to_restart: self.claims & changed,
             partner: self.partner,
             confirmed: self.fencing.confirmed,

@@ -165,6 +165,8 @@ impl World {
         let records = engine.brain.health_records();
         board.lease.health[..records.len()].copy_from_slice(records);
         board.lease.kicks_until = engine.brain.kicks_until();
+        board.lease.guests = engine.brain.guests();
+        board.lease.stuck_lines = engine.brain.stuck_lines();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
             self.perform(node, action);

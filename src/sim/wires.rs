@@ -68,11 +68,10 @@ impl World {
     /// Whether a line tells `node` that the other board holds nothing although nobody knows. One that the node itself has
     /// named as stuck misleads it no longer.
     pub(super) fn is_misled(&self, node: usize) -> bool {
-        let has_named = self.boards[node].has_named_line;
+        let has_named = |line: InputLine| self.boards[node].named_lines & 1 << line as u8 != 0;
         self.standing.iter().any(|index| match self.plan.faults[*index].1 {
             Fault::Line { node: at, line, level: LineLevel::Inactive, .. } if at == node => match line {
-                InputLine::PeerOwner => !has_named,
-                InputLine::PeerPower => true,
+                InputLine::PeerOwner | InputLine::PeerPower => !has_named(line),
                 InputLine::PeerAlive | InputLine::Maintenance => false,
             },
             _ => false,

@@ -20,7 +20,7 @@ use super::scripts::Use;
 use super::trace::Trace;
 use crate::core::ids::{NodeId, RequestId};
 use crate::core::message::{GroupState, NodeStatus};
-use crate::core::{Alarm, Event, InputLine, Outcome, Request};
+use crate::core::{Alarm, Event, Outcome, Request};
 
 /// One run.
 pub struct World {
@@ -301,8 +301,9 @@ impl World {
                     calls.push(alarm);
                 }
             }
-            Event::Alarm { alarm: Alarm::LineStuck(InputLine::PeerOwner), is_raised } => {
-                self.boards[node].has_named_line = is_raised;
+            Event::Alarm { alarm: Alarm::LineStuck(line), is_raised } => {
+                let named = &mut self.boards[node].named_lines;
+                *named = *named & !(1 << line as u8) | u8::from(is_raised) << line as u8;
             }
             Event::Alarm { alarm: Alarm::StartFailed(group), is_raised: true } => {
                 self.boards[node].start_failed |= 1 << group.0;

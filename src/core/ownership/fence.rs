@@ -21,7 +21,7 @@ use crate::core::message::{Body, NodeStatus, StonithResult};
 use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::{Carried, CarriedFencing, CarriedShot, FenceKind, FenceSettings};
 use crate::core::time::{Duration, Instant};
-use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, Outcome, Refusal};
+use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, FenceStep, InputLine, Outcome, Refusal};
 
 /// How much longer than its own time limit a shot may take before its result counts as lost: the guardian may be late.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
@@ -366,6 +366,12 @@ impl Ownership {
                         "Fence method {method} has confirmed what was not so: it is left out until `nullbeat resume`"
                     );
                 }
+                FenceKind::Device if self.is_blind(cx, method) => {
+                    log::error!(
+                        "Fence method {method} is confirmed by the line `peer-power`, which is not to be believed: it is \
+                         left out"
+                    );
+                }
                 FenceKind::Device => {
                     if let Some(until) = self.too_early(cx, method) {
                         self.fence.stage = FenceStage::Waiting { method, until };
@@ -578,7 +584,13 @@ impl Ownership {
 
     fn is_device(&self, cx: &Context<'_>, method: u8) -> bool {
         let kind = cx.settings.fence.methods.get(usize::from(method)).map(|method| method.kind);
-        kind == Some(FenceKind::Device) && !self.fence.has_lied(method)
+        kind == Some(FenceKind::Device) && !self.fence.has_lied(method) && !self.is_blind(cx, method)
+    }
+
+    /// Whether nothing that can be believed would tell that this shot has worked.
+    fn is_blind(&self, cx: &Context<'_>, method: u8) -> bool {
+        let is_sensed = cx.settings.fence.methods.get(usize::from(method)).is_some_and(|method| method.is_sensed);
+        is_sensed && self.is_stuck_line(InputLine::PeerPower)
     }
 
     fn has_devices(&self, cx: &Context<'_>) -> bool {

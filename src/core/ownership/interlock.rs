@@ -10,7 +10,7 @@
 //! one sees the other. An open or unpowered wire reads as "the partner owns": it is no permission. What the line says is
 //! not believed while it contradicts what a living partner says of itself ([`Alarm::LineStuck`]).
 
-use super::{Context, Group, Lines, Ownership};
+use super::{Context, Group, Ownership};
 use crate::core::ids::GroupId;
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::planted::{Bug, is_planted};
@@ -60,9 +60,6 @@ pub(super) struct Interlock {
     back_offs: u8,
     /// When the guardian was last asked to set the line low.
     lowered_at: Option<Instant>,
-    /// Since when `peer-owner` contradicts what the partner says.
-    contradicts_since: Option<Instant>,
-    is_stuck: bool,
 }
 
 impl Ownership {
@@ -132,7 +129,7 @@ impl Ownership {
     /// Whether beats and line agree that the partner holds the service: without that a running group is not released.
     pub(super) fn line_agrees(&self, cx: &Context<'_>) -> bool {
         cx.settings.interlock.is_none()
-            || self.interlock.is_stuck
+            || self.is_stuck_line(InputLine::PeerOwner)
             || self.lines.level(InputLine::PeerOwner) != LineLevel::Inactive
     }
 
@@ -148,42 +145,26 @@ impl Ownership {
 
     /// Whether the partner's line, or what stands in for it, lets this node start something.
     fn is_line_free(&self, cx: &Context<'_>) -> bool {
-        let is_low = self.lines.level(InputLine::PeerOwner) == LineLevel::Inactive && !self.interlock.is_stuck;
+        let is_stuck = self.is_stuck_line(InputLine::PeerOwner);
+        let is_low = self.lines.level(InputLine::PeerOwner) == LineLevel::Inactive && !is_stuck;
         let Some(partner) = cx.settings.partner else { return true };
         if is_planted(Bug::IgnorePeerOwner) || self.partner.has_left || is_low {
             return true;
         }
         if self.partner_status(cx) == Some(NodeStatus::Dead) {
             // A cut wire is no permission.
-            let has_no_power = self.lines.level(InputLine::PeerPower) == LineLevel::Inactive;
+            let is_low = self.lines.level(InputLine::PeerPower) == LineLevel::Inactive;
+            let has_no_power = is_low && !self.is_stuck_line(InputLine::PeerPower);
             return has_no_power || self.is_partner_off();
         }
         // What a living partner says of itself is judged with the permit; a Heartbeat drives no line.
-        self.interlock.is_stuck || !cx.comms.peer(partner).is_nullbeat
+        is_stuck || !cx.comms.peer(partner).is_nullbeat
     }
 
     /// Whether the partner's line says that it holds the service, as far as it is to be believed.
     pub(super) fn is_line_taken(&self, cx: &Context<'_>) -> bool {
-        let is_high = self.lines.level(InputLine::PeerOwner) == LineLevel::Active && !self.interlock.is_stuck;
-        cx.settings.interlock.is_some() && is_high
-    }
-
-    /// Compares the line with what the partner says of its own.
-    fn note_contradiction(&mut self, cx: &mut Context<'_>) {
-        let told = self.partner_extension(cx).map_or(LineLevel::Unknown, |extension| extension.owner_line);
-        if !self.is_partner_alive(cx) || told == LineLevel::Unknown {
-            // It stays as it was: a line that could not be believed before the partner fell silent cannot be now.
-            self.interlock.contradicts_since = None;
-            return;
-        }
-        if self.lines.level(InputLine::PeerOwner) == told {
-            self.interlock.contradicts_since = None;
-            self.interlock.is_stuck = false;
-        } else {
-            let since = *self.interlock.contradicts_since.get_or_insert(cx.at.now);
-            self.interlock.is_stuck |= cx.at.now >= since + patience(cx);
-        }
-        self.raise(cx, Alarm::LineStuck(InputLine::PeerOwner), self.interlock.is_stuck);
+        let is_high = self.lines.level(InputLine::PeerOwner) == LineLevel::Active;
+        cx.settings.interlock.is_some() && is_high && !self.is_stuck_line(InputLine::PeerOwner)
     }
 
     /// Raises and lowers the own line as what was just decided calls for.
@@ -194,7 +175,6 @@ impl Ownership {
             (None, true) => return self.show_step(cx),
             (None, false) => return,
         }
-        self.note_contradiction(cx);
         let (now, holds) = (cx.at.now, self.holds_any());
         self.interlock.wanted_at = match self.interlock.wanted_at {
             _ if holds => None,
@@ -207,6 +187,7 @@ impl Ownership {
         match self.interlock.gate {
             Gate::Down if is_needed => self.raise_line(cx),
             Gate::BackingOff { until } if holds || is_wanted && (until <= now || self.is_line_free(cx)) => {
+        self.note_contradictions(cx);
                 self.raise_line(cx);
             }
             Gate::Raising { since } if is_needed && since + SET_AGAIN <= now => self.raise_line(cx),
@@ -278,28 +259,6 @@ impl Ownership {
             Gate::Down => self.keep_low_at(),
             Gate::Open => None,
         };
-        let stuck = self.interlock.contradicts_since.map(|since| since + patience(cx));
-        gate.into_iter().chain(stuck).filter(|at| *at > cx.at.now).min()
-    }
-}
-
-/// How long line and beats may contradict each other: what the partner tells may be ten beats old.
-fn patience(cx: &Context<'_>) -> Duration {
-    let settle = cx.settings.interlock.map_or(Duration::ZERO, |interlock| interlock.settle);
-    cx.settings.deadtime + settle + cx.settings.keepalive.saturating_mul(11)
-}
-
-impl Lines {
-    /// Whether that changes anything.
-    fn set(&mut self, line: InputLine, level: LineLevel) -> bool {
-        core::mem::replace(&mut self.levels[line as usize], level) != level
-    }
-
-    fn set_owner(&mut self, is_owner: bool, is_ok: bool) {
-        self.owner = match (is_ok, is_owner) {
-            (false, _) => LineLevel::Unknown,
-            (true, true) => LineLevel::Active,
-            (true, false) => LineLevel::Inactive,
-        };
+        gate.into_iter().chain(self.doubts_deadline(cx)).filter(|at| *at > cx.at.now).min()
     }
 }

@@ -234,6 +234,7 @@ impl Ownership {
         for (id, _) in (0..).zip(&settings.groups) {
             let mut group = Group::new(GroupId(id), at.now);
             group.is_inherited = carried.is_some_and(|carried| carried.claims.contains(GroupId(id)));
+            group.is_guest = group.is_inherited && carried.is_some_and(|carried| carried.guests.contains(GroupId(id)));
             let is_full = groups.push(group).is_err();
             assert!(!is_full, "settings have no more groups than fit");
         }
@@ -283,6 +284,7 @@ impl Ownership {
         if carried.is_some_and(|carried| !carried.claims.is_empty()) {
             self.show_owner(cx);
         }
+        self.carry_doubts(cx, carried.map_or(0, |carried| carried.stuck_lines));
         for index in 0..self.groups.len() {
             let certain = carried.filter(|carried| carried.is_certain);
             let group = &mut self.groups[index];

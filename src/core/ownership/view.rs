@@ -56,6 +56,13 @@ impl Ownership {
         self.groups.iter().filter(|group| group.is_claimed()).map(Group::id).collect()
     }
 
+    /// Groups of the partner's that go home by themselves when it is back, for [`Carried::guests`].
+    ///
+    /// [`Carried::guests`]: crate::core::settings::Carried::guests
+    pub fn guests(&self) -> GroupSet {
+        self.groups.iter().filter(|group| group.is_guest && group.is_claimed()).map(Group::id).collect()
+    }
+
     /// Holdings as the two bits of the wire: what `cl_status rscstatus` tells when [`Self::is_settled`].
     pub fn holds(&self) -> Holds {
         self.wire_holds()

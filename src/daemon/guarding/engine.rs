@@ -339,6 +339,8 @@ impl Guarding {
             states: [GroupState::Unknown; GROUPS_MAX],
             is_certain: false,
             is_held: false,
+            guests: GroupSet::EMPTY,
+            stuck_lines: 0,
         });
         for group in self.runner.busy().iter() {
             carried.states[usize::from(group.0)] = GroupState::Unknown;

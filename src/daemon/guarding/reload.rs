@@ -254,6 +254,9 @@ impl Guarding {
                     carried.claims.insert(GroupId(id));
                     carried.to_restart.insert(GroupId(id));
                 }
+                if old.guests.contains(GroupId(before)) {
+                    carried.guests.insert(GroupId(id));
+                }
             }
         }
         carried

@@ -7,7 +7,7 @@ const KICK_FOR: u64 = 1_000;
 const RESET_WITHIN: u64 = 3_000;
 
 fn leased() -> Settings {
-    let method = FenceMethod { kind: FenceKind::WatchdogLease, limit: Duration::ZERO };
+    let method = FenceMethod { kind: FenceKind::WatchdogLease, limit: Duration::ZERO, is_sensed: false };
     let lease =
         LeaseSettings { kick_for: Duration::from_millis(KICK_FOR), reset_within: Duration::from_millis(RESET_WITHIN) };
     let fence = FenceSettings { methods: [method].into_iter().collect(), ..FenceSettings::NONE };

@@ -1,10 +1,10 @@
 //! What this node takes for proof that its partner is off, and what it promises so that the partner can.
 
 use super::*;
-use crate::core::FenceOutcome;
 use crate::core::ids::ShotId;
 use crate::core::ownership::FenceStage;
 use crate::core::settings::{FenceKind, FenceMethod, LeaseSettings};
+use crate::core::{Alarm, FenceOutcome, InputLine, LineLevel};
 
 impl Bench {
     fn shot(&self) -> Option<ShotId> {
@@ -30,7 +30,7 @@ impl Bench {
 #[test]
 fn shot_that_had_to_be_ended_at_its_limit_may_still_come_true() {
     let mut settings = settings();
-    let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_secs(30) };
+    let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_secs(30), is_sensed: false };
     settings.fence.methods.push(device).unwrap();
     settings.fence.per_hour_max = 0;
     // One that the sense line denies fails at its limit, and nothing of it can come true later.
@@ -45,6 +45,38 @@ fn shot_that_had_to_be_ended_at_its_limit_may_still_come_true() {
         let is_lost = outcome == FenceOutcome::Lost;
         assert_eq!(pause >= 60_000, is_lost, "{took} ms, then a pause of {pause} ms");
     }
+}
+
+/// Whoever beats has power: a sense line that says otherwise would confirm every shot.
+#[test]
+fn sense_line_that_contradicts_the_beats_confirms_nothing() {
+    for (level, is_sensed, is_shot) in
+        [(LineLevel::Inactive, true, false), (LineLevel::Inactive, false, true), (LineLevel::Active, true, true)]
+    {
+        let mut settings = settings();
+        let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_secs(1), is_sensed };
+        settings.fence.methods.push(device).unwrap();
+        let mut bench = Bench::new(settings, None);
+        bench.end_all(Order::Probe, JobOutcome::NoneRunning);
+        bench.give(Input::Line { line: InputLine::PeerPower, level });
+        bench.live(5000, |bench| bench.tell(holding_all()));
+        let is_named = bench.node.ownership().alarms().contains(Alarm::LineStuck(InputLine::PeerPower));
+        assert_eq!(is_named, level == LineLevel::Inactive);
+        bench.live(5000, |_| {});
+        assert_eq!(bench.shot().is_some(), is_shot, "{level:?} {is_sensed}");
+        let needs_person = bench.node.ownership().fence().need().is_some_and(|need| need.needs_person);
+        assert_eq!(needs_person, !is_shot);
+    }
+}
+
+/// Power that is lost and the beats' end are one thing: the line is not doubted for being faster.
+#[test]
+fn sense_line_that_is_faster_than_the_beats_is_believed() {
+    let mut bench = Bench::clean();
+    bench.live(3000, |bench| bench.tell(holding_all()));
+    bench.give(Input::Line { line: InputLine::PeerPower, level: LineLevel::Inactive });
+    bench.live(20_000, |_| {});
+    assert!(!bench.node.ownership().alarms().contains(Alarm::LineStuck(InputLine::PeerPower)));
 }
 
 #[test]

@@ -15,7 +15,7 @@ const THEIRS: Generation = Generation(3);
 
 fn fenced() -> Settings {
     let mut settings = settings();
-    let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_millis(LIMIT) };
+    let device = FenceMethod { kind: FenceKind::Device, limit: Duration::from_millis(LIMIT), is_sensed: false };
     settings.fence.methods.push(device).unwrap();
     settings.fence.per_hour_max = 0;
     settings
@@ -70,6 +70,8 @@ fn carried(shot: CarriedShot) -> Carried {
         states,
         is_certain: true,
         is_held: false,
+        guests: GroupSet::EMPTY,
+        stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner { is_dead: true, has_left: false }),
         confirmed: None,

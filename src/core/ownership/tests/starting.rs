@@ -78,6 +78,8 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
         states: [GroupState::Unknown; GROUPS_MAX],
         is_certain: false,
         is_held: false,
+        guests: GroupSet::EMPTY,
+        stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: None,
         confirmed: None,
