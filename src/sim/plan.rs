@@ -424,8 +424,9 @@ impl Plan {
             return;
         }
         self.interlock_settle = Some(rng.range(20, 200) * MS);
-        // One line for all groups: a board that holds a part of several keeps the other from the rest.
-        self.groups.truncate(1);
+        // One line for all groups: they have one home.
+        let home = self.groups[0].preferred;
+        self.groups.iter_mut().for_each(|group| group.preferred = home);
         let span = self.calm_at;
         for _ in 0..rng.range(1, 5) {
             let kind = rng.pick(&[0, 1, 10, 10, 12, LINES, LINES, LINES + 1, LINES + 2, LINES + 3]);

@@ -208,14 +208,15 @@ impl Ownership {
         if !self.is_home_as_good(cx) || !self.is_home_as_healthy(cx) || cx.at.now < since + cx.settings.failback_delay {
             return;
         }
-        let guests: GroupSet = self
+        let movable: GroupSet = self
             .groups
             .iter()
             // What could not be stopped goes home by itself when a later stop succeeds.
-            .filter(|group| group.is_guest && group.is_claimed() && !group.is_busy() && !group.is_stuck())
+            .filter(|group| group.is_claimed() && !group.is_busy() && !group.is_stuck())
             .map(super::Group::id)
             .filter(|id| !self.is_stuck_there(cx, *id) && !self.is_spent_there(cx, *id))
             .collect();
+        let guests = self.all_or_nothing(cx, movable & self.guests(), movable);
         let has_phantom =
             self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
         if guests.is_empty() && !has_phantom {

@@ -303,10 +303,7 @@ impl Ownership {
             let is_wanted = |id: &GroupId| self.is_better_there(cx, *id);
             groups = (groups & self.health.spent()).iter().filter(is_wanted).collect();
         }
-        if cx.settings.interlock.is_some() && !groups.is_empty() {
-            // One board holds all or nothing: when one of them may not move, none does.
-            groups = if self.movable(cx) == self.claims() { self.claims() } else { GroupSet::EMPTY };
-        }
+        let groups = self.all_or_nothing(cx, groups, self.movable(cx));
         if groups.is_empty() {
             return false;
         }

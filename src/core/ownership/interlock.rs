@@ -11,7 +11,7 @@
 //! not believed while it contradicts what a living partner says of itself ([`Alarm::LineStuck`]).
 
 use super::{Context, Group, Ownership};
-use crate::core::ids::GroupId;
+use crate::core::ids::{GroupId, GroupSet};
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::planted::{Bug, is_planted};
 use crate::core::time::{Duration, Instant};
@@ -143,6 +143,24 @@ impl Ownership {
         self.groups.iter().any(|group| group.is_claimed() || is_used(group))
     }
 
+    /// The same of a living nullbeat, by its last word.
+    pub(super) fn partner_holds_any(&self, cx: &Context<'_>) -> bool {
+        self.partner_extension(cx).is_some_and(|extension| {
+            let states = &extension.groups[..self.groups.len()];
+            !extension.claims.is_empty() || states.iter().any(|state| state.is_in_use())
+        })
+    }
+
+    /// What is to be given to the partner, of what could be: one board holds all or nothing, so when one group may not move,
+    /// none does.
+    pub(super) fn all_or_nothing(&self, cx: &Context<'_>, groups: GroupSet, movable: GroupSet) -> GroupSet {
+        match cx.settings.interlock {
+            Some(_) if !groups.is_empty() && movable == self.claims() => movable,
+            Some(_) => GroupSet::EMPTY,
+            None => groups,
+        }
+    }
+
     /// Whether the partner's line, or what stands in for it, lets this node start something.
     fn is_line_free(&self, cx: &Context<'_>) -> bool {
         let is_stuck = self.is_stuck_line(InputLine::PeerOwner);
@@ -170,6 +188,7 @@ impl Ownership {
     /// Raises and lowers the own line as what was just decided calls for.
     pub(super) fn gate_step(&mut self, cx: &mut Context<'_>) {
         let is_wanted = core::mem::take(&mut self.interlock.is_wanted);
+        self.note_contradictions(cx);
         match (cx.settings.interlock, cx.settings.has_owner_line) {
             (Some(_), _) => {}
             (None, true) => return self.show_step(cx),
@@ -187,7 +206,6 @@ impl Ownership {
         match self.interlock.gate {
             Gate::Down if is_needed => self.raise_line(cx),
             Gate::BackingOff { until } if holds || is_wanted && (until <= now || self.is_line_free(cx)) => {
-        self.note_contradictions(cx);
                 self.raise_line(cx);
             }
             Gate::Raising { since } if is_needed && since + SET_AGAIN <= now => self.raise_line(cx),

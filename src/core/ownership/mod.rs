@@ -590,7 +590,15 @@ impl Ownership {
         if !is_preferred && is_current && self.rests(cx, LEFT_TIME) {
             return Some(Permit::left_by_partner());
         }
-        (is_preferred && is_current).then(Permit::unclaimed_by_partner)
+        if !is_current || cx.settings.interlock.is_none() || is_heartbeat {
+            return (is_preferred && is_current).then(Permit::unclaimed_by_partner);
+        }
+        // The line between the boards knows no groups: who holds a part takes the rest.
+        match (self.holds_any(), self.partner_holds_any(cx)) {
+            (true, false) if !is_preferred => Some(Permit::held_in_part()),
+            (false, true) => None,
+            _ => is_preferred.then(Permit::unclaimed_by_partner),
+        }
     }
 
     /// Whether the partner is a Heartbeat that has called itself stable for `time`, with nobody's decisions held here.

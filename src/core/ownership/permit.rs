@@ -16,6 +16,7 @@ enum Proof {
     Kept,
     Unclaimed,
     Left,
+    HeldInPart,
     Alone,
     Operator,
     Available,
@@ -42,6 +43,12 @@ impl Permit {
     /// uses nothing of it, answers no offer, and takes nothing while we are alive but through a hand-over with us.
     pub(super) const fn left_by_partner() -> Self {
         Self(Proof::Left)
+    }
+
+    /// The partner is alive, hears us, and uses nothing at all; beside a board that holds a part it takes nothing of the rest
+    /// (`interlock`), and we hold a part.
+    pub(super) const fn held_in_part() -> Self {
+        Self(Proof::HeldInPart)
     }
 
     /// The partner is silent, and the run of it that was heard last is proven to be off.
@@ -71,7 +78,7 @@ impl Permit {
 
     /// Whether it rests on what a living partner has said of itself.
     pub(super) const fn is_by_partners_word(&self) -> bool {
-        matches!(self.0, Proof::Kept | Proof::Unclaimed | Proof::Left)
+        matches!(self.0, Proof::Kept | Proof::Unclaimed | Proof::Left | Proof::HeldInPart)
     }
 
     /// Uses it up.

@@ -206,7 +206,8 @@ impl Ownership {
         if self.give_up_at(cx).is_none_or(|at| cx.at.now < at) {
             return false;
         }
-        let groups = self.movable(cx);
+        let movable = self.movable(cx);
+        let groups = self.all_or_nothing(cx, movable, movable);
         if groups.is_empty() {
             return false;
         }

@@ -95,3 +95,63 @@ fn group_that_fails_its_checks_stays_when_another_one_may_not_go_with_it() {
         assert_eq!(bench.packets.iter().any(offers), is_offered, "{spent_there:?}");
     }
 }
+
+/// Both groups are at home on that node; alpha has held so many of them since an earlier engine.
+fn with_part(home: NodeId, held: GroupSet) -> Bench {
+    let interlock = InterlockSettings { settle: Duration::from_millis(40) };
+    let groups = [home; 2].into_iter().map(|preferred| GroupSettings { preferred }).collect();
+    let mut states = [GroupState::Unknown; GROUPS_MAX];
+    states[..2].fill(GroupState::Stopped);
+    held.iter().for_each(|id| states[usize::from(id.0)] = GroupState::Running);
+    let carried = Carried {
+        claims: held,
+        states,
+        is_certain: true,
+        is_held: false,
+        guests: GroupSet::EMPTY,
+        stuck_lines: 0,
+        to_restart: GroupSet::EMPTY,
+        partner: None,
+        confirmed: None,
+        shot: None,
+        fencing: Default::default(),
+        turns_from: None,
+        kicks_until: None,
+    };
+    Bench::new(Settings { interlock: Some(interlock), groups, ..settings() }, Some(carried))
+}
+
+/// The guardian sets the line as it is asked to, while beta tells this.
+fn live_with_line(bench: &mut Bench, ms: u64, theirs: Extension) {
+    let end = bench.now + ms;
+    while bench.now < end {
+        bench.live(KEEPALIVE, |bench| bench.tell(theirs));
+        for asked in std::mem::take(&mut bench.asked) {
+            if let Some(level) = asked.strip_prefix("owner ") {
+                bench.give(Input::OwnerSet { is_owner: level == "true", is_ok: true });
+            }
+        }
+    }
+}
+
+#[test]
+fn board_that_holds_a_part_takes_what_nobody_holds_and_the_other_one_leaves_it_alone() {
+    let of_home = holding(GroupSet::only(HOME), [GroupState::Running, GroupState::Stopped]);
+    let (alpha, beta) = (NodeId(0), NodeId(1));
+    for (home, held, theirs, their_line, is_taken) in [
+        (beta, GroupSet::only(HOME), holding_nothing(), LineLevel::Inactive, true),
+        // Its line may still be up, or be taken for it.
+        (beta, GroupSet::only(HOME), holding_nothing(), LineLevel::Active, true),
+        (alpha, GroupSet::EMPTY, of_home, LineLevel::Active, false),
+        // Even if the line lets it.
+        (alpha, GroupSet::EMPTY, of_home, LineLevel::Inactive, false),
+        (alpha, GroupSet::EMPTY, holding_nothing(), LineLevel::Inactive, true),
+        (beta, GroupSet::EMPTY, holding_nothing(), LineLevel::Inactive, false),
+    ] {
+        let mut bench = with_part(home, held);
+        bench.give(Input::Line { line: InputLine::PeerOwner, level: their_line });
+        let theirs = Extension { owner_line: their_line, ..theirs };
+        live_with_line(&mut bench, 6000, theirs);
+        assert_eq!(bench.waits_for(GUEST, Order::Start), is_taken, "{home:?} {held:?} {their_line:?}");
+    }
+}
