@@ -222,6 +222,18 @@ fn frozen_owner_lets_go_when_it_thaws() {
 }
 
 #[test]
+fn owner_that_overslept_lets_go_and_not_who_took_over() {
+    let mut table = Timetable::settled(|plan| plan.auto_failback = AutoFailback::Off);
+    table.inflict(Fault::Freeze { node: ALPHA, lasts: 3 * S, is_clock_running: true, keeps_arrivals: false });
+    table.at(4_900).expect(&[ALPHA, BETA]);
+    for ms in (4_900..15_000).step_by(20) {
+        table.at(ms);
+        assert!(table.world.runs(0, BETA), "{}", table.story());
+    }
+    table.expect_running(BETA);
+}
+
+#[test]
 fn taker_whose_clock_stood_still_does_not_believe_an_old_done() {
     let mut table = Timetable::settled(|_| {});
     table.operator(ALPHA, Request::Standby(Holds::ALL));

@@ -44,11 +44,13 @@ pub enum Bug {
     ForgetAnswer = 19,
     /// Operators get the answer to a request that was carried out twice.
     AnswerTwice = 20,
+    /// A node that has overslept its own dead time does not yield to whoever has taken over meanwhile.
+    ForgetSleep = 21,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -69,6 +71,7 @@ impl Bug {
         Self::LeaveInUse,
         Self::ForgetAnswer,
         Self::AnswerTwice,
+        Self::ForgetSleep,
     ];
 }
 

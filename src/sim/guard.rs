@@ -392,11 +392,16 @@ impl World {
         if board.life != life || board.freeze.is_none() {
             return;
         }
-        if !board.freeze.is_some_and(|freeze| freeze.is_clock_running) {
+        let is_clock_running = board.freeze.is_some_and(|freeze| freeze.is_clock_running);
+        if !is_clock_running {
             self.oracle.clock_stood_still(node);
         }
         let lasted = board.thaw(self.now);
         let own = board.own(self.now);
+        let is_holding = board.engine.is_some() && !board.lease.claims.is_empty();
+        if is_clock_running && is_holding && lasted.min(self.overdue(node)) >= self.plan.deadtime {
+            self.oracle.overslept(node);
+        }
         self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.oracle.disturbed(self.now);
         self.note(node, "board thaws");

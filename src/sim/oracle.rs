@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | exclusive | "A group is never in use on two boards, unless every path between them is cut *and* the operator has chosen availability over safety" | [`Oracle::use_began`] |
 //! | healed | "When two holders meet again: … releases" | [`Oracle::check`]: an overlap ends within `Bounds::heal` once either hears the other |
+//! | slept | "we overslept the dead time that we had announced: we release" | [`Oracle::let_go`] |
 //! | live | "When faults stop, each group is running on exactly one healthy board within deadtime plus its scripts' time" | [`Oracle::check`] |
 //! | judge | "A late node does not judge": nobody is called dead who was not silent for his dead time to an awake listener | [`Oracle::declared_dead`] |
 //! | answered | each request has exactly one answer, in bounded time | [`Oracle::replied`], [`Oracle::check`] |
@@ -141,6 +142,9 @@ pub struct Oracle {
     heard: Vec<Vec<Heard>>,
     pending: Vec<Pending>,
     shooters: [Shooter; 2],
+    /// Nodes that have slept longer than their dead time with something in use, and have not found out since that nobody
+    /// else has it.
+    sleepers: [bool; 2],
     /// Per group: since when two boards use it although they could know.
     overlap_since: Vec<u64>,
     /// Per group: since when it does not run on exactly one board although it could.
@@ -172,6 +176,7 @@ impl Oracle {
             heard: vec![vec![Heard::default(); plan.nodes]; plan.nodes],
             pending: Vec::new(),
             shooters: [const { Shooter { called_dead: None, is_shooting: false, shots: Vec::new() } }; 2],
+            sleepers: [false; 2],
             overlap_since: vec![0; groups],
             bad_since: vec![0; groups],
             last_user: vec![None; groups],
@@ -210,6 +215,9 @@ impl Oracle {
             *heard = Heard { at: heard.at, is_vouched: heard.is_vouched && remembers, ..Heard::default() };
         }
         self.pending.retain(|pending| pending.node != node);
+        if let Some(sleeper) = self.sleepers.get_mut(node) {
+            *sleeper = false;
+        }
     }
 
     /// An engine is gone, with what it had not answered.
@@ -222,6 +230,25 @@ impl Oracle {
     pub fn woke(&mut self, node: usize, own: u64, overdue: u64) {
         if overdue > self.plan.keepalive / 2 {
             self.listeners[node].awake_since = own;
+        }
+    }
+
+    /// A node that holds something is scheduled again, later than the dead time after its last beat by its own clock.
+    pub fn overslept(&mut self, node: usize) {
+        if let Some(sleeper) = self.sleepers.get_mut(node) {
+            *sleeper = true;
+        }
+    }
+
+    /// Rule 1c: `node` stops a group because two boards hold it. If the other one has slept, and hears this one, it is the
+    /// other one's to stop. A Heartbeat does not say that it slept.
+    pub fn let_go(&mut self, now: u64, node: usize, group: usize, uses: [Use; 2]) {
+        let other = 1 - node;
+        let is_overlap = uses.iter().all(|use_| use_.is_in_use);
+        let is_heard = now < self.heard[other][node].at + 5 * self.plan.keepalive / 2;
+        if self.sleepers[other] && !self.sleepers[node] && is_overlap && is_heard && !self.plan.is_stripped {
+            let what = format!("node {node} releases group {group} to node {other}, which has slept");
+            self.accuse(now, "slept", what);
         }
     }
 
@@ -424,6 +451,11 @@ impl Oracle {
             self.check_live(view, group);
         }
         self.check_requests(view);
+        let is_contested =
+            (0..self.plan.groups.len()).any(|group| view.nodes.iter().all(|node| node.uses[group].is_in_use));
+        if !is_contested {
+            self.sleepers = [false; 2];
+        }
     }
 
     /// Rule 1, second half: an overlap ends once one of the two hears the other, unless a script stands in the way, or

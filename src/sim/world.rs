@@ -20,7 +20,7 @@ use super::scripts::Use;
 use super::trace::Trace;
 use crate::core::ids::{NodeId, RequestId};
 use crate::core::message::{GroupState, NodeStatus};
-use crate::core::{Alarm, Event, Outcome, Request};
+use crate::core::{Alarm, Cause, Event, Outcome, Request};
 
 /// One run.
 pub struct World {
@@ -276,8 +276,13 @@ impl World {
     pub(super) fn note_event(&mut self, node: usize, event: Event) {
         self.note(node, format_args!("{event:?}"));
         match event {
-            Event::Group { group, new, .. } => {
+            Event::Group { group, old, new, cause } => {
                 self.boards[node].lease.set_group(usize::from(group.0), new);
+                // What an earlier engine left running is another matter.
+                if (old, new, cause) == (GroupState::Running, GroupState::Stopping, Cause::SplitBrain) && node < 2 {
+                    let uses = [0, 1].map(|node| self.boards[node].scripts.uses()[usize::from(group.0)]);
+                    self.oracle.let_go(self.now, node, usize::from(group.0), uses);
+                }
             }
             Event::Node { node: other, status } => {
                 let other = usize::from(other.0);

@@ -347,7 +347,7 @@ impl Ownership {
                 // The partner has broken off what was under way between us.
                 self.cancel_handover(cx);
                 // Whoever holds something now may have been taken for dead (design.md rule 1c).
-                if self.groups.iter().any(Group::is_claimed) {
+                if self.groups.iter().any(Group::is_claimed) && !is_planted(Bug::ForgetSleep) {
                     log::warn!("This node was not scheduled for longer than its dead time; it yields to other holders");
                     self.is_yielding = true;
                     self.wants_extension = true;

@@ -136,3 +136,23 @@ fn moves_are_counted_against_disturbances() {
     assert_eq!(oracle.moves(), 3);
     assert_eq!(rules(&oracle), ["steady"]);
 }
+
+#[test]
+fn who_has_slept_lets_go_and_nobody_else() {
+    for (sleepers, node, expected) in [
+        ([true, false], 1, vec!["slept"]),
+        ([true, false], 0, vec![]),
+        ([true, true], 1, vec![]),
+        ([false; 2], 1, vec![]),
+    ] {
+        let mut oracle = oracle(TakeoverPolicy::Available);
+        (0..2).filter(|node| sleepers[*node]).for_each(|node| oracle.overslept(node));
+        oracle.let_go(100 * MS, node, 0, [IN_USE; 2]);
+        assert_eq!(rules(&oracle), expected, "{sleepers:?} {node}");
+    }
+    let mut oracle = oracle(TakeoverPolicy::Available);
+    oracle.overslept(0);
+    oracle.check(&view(100 * MS, [&[IN_USE], &[FREE]]));
+    oracle.let_go(200 * MS, 1, 0, [IN_USE; 2]);
+    assert_eq!(rules(&oracle), [""; 0], "it had found out that nobody else had it");
+}
