@@ -186,6 +186,13 @@ fn owner_without_power_is_fenced_before_its_group_moves() {
     lab.wait_at_home();
     lab.assert_stays(ALPHA, &["web"], Duration::from_millis(1500));
     assert_eq!((shots(&lab, BETA, "one"), shots(&lab, ALPHA, "one")), (1, 0));
+    // What was confirmed was about an earlier run of it: this one has to be fenced anew.
+    set_mode(&lab, BETA, "one", "fail");
+    power_off(&mut lab, ALPHA);
+    lab.wait("it is shot at again", |lab| shots(lab, BETA, "one") == 2);
+    wait_shown(&lab, BETA, "\"last\": \"failed\"");
+    lab.assert_stays(BETA, &["mail"], Duration::from_secs(1));
+    assert_eq!(lab.owners("web"), [0; 0], "taken without a confirmation");
     lab.assert_exclusive();
 }
 
