@@ -108,6 +108,7 @@ fn with_part(home: NodeId, held: GroupSet) -> Bench {
         states,
         is_certain: true,
         is_held: false,
+        health: [Default::default(); GROUPS_MAX],
         guests: GroupSet::EMPTY,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
