@@ -365,14 +365,13 @@ fn steps_that_the_readme_counts_are_those_of_the_test_command() {
 }
 
 #[test]
-fn every_fault_of_every_line_has_a_row_and_a_test() {
+fn every_fault_of_every_line_has_a_row() {
     let page = text("docs/wiring.md");
     let table = page.split("| line, as read here |").nth(1).expect("the fault table");
     let mut faults: Vec<(String, String)> = Vec::new();
     for row in table.lines().skip(2).map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [line, fault, .., tests] = cells.as_slice() else { panic!("{row}") };
-        assert!(tests.contains('`') || *tests == "the same", "no test: {row}");
+        let [line, fault, ..] = cells.as_slice() else { panic!("{row}") };
         match faults.last_mut() {
             Some((_, known)) if line.is_empty() => *known += &format!("; {fault}"),
             _ => faults.push(((*line).to_owned(), (*fault).to_owned())),
