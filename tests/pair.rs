@@ -209,6 +209,7 @@ impl Table {
                 ts: packet.ts,
                 key: KeyNumber(1),
                 news: None,
+                compact: None,
                 body,
             };
             self.give(to, Input::Received { link, message: &message });
@@ -286,6 +287,7 @@ impl Table {
             ts: self.stamp().wall,
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body,
         };
         self.give(1 - from, Input::Received { link: LinkId(0), message: &message });

@@ -94,6 +94,19 @@ pub(crate) fn with_mixed(old: &str, found: &str) -> String {
     with_line(old, MIXED, found)
 }
 
+/// Heading of the section about takeovers over one path.
+const COMPACT: &str = "## A takeover over one path alone";
+
+/// The page `old` with these rows in that section.
+pub(crate) fn with_compact(old: &str, rows: &str, machine: &str) -> String {
+    let (before, rest) = old.split_once(COMPACT).unwrap_or_else(|| old.split_at(old.find(METHOD).unwrap_or(old.len())));
+    let behind = rest.find("\n## ").map_or("", |at| &rest[at..]);
+    let words = "    cargo bench --bench table -- --compact\n\nThe owner's whole tree is killed at any moment of its keepalive; from there \
+         to the first instruction of the partner's first script, median and maximum of 20. One path joins the boards, \
+         `protocol compact`, the dead time is three keepalives. The serial line is the one of the section below, at its speed.";
+    format!("{}\n\n{COMPACT}\n\n{words}\n\nThis run: {machine}.\n\n{}\n{behind}", before.trim_end(), rows.trim_end())
+}
+
 fn with_line(old: &str, first_words: &str, rest: &str) -> String {
     let is_kept = |line: &&str| !line.starts_with(first_words);
     let kept: String = old.lines().filter(is_kept).fold(String::new(), |text, l| text + l + "\n");

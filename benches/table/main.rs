@@ -6,6 +6,7 @@
 
 mod bare;
 mod board;
+mod compact;
 mod contender;
 mod cycle;
 mod document;
@@ -42,6 +43,7 @@ cargo bench --bench table [-- OPTIONS]
                    they are
   --kick           only what a watchdog's kick costs in system calls, in the same way
   --mixed          only one nullbeat beside one Heartbeat; the other parts of docs/performance.md are left as they are
+  --compact        only takeovers over one path alone in the compact format, 20 on each
   --class on|off   of that, only with or without the real-time class; the other rows are left as they are
   --medium udp|serial  of that, only this one
 ";
@@ -56,6 +58,7 @@ struct Options {
     is_serial: Option<bool>,
     is_day: bool,
     is_mixed: bool,
+    is_compact: bool,
     is_fence: bool,
     is_kick: bool,
 }
@@ -95,6 +98,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
         is_serial: None,
         is_day: false,
         is_mixed: false,
+        is_compact: false,
         is_fence: false,
         is_kick: false,
     };
@@ -114,6 +118,7 @@ fn parse(arguments: &[String]) -> io::Result<Option<Options>> {
             "--medium" => options.is_serial = Some(words.next().is_some_and(|word| word == "serial")),
             "--day" => options.is_day = true,
             "--mixed" => options.is_mixed = true,
+            "--compact" => options.is_compact = true,
             "--fence" => options.is_fence = true,
             "--kick" => options.is_kick = true,
             "--class" => options.class = Some(words.next().is_some_and(|word| word == "on")),
@@ -160,6 +165,11 @@ fn table(options: &Options) -> io::Result<()> {
         let line = mixed::measure(&nullbeat, &marker, options.runs)?.to_string();
         println!("{line}");
         let text = document::with_mixed(&std::fs::read_to_string(&page)?, &line);
+        return std::fs::write(page, text);
+    }
+    if options.is_compact {
+        let rows = compact::measure(&nullbeat, &marker, options.runs.max(20))?;
+        let text = document::with_compact(&std::fs::read_to_string(&page)?, &rows, &results.machine);
         return std::fs::write(page, text);
     }
     if !options.is_stress_only {

@@ -17,7 +17,7 @@ use nix::unistd::ttyname;
 use super::board::{Board, now};
 use super::contender::{Contender, Timing, cables};
 use super::lab::{Lab, NAMES};
-use super::tap::Tap;
+use super::tap::{Tap, is_compact_beat};
 
 /// The word by which this program knows that it is a null-modem cable.
 pub(crate) const CABLE_WORD: &str = "--cable";
@@ -26,8 +26,10 @@ pub(crate) const LOAD_WORD: &str = "--load";
 
 const BUSY_LOOPS: usize = 4;
 const CHURNED_BYTES: usize = 64 << 20;
-/// Bytes that a line of 115200 baud carries in a second: eight bits, start and stop.
-const BYTES_PER_SECOND: u32 = 11_520;
+/// Speed of the line.
+const BAUD: u32 = 115_200;
+/// On the line, for each byte: start, eight, stop.
+const BITS_PER_BYTE: u32 = 10;
 /// Bytes handed over at once: a FIFO's worth.
 const PORTION: usize = 16;
 /// Lines of each board's log that are shown at the most.
@@ -45,9 +47,9 @@ pub(crate) struct Case {
 }
 
 /// The line that names a serial link, once the cable has told its ends.
-fn serial(node: usize, _: usize) -> String {
+pub(crate) fn serial<const BAUD: u32>(node: usize, _: usize) -> String {
     let end = fs::read_to_string(cable_file(NAMES[node])).unwrap_or_default();
-    format!("baud 115200\nserial {}\n", end.trim())
+    format!("baud {BAUD}\nserial {}\n", end.trim())
 }
 
 fn cable_file(name: &str) -> PathBuf {
@@ -76,7 +78,7 @@ pub(crate) fn measure(
                 continue;
             }
             let try_it = |keepalive_ms: u64, time| {
-                let links = if is_serial { serial } else { cables(1).links };
+                let links = if is_serial { serial::<BAUD> } else { cables(1).links };
                 let timing = Timing { keepalive_ms, deadtime_ms: 5 * keepalive_ms, is_realtime, links, cables: 1 };
                 run(nullbeat, marker, &timing, is_serial, time)
             };
@@ -106,7 +108,7 @@ pub(crate) fn measure(
 
 fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: Duration) -> io::Result<Case> {
     let contender = Contender::Nullbeat;
-    let _cable = is_serial.then(Cable::lay).transpose()?;
+    let _cable = is_serial.then(|| Cable::lay(BAUD)).transpose()?;
     let lab = Lab::build("x")?;
     contender.prepare(&lab, marker, timing)?;
     let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
@@ -234,11 +236,11 @@ pub(crate) fn load() -> io::Result<()> {
 }
 
 /// The cable's process and what it left.
-struct Cable(#[expect(dead_code, reason = "killed when dropped")] Helper);
+pub(crate) struct Cable(#[expect(dead_code, reason = "killed when dropped")] Helper);
 
 impl Cable {
     /// A cable does not wait for a processor: it runs above everything else.
-    fn lay() -> io::Result<Self> {
+    pub(crate) fn lay(baud: u32) -> io::Result<Self> {
         let files = [NAMES[0], NAMES[1], "beats"].map(cable_file);
         files.iter().for_each(|file| drop(fs::remove_file(file)));
         let program = std::env::current_exe()?;
@@ -247,6 +249,7 @@ impl Cable {
             .arg(program)
             .arg(CABLE_WORD)
             .args(&files)
+            .arg(baud.to_string())
             .stdin(Stdio::null())
             .spawn()?;
         let cable = Self(Helper(child));
@@ -269,10 +272,11 @@ impl Drop for Cable {
     }
 }
 
-/// A null-modem cable of 115200 baud between two pseudo-terminals whose names go into two files; into the third go the
+/// A null-modem cable of so many baud between two pseudo-terminals whose names go into two files; into the third go the
 /// moments at which a status left alpha.
 pub(crate) fn carry(files: &[String]) -> io::Result<()> {
-    let [alpha, beta, beats] = files else { return Err(io::Error::other("--cable ALPHA BETA BEATS")) };
+    let [alpha, beta, beats, baud] = files else { return Err(io::Error::other("--cable ALPHA BETA BEATS BAUD")) };
+    let speed = baud.parse::<u32>().map_err(io::Error::other)? / BITS_PER_BYTE;
     let (left, right) = (openpty(None, None)?, openpty(None, None)?);
     // The slaves stay open here, so that a daemon's absence is silence and no hang-up.
     for (slave, file) in [(&left.slave, alpha), (&right.slave, beta)] {
@@ -283,24 +287,32 @@ pub(crate) fn carry(files: &[String]) -> io::Result<()> {
     }
     let beats = File::create(beats)?;
     let (from_right, to_left) = (right.master.try_clone()?, left.master.try_clone()?);
-    thread::spawn(move || direction(from_right, to_left, None));
-    direction(left.master, right.master, Some(beats))
+    thread::spawn(move || direction(from_right, to_left, None, speed));
+    direction(left.master, right.master, Some(beats), speed)
 }
 
-fn direction(from: OwnedFd, to: OwnedFd, mut beats: Option<File>) -> io::Result<()> {
+/// Whether a status begins in these bytes: Heartbeat's, or a compact beat, whose first byte stands behind a delimiter and the
+/// first code of its stuffing.
+fn is_beat(bytes: &[u8]) -> bool {
+    let is_compact = |window: &[u8]| matches!(window, [0, code, kind] if *code > 0 && is_compact_beat(*kind));
+    bytes.windows(8).any(|bytes| bytes == b"t=status") || bytes.windows(3).any(is_compact)
+}
+
+/// `speed`: bytes a second.
+fn direction(from: OwnedFd, to: OwnedFd, mut beats: Option<File>, speed: u32) -> io::Result<()> {
     let (mut from, mut to) = (File::from(from), File::from(to));
     let mut buffer = [0; 4096];
     let mut free_at = Instant::now();
     loop {
         let count = from.read(&mut buffer)?;
         if let Some(beats) = &mut beats
-            && buffer[..count].windows(8).any(|bytes| bytes == b"t=status")
+            && is_beat(&buffer[..count])
         {
             writeln!(beats, "{}", now())?;
         }
         for portion in buffer[..count].chunks(PORTION) {
             let bytes = u32::try_from(portion.len()).map_err(io::Error::other)?;
-            free_at = free_at.max(Instant::now()) + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
+            free_at = free_at.max(Instant::now()) + Duration::from_secs(1) * bytes / speed;
             sleep(free_at.saturating_duration_since(Instant::now()));
             to.write_all(portion)?;
         }

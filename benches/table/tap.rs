@@ -98,9 +98,15 @@ fn sender(frame: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// A status message of Heartbeat's protocol.
+/// A status message of Heartbeat's protocol, or a beat in the compact format.
 pub(crate) fn is_status(frame: &[u8]) -> bool {
-    is_udp(frame) && frame.windows(8).any(|bytes| bytes == b"t=status")
+    let is_compact = frame.get(42).is_some_and(|kind| is_compact_beat(*kind));
+    is_udp(frame) && (is_compact || frame.windows(8).any(|bytes| bytes == b"t=status"))
+}
+
+/// Whether a compact frame that begins with this byte is a beat, or a beat with everything.
+pub(crate) const fn is_compact_beat(first: u8) -> bool {
+    matches!(first & 0x3f, 3 | 4)
 }
 
 /// A VRRP advertisement.

@@ -141,6 +141,11 @@ pub(super) static DIRECTIVES: &[Directive] = &[
     ),
     // Message format (2.4).
     row(
+        "protocol",
+        "`auto`, `heartbeat` or `compact`",
+        One(|d, w| d.word(w, &["auto", "heartbeat", "compact"], false, |d| &mut d.protocol)),
+    ),
+    row(
         "msgfmt",
         "`classic` or `netstring`",
         One(|d, w| d.word(w, &["classic", "netstring"], false, |d| &mut d.msgfmt)),

@@ -90,6 +90,7 @@ pub(super) struct Draft<'a> {
     pub(super) udpport: Given<i64>,
     /// The port of the machine's service, once it has been asked.
     pub(super) service_port: Option<Option<u16>>,
+    pub(super) protocol: Given<&'static str>,
     pub(super) msgfmt: Given<&'static str>,
     pub(super) compression: Given<&'static str>,
     pub(super) compression_threshold: Given<i64>,
@@ -188,6 +189,7 @@ impl<'a> Draft<'a> {
             baud: None,
             udpport: None,
             service_port: None,
+            protocol: None,
             msgfmt: None,
             compression: None,
             compression_threshold: None,

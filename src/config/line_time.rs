@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{AuthMethod, Config, Medium};
+use super::{AuthMethod, Config, Medium, Protocol};
+use crate::wire::compact::BEAT_LINE_LEN;
 
 /// Bits on the line for each byte: start, eight, stop.
 const BITS_PER_BYTE: u32 = 10;
@@ -19,6 +20,10 @@ pub struct MessageBytes {
     /// `NS_ackmsg`: one for ten messages received.
     pub ack: u32,
 }
+
+/// The same in the compact format, in which all beats are of one length.
+const COMPACT: MessageBytes = MessageBytes { beat: 28, long_beat: 28, ack: 31 };
+const _: () = assert!(BEAT_LINE_LEN == 28);
 
 /// One serial line's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +74,10 @@ impl Config {
         let load = "seq=fffffff\n".len() + "ld=0.00 0.00 0.00 1/123 12345\n".len();
         let auth = "auth=1 \n".len() + self.digest_length();
         let common = length(envelope + stamps + auth) + name;
+        let offer = if self.compact_partner().is_some() { length("nbp=1\n".len()) } else { 0 };
         let dead = format!("{:x}", self.deadtime.as_millis()).len();
         let status = length("t=status\nst=active\nprotocol=1\nnbv=1\ndt=\n".len() + dead + load);
-        let beat = common + status;
+        let beat = common + status + offer;
         let peer = length(self.nodes.iter().map(String::len).max().unwrap_or(0));
         let ack =
             common + peer + length("t=NS_ackmsg\ndest=\nackseq=fffffff\n(1)destuuid=012345678901234567890w==\n".len());
@@ -94,9 +100,14 @@ impl Config {
         }
     }
 
+    /// What a beat takes on a line of this speed in the compact format.
+    pub fn compact_beat(baud: u32) -> Duration {
+        LineTime::new(COMPACT, baud).average
+    }
+
     /// The time on the line for each medium that is serial, in the order of `media`.
     pub fn line_times(&self) -> Vec<Option<LineTime>> {
-        let bytes = self.message_bytes();
+        let bytes = if self.protocol == Protocol::Compact { COMPACT } else { self.message_bytes() };
         let time = |medium: &Medium| match medium {
             Medium::Serial { baud, .. } => Some(LineTime::new(bytes, *baud)),
             _ => None,

@@ -111,6 +111,8 @@ pub struct Config {
     pub upstream_holdoff: Duration,
     /// `membership on`, with the rules of `env quorum=RULES`.
     pub membership: Option<Quorum>,
+    /// `protocol`.
+    pub protocol: Protocol,
     /// `msgfmt netstring`.
     pub is_netstring: bool,
     /// With `traditional_compression on`: datagrams of more bytes than this are packed (`compression_threshold`).
@@ -197,6 +199,18 @@ pub struct Config {
     pub gpio: Vec<GpioLine>,
     /// `interlock gpio`, with `interlock_settle`; the lines `owner` and `peer-owner` are there then.
     pub interlock: Option<Duration>,
+}
+
+/// What two nullbeats say to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Heartbeat's messages until the partner has told that it speaks the compact format, too.
+    #[default]
+    Auto,
+    /// Heartbeat's messages.
+    Heartbeat,
+    /// The compact format, and nothing else is taken.
+    Compact,
 }
 
 /// Where the UDP port comes from.

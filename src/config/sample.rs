@@ -29,6 +29,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         has_upstream_failover: false,
         upstream_holdoff: Duration::from_secs(2),
         membership: None,
+        protocol: crate::config::Protocol::Auto,
         is_netstring: false,
         compress_above: None,
         is_generation_from_time: false,

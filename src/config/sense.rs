@@ -8,8 +8,8 @@ use super::draft::{Draft, DraftPing, Given, one_of};
 use super::finding::{At, quote};
 use super::value::spoken;
 use super::{
-    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Purpose, ResetWith, checks, clients, digest, exported,
-    fence, gpio, membership, pings, watchdog,
+    Config, Group, LogConfig, Medium, OnStopFailure, Paths, Protocol, Purpose, ResetWith, checks, clients, digest,
+    exported, fence, gpio, membership, pings, watchdog,
 };
 use crate::core::settings::{AutoFailback, Autojoin, TakeoverPolicy};
 
@@ -261,6 +261,11 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         has_upstream_failover: pings::has_failover(draft),
         upstream_holdoff: pings::holdoff(draft, time.keepalive),
         membership: membership::build(draft),
+        protocol: match draft.protocol {
+            Some(("heartbeat", _)) => Protocol::Heartbeat,
+            Some(("compact", _)) => Protocol::Compact,
+            _ => Protocol::Auto,
+        },
         is_netstring: is_word(&draft.msgfmt, "netstring"),
         compress_above: compress_above(draft),
         is_generation_from_time: is_word(&draft.hbgenmethod, "time"),
@@ -328,6 +333,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
     check_loser(draft, &config);
     check_homes(draft, &config);
     check_lines(draft, &config);
+    check_protocol(draft, &config);
     config
 }
 
@@ -400,6 +406,21 @@ fn check_homes(draft: &mut Draft<'_>, config: &Config) {
     }
 }
 
+/// Whether there is somebody to speak the compact format with where nothing else is wanted.
+fn check_protocol(draft: &mut Draft<'_>, config: &Config) {
+    if let Some(("compact", at)) = draft.protocol
+        && config.compact_partner().is_none()
+    {
+        let found = match (config.nodes.len(), config.partner()) {
+            (2, Some(_)) => "`protocol compact` with a key that is no secret",
+            (2, None) => "`protocol compact` without groups",
+            _ => "`protocol compact` with more or fewer than two nodes",
+        };
+        let finding = draft.findings.error(at, found);
+        finding.expected("two nodes that exchange groups, and a key of the method md5 or sha1");
+    }
+}
+
 /// Whether the serial lines can carry the beats: 10 bits a byte (start, 8, stop).
 fn check_lines(draft: &mut Draft<'_>, config: &Config) {
     let places: Vec<At> = draft.media.iter().map(|medium| medium.at).collect();
@@ -410,7 +431,12 @@ fn check_lines(draft: &mut Draft<'_>, config: &Config) {
         if config.keepalive < line.beat {
             let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
             let finding = draft.findings.error(at, found);
-            finding.expected(format!("at least {beat}: {}", line.arithmetic())).hint("raise keepalive or baud");
+            finding.expected(format!("at least {beat}: {}", line.arithmetic())).hint(match config.protocol {
+                Protocol::Auto if config.keepalive >= Config::compact_beat(line.baud) => {
+                    "raise keepalive or baud, or say `protocol compact` on both nodes: then a beat is 28 bytes"
+                }
+                _ => "raise keepalive or baud",
+            });
         } else if config.keepalive < line.average {
             let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
             let finding = draft.findings.warning(at, found);

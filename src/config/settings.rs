@@ -1,7 +1,7 @@
 //! The configuration as the core takes it.
 
 use super::watchdog::MARGIN;
-use super::{CheckConfig, Config, LineUse, OutputLine};
+use super::{AuthKey, AuthMethod, CheckConfig, Config, LineUse, OutputLine, Protocol};
 use crate::core::ids::{GroupId, KeyNumber, NodeId};
 use crate::core::settings::{
     Autojoin, CheckSettings, GroupSettings, HealthSettings, InterlockSettings, LeaseSettings, Settings,
@@ -36,6 +36,13 @@ impl Config {
             [first, second] if *second == self.node => Some(first),
             _ => None,
         }
+    }
+
+    /// The one node that the compact format is spoken with: there are two nodes, and a secret that nobody else has.
+    pub fn compact_partner(&self) -> Option<&str> {
+        let has_secret = |key: &AuthKey| key.number == self.signing_key && key.method != AuthMethod::Crc;
+        let is_possible = self.nodes.len() == 2 && self.keys.iter().any(has_secret);
+        self.partner().filter(|_| is_possible && self.protocol != Protocol::Heartbeat)
     }
 
     /// What the core is told at its start. `seed` feeds its random delays.

@@ -539,6 +539,8 @@ pub struct Message<'a> {
     pub key: KeyNumber,
     /// What a nullbeat tells its partner's history; nothing that the core looks at.
     pub news: Option<&'a str>,
+    /// The version of the compact format that a `status` in Heartbeat's format offers; nothing that the core looks at.
+    pub compact: Option<u8>,
     /// The rest.
     pub body: Body<'a>,
 }

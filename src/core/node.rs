@@ -5,7 +5,7 @@ pub mod members;
 
 use super::comms::{Comms, Happening, Happenings, Outbox, Reception};
 use super::ids::{CheckId, Seq};
-use super::message::{Body, NodeStatus};
+use super::message::{Body, Extension, NodeStatus};
 use super::ownership::{Context, Ownership, transitions};
 use super::settings::{Carried, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
@@ -207,6 +207,13 @@ impl Node {
     /// Who it is in this run.
     pub const fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// What a beat would tell the partner now, as of the last input.
+    pub fn extension(&mut self) -> Extension {
+        let at = self.last_stamp;
+        let (cx, ownership) = self.split(at);
+        ownership.extension(&cx)
     }
 
     /// Links and peers.

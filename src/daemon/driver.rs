@@ -8,6 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `receiving` | links in: bytes to messages to the core; devices that come and go |
+//! | `compact_side` | the compact format |
 //! | `clients_side` | Heartbeat's own clients |
 //! | `membership_side` | the built-in membership service |
 //! | `fifo_side` | what root's scripts ask by the FIFO |
@@ -18,6 +19,7 @@
 //! | `site_messages` | messages for a site's own `rc.d` scripts |
 
 mod clients_side;
+mod compact_side;
 mod fifo_side;
 mod guardian_side;
 mod lines_side;
@@ -65,6 +67,7 @@ use super::reactor::{Reactor, Ready, Token};
 use super::report::{self, Facts, Names};
 use super::watch::Limits;
 pub use clients_side::ClientsSide;
+use compact_side::Moment;
 use lines_side::LineReaders;
 use membership_side::MembershipSide;
 use site_messages::SiteMessages;
@@ -183,6 +186,7 @@ pub struct Driver<'c> {
     moves: LastMove,
     news: News,
     losses: Losses,
+    moment: Moment,
     /// Wall clock less monotonic clock, seconds.
     clock_offset: i64,
     jobs: heapless::Vec<Job, JOBS_MAX>,
@@ -260,6 +264,7 @@ impl<'c> Driver<'c> {
             claims,
             confinement: Confinement::default(),
             losses,
+            moment: Moment::default(),
             lost: LinkSet::EMPTY,
             is_watching_guardian_output: false,
             is_up_told: false,

@@ -26,6 +26,7 @@ use crate::sys::{child_setup, memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
 use super::clock;
+use super::compact_end::Speaker;
 use super::confinement::confine;
 use super::driver::{ClientsSide, Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
@@ -148,6 +149,10 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
         early: Vec::new(),
         untold: context.untold,
     };
+    if let Some(speaker) = Speaker::new(config, context.identity) {
+        parts.links.speak_compact(&speaker, start.now)?;
+        parts.codec.offer_compact();
+    }
     open_links(&mut parts)?;
     let now = clock::stamp();
     let mut settings = config.settings(seed());

@@ -11,9 +11,11 @@ use crate::core::time::{Duration, Instant};
 use crate::links::cable::{ModemWatch, Observation, line_errors, modem_lines};
 use crate::links::udp::{Datagram, Reach};
 use crate::links::{Link, Received};
+use crate::wire::compact;
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
 
 use super::cable_watch::{CableWatch, Sample};
+use super::compact_end::{CompactEnd, Speaker, Speech, TextNote};
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -84,6 +86,8 @@ pub struct Slot {
     echoes: u64,
     watch: CableWatch,
     modem: ModemWatch,
+    /// Where the compact format is spoken.
+    compact: Option<Box<CompactEnd>>,
 }
 
 /// What became of a descriptor.
@@ -116,7 +120,7 @@ impl Slot {
             dropped: self.link.dropped(),
             rejects: self.rejects,
             losses: self.losses,
-            stream: self.stream.as_ref().map(|stream| stream.counters()).unwrap_or_default(),
+            stream: self.noise().unwrap_or_default(),
         }
     }
 
@@ -128,6 +132,26 @@ impl Slot {
     /// Finds messages in a serial line's bytes; `None` for datagrams.
     pub fn stream(&mut self) -> Option<&mut TextStream> {
         self.stream.as_deref_mut()
+    }
+
+    /// Its end of the compact format.
+    pub fn compact(&mut self) -> Option<&mut CompactEnd> {
+        self.compact.as_deref_mut()
+    }
+
+    /// What is said on it now.
+    pub fn speech(&self, now: Instant) -> Speech {
+        self.compact.as_ref().map_or(Speech::Heartbeat, |end| end.speech(now))
+    }
+
+    /// Whether Heartbeat's messages are taken here.
+    pub fn takes_text(&self) -> bool {
+        self.compact.as_ref().is_none_or(|end| end.takes_text())
+    }
+
+    /// Compact frames that were refused, by reason.
+    pub fn refused_frames(&self) -> Option<&[u32; compact::Reject::NAMES.len()]> {
+        self.compact.as_ref().map(|end| end.rejected())
     }
 
     /// Takes what has arrived.
@@ -153,8 +177,19 @@ impl Slot {
     fn cable_sample(&self, at: Instant) -> Option<Sample> {
         let Link::Serial(line) = &self.link else { return None };
         let errors = line_errors(line.descriptor()?);
-        let StreamCounters { frames, garbage_bytes, .. } = self.stream.as_ref()?.counters();
+        let StreamCounters { frames, garbage_bytes, .. } = self.noise()?;
         Some(Sample { at, bytes: line.bytes, garbage: garbage_bytes, frames, echoes: self.echoes, errors })
+    }
+
+    /// What a serial line brought beside messages: a reader of text takes compact frames for garbage.
+    fn noise(&self) -> Option<StreamCounters> {
+        let mut counters = self.stream.as_ref()?.counters();
+        if let Some((frames, bytes)) = self.compact.as_ref().map(|end| end.taken()) {
+            counters.frames = counters.frames.wrapping_add(frames);
+            let bytes = u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or(0);
+            counters.garbage_bytes = counters.garbage_bytes.wrapping_sub(bytes);
+        }
+        Some(counters)
     }
 
     /// Of a serial line that is open: the terminal, and what has come lately.
@@ -178,6 +213,11 @@ impl Slot {
     /// Counts a bad packet and tells whether it may be logged, with the number of those that were not.
     pub fn count_reject(&mut self, reject: Reject, now: Instant) -> Option<u64> {
         self.rejects[reject.index()] += 1;
+        self.may_complain(now)
+    }
+
+    /// Whether something bad that came may be logged, with the number of those that were not.
+    pub fn may_complain(&mut self, now: Instant) -> Option<u64> {
         if now.since(self.complaints_since) >= COMPLAINT_WINDOW {
             self.complaints = 0;
             self.complaints_since = now;
@@ -233,9 +273,38 @@ impl LinkTable {
                 echoes: 0,
                 watch: CableWatch::new(keepalive, now),
                 modem: ModemWatch::default(),
+                compact: None,
             }
         };
         Self { slots: config.media.iter().take(LINKS_MAX).map(slot).collect() }
+    }
+
+    /// Gives every link to the partner its end of the compact format.
+    ///
+    /// # Errors
+    /// There is no randomness to be had.
+    pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
+        for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
+            slot.compact = Some(Box::new(CompactEnd::new(speaker, slot.link.is_text(), now)?));
+        }
+        Ok(())
+    }
+
+    /// A signed status of the partner's in Heartbeat's format has come on one of them. Returns those on which it has ended
+    /// a session.
+    pub fn note_text(&mut self, note: TextNote, now: Instant) -> LinkSet {
+        let mut ended = LinkSet::EMPTY;
+        for (link, slot) in (0..).map(LinkId).zip(&mut self.slots) {
+            if slot.compact.as_mut().is_some_and(|end| end.note_text(note, now)) {
+                ended.insert(link);
+            }
+        }
+        ended
+    }
+
+    /// What is said on one of them now.
+    pub fn speech(&self, link: LinkId, now: Instant) -> Option<Speech> {
+        self.slots.get(usize::from(link.0)).map(|slot| slot.speech(now))
     }
 
     /// Every link with its number.

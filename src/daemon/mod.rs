@@ -3,6 +3,7 @@
 pub mod apphbd;
 pub mod cable_watch;
 pub mod clock;
+pub mod compact_end;
 pub mod confinement;
 pub mod control;
 pub mod driver;

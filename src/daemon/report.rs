@@ -240,6 +240,7 @@ pub const SCHEMA: &[Section] = &[
             ("received", Number),
             ("duplicates", Number),
             ("deaths", Number),
+            ("format", Text),
         ],
     },
     Section {

@@ -97,9 +97,13 @@ pub enum Received {
 }
 
 /// What a message is to a link that cannot take it at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cargo {
-    /// "I am alive, and so": goes first; only the newest counts.
+    /// "I am alive, and so" in the compact format: goes first; only the newest counts.
+    ShortBeat,
+    /// A call or an answer of the compact format; only the newest counts.
+    Call,
+    /// "I am alive, and so" in Heartbeat's format; only the newest counts.
     Beat,
     /// What daemons say to each other.
     Daemon,
@@ -123,7 +127,7 @@ impl Link {
     /// A link that is not open yet.
     pub fn new(medium: &Medium) -> Self {
         match medium {
-            Medium::Serial { device, .. } => Self::Serial(SerialLine::new(device)),
+            Medium::Serial { device, baud, .. } => Self::Serial(SerialLine::new(device, *baud)),
             Medium::Ping { name, kind, hosts } => Self::Ping(PingSocket::new(name, *kind, hosts)),
             _ => Self::Udp(UdpSocket::new(medium)),
         }

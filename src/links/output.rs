@@ -1,15 +1,16 @@
 //! What waits to go out on a slow line: whole messages in a buffer of fixed size.
 //!
 //! ```text
-//!   line <- driver's queue <- [begun] [beat] [daemons' messages ...] [clients' messages ...]
+//!   line <- driver's queue <- [begun] [short beat] [call] [beat] [daemons' messages ...] [clients' messages ...]
 //! ```
 //!
 //! When the line is slow or the cable is out, news beats completeness: a beat goes before all that has not begun to leave,
 //! in the place of an older one; what clients say goes last, and only so much of it waits. What finds no room is dropped
 //! and counted: its sequence number comes again over retransmission, while a stale "I am alive" is worth nothing.
 //!
-//! The terminal driver has a queue of its own, some seconds long at 9600 baud. Nothing but beats is put into it before it
-//! is nearly empty: so no beat ever waits for more than one other message.
+//! The terminal driver has a queue of its own, some seconds long at 9600 baud. Nothing new is put into it before it is nearly
+//! empty, neither a beat: so no beat ever waits for more than one other message, and one that has waited so long that the
+//! next one is there never leaves.
 
 use super::Cargo;
 
@@ -19,9 +20,8 @@ pub const BYTES_MAX: usize = 16 * 1024;
 pub const MESSAGES_MAX: usize = 64;
 /// Bytes of clients' messages that can wait; one alone may always.
 pub const CLIENT_BYTES_MAX: usize = BYTES_MAX / 2;
-/// With fewer bytes than this in the driver's queue it takes another message: then it also says that it can be written to
-/// (WAKEUP_CHARS of Linux).
-pub const DRIVER_BYTES: usize = 256;
+/// With no more bytes than this in the driver's queue it takes another message: so the line does not fall idle meanwhile.
+pub const DRIVER_BYTES: usize = 32;
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
@@ -77,8 +77,8 @@ impl Output {
             self.dropped += 1;
             return;
         }
-        if cargo == Cargo::Beat
-            && let Some(at) = self.find(Cargo::Beat)
+        if matches!(cargo, Cargo::ShortBeat | Cargo::Call | Cargo::Beat)
+            && let Some(at) = self.find(cargo)
         {
             self.drop_message(at);
         }
@@ -89,19 +89,15 @@ impl Output {
             };
             self.drop_message(at);
         }
-        let at = match cargo {
-            Cargo::Beat => self.begun(),
-            Cargo::Daemon => self.find(Cargo::Client).unwrap_or(self.messages.len()),
-            Cargo::Client => self.messages.len(),
-        };
+        let is_behind = |at: &usize| self.messages[*at].cargo > Some(cargo);
+        let at = (self.begun()..self.messages.len()).find(is_behind).unwrap_or(self.messages.len());
         self.insert(at, message, Some(cargo));
     }
 
     /// The bytes to write next, when so many are still in the driver's queue; none: wait until they have left.
     pub fn pending(&self, in_driver: usize) -> &[u8] {
         let Some(first) = self.messages.first() else { return &[] };
-        let is_urgent = self.begun() > 0 || first.is(Cargo::Beat);
-        if is_urgent || in_driver < DRIVER_BYTES { &self.bytes[self.written..first.len] } else { &[] }
+        if self.begun() > 0 || in_driver <= DRIVER_BYTES { &self.bytes[self.written..first.len] } else { &[] }
     }
 
     /// `count` bytes of [`Output::pending`] have left. Returns the number of messages of which the last byte is out.
@@ -236,15 +232,34 @@ mod tests {
         output.push(b"[client 1]", Cargo::Client);
         assert_eq!(text(&output), "\n[beat][ack 1][ack 2][client 1][client 2]");
         assert_eq!(output.dropped, 1, "it waits already");
-        // One at a time, and not before the driver's queue is short; the end of the line and beats at once.
+        // One at a time, and not before the driver's queue is short; the end of the line at once.
         assert_eq!(output.pending(4000), b"\n");
         output.advance(1);
-        assert_eq!(output.pending(4000), b"[beat]");
+        assert_eq!(output.pending(4000), b"", "a beat that would be stale waits, too");
+        assert_eq!(output.pending(DRIVER_BYTES), b"[beat]");
         output.advance(6);
-        assert_eq!(output.pending(DRIVER_BYTES), b"");
-        assert_eq!(output.pending(DRIVER_BYTES - 1), b"[ack 1]");
+        assert_eq!(output.pending(DRIVER_BYTES + 1), b"");
+        assert_eq!(output.pending(DRIVER_BYTES), b"[ack 1]");
         output.advance(2);
         assert_eq!(output.pending(4000), b"ck 1]", "what has begun is finished");
+    }
+
+    #[test]
+    fn output_short_beat_goes_before_a_call_and_that_before_a_long_beat() {
+        let mut output = Output::default();
+        for (message, cargo) in [
+            (&b"[long 1]"[..], Cargo::Beat),
+            (b"[ack]", Cargo::Daemon),
+            (b"[call 1]", Cargo::Call),
+            (b"[short 1]", Cargo::ShortBeat),
+            (b"[short 2]", Cargo::ShortBeat),
+            (b"[call 2]", Cargo::Call),
+            (b"[long 2]", Cargo::Beat),
+        ] {
+            output.push(message, cargo);
+        }
+        assert_eq!(text(&output), "[short 2][call 2][long 2][ack]");
+        assert_eq!(output.dropped, 3);
     }
 
     #[test]

@@ -13,13 +13,17 @@ use nix::sys::termios::{
 };
 use nix::unistd::{read, write};
 
-use super::output::Output;
+use super::output::{DRIVER_BYTES, Output};
 use super::{Cargo, lock};
 use crate::core::time::{Duration, Instant};
 use crate::sys::tty;
 
 /// A write that makes no progress for so long is given up.
 pub const WRITE_LIMIT: Duration = Duration::from_millis(500);
+/// Shortest time until the driver's queue is looked at again.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+/// On the line, for each byte: start, eight, stop.
+const BITS_PER_BYTE: u64 = 10;
 /// The line's complaint about that is repeated at most this often.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -112,11 +116,15 @@ fn apply(settings: &mut Termios, is_rtscts: bool) {
             | InputFlags::IXON
             | InputFlags::IXOFF
             | InputFlags::IXANY
-            | InputFlags::BRKINT,
+            | InputFlags::BRKINT
+            | InputFlags::ISTRIP
+            | InputFlags::IGNCR,
     );
     // Unlike the original, a break is ignored: with BRKINT each one, and a peer that opens its port sends one, would
     // empty our queues in the middle of a message.
-    settings.input_flags.insert(InputFlags::IGNBRK | InputFlags::INPCK | InputFlags::ISTRIP | InputFlags::IGNCR);
+    // And all eight bits are kept, carriage returns too: compact frames have them, and readers of text skip what is not
+    // theirs.
+    settings.input_flags.insert(InputFlags::IGNBRK | InputFlags::INPCK);
     settings.output_flags.remove(OutputFlags::OPOST);
     settings.control_flags.remove(ControlFlags::CSIZE | ControlFlags::PARENB | ControlFlags::CSTOPB);
     settings.control_flags.insert(ControlFlags::CS8 | ControlFlags::CREAD | ControlFlags::CLOCAL);
@@ -129,6 +137,16 @@ fn apply(settings: &mut Termios, is_rtscts: bool) {
     settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
 }
 
+/// Something waits for the driver's queue to become short.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// When that was last seen to become shorter.
+    since: Instant,
+    /// Its length then.
+    queued: usize,
+    look_at: Instant,
+}
+
 /// The engine's side of a line. It survives the loss of the device.
 #[derive(Debug)]
 pub struct SerialLine {
@@ -137,6 +155,9 @@ pub struct SerialLine {
     output: Output,
     /// Since when nothing has left although something waits.
     stalled_since: Option<Instant>,
+    /// What waits here until the driver's queue is short.
+    held: Option<Held>,
+    baud: u32,
     complained_at: Option<Instant>,
     /// The last message was cut off somewhere: the next one must not join its last line.
     is_mid_line: bool,
@@ -150,12 +171,14 @@ pub struct SerialLine {
 
 impl SerialLine {
     /// A line that is not open yet.
-    pub fn new(device: &Path) -> Self {
+    pub fn new(device: &Path, baud: u32) -> Self {
         Self {
             device: device.to_owned(),
             terminal: None,
             output: Output::default(),
             stalled_since: None,
+            held: None,
+            baud,
             complained_at: None,
             is_mid_line: false,
             bytes: 0,
@@ -167,7 +190,7 @@ impl SerialLine {
     /// Takes a descriptor from [`open`].
     pub fn attach(&mut self, terminal: OwnedFd) {
         self.output.clear();
-        self.stalled_since = None;
+        (self.stalled_since, self.held) = (None, None);
         // Whatever stands in the peer's buffer from our last time.
         self.is_mid_line = true;
         self.terminal = Some(terminal);
@@ -176,7 +199,7 @@ impl SerialLine {
     /// Gives the descriptor up; what waited is dropped.
     pub fn detach(&mut self) -> Option<OwnedFd> {
         self.output.clear();
-        self.stalled_since = None;
+        (self.stalled_since, self.held) = (None, None);
         self.terminal.take()
     }
 
@@ -192,12 +215,13 @@ impl SerialLine {
 
     /// Whether writability is worth a wake-up.
     pub fn is_output_waiting(&self) -> bool {
-        self.terminal.is_some() && !self.output.is_empty()
+        // What is held waits for the queue to become shorter than epoll tells.
+        self.terminal.is_some() && !self.output.is_empty() && self.held.is_none()
     }
 
     /// When to call [`SerialLine::flush`] although nothing became writable.
     pub fn deadline(&self) -> Option<Instant> {
-        self.stalled_since.map(|since| since + WRITE_LIMIT)
+        self.stalled_since.map(|since| since + WRITE_LIMIT).or(self.held.map(|held| held.look_at))
     }
 
     /// Bytes handed to the driver that are not on the line yet, and bytes that wait here.
@@ -246,12 +270,14 @@ impl SerialLine {
     /// The device is lost.
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
         while let Some(terminal) = &self.terminal {
-            let pending = self.output.pending(tty::output_queued(terminal).unwrap_or(0));
+            let queued = tty::output_queued(terminal).unwrap_or(0);
+            let pending = self.output.pending(queued);
             if pending.is_empty() {
-                // All is out, or what is left waits until the driver's own queue is short, which epoll tells.
                 self.stalled_since = None;
+                self.hold(queued, now);
                 return Ok(());
             }
+            self.held = None;
             match write(terminal, pending) {
                 Ok(count) if count > 0 => {
                     self.sent += self.output.advance(count);
@@ -271,12 +297,29 @@ impl SerialLine {
         Ok(())
     }
 
+    /// Everything is out, or what is left waits until so many bytes have become fewer.
+    fn hold(&mut self, queued: usize, now: Instant) {
+        if self.output.is_empty() {
+            self.held = None;
+            return;
+        }
+        let since = self.held.filter(|held| queued >= held.queued).map_or(now, |held| held.since);
+        let silence = now.since(since);
+        if silence >= WRITE_LIMIT {
+            return self.give_up(now);
+        }
+        let excess = u64::try_from(queued.saturating_sub(DRIVER_BYTES)).unwrap_or(0);
+        let time = Duration::from_micros(excess * BITS_PER_BYTE * 1_000_000 / u64::from(self.baud.max(1)));
+        // Longer and longer on a line that does not move.
+        self.held = Some(Held { since, queued, look_at: now + time.max(LOOK_MIN).max(silence / 2) });
+    }
+
     fn give_up(&mut self, now: Instant) {
         if let Some(terminal) = &self.terminal {
             let _ = tcflush(terminal, FlushArg::TCOFLUSH);
         }
         self.output.clear();
-        self.stalled_since = None;
+        (self.stalled_since, self.held) = (None, None);
         self.is_mid_line = true;
         self.stalls += 1;
         if self.complained_at.is_none_or(|at| now.since(at) >= COMPLAINT_PAUSE) {
@@ -312,7 +355,7 @@ mod tests {
 
     fn line() -> (PtyMaster, SerialLine) {
         let (far, name) = cable();
-        let mut line = SerialLine::new(&name);
+        let mut line = SerialLine::new(&name, 19_200);
         line.attach(open(&name, 19_200, true, no_locks()).unwrap());
         (far, line)
     }
@@ -337,11 +380,11 @@ mod tests {
         line.send(b">>>\nt=status\n<<<\n", Cargo::Beat, at(0)).unwrap();
         assert_eq!(drain(&mut far), b"\n>>>\nt=status\n<<<\n");
         assert_eq!(line.sent, 2);
-        // Carriage returns vanish, the eighth bit too, control characters arrive as they are.
+        // Every byte arrives as it is.
         far.write_all(b"a\r\n\x03\x04\x11\x13\xc1z").unwrap();
         let mut buffer = [0; 64];
         let count = line.receive(&mut buffer).unwrap();
-        assert_eq!(&buffer[..count], b"a\n\x03\x04\x11\x13Az");
+        assert_eq!(&buffer[..count], b"a\r\n\x03\x04\x11\x13\xc1z");
         assert_eq!(line.receive(&mut buffer).unwrap(), 0);
     }
 
@@ -349,7 +392,8 @@ mod tests {
     fn line_settings_are_those_of_the_specification() {
         let (_far, line) = line();
         let settings = tcgetattr(line.descriptor().unwrap()).unwrap();
-        assert!(settings.input_flags.contains(InputFlags::INPCK | InputFlags::ISTRIP | InputFlags::IGNCR));
+        assert!(settings.input_flags.contains(InputFlags::INPCK));
+        assert!(!settings.input_flags.intersects(InputFlags::ISTRIP | InputFlags::IGNCR), "frames have all eight bits");
         assert!(!settings.input_flags.intersects(InputFlags::IXON | InputFlags::IXOFF | InputFlags::ICRNL));
         assert!(!settings.output_flags.contains(OutputFlags::OPOST));
         assert!(!settings.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG));

@@ -188,6 +188,7 @@ impl Letter {
             ts: self.packet.ts.max(1),
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body,
         }
     }

@@ -445,6 +445,7 @@ mod tests {
             ts: 1_800_000_000,
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body,
         };
         let at = Stamp { now: Instant::from_millis(1000), wall: 1_800_000_000 };

@@ -78,8 +78,12 @@ impl Driver<'_> {
         if let Body::Status { extension: None, .. } = packet.body {
             self.choose_news();
         }
+        self.moment.note(packet);
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {
+            if !self.speak(link, packet) {
+                continue;
+            }
             let Some(slot) = self.links.get_mut(link) else { continue };
             let (is_text, codec, limit) = (slot.link().is_text(), &self.codec, self.config.compress_above);
             let lines = self.clients.said(packet);
@@ -151,6 +155,7 @@ impl Driver<'_> {
     pub(super) fn tell(&mut self, event: Event) {
         self.record(What::Event(event));
         self.tell_clients(event);
+        self.moment.tell(event);
         // News may be dropped when the guardian does not read; the end of the channel is noticed elsewhere.
         match event {
             Event::Group { group, old, new, cause } => {

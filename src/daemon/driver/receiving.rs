@@ -6,15 +6,20 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use super::clients_side::Heard;
-use super::{Driver, link_of, token_of};
+use super::compact_side::is_frame;
+use super::membership_side::MembershipSide;
+use super::site_messages::SiteMessages;
+use super::test_losses::Losses;
+use super::{ClientsSide, Driver, link_of, token_of};
 use crate::core::ids::{LinkId, NodeId, Uuid};
 use crate::core::limits::NODES_MAX;
 use crate::core::message::Message;
 use crate::core::time::Stamp;
 use crate::core::{Input, Node};
+use crate::daemon::compact_end::TextNote;
 use crate::daemon::history::news::News;
 use crate::daemon::history::words::What;
-use crate::daemon::link_table::Taken;
+use crate::daemon::link_table::{LinkTable, Taken};
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Received;
 use crate::wire::heartbeat::{Codec, Expander, Reject};
@@ -66,11 +71,17 @@ impl Driver<'_> {
                 Ok(Received::Foreign) => {}
                 Ok(Received::Echo { start, end }) => self.take_echo(link, &buffer[start..end]),
                 Ok(Received::Refused(count, reject)) => self.refuse(link, count, reject),
-                Ok(Received::Bytes(count)) => self.take_stream(link, &buffer[..count]),
+                Ok(Received::Bytes(count)) => self.take_bytes(link, &buffer[..count]),
                 Ok(Received::Datagram(datagram)) => {
                     let is_looped = slot.link().is_looped();
                     let bytes = &buffer[..datagram.len];
-                    if is_looped && *bytes == self.datagram[..self.datagram_len] {
+                    if is_frame(bytes) {
+                        if let Some(link) = self.links.belongs(link, &datagram) {
+                            self.take_frame(link, bytes);
+                        }
+                    } else if !slot.takes_text() {
+                        self.refuse(link, bytes.len(), Reject::BadMarker);
+                    } else if is_looped && *bytes == self.datagram[..self.datagram_len] {
                         self.node.count_own_copy();
                     } else if let Some(link) = self.links.belongs(link, &datagram) {
                         let outcome = self.take_message(link, bytes);
@@ -102,51 +113,48 @@ impl Driver<'_> {
 
     pub(super) fn take_stream(&mut self, link: LinkId, mut bytes: &[u8]) {
         loop {
-            let Self {
-                links, codec, scratch, expander, node, uuids, now, site, news, clients, membership, losses, ..
-            } = self;
-            let Some(frame) = links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
+            let (this, mut ears) = self.split();
+            let Some(frame) = this.links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
-            let outcome = read(codec, frame, (scratch, expander), |message, plain| {
-                let origin = Origin::of(node, uuids, message);
-                if losses.loses_received(node, message.src) {
-                    return Origin::Other;
-                }
-                let heard = Heard::before(node, message);
-                node.handle(*now, Input::Received { link, message });
-                heard.after(node, message).tell(node, clients, plain);
-                if node.has_delivered() {
-                    membership.hear(now.now, message, plain);
-                }
-                if node.has_delivered() {
-                    site.received(now.now, &message.body, plain);
-                }
-                take_news(news, node, message, *now);
-                origin
+            let outcome = read(this.codec, frame, (this.scratch, this.expander), |message, plain| {
+                ears.hear_text(link, message, plain)
             });
+            let note = ears.note;
+            self.note_text(note);
             self.settle(link, count, outcome);
         }
     }
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
-        let Self { codec, scratch, expander, node, uuids, now, site, news, clients, membership, losses, .. } = self;
-        read(codec, bytes, (scratch, expander), |message, plain| {
-            let origin = Origin::of(node, uuids, message);
-            if losses.loses_received(node, message.src) {
-                return Origin::Other;
-            }
-            let heard = Heard::before(node, message);
-            node.handle(*now, Input::Received { link, message });
-            heard.after(node, message).tell(node, clients, plain);
-            if node.has_delivered() {
-                membership.hear(now.now, message, plain);
-            }
-            if node.has_delivered() {
-                site.received(now.now, &message.body, plain);
-            }
-            take_news(news, node, message, *now);
-            origin
-        })
+        let (this, mut ears) = self.split();
+        let outcome = read(this.codec, bytes, (this.scratch, this.expander), |message, plain| {
+            ears.hear_text(link, message, plain)
+        });
+        let note = ears.note;
+        self.note_text(note);
+        outcome
+    }
+
+    /// What it takes to read a message, and what a message goes to.
+    pub(super) fn split(&mut self) -> (Reading<'_>, Ears<'_>) {
+        let Self {
+            links,
+            codec,
+            scratch,
+            expander,
+            node,
+            uuids,
+            now,
+            site,
+            news,
+            clients,
+            membership,
+            losses,
+            text,
+            ..
+        } = self;
+        let ears = Ears { node, uuids, now: *now, site, news, clients, membership, losses, note: None };
+        (Reading { links, codec, scratch, expander, text }, ears)
     }
 
     /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
@@ -262,6 +270,55 @@ impl Driver<'_> {
             }
             self.drain();
         }
+    }
+}
+
+/// What it takes to read a message.
+pub(super) struct Reading<'d> {
+    pub(super) links: &'d mut LinkTable,
+    pub(super) codec: &'d Codec,
+    pub(super) scratch: &'d mut [u8],
+    pub(super) expander: &'d mut Expander,
+    pub(super) text: &'d mut [u8],
+}
+
+/// What a message goes to.
+pub(super) struct Ears<'d> {
+    node: &'d mut Node,
+    uuids: &'d [Uuid; NODES_MAX],
+    pub(super) now: Stamp,
+    site: &'d mut SiteMessages,
+    news: &'d mut News,
+    clients: &'d mut ClientsSide,
+    membership: &'d mut MembershipSide,
+    losses: &'d mut Losses,
+    /// What the message tells of the partner's run.
+    note: Option<TextNote>,
+}
+
+impl Ears<'_> {
+    fn hear_text(&mut self, link: LinkId, message: &Message<'_>, plain: &[u8]) -> Origin {
+        let settings = self.node.settings();
+        let partner = settings.partner.and_then(|partner| settings.nodes.get(usize::from(partner.0)));
+        self.note = TextNote::of(message).filter(|_| partner.is_some_and(|partner| partner.as_str() == message.src));
+        self.hear(link, message, plain)
+    }
+
+    /// Takes an authentic message; `plain` is how it stands in Heartbeat's format.
+    pub(super) fn hear(&mut self, link: LinkId, message: &Message<'_>, plain: &[u8]) -> Origin {
+        let origin = Origin::of(self.node, self.uuids, message);
+        if self.losses.loses_received(self.node, message.src) {
+            return Origin::Other;
+        }
+        let heard = Heard::before(self.node, message);
+        self.node.handle(self.now, Input::Received { link, message });
+        heard.after(self.node, message).tell(self.node, self.clients, plain);
+        if self.node.has_delivered() {
+            self.membership.hear(self.now.now, message, plain);
+            self.site.received(self.now.now, &message.body, plain);
+        }
+        take_news(self.news, self.node, message, self.now);
+        origin
     }
 }
 

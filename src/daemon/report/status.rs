@@ -7,7 +7,9 @@ use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
 use crate::core::ownership::FenceStage;
 use crate::core::{Alarm, Health};
+use crate::daemon::compact_end::Speech;
 use crate::daemon::kicker::Withheld;
+use crate::wire::compact;
 use crate::wire::heartbeat::Reject;
 
 use super::cables;
@@ -335,6 +337,7 @@ fn links(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
             .field("received", health.received)
             .field("duplicates", health.duplicates)
             .field("deaths", health.deaths)
+            .maybe("format", facts.links.speech(link, facts.at.now).map(Speech::word))
             .end();
     }
 }
@@ -358,6 +361,11 @@ fn media(facts: &Facts<'_>, out: &mut Lines<'_>) {
     for (_, slot) in facts.links.iter() {
         let counts = slot.traffic().rejects;
         for (reason, count) in Reject::NAMES.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            out.begin("reject").field("link", slot.name()).field("reason", reason).field("count", count).end();
+        }
+        let frames = compact::Reject::NAMES.iter().zip(slot.refused_frames().into_iter().flatten());
+        for (reason, count) in frames.filter(|(_, count)| **count > 0) {
+            let reason = format_args!("compact_{reason}");
             out.begin("reject").field("link", slot.name()).field("reason", reason).field("count", count).end();
         }
     }

@@ -5,7 +5,7 @@ use super::secret::{Nonces, Secrets, Speaker};
 use super::session::{Beginning, Said, Session, Taken, is_crc};
 use super::{BODY_MAX, CRC_LEN, Nonce, Reject, TAG_LEN, Telling, kind, words};
 use crate::core::Cause;
-use crate::core::ids::{Generation, NodeName, Seq};
+use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
 use crate::core::settings::Identity;
 
@@ -100,6 +100,21 @@ impl Link {
         self.open.is_some()
     }
 
+    /// The partner's run with which there is a session.
+    pub fn generation(&self) -> Option<Generation> {
+        self.open.as_ref().map(|session| session.partner.generation)
+    }
+
+    /// Whether the secret of this key of authkeys is one that this format can be spoken with.
+    pub fn has_secret(&self, key: KeyNumber) -> bool {
+        self.setup.secrets.root(key).is_some()
+    }
+
+    /// Ends the session, and forgets calls under way: the partner is another one by now. What was heard stays old.
+    pub fn close(&mut self) {
+        (self.calling, self.answered, self.open) = (None, None, None);
+    }
+
     #[cfg(all(feature = "std", any(test, fuzzing)))]
     pub(super) const fn session(&self) -> Option<&Session> {
         self.open.as_ref()
@@ -175,6 +190,18 @@ impl Link {
         check(seq, telling.ts)?;
         let session = self.open.as_mut().ok_or(Unsaid::NoSession)?;
         session.all(seq, telling, news, limited(out)).ok_or(Unsaid::TooLong)
+    }
+
+    /// Says news for the partner's history and nothing else, with the number of a beat that has been said.
+    pub fn tell_news(&mut self, seq: Seq, telling: &Telling, news: &str, out: &mut [u8]) -> Result<usize, Unsaid> {
+        check(seq, telling.ts)?;
+        let session = self.open.as_mut().ok_or(Unsaid::NoSession)?;
+        session.news(seq, telling, news, limited(out)).ok_or(Unsaid::TooLong)
+    }
+
+    /// Whether a beat can tell all that has changed since the last one; else [`Link::tell_all`] is quicker.
+    pub fn fits_beat(&self, telling: &Telling) -> bool {
+        self.open.as_ref().is_some_and(|session| session.fits_beat(telling))
     }
 
     /// Says anything else; texts must be in `body`. `is_addressed`: to the partner only, not to everybody.
@@ -347,6 +374,7 @@ impl Link {
             ts,
             key: session.map(|session| session.key).unwrap_or_default(),
             news,
+            compact: None,
             body,
         }
     }

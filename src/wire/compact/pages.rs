@@ -234,6 +234,17 @@ impl Mouth {
         out.put_text(news);
     }
 
+    /// Writes news and no page: nothing counts as told.
+    pub(super) fn news(&self, telling: &Telling, echo: Option<u64>, news: &str, out: &mut Writer<'_>) {
+        self.fast(telling, echo, (0, false), out);
+        out.put_text(news);
+    }
+
+    /// Whether one page holds all that has changed.
+    pub(super) fn fits_beat(&self, telling: &Telling) -> bool {
+        self.changed(telling).nth(1).is_none()
+    }
+
     fn fast(&self, telling: &Telling, echo: Option<u64>, (number, is_current): (usize, bool), out: &mut Writer<'_>) {
         let extension = &telling.extension;
         let place = STATUSES.iter().position(|status| Some(*status) == telling.status).unwrap_or(3);
@@ -328,6 +339,10 @@ impl Ears {
         }
         let news = reader.text()?;
         reader.end()?;
+        if fast.number == 0 {
+            // News alone: pages stay as they are known.
+            return Some((self.heard(&fast, echo, false), news));
+        }
         if place == Place::Late {
             return Some((self.heard(&fast, echo, false), ""));
         }

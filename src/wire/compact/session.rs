@@ -166,6 +166,19 @@ impl Session {
         self.end(writer, seq, echo.unwrap_or(0))
     }
 
+    /// Writes news and no page.
+    pub(super) fn news(&mut self, seq: Seq, telling: &Telling, news: &str, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out);
+        let echo = self.echo_of(telling);
+        self.begin(&mut writer, kind::ALL, seq);
+        self.mouth.news(telling, echo, news, &mut writer);
+        self.end(writer, seq, echo.unwrap_or(0))
+    }
+
+    pub(super) fn fits_beat(&self, telling: &Telling) -> bool {
+        self.mouth.fits_beat(telling)
+    }
+
     /// Writes any other message of the kind `kind`, which is that of its body.
     pub(super) fn words(
         &mut self,
@@ -221,11 +234,14 @@ impl Session {
             return Err(Reject::BadTag);
         }
         self.window.note(counter);
+        // Said once more, for who has lost it: what its sender tells today is not what it told then.
+        let is_again = is_beat && seq < self.seq.0;
         if place != Place::Late {
             self.seq = self.seq.max(Seq(seq));
             self.echo = self.echo.max(echo);
         }
-        let said = if is_beat { self.hear(kind, reader.0, echo, place) } else { self.read(kind, &mut reader) };
+        let said =
+            if is_beat { self.hear(kind, reader.0, (echo, is_again), place) } else { self.read(kind, &mut reader) };
         let Some(said) = said else {
             // What it would have changed is not known.
             self.ears = Ears::new();
@@ -241,13 +257,22 @@ impl Session {
         Some(Said::Words { ts, body: words::read(kind, reader.0)? })
     }
 
-    fn hear<'b>(&mut self, kind: u8, payload: &'b [u8], echo: u64, place: Place) -> Option<Said<'b>> {
+    fn hear<'b>(
+        &mut self,
+        kind: u8,
+        payload: &'b [u8],
+        (echo, is_again): (u64, bool),
+        place: Place,
+    ) -> Option<Said<'b>> {
         let echo = (self.own.generation, echo);
-        let (heard, news) = if kind == kind::BEAT {
+        let (mut heard, news) = if kind == kind::BEAT {
             (self.ears.beat(payload, echo, place)?, "")
         } else {
             self.ears.all(payload, echo, place)?
         };
+        if is_again {
+            heard.extension = None;
+        }
         self.heard = Some(heard);
         self.ts = heard.ts.unwrap_or(self.ts);
         Some(Said::Beat { heard, news })

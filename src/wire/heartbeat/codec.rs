@@ -67,6 +67,7 @@ pub struct Codec {
     pub(super) is_netstring: bool,
     pub(super) load: heapless::String<LOAD_MAX>,
     pub(super) news: heapless::String<NEWS_MAX>,
+    pub(super) is_compact_offered: bool,
     uuids: [Uuid; NODES_MAX],
     group_keys: heapless::String<GROUP_KEYS_MAX>,
     /// Where each group's key ends in `group_keys`.
@@ -91,6 +92,7 @@ impl Codec {
             is_netstring: setup.is_netstring,
             load: heapless::String::new(),
             news: heapless::String::new(),
+            is_compact_offered: false,
             uuids: [Uuid::default(); NODES_MAX],
             group_keys: heapless::String::new(),
             group_key_ends: heapless::Vec::new(),
@@ -161,6 +163,16 @@ impl Codec {
     /// and no `nbn`, when it is empty or too long.
     pub fn set_news(&mut self, news: &str) {
         self.news = news.try_into().unwrap_or_default();
+    }
+
+    /// What was set with [`Codec::set_news`].
+    pub fn news(&self) -> &str {
+        &self.news
+    }
+
+    /// Every `status` says from now on that we speak the compact format, too (`nbp`).
+    pub const fn offer_compact(&mut self) {
+        self.is_compact_offered = true;
     }
 
     /// How many authentic messages had fields of ours that could not be read; it wraps. The extension of such a

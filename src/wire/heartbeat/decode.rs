@@ -1,6 +1,6 @@
 //! Bytes to messages.
 
-use super::fields::{Field, Fields, Kind, Name, Strings, hex};
+use super::fields::{Field, Fields, Kind, Name, Strings, decimal, hex};
 use super::keys::{Digest, split_signature};
 use super::reject::Reject;
 use super::{Codec, PACKET_MAX, extension, kind, netstring, text, word};
@@ -103,6 +103,7 @@ impl Codec {
             ts,
             key,
             news: if fields.has(Name::NbNews) { strings.get(fields, Name::NbNews).ok() } else { None },
+            compact: fields.raw(Name::NbCompact).and_then(decimal).and_then(|version| u8::try_from(version).ok()),
             body: self.body(kind, fields, strings)?,
         })
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::fields::{Kind, Name, encode_uuid};
 use super::keys::{Digest, Key};
 use super::{Codec, extension, kind, netstring, text, word};
-use crate::core::ids::{NodeId, NodeSet, Uuid};
+use crate::core::ids::{Generation, NodeId, NodeSet, Uuid};
 use crate::core::message::{Body, IpfailWord, NodeStatus, Packet, ResourceInfo};
 
 impl Codec {
@@ -77,21 +77,39 @@ impl Codec {
         } else {
             self.write_body(writer, packet)?;
         }
-        if let Some(uuid) = packet.to.and_then(|node| self.uuid(node)) {
-            writer.uuid(Name::DestUuid, uuid);
+        if let Body::Status { extension, .. } = packet.body {
+            if self.is_compact_offered {
+                writer.field(Name::NbCompact, format_args!("{}", crate::wire::compact::VERSION));
+            }
+            if extension.is_none() && !self.news.is_empty() {
+                writer.string(Name::NbNews, &self.news);
+            }
         }
-        writer.string(Name::Src, self.node(self.local)?);
-        writer.uuid(Name::SrcUuid, self.identity.uuid);
-        if let Some(seq) = packet.seq {
-            writer.hex(Name::Seq, seq.0);
-        }
-        writer.hex(Name::Generation, self.identity.generation.0.into());
-        writer.hex(Name::Time, packet.ts.into());
+        self.write_header(writer, packet, (self.node(self.local)?, self.identity.uuid, self.identity.generation));
         if packet.seq.is_some() {
             writer.string(Name::Load, &self.load);
         }
         writer.field(Name::Ttl, format_args!("{}", self.ttl));
         Some(())
+    }
+
+    /// Addressee, sender, numbers.
+    pub(super) fn write_header(
+        &self,
+        writer: &mut Writer<'_>,
+        packet: &Packet,
+        (src, uuid, generation): (&str, Uuid, Generation),
+    ) {
+        if let Some(uuid) = packet.to.and_then(|node| self.uuid(node)) {
+            writer.uuid(Name::DestUuid, uuid);
+        }
+        writer.string(Name::Src, src);
+        writer.uuid(Name::SrcUuid, uuid);
+        if let Some(seq) = packet.seq {
+            writer.hex(Name::Seq, seq.0);
+        }
+        writer.hex(Name::Generation, generation.0.into());
+        writer.hex(Name::Time, packet.ts.into());
     }
 
     fn write_dest(&self, writer: &mut Writer<'_>, to: Option<NodeId>) -> Option<()> {
@@ -102,7 +120,7 @@ impl Codec {
     }
 
     /// The type's own fields and `dest`, in the order of spec/wire.md section 7.
-    fn write_body(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
+    pub(super) fn write_body(&self, writer: &mut Writer<'_>, packet: &Packet) -> Option<()> {
         match packet.body {
             Body::Ack { .. }
             | Body::RexmitRequest { .. }
@@ -187,9 +205,6 @@ impl Codec {
                     Some(extension) => extension::write(&extension, |name, value| writer.field(name, value)),
                     None if is_nullbeat => extension::write_mark(|name, value| writer.field(name, value)),
                     None => {}
-                }
-                if extension.is_none() && !self.news.is_empty() {
-                    writer.string(Name::NbNews, &self.news);
                 }
             }
             Body::ReqNodes => writer.kind(kind::REQ_NODES),
@@ -313,7 +328,7 @@ fn write_holdings(writer: &mut Writer<'_>, body: &Body<'_>) -> Option<()> {
 }
 
 /// The names of these, each followed by a blank (spec/wire.md 10.4).
-struct NodeList<'c>(&'c Codec, NodeSet);
+pub(super) struct NodeList<'c>(pub(super) &'c Codec, pub(super) NodeSet);
 
 impl fmt::Display for NodeList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,8 @@
 //! | `nbk` | checks of the node that fail, that say nothing, hex; groups whose service failed for good as a hex set | `1:0:4` |
 //! | `nbh` | watchdog lease in milliseconds, hex, `-` for none; own line `owner`: `u`p, `d`own, `-` for none | `4e20:d` |
 //!
+//! Beside them, with `protocol auto` and a partner to speak with: `nbp`, the version of the compact format, [`VERSION`](crate::wire::compact::VERSION).
+//!
 //! A beat without the others carries `nbv` all the same: who has just started must not take its sender for a Heartbeat.
 //! All of the first six, or `nbv` alone, or nothing; the others where there is something to tell: anything else is dropped
 //! and counted, the `status` itself stands.

@@ -73,7 +73,7 @@ names! {
     QueryUuid "queryuuid",
     // Ours; the original stores and ignores them.
     NbVersion "nbv", NbGroups "nbg", NbClaims "nbc", NbEcho "nbe", NbLinks "nbl", NbDigests "nbd",
-    NbHardware "nbh", NbHealth "nbk", NbNews "nbn",
+    NbHardware "nbh", NbHealth "nbk", NbNews "nbn", NbCompact "nbp",
     NbOnly "nb_only", NbWhy "nb_why",
 }
 

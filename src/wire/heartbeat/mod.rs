@@ -57,6 +57,7 @@ mod netstring;
 mod ping;
 mod reject;
 mod relayed;
+mod retell;
 #[cfg(all(feature = "std", any(test, fuzzing)))]
 mod sealing;
 mod stream;

@@ -50,6 +50,7 @@ impl End {
             ts: packet.ts,
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body: packet.body,
         }
     }

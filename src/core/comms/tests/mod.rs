@@ -81,6 +81,7 @@ fn message(seq: u64, body: Body<'static>) -> Message<'static> {
         ts: 1_800_000_000,
         key: KeyNumber(1),
         news: None,
+        compact: None,
         body,
     }
 }

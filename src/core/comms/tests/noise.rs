@@ -48,6 +48,7 @@ fn nonsense(random: &mut Random, near: &mut u64) -> Message<'static> {
         ts: 1,
         key: KeyNumber(1),
         news: None,
+        compact: None,
         body,
     }
 }

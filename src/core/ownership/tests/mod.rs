@@ -164,6 +164,7 @@ impl Bench {
             ts: 1_800_000_000,
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body,
         };
         self.give(Input::Received { link: LinkId(0), message: &message });

@@ -1,0 +1,299 @@
+//! One link's end of the compact format: when it is spoken, when Heartbeat's messages, when both.
+//!
+//! ```text
+//!                     session open             a beat of the partner's in it
+//!   Heartbeat's text ─────────────▶ both ─────────────────────────────────▶ compact
+//!          ▲                         │  ▲   no frame for the dead time          │
+//!          │                         │  └───────────────────────────────────────┤
+//!          └─────────────────────────┴──────────────────────────────────────────┘
+//!              a status of a higher generation, signed with a secret
+//! ```
+//!
+//! Neither a lost frame nor a forged one costs a beat: text stops only when the partner is heard in the new format, which
+//! shows that it has understood the answer, and comes back by itself.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use crate::config::{AuthMethod, Config, Protocol};
+use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
+use crate::core::message::{Body, Message};
+use crate::core::settings::Identity;
+use crate::core::time::{Duration, Instant};
+use crate::wire::compact::{LineStream, Link, Order, Received, Reject, Secrets, Setup, Telling, Unsaid, VERSION};
+
+/// Pauses between two calls: the first one, doubled each time up to the last one.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_millis(1600);
+
+/// What is said on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// Nothing but calls: `protocol compact`, and no session.
+    Calls,
+    /// Heartbeat's messages.
+    Heartbeat,
+    /// Heartbeat's messages and compact frames.
+    Both,
+    /// Compact frames.
+    Compact,
+}
+
+impl Speech {
+    /// For `links`: `calling`, `heartbeat`, `both`, `compact`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Calls => "calling",
+            Self::Heartbeat => "heartbeat",
+            Self::Both => "both",
+            Self::Compact => "compact",
+        }
+    }
+}
+
+/// What a status in Heartbeat's format tells of its sender's run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextNote {
+    generation: Generation,
+    key: KeyNumber,
+    /// It speaks the compact format.
+    is_offering: bool,
+}
+
+impl TextNote {
+    /// Of an authentic message.
+    pub const fn of(message: &Message<'_>) -> Option<Self> {
+        if !matches!(message.body, Body::Status { .. }) {
+            return None;
+        }
+        let is_offering = matches!(message.compact, Some(VERSION));
+        Some(Self { generation: message.generation, key: message.key, is_offering })
+    }
+}
+
+/// What all links of this node have in common.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    secrets: Secrets,
+    identity: Identity,
+    name: NodeName,
+    partner: NodeName,
+    is_strict: bool,
+    patience: Duration,
+}
+
+impl Speaker {
+    /// `None`: the compact format is not spoken here. It wants two nodes and a secret.
+    pub fn new(config: &Config, identity: Identity) -> Option<Self> {
+        let partner = config.compact_partner()?;
+        let mut secrets = Secrets::new(KeyNumber(config.signing_key));
+        for key in config.keys.iter().filter(|key| key.method != AuthMethod::Crc) {
+            secrets.add(KeyNumber(key.number), &key.key);
+        }
+        Some(Self {
+            secrets,
+            identity,
+            name: config.node.as_str().try_into().ok()?,
+            partner: partner.try_into().ok()?,
+            is_strict: config.protocol == Protocol::Compact,
+            patience: Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX)),
+        })
+    }
+}
+
+/// One link's end.
+pub struct CompactEnd {
+    link: Link,
+    /// Of a serial line.
+    stream: Option<LineStream>,
+    /// Nothing but this format.
+    is_strict: bool,
+    /// The partner has said that it speaks it, in a signed message of its present run.
+    is_offered: bool,
+    /// Silence in the session after which text is said as well.
+    patience: Duration,
+    /// When the last frame of the session came, or it was opened.
+    heard: Option<Instant>,
+    /// A beat has come in the session.
+    is_sure: bool,
+    call_at: Instant,
+    pause: Duration,
+    /// Bytes of a serial line that were frames taken.
+    line_bytes: u64,
+}
+
+impl std::fmt::Debug for CompactEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CompactEnd {{ is_open: {}, is_sure: {} }}", self.link.is_open(), self.is_sure)
+    }
+}
+
+impl CompactEnd {
+    /// An end that has not said anything.
+    ///
+    /// # Errors
+    /// There is no randomness to be had.
+    pub fn new(speaker: &Speaker, is_serial: bool, now: Instant) -> io::Result<Self> {
+        let mut seed = [0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut seed)?;
+        let link = Link::new(Setup {
+            secrets: speaker.secrets.clone(),
+            identity: speaker.identity,
+            name: speaker.name.clone(),
+            partner: speaker.partner.clone(),
+            seed,
+            // On a serial line, too: a beat overtakes what still waits to be written.
+            order: Order::Loose,
+        });
+        Ok(Self {
+            link,
+            stream: is_serial.then(LineStream::new),
+            is_strict: speaker.is_strict,
+            is_offered: false,
+            patience: speaker.patience,
+            heard: None,
+            is_sure: false,
+            call_at: now,
+            pause: PAUSE_MIN,
+            line_bytes: 0,
+        })
+    }
+
+    /// What is to be said now.
+    pub fn speech(&self, now: Instant) -> Speech {
+        match (self.link.is_open(), self.is_strict) {
+            (false, true) => Speech::Calls,
+            (false, false) => Speech::Heartbeat,
+            (true, true) => Speech::Compact,
+            (true, false) if self.is_sure && !self.is_silent(now) => Speech::Compact,
+            (true, false) => Speech::Both,
+        }
+    }
+
+    /// Whether Heartbeat's messages are taken.
+    pub const fn takes_text(&self) -> bool {
+        !self.is_strict
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.heard.is_none_or(|heard| now.since(heard) >= self.patience)
+    }
+
+    /// A signed status of the partner's in Heartbeat's format has come, on whatever link. Returns whether it has ended the
+    /// session here.
+    pub fn note_text(&mut self, note: TextNote, now: Instant) -> bool {
+        // `crc` is no signature: anybody could write that.
+        if !self.link.has_secret(note.key) {
+            return false;
+        }
+        let is_over = self.link.generation().is_some_and(|known| note.generation > known);
+        if is_over {
+            self.link.close();
+            self.is_sure = false;
+        }
+        if !self.link.is_open() && note.is_offering != self.is_offered {
+            self.is_offered = note.is_offering;
+            (self.call_at, self.pause) = (now, PAUSE_MIN);
+        }
+        is_over
+    }
+
+    /// A call into `out`, when one is due.
+    pub fn poll_call(&mut self, (seq, ts): (Seq, u32), now: Instant, out: &mut [u8]) -> Option<usize> {
+        let is_wanted = if self.link.is_open() { self.is_silent(now) } else { self.is_strict || self.is_offered };
+        if !is_wanted || now < self.call_at {
+            return None;
+        }
+        self.call_at = now + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.link.call(seq, ts, out)
+    }
+
+    /// Takes one frame; `reply` is for what has to be answered at once.
+    ///
+    /// # Errors
+    /// Why it was dropped.
+    pub fn take<'l>(
+        &'l mut self,
+        frame: &'l [u8],
+        own: (Seq, u32),
+        now: Instant,
+        reply: &mut [u8],
+    ) -> Result<Received<'l>, Reject> {
+        let Self { link, heard, is_sure, pause, call_at, .. } = self;
+        let hearing = Hearing { heard, is_sure, pause, call_at };
+        receive(link, frame, own, (now, hearing), reply)
+    }
+
+    /// Takes the next frame in a serial line's bytes, with its length; `None` when all bytes are taken.
+    pub fn next<'l>(
+        &'l mut self,
+        bytes: &mut &[u8],
+        own: (Seq, u32),
+        now: Instant,
+        reply: &mut [u8],
+    ) -> Option<(usize, Result<Received<'l>, Reject>)> {
+        let Self { link, stream, heard, is_sure, pause, call_at, line_bytes, .. } = self;
+        let frame = stream.as_mut()?.next(bytes)?;
+        let len = frame.len();
+        let hearing = Hearing { heard, is_sure, pause, call_at };
+        let received = receive(link, frame, own, (now, hearing), reply);
+        if received.is_ok() {
+            *line_bytes += (len + crate::wire::compact::LINE_OVERHEAD) as u64;
+        }
+        Some((len, received))
+    }
+
+    /// See [`Link::beat`] and [`Link::tell_all`]: the one that is quicker, everything when `is_all`.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn beat(&mut self, seq: Seq, telling: &Telling, is_all: bool, out: &mut [u8]) -> Result<usize, Unsaid> {
+        if is_all || !self.link.fits_beat(telling) {
+            self.link.tell_all(seq, telling, "", out)
+        } else {
+            self.link.beat(seq, telling, out)
+        }
+    }
+
+    /// The codec's end, for everything else.
+    pub const fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    /// Frames taken, and bytes of a serial line that they were: no garbage.
+    pub const fn taken(&self) -> (u32, u64) {
+        (self.link.accepted(), self.line_bytes)
+    }
+
+    /// Frames refused, by reason.
+    pub const fn rejected(&self) -> &[u32; Reject::NAMES.len()] {
+        self.link.rejected()
+    }
+}
+
+/// What a frame changes beside the session.
+struct Hearing<'e> {
+    heard: &'e mut Option<Instant>,
+    is_sure: &'e mut bool,
+    pause: &'e mut Duration,
+    call_at: &'e mut Instant,
+}
+
+fn receive<'l>(
+    link: &'l mut Link,
+    frame: &'l [u8],
+    (seq, ts): (Seq, u32),
+    (now, hearing): (Instant, Hearing<'_>),
+    reply: &mut [u8],
+) -> Result<Received<'l>, Reject> {
+    let received = link.receive(frame, seq, ts, reply)?;
+    match &received {
+        Received::Message(message) => *hearing.is_sure |= matches!(message.body, Body::Status { .. }),
+        Received::Opened => *hearing.is_sure = false,
+        Received::Reply(_) => return Ok(received),
+    }
+    *hearing.heard = Some(now);
+    (*hearing.pause, *hearing.call_at) = (PAUSE_MIN, now);
+    Ok(received)
+}

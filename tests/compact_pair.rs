@@ -1,0 +1,117 @@
+//! Two daemons that change over to the compact format, and what cannot make them.
+
+mod lab;
+
+use lab::{AT_HOME, Board, Lab};
+use nix::sys::signal::Signal::SIGKILL;
+
+const LINKS: usize = 2;
+
+/// On how many links a board says this format.
+fn says(board: &Board, format: &str) -> usize {
+    board.status_json().matches(&format!("\"format\": \"{format}\"")).count()
+}
+
+#[track_caller]
+fn wait_format(lab: &Lab, index: usize, format: &str) {
+    lab.wait(format, |lab| says(&lab.boards[index], format) == LINKS);
+}
+
+/// Nobody was declared dead, nor late.
+#[track_caller]
+fn assert_calm(lab: &Lab) {
+    for board in &lab.boards {
+        let log = board.log();
+        let bad = |line: &&str| ["is dead", "Late heartbeat", "lost packet"].iter().any(|words| line.contains(words));
+        assert_eq!(log.lines().filter(bad).collect::<Vec<_>>(), Vec::<&str>::new(), "on {}", board.name);
+    }
+}
+
+#[test]
+fn pair_changes_over_by_itself_and_does_all_of_it_in_the_compact_format() {
+    let mut lab = Lab::at_home("");
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    assert_calm(&lab);
+    // Nothing is Heartbeat's any more: what comes over the cable from now on has no beginning of a message.
+    let before = lab.modem.said(0).len();
+    lab.wait("many frames", |lab| lab.modem.said(0).len() > before + 600);
+    assert!(!lab.modem.said(0)[before..].windows(4).any(|bytes| bytes == b">>>\n"), "text is said on the cable");
+
+    let output = lab.boards[0].nullbeat(&["standby"]);
+    assert!(output.status.success(), "{output:?}");
+    lab.wait_owner(1, &["web", "mail"]);
+    let output = lab.boards[0].nullbeat(&["takeover"]);
+    assert!(output.status.success(), "{output:?}");
+    lab.wait_owner(0, &["web", "mail"]);
+    let output = lab.boards[0].nullbeat(&["failback"]);
+    assert!(output.status.success(), "{output:?}");
+    lab.wait_at_home();
+    assert_calm(&lab);
+    assert_eq!((0..2).map(|index| says(&lab.boards[index], "compact")).sum::<usize>(), 2 * LINKS);
+
+    lab.power_off(0);
+    lab.wait_owner(1, &["web", "mail"]);
+    lab.boards[0].power_on();
+    lab.boards[0].start();
+    lab.wait_at_home();
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    lab.assert_exclusive();
+}
+
+#[test]
+fn engine_that_is_replaced_costs_no_beat_and_changes_over_again() {
+    let lab = Lab::at_home("");
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    let sessions = |lab: &Lab| lab.boards[1].log().matches("has started anew").count();
+    lab.boards[0].signal("engine", SIGKILL);
+    lab.wait("the new run is noticed", |lab| sessions(lab) == LINKS);
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    lab.wait("both have settled", |lab| lab.boards.iter().all(Board::is_settled));
+    assert!(!lab.boards[1].log().contains("is dead"), "{}", lab.boards[1].log());
+    assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0);
+}
+
+#[test]
+fn node_that_is_set_to_compact_takes_nothing_else() {
+    let mut lab = Lab::usual("protocol compact", AT_HOME);
+    lab.start_both();
+    lab.wait_at_home();
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    assert!(!lab.modem.said(0).windows(4).any(|bytes| bytes == b">>>\n"), "text is said on the cable");
+    // The other one speaks Heartbeat's format only, from now on: nobody is there.
+    let text = std::fs::read_to_string(lab.boards[1].config_dir().join("ha.cf")).expect("ha.cf");
+    lab.power_off(1);
+    let ha_cf = text.replace("protocol compact", "protocol heartbeat");
+    std::fs::write(lab.boards[1].config_dir().join("ha.cf"), ha_cf).expect("ha.cf");
+    lab.wait_owner(0, &["web", "mail"]);
+    lab.boards[1].power_on();
+    lab.boards[1].start();
+    lab.wait("its messages are refused", |lab| lab.boards[0].status_json().contains("\"reason\": \"bad_marker\""));
+    assert!(
+        lab.boards[0].status_json().contains("\"name\": \"beta\", \"status\": \"dead\""),
+        "{}",
+        lab.boards[0].status_json()
+    );
+}
+
+#[test]
+fn forged_and_recorded_messages_change_nothing_over() {
+    let lab = Lab::at_home("");
+    (0..2).for_each(|index| wait_format(&lab, index, "compact"));
+    // All that alpha has ever said on the cable comes once more, and a text of a later run with a signature that does not fit.
+    let recorded = lab.modem.said(0);
+    lab.modem.inject(1, &recorded);
+    let forged = b">>>\nt=status\nst=active\ndt=7530\nprotocol=1\nsrc=alpha\n(1)srcuuid=AAAAAAAAAAAAAAAAAAAAAA==\nseq=1\nhg=7fffffff\nts=7fffffff\nttl=3\nauth=1 0123456789012345678901234567890123456789\n<<<\n";
+    lab.modem.inject(1, forged);
+    // A frame with a good checksum and no key behind it.
+    let mut frame = recorded.clone();
+    frame.reverse();
+    lab.modem.inject(1, &frame);
+    let json = |lab: &Lab| lab.boards[1].status_json();
+    lab.wait("they are refused", |lab| {
+        json(lab).contains("\"reason\": \"bad_digest\"") && json(lab).contains("compact_")
+    });
+    assert_eq!(says(&lab.boards[1], "compact"), LINKS, "{}", json(&lab));
+    assert!(!lab.boards[1].log().contains("has started anew"));
+    assert_calm(&lab);
+}
