@@ -381,26 +381,35 @@ fn serial_lines_that_cannot_carry_the_beats_are_told_with_the_arithmetic() {
         (
             b"serial /dev/ttyS0 baud 9600\nkeepalive 200ms\ndeadtime 5",
             &[
-                "ha.cf:1:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 228 ms: 218 bytes of 10 bits each at 9600 bits a second take 228 ms; raise keepalive or baud",
+                "ha.cf:1:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 234 ms: 224 bytes of 10 bits each at 9600 bits a second take 234 ms; raise keepalive or baud, or say `protocol compact` on both nodes: then a beat is 28 bytes",
             ],
         ),
         (
             b"serial /dev/ttyS0 baud 9600\nkeepalive 240ms\ndeadtime 5",
             &[
-                "ha.cf:1:8: warning: found a keepalive of 240 ms at 9600 baud; expected more than 257 ms, with a longer beat and an acknowledgement every tenth time; 218 bytes of 10 bits each at 9600 bits a second take 228 ms; the line is always busy and falls behind",
+                "ha.cf:1:8: warning: found a keepalive of 240 ms at 9600 baud; expected more than 263 ms, with a longer beat and an acknowledgement every tenth time; 224 bytes of 10 bits each at 9600 bits a second take 234 ms; the line is always busy and falls behind",
             ],
         ),
         (
             b"serial /dev/ttyS0\nkeepalive 200ms\ndeadtime 500ms\ninitdead 12",
             &[
-                "ha.cf:1:8: warning: found a deadtime of 500 ms at 19200 baud; expected at least 552 ms: twice the keepalive of 200 ms and the 152 ms that a long beat takes",
+                "ha.cf:1:8: warning: found a deadtime of 500 ms at 19200 baud; expected at least 555 ms: twice the keepalive of 200 ms and the 155 ms that a long beat takes",
             ],
         ),
         (b"serial /dev/ttyS0 baud 115200\nkeepalive 200ms\ndeadtime 500ms\ninitdead 12", &[]),
+        (b"protocol compact\nserial /dev/ttyS0 baud 9600\nkeepalive 45ms\ndeadtime 135ms\ninitdead 12", &[]),
+        (b"protocol compact\nserial /dev/ttyS0 baud 19200\nkeepalive 25ms\ndeadtime 75ms\ninitdead 12", &[]),
+        (b"protocol compact\nserial /dev/ttyS0 baud 115200\nkeepalive 10ms\ndeadtime 30ms\ninitdead 12", &[]),
+        (
+            b"protocol compact\nserial /dev/ttyS0 baud 9600\nkeepalive 25ms\ndeadtime 135ms\ninitdead 12",
+            &[
+                "ha.cf:2:8: error: found a keepalive of 25 ms at 9600 baud; expected at least 30 ms: 28 bytes of 10 bits each at 9600 bits a second take 30 ms; raise keepalive or baud",
+            ],
+        ),
         (
             b"baud 115200\nserial /dev/ttyS0\nserial /dev/ttyS1 baud 9600\nkeepalive 200ms\ndeadtime 5",
             &[
-                "ha.cf:3:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 228 ms: 218 bytes of 10 bits each at 9600 bits a second take 228 ms; raise keepalive or baud",
+                "ha.cf:3:8: error: found a keepalive of 200 ms at 9600 baud; expected at least 234 ms: 224 bytes of 10 bits each at 9600 bits a second take 234 ms; raise keepalive or baud, or say `protocol compact` on both nodes: then a beat is 28 bytes",
             ],
         ),
     ];

@@ -281,6 +281,7 @@ fn message_sizes_are_those_of_the_wire() {
     let mut codec = Codec::new(setup).expect("codec");
     codec.set_load("0.00 0.00 0.00 1/123 12345");
     codec.set_uuid(NodeId(1), Uuid([8; 16]));
+    codec.offer_compact();
     let length = |body, to, seq| {
         let packet = Packet { to, seq, ts: 0x6b03_1946, body, about: None, group: None };
         u32::try_from(codec.encode_serial(&packet, &mut [0; ENCODED_MAX]).expect("encodes")).expect("fits")
