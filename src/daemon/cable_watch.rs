@@ -65,7 +65,7 @@ impl CableWatch {
             time: now.at.since(before.at),
             errors: now.errors.zip(before.errors).map(|(now, before)| now.since(before)),
             bytes: now.bytes.saturating_sub(before.bytes),
-            garbage: now.garbage.wrapping_sub(before.garbage).into(),
+            garbage: u64::from(now.garbage.saturating_sub(before.garbage)),
             messages: u64::from(now.frames.wrapping_sub(before.frames)).saturating_sub(echoes),
             echoes,
             ..Observation::default()

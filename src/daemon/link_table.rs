@@ -187,7 +187,9 @@ impl Slot {
         if let Some((frames, bytes)) = self.compact.as_ref().map(|end| end.taken()) {
             counters.frames = counters.frames.wrapping_add(frames);
             let bytes = u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or(0);
-            counters.garbage_bytes = counters.garbage_bytes.wrapping_sub(bytes);
+            // It counts a line when that ends, so it may not have come that far.
+            let garbage = counters.garbage_bytes.wrapping_sub(bytes);
+            counters.garbage_bytes = if garbage > u32::MAX / 2 { 0 } else { garbage };
         }
         Some(counters)
     }

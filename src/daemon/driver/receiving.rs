@@ -75,7 +75,7 @@ impl Driver<'_> {
                 Ok(Received::Datagram(datagram)) => {
                     let is_looped = slot.link().is_looped();
                     let bytes = &buffer[..datagram.len];
-                    if is_frame(bytes) {
+                    if slot.compact().is_some() && is_frame(bytes) {
                         if let Some(link) = self.links.belongs(link, &datagram) {
                             self.take_frame(link, bytes);
                         }
