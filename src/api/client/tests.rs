@@ -75,6 +75,7 @@ impl Place {
             ts: 1_800_000_000,
             key: KeyNumber(1),
             news: None,
+            compact: None,
             body,
         };
         self.give(crate::core::Input::Received { link: LinkId(0), message: &message });
