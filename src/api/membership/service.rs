@@ -3,7 +3,8 @@
 //! ```text
 //!                    no other service                    leader: a change
 //!   Asking ────────────────────────────▶ Joined ─────────────────────────▶ Changing ──┐ all confirm
-//!     │ a leader answers                  ▲ ▲ ▲  member: a change                     │
+//!     │ a leader answers                  ▲ ▲ ▲  member: a change    (Gathering first,  │
+//!     │                                   │ │ │   when several were let in at once)       │
 //!     ▼                                   │ │ └─────────────── Confirming ◀───────────┤ MEM_LIST
 //!   Entering ─────────────────────────────┘ │                      │ time             │
 //!     │ time                                │                      ▼                  │
@@ -149,6 +150,11 @@ enum State {
         leader: MemberId,
     },
     Joined,
+    /// Leads, and has let in several at once: waits until all of them have come, to take them in together.
+    Gathering {
+        until: Instant,
+        confirmed: MemberSet,
+    },
     /// Leads. `has_seen`: we have seen the change ourselves, not only been told of it.
     Changing {
         until: Instant,
@@ -279,7 +285,7 @@ impl Service {
             State::Asking { .. } => StateName::VersionRequest,
             State::Entering { .. } => StateName::NewNodeWaitForMemList,
             State::Joined => StateName::Joined,
-            State::Changing { .. } => StateName::WaitForChange,
+            State::Gathering { .. } | State::Changing { .. } => StateName::WaitForChange,
             State::Confirming { .. } => StateName::WaitForMemList,
             State::Electing { .. } => StateName::Joining,
             State::Collecting { .. } => StateName::SentMemListReq,
@@ -299,6 +305,7 @@ impl Service {
             State::Asking { found_from, .. } if self.may_found() => Some(found_from),
             State::Asking { until, .. }
             | State::Entering { until, .. }
+            | State::Gathering { until, .. }
             | State::Changing { until, .. }
             | State::Confirming { until, .. }
             | State::Electing { until, .. }
@@ -389,7 +396,7 @@ impl Service {
             }
             State::Answered { leader, .. } if *leader == node => self.elect_again(now),
             State::Answered { round, .. } => round.heard.remove(node),
-            State::Changing { confirmed, .. } => confirmed.remove(node),
+            State::Gathering { confirmed, .. } | State::Changing { confirmed, .. } => confirmed.remove(node),
             State::Idle | State::Asking { .. } | State::Entering { .. } | State::Joined | State::Confirming { .. } => {}
         }
     }
@@ -416,6 +423,7 @@ impl Service {
             // The original begins a full round: it would move all others, and there is nothing to agree on.
             State::Entering { .. } => self.ask(now, 0),
             State::Confirming { .. } => self.elect(now, self.minor),
+            State::Gathering { confirmed, .. } => self.take_in(now, confirmed),
             State::Changing { .. } | State::Answered { .. } => self.elect_again(now),
             State::Electing { round, .. } => self.heard_long_enough(now, &round),
             State::Collecting { round, answered, lists, highest, .. } => {
@@ -435,6 +443,7 @@ impl Service {
             }
             State::Entering { .. } | State::Answered { .. } => {}
             State::Joined => self.look_at_members(now),
+            State::Gathering { confirmed, .. } => self.look_at_gathering(now, confirmed),
             State::Changing { until, change, has_seen, confirmed } => {
                 self.look_at_change(now, until, change, has_seen, confirmed);
             }

@@ -51,7 +51,11 @@ impl Service {
     pub(super) fn heard_join(&mut self, now: Instant, by: MemberId, standing: Standing) {
         let is_new = match &mut self.state {
             State::Idle | State::Asking { .. } => return,
-            State::Entering { .. } | State::Joined | State::Changing { .. } | State::Confirming { .. } => true,
+            State::Entering { .. }
+            | State::Joined
+            | State::Gathering { .. }
+            | State::Changing { .. }
+            | State::Confirming { .. } => true,
             State::Electing { .. } | State::Collecting { .. } | State::Answered { .. }
                 if standing.minor > self.minor =>
             {

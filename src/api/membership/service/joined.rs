@@ -91,7 +91,7 @@ impl Service {
         self.entering.insert(by);
         match self.state {
             State::Joined if self.leader == self.local.place() => {
-                self.change(now, Change::Join(by), true, MemberSet::EMPTY);
+                self.set(State::Gathering { until: now + self.times.answer, confirmed: MemberSet::EMPTY });
             }
             State::Joined => {
                 self.send(Some(self.leader), Body::NewNode { node: by });
@@ -105,6 +105,28 @@ impl Service {
         }
     }
 
+    /// Whether all whom we have let in have come.
+    pub(super) fn look_at_gathering(&mut self, now: Instant, confirmed: MemberSet) {
+        let has_lost = !(self.view.members - self.present()).is_empty();
+        if has_lost || ((self.invited & self.present()) - self.entering).is_empty() {
+            self.take_in(now, confirmed);
+        }
+    }
+
+    /// Takes in who has come: one by a change of the list, several by a round, which takes no longer for all of them than
+    /// for two. One after the other each would have to ask again for the name that the cluster has by then.
+    pub(super) fn take_in(&mut self, now: Instant, confirmed: MemberSet) {
+        let mut coming = self.entering.iter();
+        match (coming.next(), coming.next()) {
+            (None, _) => self.set(State::Joined),
+            (Some(node), None) => {
+                self.change(now, Change::Join(node), true, confirmed);
+                self.look(now);
+            }
+            _ => self.elect(now, self.minor),
+        }
+    }
+
     /// A member confirms a change, perhaps before we see it ourselves.
     pub(super) fn confirmed(&mut self, now: Instant, by: MemberId, confirmed_change: Change) {
         if !self.is_in_view(by) || self.leader != self.local.place() {
@@ -112,11 +134,15 @@ impl Service {
         }
         match self.state {
             State::Joined => self.change(now, confirmed_change, false, MemberSet::only(by)),
+            State::Gathering { until, mut confirmed } if matches!(confirmed_change, Change::Join(_)) => {
+                confirmed.insert(by);
+                self.set(State::Gathering { until, confirmed });
+            }
             State::Changing { until, change, has_seen, mut confirmed } if change == confirmed_change => {
                 confirmed.insert(by);
                 self.set(State::Changing { until, change, has_seen, confirmed });
             }
-            State::Changing { .. } => self.elect_again(now),
+            State::Gathering { .. } | State::Changing { .. } => self.elect_again(now),
             _ => {}
         }
     }

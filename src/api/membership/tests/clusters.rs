@@ -70,9 +70,8 @@ fn all_start_at_once_the_last_by_name_leads() {
         for node in 0..count {
             world.start(node);
         }
-        let took = world.await_agreement(set(0..count), Duration::from_secs(5));
-        // Two agree in 250 ms, 16 in 3.3 s: their messages wait for each other on the links.
-        assert!(count == 16 || took < SOON, "{count} nodes: {took:?}");
+        let took = world.await_agreement(set(0..count), SOON);
+        println!("{count} nodes: {took:?}");
         let (instance, ages, has_quorum) = view(&world, 0);
         assert_eq!(ages[0], (count - 1, 1), "of {count}: {ages:?}");
         assert!(instance >= 2 && has_quorum);
