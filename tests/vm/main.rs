@@ -64,7 +64,6 @@ mod interlock;
 mod lines;
 mod pc;
 mod power;
-mod resets;
 mod takeover;
 mod udev;
 mod watchdog;

@@ -84,7 +84,7 @@ fn watched() -> Plan {
 /// The owner is reset, as this event tells that was not among the first `count`, and only then the other board begins to
 /// start its group. It is held in reset until then: one that boots within the dead time of its last beat keeps its group.
 #[track_caller]
-pub(crate) fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
+fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
     let board = &bench.boards[owner];
     let reset = board.await_event(count, event).at;
     board.hold_in_reset(true);
