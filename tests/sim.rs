@@ -3,11 +3,13 @@
 mod timetable;
 
 use nullbeat::core::ids::{GroupSet, LinkSet};
-use nullbeat::core::message::{Holds, NodeStatus};
+use nullbeat::core::message::{GroupState, Holds, NodeStatus};
+use nullbeat::core::ownership::transitions::{Event, Stage, Step};
 use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
 use nullbeat::core::{Outcome, Refusal, Request};
+use nullbeat::sim::coverage::Coverage;
 use nullbeat::sim::fault::{Fault, ScriptFault};
-use nullbeat::sim::{Plan, Trace, run_plan, run_seed};
+use nullbeat::sim::{Plan, Trace, run_many, run_plan, run_seed};
 use timetable::{ALPHA, BETA, BOTH, FOR_EVER, MS, S, Timetable, UDP, cut, power_loss};
 
 #[test]
@@ -277,6 +279,16 @@ fn legacy_node_that_returns_asks_for_its_group_and_gets_it() {
         table.expect_running(ALPHA);
         assert_eq!(table.world.moves(), 2);
     }
+}
+
+#[test]
+fn pairs_of_state_and_event_are_counted() {
+    let totals = run_many(1, 40, 2, false);
+    assert_eq!(totals.broken, 0, "{totals}");
+    let pairs = Coverage::of_process().expect("tests are built with debug assertions");
+    assert!(pairs.wrong.is_empty() && pairs.visited > 150, "{pairs}");
+    let all = Stage::ALL.len() * Event::ALL.len() + GroupState::ALL.len() * Step::ALL.len();
+    assert_eq!(pairs.visited + pairs.impossible + pairs.missing.len() + pairs.rare.len(), all);
 }
 
 #[test]

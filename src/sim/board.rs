@@ -11,6 +11,7 @@ use super::plan::{Plan, S};
 use super::rng::Rng;
 use super::scripts::Scripts;
 use crate::core::ids::{CheckId, GroupSet, JobId, LinkId, RequestId, ShotId};
+use crate::core::message::Body;
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Alarm, FenceOutcome, Health, InputLine, JobOutcome, LineLevel, Request};
 use crate::wire::heartbeat::Codec;
@@ -43,6 +44,8 @@ pub enum Arrived {
     Echo,
     /// An operator.
     Request(RequestId, Request),
+    /// Something makes the node say [`Board::slip`].
+    Slip,
 }
 
 /// The engine's process.
@@ -150,6 +153,8 @@ pub struct Board {
     pub freeze: Option<Freeze>,
     /// The next script that begins here is interrupted by a power loss of this length.
     pub power_trap: Option<u64>,
+    /// A word that is said out of turn, in the place of a client's next message.
+    pub slip: Option<Body<'static>>,
     /// An operator holds the node, as the node itself announced.
     pub is_held: bool,
     /// Groups whose start has failed since the last resume, as announced.
@@ -192,6 +197,7 @@ impl Board {
             levels: [None; InputLine::ALL.len()],
             freeze: None,
             power_trap: None,
+            slip: None,
             is_held: false,
             start_failed: 0,
             clock: 0,

@@ -103,7 +103,7 @@ impl Plan {
             health: self.health.map_or(HealthSettings::NONE, |health| health.settings(self.groups.len())),
             fence: self.fence_settings(fencings),
             interlock: self.interlock_settle.map(|settle| InterlockSettings { settle: Duration::from_micros(settle) }),
-            has_owner_line: self.interlock_settle.is_some(),
+            has_owner_line: self.has_owner_line || self.interlock_settle.is_some(),
             lease: self.lease.filter(|_| node < owners).map(LeasePlan::settings),
             config_digest: 0x1234_5678,
             resources_digest: 0x9abc_def0,

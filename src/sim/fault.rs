@@ -1,7 +1,7 @@
 //! What can go wrong, and what operators do at a bad moment.
 
 use crate::core::ids::{GroupSet, LinkSet};
-use crate::core::message::Holds;
+use crate::core::message::{Body, Holds};
 use crate::core::{InputLine, LineLevel, Request};
 
 /// One thing that is done to the world. Times are microseconds.
@@ -22,6 +22,13 @@ pub enum Fault {
         off_for: u64,
         /// By how much the copy is behind.
         by: u32,
+    },
+    /// A node says a word of a hand-over or of a start out of turn.
+    Word {
+        /// Which node.
+        node: usize,
+        /// What.
+        word: Body<'static>,
     },
     /// The board is off in the middle of the next script that runs there.
     PowerLossInScript {
@@ -258,7 +265,7 @@ pub enum DeviceFault {
 }
 
 /// Names of the kinds of faults, for the coverage table: [`Fault::kind`] is an index.
-pub const KINDS: [&str; 47] = [
+pub const KINDS: [&str; 48] = [
     "power loss",
     "power loss in a script",
     "engine crash",
@@ -306,6 +313,7 @@ pub const KINDS: [&str; 47] = [
     "check flaps",
     "checker gone",
     "generation lost",
+    "word out of turn",
 ];
 
 /// Index of reloads in [`KINDS`]: they are drawn apart.
@@ -321,6 +329,8 @@ pub const LINES: usize = 37;
 pub const HEALTH: usize = 41;
 /// Index of lost generations, which are drawn apart too.
 pub const LOST: usize = 46;
+/// Index of words out of turn: so are they.
+pub const WORD: usize = 47;
 
 impl Fault {
     /// Index into [`KINDS`]; `links` is the number of links of the world.
@@ -374,6 +384,7 @@ impl Fault {
             Self::Reload { .. } => RELOAD,
             Self::UpstreamLost { .. } => UPSTREAM,
             Self::GenerationLost { .. } => LOST,
+            Self::Word { .. } => WORD,
         }
     }
 
@@ -400,6 +411,7 @@ impl Fault {
             Self::PowerLoss { .. }
             | Self::PowerLossInScript { .. }
             | Self::GenerationLost { .. }
+            | Self::Word { .. }
             | Self::Replay { .. }
             | Self::WallStep { .. }
             | Self::Reload { .. }

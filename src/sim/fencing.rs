@@ -40,7 +40,7 @@ impl World {
         let planned = match fault {
             None => vec![strike(quick), end(quick + self.rng.range(1, 30) * MS, FenceOutcome::Confirmed)],
             Some(DeviceFault::Fails) => vec![end(quick, FenceOutcome::Failed)],
-            Some(DeviceFault::Lies) => vec![end(quick, FenceOutcome::Confirmed)],
+            Some(DeviceFault::Lies) => vec![end(limit - limit / 20, FenceOutcome::Confirmed)],
             Some(DeviceFault::Hangs) => vec![end(limit, FenceOutcome::Lost)],
             Some(DeviceFault::Late) => {
                 let delay = limit + self.rng.below(self.plan.fence_settle / 2);
@@ -84,6 +84,14 @@ impl World {
             shot.is_cancelled = true;
             self.note(node, format_args!("breaks off shot {}", id.0));
             self.shots[2] += 1;
+            // An agent that hangs, or has made up its answer, is not ended sooner.
+            let is_stubborn = (0..self.plan.fence.len()).any(|method| {
+                let method = u8::try_from(method).unwrap_or(u8::MAX);
+                matches!(self.device_fault(node, method), Some(DeviceFault::Hangs | DeviceFault::Lies))
+            });
+            if is_stubborn {
+                return;
+            }
             self.after(5 * MS, Happening::ShotEnd { node, life, shot: id, outcome: FenceOutcome::Failed });
         }
     }

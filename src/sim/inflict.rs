@@ -30,6 +30,7 @@ impl World {
                 let board = &mut self.boards[node];
                 board.generation = board.generation.saturating_sub(by);
             }
+            Fault::Word { node, word } => self.say(node, word),
             Fault::PowerLossInScript { node, off_for } => self.boards[node].power_trap = Some(off_for),
             Fault::EngineCrash { node, respawn_after } => self.engine_died(node, respawn_after),
             Fault::EngineStall { node, lasts } => self.stall(node, lasts),
@@ -101,6 +102,7 @@ impl World {
             Fault::PowerLoss { .. }
             | Fault::PowerLossInScript { .. }
             | Fault::GenerationLost { .. }
+            | Fault::Word { .. }
             | Fault::EngineCrash { .. }
             | Fault::EngineStall { .. }
             | Fault::Freeze { .. }
@@ -184,6 +186,7 @@ fn fault_node(fault: &Fault) -> usize {
         Fault::PowerLoss { node, .. }
         | Fault::PowerLossInScript { node, .. }
         | Fault::GenerationLost { node, .. }
+        | Fault::Word { node, .. }
         | Fault::EngineCrash { node, .. }
         | Fault::EngineStall { node, .. }
         | Fault::Freeze { node, .. }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, LOST, Noise, RELOAD, ScriptFault, UPSTREAM};
+use super::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, LOST, Noise, RELOAD, ScriptFault, UPSTREAM, WORD};
 use super::rng::Rng;
 use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
-use crate::core::message::Holds;
+use crate::core::message::{Body, Holds, StandbyWord};
 use crate::core::settings::{AutoFailback, FenceKind, SplitBrainLoser, TakeoverPolicy};
 use crate::core::{InputLine, LineLevel, Request};
 
@@ -131,6 +131,8 @@ pub struct Plan {
     pub lease: Option<LeasePlan>,
     /// `interlock gpio`, and `interlock_settle`.
     pub interlock_settle: Option<u64>,
+    /// There is a line that says who owns, whether or not anybody reads it.
+    pub has_owner_line: bool,
     /// Health checks.
     pub health: Option<HealthPlan>,
     /// Senders hear their own messages come back on this link.
@@ -173,6 +175,7 @@ impl Plan {
             fencings_per_hour: 3,
             lease: None,
             interlock_settle: None,
+            has_owner_line: false,
             health: None,
             echo: LinkSet::EMPTY,
             faults: Vec::new(),
@@ -185,12 +188,14 @@ impl Plan {
     /// The plan of `seed`.
     pub fn generate(seed: u64) -> Self {
         let mut plan = Self::generate_plain(seed);
+        plan.draw_legacy();
         plan.draw_fence();
         plan.draw_lines();
         plan.draw_lease();
         plan.draw_health();
         plan.draw_lost();
         plan.draw_wishes();
+        plan.draw_rush();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan
@@ -392,6 +397,19 @@ impl Plan {
         }
     }
 
+    /// More pairs that take each other for Heartbeats in legacy mode than chance would make, over links that work: several
+    /// bad ones at once are a partition.
+    fn draw_legacy(&mut self) {
+        if Rng::new(self.seed, 11).chance(40) {
+            (self.is_stripped, self.auto_failback) = (true, AutoFailback::Legacy);
+            let is_of_links =
+                |fault: &Fault| matches!(fault, Fault::Cut { .. } | Fault::Flap { .. } | Fault::Noise { .. });
+            let faults = std::mem::take(&mut self.faults);
+            let is_fair = |fault: &Fault| self.is_fair_to_heartbeats(fault) && !is_of_links(fault);
+            self.faults = faults.into_iter().filter(|(_, fault)| is_fair(fault)).collect();
+        }
+    }
+
     /// As reloads. Two nodes that take each other for Heartbeats have none.
     fn draw_fence(&mut self) {
         let mut rng = Rng::new(self.seed, 6);
@@ -455,6 +473,10 @@ impl Plan {
             let fault = self.fault_of_kind(kind, &mut rng);
             self.faults.push((at, fault));
         }
+        self.keep_clocks_running();
+    }
+
+    fn keep_clocks_running(&mut self) {
         for (_, fault) in &mut self.faults {
             if let Fault::Freeze { is_clock_running, .. } = fault {
                 *is_clock_running = true;
@@ -480,12 +502,12 @@ impl Plan {
         }
     }
 
-    /// As reloads. A Heartbeat cannot tell what it has heard; and where messages of the past are said again, one of a run
+    /// As reloads. A Heartbeat cannot tell what it has heard, nor does a third node; and where messages of the past are said again, one of a run
     /// that this node has forgotten cannot be told from one of a run to come.
     fn draw_lost(&mut self) {
         let mut rng = Rng::new(self.seed, 9);
         let has_replay = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Replay { .. }));
-        if self.is_stripped || has_replay || !rng.chance(150) {
+        if self.is_stripped || self.nodes > 2 || has_replay || !rng.chance(150) {
             return;
         }
         let at = rng.below(self.calm_at);
@@ -500,6 +522,45 @@ impl Plan {
             let (at, node) = (rng.below(self.calm_at), rng.index(2));
             let group = GroupId(u8::try_from(rng.index(self.groups.len())).unwrap_or(0));
             self.faults.push((at, Fault::operator(node, Request::Obtain(group))));
+        }
+    }
+
+    /// As reloads: a hand-over, and in the middle of it whatever hits hardest there.
+    fn draw_rush(&mut self) {
+        let mut rng = Rng::new(self.seed, 12);
+        self.has_owner_line = rng.chance(200);
+        // Two nodes that take each other for Heartbeats have no proof of anything, as two Heartbeats have none.
+        if self.is_stripped || !rng.chance(400) {
+            return;
+        }
+        let mut begin = rng.below(self.calm_at);
+        let span = 2 * self.scripts() + 2 * self.keepalive;
+        let kinds = [0, 2, 2, 2, 4, 5, 6, 7, 8, 10, 12, 21, 25, 25, 26, 26, 27, 28, 29, FENCE + 4];
+        if self.devices() > 0 {
+            // They have just lost each other, and an agent has not noticed that they are together again.
+            let lasts = self.deadtime + rng.range(50, 600) * MS;
+            let kind = rng.pick(&[DeviceFault::Hangs, DeviceFault::Lies]);
+            let links = LinkSet::first(self.links.len());
+            let (node, stands) = (rng.index(2), 3 * self.deadtime);
+            self.faults.push((begin, Fault::Cut { links, from: None, lasts }));
+            self.faults.push((begin, Fault::Device { node, method: None, kind, lasts: stands }));
+            begin += lasts + rng.range(10, 500) * MS;
+        }
+        for number in 0..rng.range(3, 9) {
+            let kind = match number {
+                0 => 25,
+                // The encoder knows no messages but those of the core.
+                _ if !self.is_wire && rng.chance(400) => WORD,
+                _ => rng.pick(&kinds),
+            };
+            let fault = self.fault_of_kind(kind, &mut rng);
+            let at = if number == 0 { begin } else { begin + rng.below(span) };
+            if at < self.calm_at {
+                self.faults.push((at, fault));
+            }
+        }
+        if self.lease.is_some() {
+            self.keep_clocks_running();
         }
     }
 
@@ -551,6 +612,7 @@ impl Plan {
             }
             FENCE..LINES => Fault::operator(node, Request::ConfirmFence),
             LOST => Fault::GenerationLost { node, off_for: lasts, by: u32::try_from(rng.range(1, 40)).unwrap_or(1) },
+            WORD => Fault::Word { node, word: Self::word(rng) },
             HEALTH.. => self.health_fault(kind, node, lasts, rng),
             LINES.. => {
                 let any = rng.pick(&[LineLevel::Active, LineLevel::Inactive]);
@@ -565,6 +627,21 @@ impl Plan {
             }
             24 => Fault::WallStep { node, by: rng.pick(&[-2_000_000_000, -3600, -1, 1, 3600, 1_000_000_000]) },
             _ => Self::operator_verb(kind, node, lasts, rng),
+        }
+    }
+
+    /// A word that says nothing of what runs where: that nobody could see through.
+    fn word(rng: &mut Rng) -> Body<'static> {
+        let set = rng.pick(&[Holds::ALL, Holds::LOCAL, Holds::FOREIGN]);
+        let standby = |word| Body::AskResources { set, word, only: None, after_failure: false };
+        match rng.below(7) {
+            0 => Body::Starting,
+            1 => standby(StandbyWord::Me),
+            2 => standby(StandbyWord::Other),
+            3 => standby(StandbyWord::Done),
+            4 => Body::Takeover { set: Some(set) },
+            5 => Body::IpRequest { key: "", group: None },
+            _ => Body::IpRequestResp { key: "", group: None, is_ok: false },
         }
     }
 
@@ -653,6 +730,9 @@ impl fmt::Display for Plan {
         }
         if let Some(lease) = self.lease {
             writeln!(f, "  lease {} ms, watchdog {} ms", ms(lease.kick_for), ms(lease.timeout))?;
+        }
+        if self.has_owner_line {
+            writeln!(f, "  line owner")?;
         }
         if let Some(settle) = self.interlock_settle {
             writeln!(f, "  interlock, settle {} ms", ms(settle))?;

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::happening::{Happening, Timer};
 use super::plan::{MS, Medium};
 use super::world::{World, uuid};
-use crate::core::ids::{Generation, LinkId, LinkSet, PingId};
+use crate::core::ids::{Generation, LinkId, LinkSet, PingId, RelayId};
 use crate::core::message::{Body, Packet};
 use crate::core::time::Stamp;
 use crate::core::{Action, Input, Request};
@@ -90,6 +90,7 @@ impl World {
             Arrived::Watchdog => self.handle(node, stamp, Input::Watchdog { is_armed: true }),
             Arrived::Health(check, health) => self.handle(node, stamp, Input::Health { check, health, from: 0 }),
             Arrived::Echo => self.handle(node, stamp, Input::PingAnswer { ping: PingId(0) }),
+            Arrived::Slip => self.handle(node, stamp, Input::Relay { to: None, id: RelayId(0) }),
             Arrived::Guardian(is_present) => self.handle(node, stamp, Input::Guardian { is_present }),
             Arrived::Request(id, request) => {
                 if matches!(request, Request::Takeover(_) | Request::ConfirmFence) {
@@ -202,6 +203,10 @@ impl World {
         if matches!(packet.body, Body::Status { .. }) {
             board.lease.stamp = self.now;
         }
+        let mut packet = packet;
+        if let Body::Relayed { .. } = packet.body {
+            packet.body = board.slip.take().unwrap_or(packet.body);
+        }
         let generation = Generation(board.generation);
         let mut letter = Letter { src: node, generation, uuid: uuid(node), sent_at: self.now, packet, bytes: None };
         if self.plan.is_stripped {
@@ -233,6 +238,13 @@ impl World {
             self.copies = copies;
         }
         self.oracle.turned(self.now, node, 0, 1);
+    }
+
+    /// A node says something that it would not say by itself.
+    pub(super) fn say(&mut self, node: usize, word: Body<'static>) {
+        self.boards[node].slip = Some(word);
+        self.boards[node].receive(Arrived::Slip);
+        self.turn(node);
     }
 
     /// Sends recorded messages of other nodes to `to` again: those of an older generation if there are any.

@@ -12,7 +12,9 @@ impl World {
     pub(super) fn set_owner(&mut self, node: usize, is_owner: bool) {
         self.note(node, format_args!("sets its line owner to {is_owner}"));
         let life = self.boards[node].life;
-        self.after(MS, Happening::OwnerSet { node, life, is_owner });
+        // Where nothing waits for it, it may take its time.
+        let delay = if self.plan.interlock_settle.is_some() { 1 } else { 1 + self.now % 400 };
+        self.after(delay * MS, Happening::OwnerSet { node, life, is_owner });
     }
 
     pub(super) fn owner_is_set(&mut self, node: usize, life: u32, is_owner: bool) {

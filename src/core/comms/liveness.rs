@@ -46,6 +46,8 @@ impl Comms {
         let announced = self.peer(node).deadtime;
         match self.state(node).first_wait {
             _ if self.is_up => announced,
+            // It has been heard by this engine: what the one before knew of it is over.
+            Some(_) if self.peer(node).last_status.is_some() => announced,
             Some(wait) => wait,
             None => announced.max(self.initdead),
         }
@@ -213,11 +215,15 @@ impl Comms {
         true
     }
 
-    /// Whoever knows a later run of ours takes every word of this one for an old one played back.
+    /// Whoever knows a later run of ours takes every word of this one for an old one played back; so does who has heard higher
+    /// numbers of ours than we have said: that was another run with this very generation. Each node tells what it knows of
+    /// its partner.
     fn notice_outrun(&mut self, settings: &Settings, node: NodeId, outbox: &mut Outbox) {
         let ours = self.identity.generation;
-        let Some(known) = self.peer(node).extension.as_ref().map(|extension| extension.echo_generation) else { return };
-        if known > ours && !self.is_outrun {
+        let Some(extension) = self.peer(node).extension.as_ref() else { return };
+        let (known, heard) = (extension.echo_generation, extension.echo_seq);
+        let is_later = known > ours || known == ours && heard > self.own_seq();
+        if is_later && !self.is_outrun && settings.partner == Some(node) {
             self.is_outrun = true;
             let (name, known_number, ours) = (name_of(settings, node), known.0, ours.0);
             log::error!("node {name} knows generation {known_number} of us and hears none below it; ours is {ours}");

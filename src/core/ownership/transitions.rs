@@ -133,6 +133,9 @@ impl Stage {
         match (self, event) {
             (Self::Waiting | Self::Leaving, Event::CommUp) => None,
             (_, Event::CommUp) => Some("communication comes up once, and nothing else ends the waiting"),
+            (Self::Asked | Self::Releasing | Self::Released | Self::Acquiring, Event::Returned) => {
+                Some("a hand-over is with a living partner, which is heard before it can give, and its death ends it")
+            }
             _ => None,
         }
     }
@@ -228,9 +231,7 @@ impl Step {
             Self::Probe | Self::ProbedNone | Self::ProbedSome | Self::Adopt => {
                 (matches!(state, Unknown), "what was left running is looked for at the start, before anything is known")
             }
-            Self::Retry => {
-                (matches!(state, Stopped | StartFailed | StopFailed), "only a failure is followed by a pause")
-            }
+            Self::Retry => (matches!(state, StartFailed | StopFailed), "only a failure is followed by a pause"),
             Self::Restart => (matches!(state, Running), "only what runs is restarted in place"),
             Self::StartCancelled | Self::RestartCancelled => {
                 (false, "a start is cancelled by a stop only, and then it is the stop's end that counts")
@@ -245,10 +246,12 @@ impl Step {
                 (matches!(state, Stopping), "the state is that of the job that was asked for last")
             }
             Self::Acquire => (
-                matches!(state, Unknown | Stopped | StartFailed | StopFailed),
-                "what is not claimed does not run, and no start of it is under way",
+                matches!(state, Stopped | StopFailed),
+                "what is not claimed does not run; a start that failed stays claimed until it is released",
             ),
-            Self::Release => (true, ""),
+            Self::Release => {
+                (!matches!(state, Stopped), "what is stopped is not claimed, unless a start was cancelled")
+            }
         };
         if is_possible { None } else { Some(reason) }
     }
@@ -275,8 +278,11 @@ pub(super) fn witness_step(state: GroupState, step: Option<Step>) {
     if cfg!(debug_assertions)
         && let Some(step) = step
     {
-        // Whether a start was cancelled is for the guardian to say.
-        let is_said = matches!(step, Step::StartCancelled | Step::RestartCancelled);
+        // Whether a start was cancelled is for the guardian to say, and it leaves a claim on what is stopped.
+        let is_said = matches!(
+            (state, step),
+            (_, Step::StartCancelled | Step::RestartCancelled) | (GroupState::Stopped, Step::Release | Step::Retry)
+        );
         let reason = step.forbidden_in(state).filter(|_| !is_said);
         assert!(reason.is_none(), "a group that is {} {}: {reason:?}", state.name(), step.name());
         seen::note_step(state, step);

@@ -99,6 +99,15 @@ fn later_run_of_ours_that_a_peer_knows_is_told_once() {
     // Not on the word of a replay.
     bench.hear(0, ETH, Message { generation: Generation(1), ..knowing(9, 50) });
     assert_eq!(bench.outrun, []);
+    // Ours is 3, but it has heard numbers that this run of ours has not come to: there was another one.
+    let mut copied = Bench::met();
+    let other_run = Extension { echo_generation: Generation(3), echo_seq: Seq(1000), ..extension(0) };
+    let Body::Status { status, dead_ms, has_protocol, is_nullbeat, .. } = knowing(4, 3).body else {
+        panic!("a status")
+    };
+    let said = Body::Status { status, dead_ms, has_protocol, is_nullbeat, extension: Some(other_run) };
+    copied.hear(0, ETH, message(4, said));
+    assert_eq!(copied.outrun, [Generation(3)]);
     bench.hear(0, ETH, knowing(10, 9));
     bench.hear(0, ETH, knowing(11, 12));
     assert_eq!(bench.outrun, [Generation(9)]);

@@ -274,3 +274,15 @@ fn peer_whose_status_is_overtaken_by_another_message_returns_with_it() {
     assert!(bench.is_alive());
     assert_eq!(bench.told(), [Happening::Returned { node: BETA }, told_status(NodeStatus::Active)]);
 }
+
+#[test]
+fn node_carried_as_dead_and_heard_since_has_its_own_dead_time() {
+    // Gamma is still waited for, so that communication is not up.
+    let mut bench = Bench::with(settings(&["alpha", "beta", "gamma"]));
+    bench.comms.carry(&bench.settings, BETA, CarriedPartner { is_dead: true, has_left: false });
+    bench.hear(100, ETH, beat(1));
+    bench.run_to(1_050);
+    assert!(bench.is_alive(), "two keepalives were for one that nobody had heard");
+    bench.run_to(1_100);
+    assert!(!bench.is_alive());
+}
