@@ -71,6 +71,8 @@ fn owner_that_comes_back_with_an_old_generation_is_heard_again() {
     for name in ["hb_generation", "hb_generation.copy"] {
         std::fs::write(lab.boards[0].dir.join("state").join(name), "              5\n").expect("a file");
     }
+    // What outlives a daemon does not outlive its board.
+    std::fs::remove_file(lab.boards[0].dir.join("run/lease")).expect("a file");
     lab.boards[0].power_on();
     lab.boards[0].start();
     lab.wait_owner(0, &["web"]);
