@@ -42,6 +42,19 @@ fn service_that_keeps_dying_moves_after_its_restarts_and_stays() {
 }
 
 #[test]
+fn engines_that_die_meanwhile_do_not_begin_to_count_anew() {
+    let mut table = Timetable::settled(checked);
+    table.inflict(service_dies(ALPHA, 60 * S));
+    for ms in [2_700, 3_500, 4_300, 5_100, 5_900, 6_700, 7_500] {
+        table.at(ms).inflict(Fault::EngineCrash { node: ALPHA, respawn_after: 30 * MS });
+    }
+    table.at(12_000).expect_running(BETA);
+    assert_eq!(table.world.moves(), 1, "{}", table.story());
+    // It stays there, too: at home it failed within the hour.
+    table.at(120_000).expect_running(BETA);
+}
+
+#[test]
 fn service_that_dies_on_both_moves_once_and_tries_again_when_somebody_says_so() {
     let mut table = Timetable::settled(checked);
     table.inflict(service_dies(ALPHA, 30 * S)).inflict(service_dies(BETA, 30 * S));
@@ -80,6 +93,20 @@ fn upstream_dead_for_one_moves_the_group_and_its_return_brings_it_home() {
     table.at(12_000).expect_running(BETA);
     table.at(14_500).expect_running(ALPHA);
     assert_eq!(table.world.moves(), 2);
+}
+
+#[test]
+fn moves_for_health_count_for_the_latch() {
+    let mut table = Timetable::settled(|plan| {
+        checked(plan);
+        plan.moves_per_hour = 3;
+    });
+    for round in 0..5 {
+        table.at(2_000 + round * 20_000).inflict(Fault::UpstreamDead { node: Some(ALPHA), lasts: 10 * S });
+    }
+    table.at(110_000).expect_at_most_one();
+    // There and back would be ten.
+    assert!((3..=4).contains(&table.world.moves()), "{} moves\n{}", table.world.moves(), table.story());
 }
 
 #[test]
