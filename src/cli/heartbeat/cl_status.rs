@@ -152,7 +152,8 @@ fn sign_on(run: &Path, name: &str, rest: &[String]) -> Result<Library, Outcome> 
         log_error(&format!("REASON: {reason}"));
         return Err(Err(exit::FAILURE));
     }
-    let is_verbose = rest.iter().any(|word| word.starts_with('-') && word.contains('v'));
+    // It says what is the matter with the options in any case.
+    let is_verbose = parse(name, "mv", rest).is_ok_and(|request| request.is_verbose);
     let detail = if is_verbose { format!("({reason})\n") } else { String::new() };
     Err(Ok(if is_stopped {
         (format!("Heartbeat is stopped on this machine.\n{detail}"), exit::FAILURE)
