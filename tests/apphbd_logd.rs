@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lab::evidence::saw;
 use lab::{Lab, PATIENCE};
 
 const APPHBTEST: &str = "/usr/libexec/heartbeat/apphbtest";
@@ -228,7 +229,7 @@ fn packaged_apphbtest_counts_what_the_sanity_check_counts() {
     bench.wait_line("debug", "hangup");
     let normal = ["[apphb_normal]", "apphb_client_register:"];
     assert_eq!(bench.count("debug", &normal), 6, "five, and one before the failing one");
-    for (parts, count) in [
+    let expected = [
         (&["type=setint"][..], 7),
         (&["'apphb_normal'"], 0),
         (&["WARN: ", "'failtest'", " failed to heartbeat"], 1),
@@ -236,15 +237,25 @@ fn packaged_apphbtest_counts_what_the_sanity_check_counts() {
         (&["WARN: ", "hangup"], 1),
         (&["info: apphb_client_remove:"], 8),
         (&["ERROR"], 0),
-    ] {
+    ];
+    for (parts, count) in expected {
         bench.wait(&format!("{parts:?} {count}"), || bench.count("debug", parts) == count);
     }
+    let told = |count: &dyn Fn(&[&str], usize) -> usize| -> String {
+        let lines = expected.iter().map(|(parts, wanted)| format!("{} × {}", count(parts, *wanted), parts.join(" … ")));
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    let what = "six processes with our apphbd, one of which fails and hangs up: lines that it logs";
+    saw(APPHBTEST, what, &told(&|_, wanted| wanted), &told(&|parts, _| bench.count("debug", parts)));
     assert_eq!(bench.count("log", &["debug:"]), 0);
     assert!(bench.memory("apphbd") < 40_000, "{} KiB", bench.memory("apphbd"));
     assert_eq!(bench.ours("apphbd", &["-k"]), (0, String::new()));
     status(3, "apphbd is stopped.\n");
     assert_eq!(bench.count("debug", &["info: [apphbd] stopped"]), 1);
     assert!(!bench.path("state/apphb.comm").exists());
+    let (code, text) = bench.ours("apphbd", &["-s"]);
+    let place = "/usr/libexec/heartbeat/apphbd";
+    saw(place, "nullbeat in its place, stopped by `-k`: `-s`", "3 apphbd is stopped.", &format!("{code} {text}"));
 }
 
 #[test]
@@ -332,6 +343,18 @@ fn packaged_clients_log_through_our_logd() {
     let expected: Vec<&str> = once.iter().chain(&once).chain(&messages).copied().collect();
     let expected = [&expected[..], &["logtest: []: info: total message dropped: "]].concat();
     assert_eq!(without_pids(ends("debug")), expected);
+    for (program, tag) in [(HA_LOGGER, "tag: "), (LOGTEST, "logtest: ")] {
+        let of_it = |lines: &[String]| {
+            lines.iter().filter(|line| line.starts_with(tag)).cloned().collect::<Vec<_>>().join("\n")
+        };
+        let expected: Vec<String> = expected.iter().map(|line| (*line).to_owned()).collect();
+        let what = "through our ha_logd: lines of its debug file, without numbers";
+        saw(program, what, &of_it(&expected), &of_it(&without_pids(ends("debug"))));
+    }
+    let (code, text) = bench.ours("ha_logd", &["-s"]);
+    let text = text.split(" [").next().unwrap_or_default();
+    let what = "nullbeat in its place: `-s`";
+    saw("/usr/lib/heartbeat/ha_logd", what, "0 logging daemon is running", &format!("{code} {text}"));
     assert_eq!(
         without_pids(ends("log")),
         expected.iter().filter(|line| !line.contains("only")).copied().collect::<Vec<_>>()
@@ -647,62 +670,4 @@ fn watchdog_is_not_kicked_while_a_needed_application_is_missing() {
     assert_eq!(bench.client(&["reg", "steady", "unreg"]), ["0", "0"]);
     is_kicked("it is not missed any more");
     assert_eq!(bench.ours("apphbd", &["-k"]).0, 0);
-}
-
-/// Connects to each socket named, says something good, forks, and dies; the child keeps the connection and dies later.
-const FORKER: &str = r#"use Socket; use Time::HiRes; my ($where, $body) = @ARGV;
-for (1 .. 20) {
-    my $pid = fork();
-    if ($pid == 0) {
-        socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($where)) or die "connect: $!";
-        my $is_app = $body eq "reg";
-        $body = pack("a8a256a256a256lLL", "reg", "forker", "one", "/", $$, $<, $( + 0) if $is_app;
-        syswrite($s, pack("lL", length $body, 0xabcd) . $body);
-        sysread($s, my $answer, 12) if $is_app;
-        # Its own child has the connection after its death.
-        if (fork() == 0) { Time::HiRes::sleep(0.05); kill "KILL", $$ }
-        kill "KILL", $$;
-    }
-    waitpid($pid, 0);
-}
-"#;
-
-#[test]
-fn bad_clients_of_the_services_disturb_no_beat_of_a_pair() {
-    let mut lab = Lab::usual("keepalive 50ms\nuse_apphbd on\nuse_logd on\n", lab::AT_HOME);
-    for board in &lab.boards {
-        let dir = board.dir.display();
-        let logd = format!("logfile {dir}/through-logd\nlogfacility none\n");
-        std::fs::write(board.config_dir().join("logd.cf"), logd).expect("logd.cf");
-        let apphbd = format!("debug_level 1\ndebugfile {dir}/beats\n");
-        std::fs::write(board.config_dir().join("apphbd.cf"), apphbd).expect("apphbd.cf");
-    }
-    lab.start_both();
-    lab.wait_at_home();
-    let text = |lab: &Lab, index: usize, name: &str| {
-        std::fs::read_to_string(lab.boards[index].dir.join(name)).unwrap_or_default()
-    };
-    lab.wait("it has registered", |lab| text(lab, 0, "beats").contains("[heartbeat]/[master_control_process]"));
-    let run = lab.boards[0].dir.join("run");
-    abuse(&run.join("apphb.comm"), &good_registration());
-    abuse(&run.join("log_daemon"), &good_line("perhaps broken"));
-    for (socket, body) in [("apphb.comm", "reg"), ("log_daemon", "short"), ("register", "short")] {
-        let socket = run.join(socket).display().to_string();
-        let output = lab.boards[0].on_board(&["perl", "-e", FORKER, &socket, body]);
-        assert!(output.status.success(), "{output:?}");
-    }
-    lab.wait("those that died are noticed", |lab| text(lab, 0, "beats").matches("'forker' / 'one'").count() == 20);
-    // Everybody is there as before.
-    let socket = run.join("log_daemon");
-    let mut client = UnixStream::connect(socket).expect("the service is there");
-    client.write_all(&good_line("still here")).expect("room");
-    lab.wait("its line", |lab| text(lab, 0, "through-logd").contains("stranger: [77]: info: still here"));
-    let beats = text(&lab, 0, "beats");
-    assert!(!beats.contains("'heartbeat' / 'master_control_process'"), "it never failed to beat in time: {beats}");
-    for index in 0..2 {
-        let log = text(&lab, index, "through-logd");
-        assert!(!log.contains(": is dead") && !log.contains("panicked"), "{log}");
-    }
-    lab.assert_stays(0, &["web"], Duration::from_millis(500));
-    lab.assert_exclusive();
 }

@@ -189,23 +189,6 @@ fn script_that_is_missing_or_not_executable_fails_its_group_and_nothing_else() {
     lab.assert_stays(0, &["web"], Duration::from_secs(2));
 }
 
-#[test]
-fn garbage_on_the_control_socket_disturbs_nobody() {
-    let lab = at_home("");
-    let socket = lab.boards[0].dir.join("run/control");
-    let mut clients = Vec::new();
-    for number in 0..40 {
-        let Ok(mut client) = std::os::unix::net::UnixStream::connect(&socket) else { continue };
-        let _ = client.set_write_timeout(Some(Duration::from_secs(5)));
-        let _ = client.write_all(&vec![b'A' + number; 70_000]);
-        clients.push(client);
-    }
-    lab.assert_stays(0, &["web"], Duration::from_secs(2));
-    drop(clients);
-    lab.wait("it answers again", |lab| lab.boards[0].nullbeat(&["status"]).status.success());
-    assert!(!lab.boards[1].log().contains("node alpha: is dead"));
-}
-
 /// A bench whose first board has a group `bad` with this script beside the usual ones; `$tell WHAT` tells the observer.
 fn with_bad_script(extra: &str, body: &str) -> Lab {
     let lab = Lab::usual(extra, "alpha bad::bad\nalpha trace::web\nbeta trace::mail\n");

@@ -6,6 +6,7 @@ mod lab;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lab::evidence::saw;
 use lab::{AT_HOME, Board, Lab, write_script};
 use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
 
@@ -412,6 +413,9 @@ fn plugin_of_cluster_glue_runs_with_its_parameters() {
     assert_order(&lab, &[("alpha", "lab", "begin"), ("alpha", "lab", "end"), ("alpha", "mail", "start-begin")]);
     let words = std::fs::read_to_string(lab.boards[ALPHA].dir.join("shots-lab")).expect("its words");
     assert_eq!(words, "reset beta\n");
+    let what = "run by nullbeat for `fence external/lab`: what its plugin is told, what is started then";
+    let started = lab.observer.count("alpha", "mail", "start-begin");
+    saw("/usr/sbin/stonith", what, "reset beta; 1 start", &format!("{}; {started} start", words.trim_end()));
     lab.assert_exclusive();
 }
 

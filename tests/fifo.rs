@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lab::evidence::saw;
 use lab::{Board, Lab};
 
 const BOTH: [&str; 2] = ["web", "mail"];
@@ -60,6 +61,14 @@ fn move_by(lab: &Lab, index: usize, name: &str, words: &[&str], web: usize, mail
     assert_eq!(tool(lab, index, name, words), Some(0), "{name} {words:?}");
     lab.wait_owner(web, &["web"]);
     lab.wait_owner(mail, &["mail"]);
+    let expected = format!("web on {}, mail on {}", lab.boards[web].name, lab.boards[mail].name);
+    let owner = |group: &str| {
+        let names: Vec<&str> = lab.owners(group).iter().map(|owner| lab.boards[*owner].name.as_str()).collect();
+        format!("{group} on {}", names.join(" and "))
+    };
+    let command = [&[name], words].concat().join(" ");
+    let what = format!("two nullbeats, `{command}` on {}", lab.boards[index].name);
+    saw(&format!("/usr/share/heartbeat/{name}"), &what, &expected, &[owner("web"), owner("mail")].join(", "));
 }
 
 #[test]

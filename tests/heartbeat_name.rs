@@ -6,6 +6,7 @@ mod lab;
 use std::process::Output;
 use std::time::Duration;
 
+use lab::evidence::saw;
 use lab::{Lab, NULLBEAT};
 use nix::sys::signal::Signal;
 
@@ -13,6 +14,7 @@ const RESOURCES: &str = "alpha trace::web\nbeta trace::mail\n";
 /// The board on which nullbeat has taken the place of Heartbeat's program.
 const OURS: usize = 0;
 const THEIRS: usize = 1;
+const PROGRAM: &str = "/usr/libexec/heartbeat/heartbeat";
 const PID_FILE: &str = "/run/heartbeat.pid";
 
 /// What a command line came to, with what differs from run to run taken out: numbers, and the names of the boards.
@@ -69,9 +71,13 @@ fn heartbeat(lab: &Lab, index: usize, words: &[&str]) -> Outcome {
 #[track_caller]
 fn assert_same(lab: &Lab, words: &str, code: i32) {
     let words: Vec<&str> = words.split_whitespace().collect();
-    let ours = heartbeat(lab, OURS, &words);
-    assert_eq!(ours, heartbeat(lab, THEIRS, &words), "heartbeat {words:?}: ours, then theirs");
+    let (ours, theirs) = (heartbeat(lab, OURS, &words), heartbeat(lab, THEIRS, &words));
+    assert_eq!(ours, theirs, "heartbeat {words:?}: ours, then theirs");
     assert_eq!(ours.code, Some(code), "heartbeat {words:?}: {ours:?}");
+    let told = |outcome: &Outcome| format!("exit code {}", outcome.code.unwrap_or(-1));
+    let words = [&["heartbeat"], &words[..]].concat().join(" ");
+    let what = format!("nullbeat in its place, in the same words: `{words}` with exit code {code}");
+    saw(PROGRAM, &what, &told(&theirs), &told(&ours));
 }
 
 fn text_on(lab: &Lab, index: usize, path: &str) -> String {

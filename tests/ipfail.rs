@@ -6,7 +6,9 @@ mod lab;
 use std::io::Write as _;
 use std::time::Duration;
 
-use lab::{AT_HOME, Lab};
+use lab::evidence::{saw, saw_parts};
+use lab::programs::{DIR, as_hacluster};
+use lab::{AT_HOME, Board, Lab};
 
 /// A host outside of the cluster.
 const GATEWAY: &str = "192.168.231.200";
@@ -209,13 +211,18 @@ fn nullbeat_and_ipfail_agree_whoever_loses_the_upstream() {
     lab.assert_stays(0, &BOTH, Duration::from_secs(5));
     let more = "Telling other node that we have more visible ping nodes.";
     wait_said(&lab, 0, more, 1);
-    wait_said(&lab, HEARTBEAT, "Giving up because we were told that we have less ping nodes.", 1);
+    let less = "Giving up because we were told that we have less ping nodes.";
+    wait_said(&lab, HEARTBEAT, less, 1);
+    let log = lab.boards[HEARTBEAT].log();
+    saw_parts(&ipfail(), "on a Heartbeat beside a nullbeat that reaches more: its words", &[less], &log);
     upstream(&lab, HEARTBEAT, true);
     lab.wait_owner(1, &["mail"]);
     lab.wait_owner(0, &["web"]);
     upstream(&lab, 0, false);
     lab.wait_owner(1, &BOTH);
     wait_said(&lab, HEARTBEAT, more, 1);
+    let log = lab.boards[HEARTBEAT].log();
+    saw_parts(&ipfail(), "on a Heartbeat beside a nullbeat that reaches less: its words", &[more], &log);
     wait_said(&lab, 0, "Giving up because we have less visible ping nodes.", 1);
     lab.assert_stays(1, &BOTH, Duration::from_secs(5));
     upstream(&lab, 0, true);
@@ -301,4 +308,67 @@ fn packaged_ipfail_beside_nullbeat_gives_up_what_its_board_has_when_only_that_on
     lab.assert_exclusive();
     let _ = own.kill();
     let _ = own.wait();
+}
+
+/// What a board needs for `dopd`: sockets where it looks, a `drbdadm` that notes its words.
+fn add_drbdadm(board: &Board) {
+    let script = format!(
+        "set -e; mount -t tmpfs tmpfs /usr/local/sbin; cd {0}; chmod 755 .; install -m 666 /dev/null outdated\n\
+         printf '#!/bin/sh\\necho \"$*\" >> {0}/outdated\\nexit 5\\n' > /usr/local/sbin/drbdadm\n\
+         chmod 755 /usr/local/sbin/drbdadm",
+        board.dir.display()
+    );
+    let output = board.on_board(&["sh", "-c", &script]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A Heartbeat and a nullbeat each ask the other's `dopd`, by DRBD's own helper. The packaged `dopd` crashes when whoever
+/// asked has gone, beside either daemon, and is started again by `respawn`.
+#[test]
+fn packaged_dopd_outdates_the_disk_of_the_other_kind_of_node() {
+    let mut lab = Lab::mixed(AT_HOME);
+    for board in &lab.boards {
+        let path = board.config_dir().join("ha.cf");
+        let lines = format!("apiauth dopd gid=haclient uid=hacluster\nrespawn hacluster {DIR}/dopd\n");
+        let text = std::fs::read_to_string(&path).expect("configured") + &lines;
+        std::fs::write(path, text).expect("ha.cf");
+    }
+    for board in &mut lab.boards {
+        board.power_on();
+        if !board.runs_heartbeat() {
+            board.show_sockets();
+        }
+        add_drbdadm(board);
+        board.through = vec!["env".to_owned(), "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
+        board.start();
+    }
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    let outdater = format!("{DIR}/drbd-peer-outdater");
+    for (asker, peer) in [(0, "beta"), (1, "alpha")] {
+        for (index, node) in [(asker, peer), (1 - asker, lab.boards[asker].name.as_str())] {
+            lab.wait_text(
+                "dopd is online",
+                |lab| lab.boards[index].cl_status(&["clientstatus", node, "dopd"]).out,
+                |it| it == "online\n",
+            );
+        }
+        let disk = format!("disk{asker}");
+        let outcome = lab.wait_text(
+            &format!("{peer} has outdated its disk"),
+            |lab| {
+                let words = as_hacluster(&[&outdater, "-p", peer, "-r", &disk, "-t", "5"]);
+                let code = lab.boards[asker].on_board(&words).status.code();
+                let told = std::fs::read_to_string(lab.boards[1 - asker].dir.join("outdated")).unwrap_or_default();
+                format!("{code:?} {}", told.lines().next_back().unwrap_or_default())
+            },
+            |it| it.ends_with(&format!("outdate {disk}")) && it.starts_with("Some(5)"),
+        );
+        let what = format!("asked on {}: exit code, and what drbdadm is told there", lab.boards[asker].name);
+        let expected = format!("Some(5) outdate {disk}");
+        for program in ["dopd", "drbd-peer-outdater"] {
+            saw(&format!("{DIR}/{program}"), &format!("on a mixed pair, {what}"), &expected, &outcome);
+        }
+    }
+    lab.assert_exclusive();
 }

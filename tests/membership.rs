@@ -5,55 +5,16 @@ mod lab;
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::process::Child;
 use std::time::Duration;
 
+use lab::evidence::{saw, saw_parts};
+use lab::programs::{DIR, Running, as_hacluster, said};
 use lab::{Board, Lab};
 use nix::sys::signal::Signal;
 
-const DIR: &str = "/usr/libexec/heartbeat";
-
-/// A command as the user that Heartbeat's clients have.
-fn as_hacluster<'w>(words: &[&'w str]) -> Vec<&'w str> {
-    let user = ["setpriv", "--reuid", "hacluster", "--regid", "haclient", "--clear-groups"];
-    user.iter().chain(words).copied().collect()
-}
-
-/// A program that goes on until the test ends it; what it says is in a file of its name in the board's folder.
-struct Running(Child);
-
-impl Running {
-    fn start(board: &Board, name: &str) -> Self {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(board.dir.join(format!("{name}.log")));
-        let file = file.expect("log");
-        let program = format!("{DIR}/{name}");
-        let mut command = board.command(&as_hacluster(&["stdbuf", "-o0", &program]));
-        Self(command.stdout(file.try_clone().expect("log")).stderr(file).spawn().expect("a program"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn said(board: &Board, name: &str) -> String {
-    std::fs::read_to_string(board.dir.join(format!("{name}.log"))).unwrap_or_default()
-}
-
-/// The run directory of a board with nullbeat, where Heartbeat's clients look.
-fn show_sockets(board: &Board) {
-    let run = board.dir.join("run");
-    // Some of them have sockets of their own in there.
-    let script = format!(
-        "mkdir -p {0} /run/heartbeat && cd {0} && mkdir -p ccm dopd && chown hacluster:haclient ccm dopd && \
-         mount --bind . /run/heartbeat",
-        run.display()
-    );
-    let output = board.on_board(&["sh", "-c", &script]);
-    assert!(output.status.success(), "{output:?}");
+/// A packaged program that follows the membership.
+fn follow(board: &Board, name: &str) -> Running {
+    Running::start(board, &as_hacluster(&[&format!("{DIR}/{name}")]))
 }
 
 /// What `cl_status hbstatus -v` says of the membership: instance, whether there is quorum, number of members; and the nodes.
@@ -135,7 +96,7 @@ fn cut(lab: &Lab, is_cut: bool) {
 #[test]
 fn two_nullbeats_agree_through_deaths_and_cuts() {
     let mut lab = Lab::at_home("membership on\n");
-    lab.boards.iter().for_each(show_sockets);
+    lab.boards.iter().for_each(Board::show_sockets);
     let first = await_agreement(&lab, "both started");
     // Nobody else signs on under the service's name.
     let twice = lab.boards[0].on_board(&as_hacluster(&[&format!("{DIR}/ccm")]));
@@ -156,7 +117,7 @@ fn two_nullbeats_agree_through_deaths_and_cuts() {
         }
     }
     // The packaged programs follow it.
-    let _clients = ["ccm_testclient", "clmtest"].map(|name| Running::start(&lab.boards[0], name));
+    let _clients = ["ccm_testclient", "clmtest"].map(|name| follow(&lab.boards[0], name));
     lab.wait("ccm_testclient knows both", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=beta, born="));
     // An engine dies and is replaced: its service has left and come back.
     lab.boards[1].signal("engine", Signal::SIGKILL);
@@ -187,7 +148,7 @@ fn nullbeat_agrees_with_the_packaged_service_under_heartbeat() {
     }
     lab.start_both();
     lab.wait("nullbeat's sockets", |lab| lab.boards[0].dir.join("run/register").exists());
-    show_sockets(&lab.boards[0]);
+    lab.boards[0].show_sockets();
     let first = await_agreement(&lab, "both started");
     // Heartbeat starts its service again.
     assert!(lab.boards[1].on_board(&["sh", "-c", "kill -9 $(pidof ccm)"]).status.success());
@@ -247,14 +208,14 @@ fn story(service: Service) -> Vec<String> {
     let start = |lab: &mut Lab, index: usize| {
         lab.boards[index].power_on();
         if service != Service::Original {
-            show_sockets(&lab.boards[index]);
+            lab.boards[index].show_sockets();
         }
         lab.boards[index].start();
     };
     start(&mut lab, 0);
     await_members(&lab, &[0], 1);
     let mut said_by = vec![told(&lab, 0, 1)];
-    let clients = ["ccm_testclient", "clmtest"].map(|name| Running::start(&lab.boards[0], name));
+    let clients = ["ccm_testclient", "clmtest"].map(|name| follow(&lab.boards[0], name));
     lab.wait("the programs know of one", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=alpha"));
     start(&mut lab, 1);
     await_members(&lab, &[0, 1], 2);
@@ -288,11 +249,21 @@ fn programs_hear_the_same_of_every_service() {
     let [original, packaged, built_in] = &stories;
     assert!(original[0].contains(" with quorum\n\tinstance 1\n\tmembers 1\n\t\t0 alpha\t(born: 1)\n"));
     assert!(original[4].contains("event=NEW MEMBERSHIP") && original[5].contains("SA_CLM_NODE_LEFT"), "{original:#?}");
-    for (original, seen) in original.iter().zip(packaged) {
-        assert_eq!(seen, original, "the packaged service beside nullbeat");
-    }
-    for (original, seen) in original.iter().zip(built_in) {
-        assert_eq!(seen, original, "the built-in service");
+    for (service, story) in [("the packaged ccm under nullbeat", packaged), ("the built-in service", built_in)] {
+        for (original, seen) in original.iter().zip(story) {
+            assert_eq!(seen, original, "{service}");
+        }
+        let events = |story: &[String], place: usize, word: &str| -> String {
+            let lines = story[place].lines().map(str::trim).filter(|line| line.starts_with(word));
+            lines.fold(String::new(), |all, line| all + line + "\n")
+        };
+        let what = format!("{service}: beta comes and goes, as under a Heartbeat");
+        let parts = ["event=NEW MEMBERSHIP", "nodes=1, new=0, lost=1"];
+        saw_parts(&format!("{DIR}/ccm_testclient"), &what, &parts, &story[4]);
+        let views = |story: &[String]| events(story, 5, "viewNumber");
+        saw(&format!("{DIR}/clmtest"), &what, &views(original), &views(story));
+        let (ours, theirs) = (story[..4].join("\n"), original[..4].join("\n"));
+        saw(&format!("{DIR}/ccm"), &format!("{service}: what cl_status tells at each step"), &theirs, &ours);
     }
 }
 
@@ -316,7 +287,7 @@ fn words(text: &str) -> String {
 #[test]
 fn bad_programs_at_the_socket_disturb_nobody() {
     let lab = Lab::at_home("membership on\nkeepalive 50ms\nwarntime 500ms\n");
-    lab.boards.iter().for_each(show_sockets);
+    lab.boards.iter().for_each(Board::show_sockets);
     let first = await_agreement(&lab, "both started");
     let socket = lab.boards[0].dir.join("run/ccm/ccm");
     let mut kept = Vec::new();
@@ -341,7 +312,7 @@ fn bad_programs_at_the_socket_disturb_nobody() {
     drop(kept);
     // Everybody who was dropped has made room.
     assert_eq!(instance(&lab, 0), first);
-    let client = Running::start(&lab.boards[0], "ccm_testclient");
+    let client = follow(&lab.boards[0], "ccm_testclient");
     lab.wait("a program follows", |lab| said(&lab.boards[0], "ccm_testclient").contains("uname=beta, born="));
     drop(client);
     for index in 0..2 {
@@ -377,7 +348,7 @@ fn three_nodes_of_both_kinds_agree() {
     for index in 0..3 {
         lab.boards[index].power_on();
         if index != 1 {
-            show_sockets(&lab.boards[index]);
+            lab.boards[index].show_sockets();
         }
         lab.boards[index].start_with(&[if index == 1 { "-M" } else { "--no-resources" }]);
     }

@@ -6,7 +6,9 @@ mod lab;
 use std::process::Output;
 
 use lab::Lab;
+use lab::evidence::{saw, saw_parts};
 
+const COMM: &str = "/usr/share/heartbeat/TestHeartbeatComm";
 /// The board on which nullbeat has taken the place of Heartbeat's program.
 const OURS: usize = 0;
 const THEIRS: usize = 1;
@@ -59,17 +61,24 @@ fn test_heartbeat_comm_cuts_communication_and_mends_it() {
     ];
     await_log(&lab, before, &told);
     await_partner(&lab, "dead");
+    let said = lab.boards[OURS].log().split_off(before);
+    saw_parts(COMM, "`break-communication alpha`: what nullbeat logs", &told, &said);
 
     let before = lab.boards[OURS].log().len();
-    assert!(comm(&lab, &["fix-communication"]).contains("DeleteTestFileOK"));
+    let fixed = comm(&lab, &["fix-communication"]);
     await_log(&lab, before, &["Test Code Now disabled."]);
     await_partner(&lab, "active");
+    let said = fixed + &lab.boards[OURS].log().split_off(before);
+    let parts = ["DeleteTestFileOK", "Test Code Now disabled."];
+    saw_parts(COMM, "`fix-communication`: what it says, what nullbeat logs", &parts, &said);
 
     let before = lab.boards[OURS].log().len();
     comm(&lab, &["reduce-communication", "0.125", "0.25", "beta"]);
     let told = ["Receive loss probability = 0.250", "Xmit loss probability = 0.125", "Allow nodes = beta;"];
     await_log(&lab, before, &told);
     await_partner(&lab, "active");
+    let said = lab.boards[OURS].log().split_off(before);
+    saw_parts(COMM, "`reduce-communication 0.125 0.25 beta`: what nullbeat logs", &told, &said);
     assert_eq!(lab.boards[OURS].heartbeat(&["-k"]).status.code(), Some(0));
 }
 
@@ -113,6 +122,9 @@ fn basic_sanity_check_finds_no_fault_of_ours() {
     let log = String::from_utf8(board.on_board(&["cat", "/tmp/linux-ha.testlog"]).stdout).expect("text");
     // Two of the surroundings, and one for its last look into the log, where a helper has written CRITICAL.
     assert_eq!(output.status.code(), Some(3), "{said}\n{log}");
+    let what = "nullbeat in the places of heartbeat, cl_status, apphbd and ha_logd: errors, three by its own helpers";
+    let code = output.status.code().unwrap_or_default();
+    saw("/usr/share/heartbeat/BasicSanityCheck", what, "3", &code.to_string());
     let complaints = ["failed", "Does not look like", "OOPS", "not successful"];
     for line in said.lines() {
         assert!(

@@ -3,6 +3,7 @@
 
 mod lab;
 
+use lab::evidence::saw;
 use lab::{Board, Lab};
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -162,6 +163,13 @@ fn add_and_delete(heartbeats: &[usize], asked: [usize; 2]) {
             state_file(lab, index, "hostcache").lines().any(|line| line.ends_with("\t50\tcellar"))
         });
     }
+    if lab.boards[asked[1]].runs_heartbeat() {
+        let other = (0..2).find(|index| !lab.boards[*index].runs_heartbeat()).expect("a nullbeat");
+        let files = ["hostcache", "delhostcache"].map(|name| state_file(&lab, other, name));
+        let seen = files.each_ref().map(|text| names_in(text).join(" ")).join("; deleted: ");
+        let what = "`hb_delnode gamma` on a Heartbeat: the names in the nullbeat's files";
+        saw("/usr/share/heartbeat/hb_delnode", what, "alpha beta; deleted: gamma", &seen);
+    }
     // What was deleted is not heard, until it is added again.
     power_on(&mut lab, 2);
     for index in [0, 1] {
@@ -169,6 +177,28 @@ fn add_and_delete(heartbeats: &[usize], asked: [usize; 2]) {
     }
     assert_eq!(tool(&lab, asked[0], "hb_addnode", &["gamma"]), Some(0));
     wait_seen(&lab, &[0, 1], &["gamma"], "active");
+    if lab.boards[asked[0]].runs_heartbeat() {
+        note_tools(&lab);
+    }
+}
+
+/// The packaged tools have run on the board of the Heartbeat: what each kind of node makes of it.
+fn note_tools(lab: &Lab) {
+    let line = |index: usize, node: &str| -> String {
+        let cache = state_file(lab, index, "hostcache");
+        let line = cache.lines().find(|line| line.starts_with(node)).unwrap_or_default();
+        // Without the uuid.
+        line.split('\t').enumerate().filter(|(column, _)| *column != 1).map(|(_, word)| format!("{word} ")).collect()
+    };
+    for (name, command, node, expected) in [
+        ("hb_addnode", "hb_addnode gamma", "gamma", "gamma 100  "),
+        ("hb_setweight", "hb_setweight beta 50", "beta", "beta 50 cellar "),
+        ("hb_setsite", "hb_setsite beta cellar", "beta", "beta 50 cellar "),
+    ] {
+        let other = (0..2).find(|index| !lab.boards[*index].runs_heartbeat()).expect("a nullbeat");
+        let what = format!("`{command}` on a Heartbeat: the line of the nullbeat's hostcache");
+        saw(&format!("/usr/share/heartbeat/{name}"), &what, expected.trim_end(), line(other, node).trim_end());
+    }
 }
 
 #[test]

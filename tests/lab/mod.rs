@@ -8,9 +8,11 @@
 
 mod board;
 pub(crate) mod clock;
+pub(crate) mod evidence;
 mod heartbeat;
 mod null_modem;
 pub(crate) mod observer;
+pub(crate) mod programs;
 mod systemd;
 pub(crate) mod tap;
 
@@ -169,6 +171,24 @@ impl Lab {
             self.observer.wait_for_more(Duration::from_millis(5));
         }
         start.elapsed()
+    }
+
+    /// Waits until this text is as wanted, and gives it back.
+    #[track_caller]
+    pub(crate) fn wait_text(
+        &self,
+        why: &str,
+        text: impl Fn(&Self) -> String,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        let last = std::cell::RefCell::default();
+        self.wait(why, |lab| {
+            let now = text(lab);
+            let is_it = is_wanted(&now);
+            *last.borrow_mut() = now;
+            is_it
+        });
+        last.into_inner()
     }
 
     /// Waits until just this board runs all these groups.
