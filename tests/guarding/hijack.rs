@@ -215,6 +215,8 @@ fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
     let (engine, old) = (node.engine(), node.generation());
     let channels = engine_channels(&node);
     let is_over = AtomicBool::new(false);
+    // It does not beat any more, and only asks. First: what follows is soon its end.
+    Node::signal(engine, SIGSTOP);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
@@ -226,8 +228,6 @@ fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
                 }
             }
         });
-        // It does not beat any more, and only asks.
-        Node::signal(engine, SIGSTOP);
         let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.hear_new_generation(old)));
         is_over.store(true, Ordering::Relaxed);
         assert!(heard.is_ok(), "no engine took its place");
