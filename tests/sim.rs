@@ -550,6 +550,15 @@ fn seed_status_overtaken_after_a_death_brings_its_sender_back() {
     clean(582_570);
 }
 
+/// It had started, and taken over, while the other board slept; what it had said at its start was heard first.
+#[test]
+fn seed_old_words_of_a_nullbeat_do_not_end_yielding() {
+    for seed in [758_649, 758_898, 791_272] {
+        let report = run_seed(seed, Trace::Off);
+        assert!(report.violations.is_empty(), "seed {seed}: {}", report.violations[0]);
+    }
+}
+
 #[test]
 fn same_seed_same_run() {
     let runs = [(); 2].map(|()| {

@@ -400,7 +400,7 @@ impl World {
         let own = board.own(self.now);
         let is_holding = board.engine.is_some() && !board.lease.claims.is_empty();
         if is_clock_running && is_holding && lasted.min(self.overdue(node)) >= self.plan.deadtime {
-            self.oracle.overslept(node);
+            self.oracle.overslept(self.now, node);
         }
         self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.oracle.disturbed(self.now);

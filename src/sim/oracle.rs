@@ -142,9 +142,11 @@ pub struct Oracle {
     heard: Vec<Vec<Heard>>,
     pending: Vec<Pending>,
     shooters: [Shooter; 2],
-    /// Nodes that have slept longer than their dead time with something in use, and have not found out since that nobody
-    /// else has it.
-    sleepers: [bool; 2],
+    /// Nodes that have slept longer than their dead time with something in use, that somebody else has had ever since, and
+    /// that have heard the other one all the time; when they woke.
+    sleepers: [Option<u64>; 2],
+    /// Nodes that have slept like that, and have perhaps not found out since that nobody else has it.
+    drowsy: [bool; 2],
     /// Per group: since when two boards use it although they could know.
     overlap_since: Vec<u64>,
     /// Per group: since when it does not run on exactly one board although it could.
@@ -176,7 +178,8 @@ impl Oracle {
             heard: vec![vec![Heard::default(); plan.nodes]; plan.nodes],
             pending: Vec::new(),
             shooters: [const { Shooter { called_dead: None, is_shooting: false, shots: Vec::new() } }; 2],
-            sleepers: [false; 2],
+            sleepers: [None; 2],
+            drowsy: [false; 2],
             overlap_since: vec![0; groups],
             bad_since: vec![0; groups],
             last_user: vec![None; groups],
@@ -215,8 +218,8 @@ impl Oracle {
             *heard = Heard { at: heard.at, is_vouched: heard.is_vouched && remembers, ..Heard::default() };
         }
         self.pending.retain(|pending| pending.node != node);
-        if let Some(sleeper) = self.sleepers.get_mut(node) {
-            *sleeper = false;
+        if node < 2 {
+            (self.sleepers[node], self.drowsy[node]) = (None, false);
         }
     }
 
@@ -234,9 +237,9 @@ impl Oracle {
     }
 
     /// A node that holds something is scheduled again, later than the dead time after its last beat by its own clock.
-    pub fn overslept(&mut self, node: usize) {
-        if let Some(sleeper) = self.sleepers.get_mut(node) {
-            *sleeper = true;
+    pub fn overslept(&mut self, now: u64, node: usize) {
+        if node < 2 {
+            (self.sleepers[node], self.drowsy[node]) = (Some(now), true);
         }
     }
 
@@ -246,7 +249,7 @@ impl Oracle {
         let other = 1 - node;
         let is_overlap = uses.iter().all(|use_| use_.is_in_use);
         let is_heard = now < self.heard[other][node].at + 5 * self.plan.keepalive / 2;
-        if self.sleepers[other] && !self.sleepers[node] && is_overlap && is_heard && !self.plan.is_stripped {
+        if self.sleepers[other].is_some() && !self.drowsy[node] && is_overlap && is_heard && !self.plan.is_stripped {
             let what = format!("node {node} releases group {group} to node {other}, which has slept");
             self.accuse(now, "slept", what);
         }
@@ -256,6 +259,10 @@ impl Oracle {
     pub fn heard(&mut self, node: usize, from: usize, generation: Generation, seq: Seq, now: u64, own: u64) {
         let heard = &mut self.heard[node][from];
         if (generation, seq) > (heard.generation, heard.seq) {
+            // One that was deaf for a while keeps what it has (rule 1b).
+            if let Some(sleeper) = self.sleepers.get_mut(node) {
+                *sleeper = sleeper.filter(|woke| now <= heard.at.max(*woke) + 2 * self.plan.keepalive);
+            }
             *heard = Heard { generation, seq, own: Some(own), at: now, is_vouched: false };
         }
     }
@@ -454,7 +461,12 @@ impl Oracle {
         let is_contested =
             (0..self.plan.groups.len()).any(|group| view.nodes.iter().all(|node| node.uses[group].is_in_use));
         if !is_contested {
-            self.sleepers = [false; 2];
+            self.sleepers = [None; 2];
+            let can_act = view.nodes.iter().all(|node| node.is_healthy);
+            for node in 0..2 {
+                let is_heard = view.now < self.heard[node][1 - node].at + 5 * self.plan.keepalive / 2;
+                self.drowsy[node] &= !(can_act && is_heard);
+            }
         }
     }
 

@@ -142,7 +142,8 @@ impl Ownership {
         let nullbeat = cx.settings.partner.and_then(|partner| cx.comms.peer(partner).extension);
         if !is_meeting {
             self.conflict.bits_since = None;
-            self.is_yielding &= !self.partner.is_known;
+            // What a nullbeat said before it has told what it claims may be older than our sleep.
+            self.is_yielding &= !self.partner.is_known || self.is_partner_mute(cx);
             return;
         }
         if self.conflict.bits_since.is_none() {

@@ -146,12 +146,12 @@ fn who_has_slept_lets_go_and_nobody_else() {
         ([false; 2], 1, vec![]),
     ] {
         let mut oracle = oracle(TakeoverPolicy::Available);
-        (0..2).filter(|node| sleepers[*node]).for_each(|node| oracle.overslept(node));
+        (0..2).filter(|node| sleepers[*node]).for_each(|node| oracle.overslept(0, node));
         oracle.let_go(100 * MS, node, 0, [IN_USE; 2]);
         assert_eq!(rules(&oracle), expected, "{sleepers:?} {node}");
     }
     let mut oracle = oracle(TakeoverPolicy::Available);
-    oracle.overslept(0);
+    oracle.overslept(0, 0);
     oracle.check(&view(100 * MS, [&[IN_USE], &[FREE]]));
     oracle.let_go(200 * MS, 1, 0, [IN_USE; 2]);
     assert_eq!(rules(&oracle), [""; 0], "it had found out that nobody else had it");
