@@ -542,7 +542,7 @@ impl Server {
         match granted {
             Ok(()) => {
                 self.counters.signed_on += 1;
-                session.note_missing(facts.node.comms());
+                session.note_missing(facts.node);
                 log::debug!("api: client {} signed on", name.as_str());
             }
             Err(reason) => {

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::authority::Authority;
 use super::{Hearing, Sent};
 use crate::api::ipc::{Connection, Peer};
-use crate::core::comms::Comms;
+use crate::core::Node;
 use crate::core::ids::NodeId;
 use crate::core::limits::NODES_MAX;
 use crate::core::message::ClientName;
@@ -108,9 +108,10 @@ impl Session {
     }
 
     /// It begins to listen: notes what is missing by now (spec/api.md 2.8).
-    pub(super) fn note_missing(&mut self, comms: &Comms) {
-        for (place, since) in (0..).zip(&mut self.since) {
-            let node = NodeId(place);
+    pub(super) fn note_missing(&mut self, node: &Node) {
+        let comms = node.comms();
+        let nodes = (0..).map(NodeId).take(node.settings().nodes.len());
+        for (node, since) in nodes.zip(&mut self.since) {
             let generation = comms.peer(node).generation;
             *since = comms.newest_beyond_gap(node).map(|seq| Sent { node, generation, seq });
         }
