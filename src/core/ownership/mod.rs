@@ -482,11 +482,12 @@ impl Ownership {
                 }
                 continue;
             }
-            if let Some(permit) = self.permit_for(cx, id)
-                && self.may_take(cx)
-                && self.may_start(cx, permit.is_by_partners_word())
-            {
-                self.acquire(cx, id, permit, cause);
+            if let Some(permit) = self.permit_for(cx, id) {
+                // Asked while the line settles, too: what the partner says must be young when it has.
+                let may_start = self.may_start(cx, permit.is_by_partners_word());
+                if self.may_take(cx) && may_start {
+                    self.acquire(cx, id, permit, cause);
+                }
             }
         }
         self.acquire_phantoms(cx);

@@ -147,7 +147,9 @@ impl Event {
         Some(match input {
             Input::JobDone { .. } => Self::JobDone,
             Input::FenceDone { outcome: FenceOutcome::Confirmed, .. } => Self::ShotConfirmed,
-            Input::FenceDone { outcome: FenceOutcome::Failed | FenceOutcome::BadHost, .. } => Self::ShotFailed,
+            Input::FenceDone { outcome: FenceOutcome::Failed | FenceOutcome::BadHost | FenceOutcome::Lost, .. } => {
+                Self::ShotFailed
+            }
             Input::Line { .. } => Self::LineRead,
             Input::OwnerSet { .. } => Self::OwnerSet,
             Input::Health { .. } => Self::CheckTold,
