@@ -9,7 +9,7 @@ use crate::core::ownership::transitions::{Event, Stage, Step, seen};
 /// the few milliseconds between the start of an engine and its first decision, or in those of a hand-over that follows the
 /// partner's return.
 const RARE: &[(Stage, &[Event])] = &[
-    (Stage::Waiting, &[Event::Returned]),
+    (Stage::Waiting, &[Event::Returned, Event::ShotFailed]),
     (Stage::Starting, &[Event::Returned, Event::ShotConfirmed, Event::ShotFailed]),
     (Stage::Settling, &[Event::ShotConfirmed, Event::ShotFailed]),
     (Stage::Asked, &[Event::ShotConfirmed, Event::ShotFailed]),

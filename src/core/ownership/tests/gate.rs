@@ -156,3 +156,17 @@ fn board_that_holds_a_part_takes_what_nobody_holds_and_the_other_one_leaves_it_a
         assert_eq!(bench.waits_for(GUEST, Order::Start), is_taken, "{home:?} {held:?} {their_line:?}");
     }
 }
+
+#[test]
+fn rest_of_a_partner_that_fell_silent_is_taken_only_when_its_line_is_low() {
+    let mut bench = with_part(NodeId(0), GroupSet::only(HOME));
+    let rest = holding(GroupSet::only(GUEST), [GroupState::Stopped, GroupState::Running]);
+    bench.give(Input::Line { line: InputLine::PeerOwner, level: LineLevel::Active });
+    live_with_line(&mut bench, 2000, Extension { owner_line: LineLevel::Active, ..rest });
+    // Every path is cut; both lines are whole.
+    bench.live(10_000, |_| {});
+    assert!(bench.runs(HOME) && !bench.waits_for(GUEST, Order::Start));
+    bench.give(Input::Line { line: InputLine::PeerOwner, level: LineLevel::Inactive });
+    bench.live(1000, |_| {});
+    assert!(bench.waits_for(GUEST, Order::Start));
+}

@@ -1,6 +1,7 @@
 //! Two holders meet: exactly one of them lets go.
 
 use super::*;
+use crate::core::Alarm;
 
 /// Alpha owned everything, slept for longer than its dead time, and finds that beta has taken over.
 fn overslept() -> Bench {
@@ -37,4 +38,17 @@ fn group_that_the_other_holder_stops_already_is_kept() {
     // Its stop fails: then it is a holder like any other, and group 1 is at home there.
     bench.live(1000, |bench| bench.tell(holding(BOTH, [GroupState::StopFailed; 2])));
     assert!(!bench.waits_for(HOME, Order::Stop) && bench.waits_for(GUEST, Order::Stop));
+}
+
+#[test]
+fn alarm_of_the_loser_ends_when_it_has_let_go() {
+    let alarm = Alarm::SplitBrain(GUEST);
+    let mut bench = Bench::owner(settings());
+    bench.live(1000, |bench| bench.tell(holding(GroupSet::only(GUEST), [GroupState::Stopped, GroupState::Running])));
+    assert!(bench.waits_for(GUEST, Order::Stop), "it is at home there");
+    assert!(bench.node.ownership().alarms().contains(alarm));
+    bench.end_all(Order::Stop, JobOutcome::Done);
+    bench.live(1000, |bench| bench.tell(holding(GroupSet::only(GUEST), [GroupState::Stopped, GroupState::Running])));
+    assert!(!bench.node.ownership().alarms().contains(alarm));
+    assert!(bench.runs(HOME));
 }
