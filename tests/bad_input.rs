@@ -335,7 +335,8 @@ fn send_and_count(lab: &Lab, packets: &[Vec<u8>], name: &str) {
 
 #[test]
 fn reflected_repeated_and_earlier_packets_are_refused_and_counted() {
-    let mut lab = at_home("");
+    // Of the compact format tests/compact_pair.rs tells.
+    let mut lab = at_home("protocol heartbeat");
     let ears = [0, 1].map(|index| Tap::open(lab.lan(), &lab.boards[index].address));
     lab.wait("enough is heard", |_| ears.iter().all(|tap| tap.heard().len() >= 20));
     let [ours, theirs] = ears.map(|tap| tap.heard());
