@@ -74,7 +74,7 @@ impl Drop for Scratch {
 }
 
 struct Board<'c> {
-    driver: Driver<'c>,
+    driver: Box<Driver<'c>>,
     guardian: Channel,
     page: Lease,
     /// The socket of the membership service, until the driver gets it.

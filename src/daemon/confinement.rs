@@ -55,6 +55,8 @@ impl Confinement {
 ///
 /// # Errors
 /// When rights that are there cannot be given up.
+// Not inlined: its frame would stand as long as the engine lives.
+#[inline(never)]
 pub fn confine(config: &Config) -> io::Result<Confinement> {
     // A client may ask for a signal: as root the engine could always send it.
     capabilities::give_up(config.user.as_deref() == Some("root")).or_else(|_| capabilities::give_up(false))?;

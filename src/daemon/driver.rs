@@ -445,6 +445,8 @@ impl<'c> Driver<'c> {
         self.serve_fifo();
     }
 
+    // Not inlined: its frame would be part of one that every turn of the loop touches.
+    #[inline(never)]
     fn open_control(&mut self, listener: std::os::fd::OwnedFd) {
         let server = ControlServer::new(listener).and_then(|server| {
             self.reactor.add(&server, CONTROL)?;

@@ -114,6 +114,10 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
         leave_core_files(&directory);
     }
     driver.note_confinement(confine(config)?);
+    // What that needed of the program has come back in.
+    if config.is_realtime {
+        memory::give_back_cold_text();
+    }
     driver.begin()?;
     driver.run()
 }
@@ -124,9 +128,9 @@ fn try_run(config: &Config, context: EngineContext) -> io::Result<End> {
 /// # Errors
 /// What epoll and the like say; a configuration that cannot be encoded.
 // Not inlined: a quarter of a megabyte of values on their way into boxes would stand in the frame of the engine's whole
-// life, and be locked there.
+// life, and be locked there. Boxed, because what is returned is copied through the frame of the caller.
 #[inline(never)]
-pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>> {
+pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Box<Driver<'_>>> {
     let codec = codec(config, context.identity)?;
     let start = clock::stamp();
     let channel = Channel::from(context.guardian);
@@ -166,7 +170,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Driver<'_>
             node.recall(now, line);
         }
     }
-    Ok(Driver::new(parts, node, now))
+    Ok(Box::new(Driver::new(parts, node, now)))
 }
 
 /// The guardian decides when to stop; what a terminal or a service manager sends to all processes is for it alone.
@@ -197,6 +201,8 @@ fn leave_core_files(directory: &CStr) {
     }
 }
 
+// Not inlined, as above.
+#[inline(never)]
 fn become_user(user: &names::User, is_wished: bool) -> io::Result<()> {
     if Uid::effective().as_raw() == user.uid && Gid::effective().as_raw() == user.gid {
         return Ok(());

@@ -20,6 +20,8 @@ const SET_WEIGHT: u32 = 6;
 const SET_SITE: u32 = 7;
 
 impl Driver<'_> {
+    // Not inlined: its frame would be part of one that every turn of the loop touches.
+    #[inline(never)]
     pub(super) fn open_fifo(&mut self, descriptor: std::os::fd::OwnedFd) {
         let fifo = Fifo::new(descriptor);
         match self.reactor.add(&fifo, FIFO) {

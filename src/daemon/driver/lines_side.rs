@@ -15,6 +15,8 @@ pub(super) type LineReaders = heapless::Vec<LineReader, LINES_MAX>;
 
 impl Driver<'_> {
     /// One more chip's inputs, with their levels.
+    // Not inlined: its frame would be part of one that every turn of the loop touches.
+    #[inline(never)]
     pub(super) fn add_lines(&mut self, reader: LineReader) {
         let place = self.readers.len();
         let token = Token(READERS + u32::try_from(place).unwrap_or(0));

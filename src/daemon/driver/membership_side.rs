@@ -187,6 +187,8 @@ fn log_view(local: &Local, view: &View) {
 }
 
 impl Driver<'_> {
+    // Not inlined: its frame would be part of one that every turn of the loop touches.
+    #[inline(never)]
     pub(super) fn open_membership(&mut self, listener: OwnedFd) {
         let Some(rooms) = self.membership.rooms.take() else { return };
         let server = Server::new(listener, rooms).and_then(|server| {

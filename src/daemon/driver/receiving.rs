@@ -217,6 +217,8 @@ impl Driver<'_> {
         }
     }
 
+    // Not inlined: its frame would be part of one that every turn of the loop touches.
+    #[inline(never)]
     pub(super) fn open_link(&mut self, link: LinkId, descriptor: OwnedFd, detail: u32) {
         if let Err(error) = self.reactor.add(&descriptor, token_of(link)) {
             log::error!("Link device cannot be watched: {error}");
