@@ -86,11 +86,14 @@ fn test_heartbeat_comm_cuts_communication_and_mends_it() {
 /// beside the daemon, an interface `eth0` with a default
 /// route, and files in `/tmp` that are the board's alone.
 const SURROUNDINGS: &str = r#"set -e
+exec 3<"$1" # it may lie in /tmp
 mount -t tmpfs tmpfs /tmp
 mkdir -p /run/resource-agents /run/heartbeat/rsctmp /tmp/lib
 cp -a /usr/lib/heartbeat/. /tmp/lib
 for program in ccm ipfail apphbtest; do ln -sf /usr/libexec/heartbeat/$program /tmp/lib/$program; done
-for program in apphbd ha_logd; do ln -sf "$1" /tmp/lib/$program; done
+cat <&3 >/tmp/lib/nullbeat
+chmod 755 /tmp/lib/nullbeat
+for program in apphbd ha_logd; do ln -sf nullbeat /tmp/lib/$program; done
 mount --bind /tmp/lib /usr/lib/heartbeat
 rm -f /etc/ha.d/ha.cf /etc/ha.d/haresources /etc/ha.d/authkeys
 ip link add eth0 type veth peer name eth0p
