@@ -36,7 +36,8 @@ pub(crate) fn assert_reset_is_in_history(board: &Board, identity: &str) {
 
 #[test]
 fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
-    let plan = Plan::usual().ha_cf("deadtime 5\nwatchdog /dev/watchdog").kernel("panic=0");
+    // The third process would stop the group after half the dead time: the watchdog is to come before it.
+    let plan = Plan::usual().ha_cf("deadtime 8\nwatchdog /dev/watchdog\nwatchdog_timeout 3").kernel("panic=0");
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
 
