@@ -12,7 +12,7 @@
 //! | [`daemon`] | waits, reads the clock, performs | all of the above |
 //! | [`cli`] | talks to people | control protocol, config |
 //! | [`sim`] | hurts the core | core, wire |
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 pub mod core;
 pub mod wire;
@@ -35,9 +35,10 @@ pub mod guardian;
 pub mod hardware;
 #[cfg(feature = "std")]
 pub mod links;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 mod order;
-#[cfg(feature = "std")]
+// Without the rest of `std` as well: `cargo test --lib --no-default-features` is the core with its tests, and small.
+#[cfg(any(feature = "std", test))]
 pub mod sim;
 #[cfg(feature = "std")]
 pub mod sys;

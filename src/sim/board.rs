@@ -58,7 +58,7 @@ pub struct Engine {
     pub inbox: VecDeque<Arrived>,
     /// Not scheduled until then, true time.
     pub stalled_until: Option<u64>,
-    /// Since when.
+    /// Since when, own clock: nobody knows of a time in which that stood still.
     pub stalled_since: u64,
     /// Names the timer that counts; older ones are void.
     pub timer: u64,

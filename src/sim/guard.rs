@@ -321,12 +321,13 @@ impl World {
 
     /// The engine is not scheduled for a while; the guardian kills it when its stamp grows old.
     pub(super) fn stall(&mut self, node: usize, lasts: u64) {
+        let own = self.boards[node].own(self.now);
         let board = &mut self.boards[node];
         let engine = board.engine_life;
         let Some(process) = &mut board.engine else { return };
         let until = self.now + lasts;
         if process.stalled_until.is_none() {
-            process.stalled_since = self.now;
+            process.stalled_since = own;
         }
         process.stalled_until = Some(process.stalled_until.map_or(until, |before| before.max(until)));
         let stamp = board.lease.stamp;
@@ -365,7 +366,7 @@ impl World {
             return;
         }
         process.stalled_until = None;
-        let lasted = self.now - process.stalled_since;
+        let lasted = own - process.stalled_since;
         self.oracle.woke(node, own, lasted.min(self.overdue(node)));
         self.turn(node);
     }

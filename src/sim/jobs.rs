@@ -23,9 +23,13 @@ impl World {
         let engine = board.engine_life;
         let is_restart = board.restarting.contains(id) && order == Order::Start;
         board.restarting.remove(id);
-        let ended = board.scripts.ended(group);
+        let (ended, current) = (board.scripts.ended(group), board.scripts.uses()[group]);
+        // Who restarts in place what it never gave up, and cannot know that somebody else has taken it, orders nothing new.
+        let is_in_place = matches!(order, Order::Restart { .. }) && current.is_in_use;
         let (ordered_at, excused) = if is_restart {
             (ended.ordered_at, ended.excused)
+        } else if is_in_place && self.oracle.is_deaf(node, 1 - node, own) {
+            (current.ordered_at, current.excused)
         } else {
             (self.now, self.oracle.excused(node, own, is_misled))
         };

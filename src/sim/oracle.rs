@@ -93,6 +93,8 @@ struct Heard {
     at: u64,
     /// An operator vouched at this listener for that node being off, and it was silent then and has been since.
     is_vouched: bool,
+    /// Highest generation of any numbered message: a lower one is a replay from then on.
+    newest: Generation,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -258,13 +260,19 @@ impl Oracle {
     /// A node's engine processed a status of another node. Only news count as a sign of life.
     pub fn heard(&mut self, node: usize, from: usize, generation: Generation, seq: Seq, now: u64, own: u64) {
         let heard = &mut self.heard[node][from];
-        if (generation, seq) > (heard.generation, heard.seq) {
+        if (generation, seq) > (heard.generation, heard.seq) && generation >= heard.newest {
             // One that was deaf for a while keeps what it has (rule 1b).
             if let Some(sleeper) = self.sleepers.get_mut(node) {
                 *sleeper = sleeper.filter(|woke| now <= heard.at.max(*woke) + 2 * self.plan.keepalive);
             }
-            *heard = Heard { generation, seq, own: Some(own), at: now, is_vouched: false };
+            *heard = Heard { generation, seq, own: Some(own), at: now, is_vouched: false, newest: heard.newest };
         }
+    }
+
+    /// A node's engine processed a numbered message of that generation, a status or not.
+    pub fn met(&mut self, node: usize, from: usize, generation: Generation) {
+        let newest = &mut self.heard[node][from].newest;
+        *newest = generation.max(*newest);
     }
 
     /// Whether `node` cannot help taking `other` for dead: nothing new was delivered to it for the dead time, and it was

@@ -196,6 +196,7 @@ impl Plan {
         plan.draw_lost();
         plan.draw_wishes();
         plan.draw_rush();
+        plan.part_stalls_from_guardians();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan

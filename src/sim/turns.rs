@@ -116,7 +116,9 @@ impl World {
     }
 
     fn note_heard(&mut self, node: usize, stamp: Stamp, letter: &Letter) {
-        if let (Body::Status { .. }, Some(seq)) = (&letter.packet.body, letter.packet.seq) {
+        let Some(seq) = letter.packet.seq else { return };
+        self.oracle.met(node, letter.src, letter.generation);
+        if let Body::Status { .. } = letter.packet.body {
             self.oracle.heard(node, letter.src, letter.generation, seq, self.now, stamp.now.as_micros());
         }
     }

@@ -135,7 +135,7 @@ impl Ownership {
             {
                 Refusal::PartnerAbsent
             }
-            Phase::Waiting | Phase::Starting | Phase::Settling { .. } => Refusal::LocalInFlux,
+            Phase::Waiting | Phase::Starting { .. } | Phase::Settling { .. } => Refusal::LocalInFlux,
             Phase::Stable if self.is_legacy(cx) => Refusal::Legacy,
             Phase::Stable if !self.handover.is_none() => Refusal::LocalInFlux,
             Phase::Stable if !self.partner.is_stable => Refusal::PartnerInFlux,
@@ -276,9 +276,12 @@ impl Ownership {
                 self.handover = Handover::None;
                 self.heard_me(cx, seq, set, only, after_failure);
             }
-            (Handover::Agreed(taking), StandbyWord::Me) if seq > taking.word_seq && !self.is_partner_heartbeat(cx) => {
-                // It asks only when none is under way there. A Heartbeat also passes on what an operator asks meanwhile, and
-                // ignores it itself; an answer would make it release a second time.
+            (Handover::Agreed(taking), StandbyWord::Me)
+                if seq > taking.word_seq.max(taking.done_seq) && !self.is_partner_heartbeat(cx) =>
+            {
+                // It asks only when none is under way there; what it said before its `done` is older, lost and sent again. A
+                // Heartbeat also passes on what an operator asks meanwhile, and ignores it itself; an answer would make it
+                // release a second time.
                 log::warn!("{name} has broken off the hand-over and asks anew");
                 self.handover = Handover::None;
                 self.heard_me(cx, seq, set, only, after_failure);

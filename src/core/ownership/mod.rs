@@ -107,7 +107,10 @@ pub enum Phase {
     /// Communication is not up: nothing may be decided.
     Waiting,
     /// `starting` is said; the partner's holdings are not known.
-    Starting,
+    Starting {
+        /// When to say it again.
+        again_at: Instant,
+    },
     /// The partner starts too: wait for its being stable, at most until then.
     Settling {
         /// When to take our own groups all the same.
@@ -124,7 +127,7 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
-            Self::Starting => "starting",
+            Self::Starting { .. } => "starting",
             Self::Settling { .. } => "settling",
             Self::Stable => "stable",
             Self::Leaving(_) => "leaving",

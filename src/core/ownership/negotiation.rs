@@ -54,14 +54,30 @@ impl Ownership {
         if cx.takes_part() && self.speaks_nicely(cx) {
             cx.send(None, Body::Starting);
         }
-        self.phase = Phase::Starting;
+        self.phase = Phase::Starting { again_at: cx.at.now + SETTLING };
         self.wants_extension = true;
+    }
+
+    /// Says `starting` again to a Heartbeat that has not answered. What a node says before its first message that arrives is
+    /// never asked for, and of several links one may overtake the other: then nobody has heard it.
+    fn start_again(&mut self, cx: &mut Context<'_>) {
+        let Phase::Starting { again_at } = &mut self.phase else { return };
+        if *again_at > cx.at.now {
+            return;
+        }
+        *again_at = cx.at.now + SETTLING;
+        let is_unanswered = self.is_partner_alive(cx) && self.partner_extension(cx).is_none();
+        if is_unanswered && cx.takes_part() && self.speaks_nicely(cx) {
+            log::warn!("{} has not answered our start: asking again", cx.partner_name());
+            cx.send(None, Body::Starting);
+        }
     }
 
     /// Follows the partner's words from start to stability.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        self.start_again(cx);
         let take_at = match self.phase {
-            Phase::Starting => None,
+            Phase::Starting { .. } => None,
             Phase::Settling { take_at } => Some(take_at),
             Phase::Waiting | Phase::Stable | Phase::Leaving(_) => return,
         };
@@ -141,7 +157,7 @@ impl Ownership {
                 log::debug!("Received 'starting' message in state 0");
                 return;
             }
-            Phase::Starting => self.phase = Phase::Settling { take_at: cx.at.now + SETTLING },
+            Phase::Starting { .. } => self.phase = Phase::Settling { take_at: cx.at.now + SETTLING },
             Phase::Settling { .. } | Phase::Stable | Phase::Leaving(_) => {}
         }
         self.wants_extension = true;
@@ -187,7 +203,7 @@ impl Ownership {
             _ => self.partner.releasing = Holds::NONE,
         }
         self.partner.is_known = true;
-        if self.phase == Phase::Starting {
+        if matches!(self.phase, Phase::Starting { .. }) {
             self.phase = Phase::Settling { take_at: cx.at.now + SETTLING };
         }
         let was_stable = self.partner.is_stable;
@@ -381,7 +397,7 @@ impl Ownership {
     /// Announces holdings and stability when they differ from what was said last. Hand-overs and shutdown say theirs
     /// at the moments that the protocol gives.
     pub(super) fn say_holds(&mut self, cx: &mut Context<'_>) {
-        let is_negotiating = matches!(self.phase, Phase::Waiting | Phase::Starting | Phase::Leaving(_));
+        let is_negotiating = matches!(self.phase, Phase::Waiting | Phase::Starting { .. } | Phase::Leaving(_));
         if is_negotiating || !self.handover.is_none() || !self.has_probed_all() {
             return;
         }

@@ -116,7 +116,7 @@ impl Stage {
     fn of(phase: Phase, handover: &Handover) -> Self {
         match (phase, handover) {
             (Phase::Waiting, _) => Self::Waiting,
-            (Phase::Starting, _) => Self::Starting,
+            (Phase::Starting { .. }, _) => Self::Starting,
             (Phase::Settling { .. }, _) => Self::Settling,
             (Phase::Leaving(_), _) => Self::Leaving,
             (Phase::Stable, Handover::None) => Self::Stable,

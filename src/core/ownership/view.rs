@@ -141,7 +141,7 @@ impl Ownership {
     /// When to look again at the latest, apart from what communication needs.
     pub(in crate::core) fn next_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
         let settle = match self.phase {
-            Phase::Settling { take_at } => Some(take_at),
+            Phase::Starting { again_at: at } | Phase::Settling { take_at: at } => Some(at),
             _ => None,
         };
         let retry = self.groups.iter().filter(|group| !group.is_busy()).filter_map(Group::retry_at).min();

@@ -24,7 +24,7 @@ pub(in crate::daemon) const fn cause(cause: Cause) -> &'static str {
 pub(in crate::daemon) const fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "waiting",
-        Phase::Starting => "starting",
+        Phase::Starting { .. } => "starting",
         Phase::Settling { .. } => "settling",
         Phase::Stable => "stable",
         Phase::Leaving(_) => "leaving",

@@ -156,3 +156,16 @@ fn who_has_slept_lets_go_and_nobody_else() {
     oracle.let_go(200 * MS, 1, 0, [IN_USE; 2]);
     assert_eq!(rules(&oracle), [""; 0], "it had found out that nobody else had it");
 }
+
+#[test]
+fn message_of_an_older_run_is_no_sign_of_life_once_a_newer_one_spoke() {
+    let mut oracle = oracle(TakeoverPolicy::Available);
+    oracle.met(0, 1, Generation(2));
+    // Played back.
+    oracle.heard(0, 1, Generation(1), Seq(9), 900 * MS, 900 * MS);
+    oracle.declared_dead(S, S, 0, 1);
+    assert_eq!(rules(&oracle), [""; 0]);
+    oracle.heard(0, 1, Generation(2), Seq(1), 2 * S, 2 * S);
+    oracle.declared_dead(2 * S, 2 * S, 0, 1);
+    assert_eq!(rules(&oracle), ["judge"]);
+}

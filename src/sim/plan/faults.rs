@@ -42,6 +42,29 @@ impl Plan {
         }
     }
 
+    /// What a guardian ends in time, an engine that hangs, is a partition while there is no guardian: see
+    /// [`Plan::is_fair_to_heartbeats`].
+    pub(super) fn part_stalls_from_guardians(&mut self) {
+        if !self.is_stripped {
+            return;
+        }
+        let gone: Vec<(usize, u64, u64)> = self
+            .faults
+            .iter()
+            .filter_map(|(at, fault)| match fault {
+                Fault::GuardianGone { node, lasts } => Some((*node, *at, at + lasts)),
+                _ => None,
+            })
+            .collect();
+        let longest = self.deadtime / 2;
+        self.faults.retain(|(at, fault)| match fault {
+            Fault::EngineStall { node, lasts } if *lasts >= longest => {
+                !gone.iter().any(|(other, from, until)| other == node && at < until && at + lasts > *from)
+            }
+            _ => true,
+        });
+    }
+
     pub(super) fn fault_of_kind(&self, kind: usize, rng: &mut Rng) -> Fault {
         let node = rng.index(self.nodes.min(2));
         let lasts = self.draw_length(rng);

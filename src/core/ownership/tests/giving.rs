@@ -76,3 +76,18 @@ fn heartbeat_that_passes_on_a_second_request_is_answered_once() {
     bench.hear(me(Holds::LOCAL));
     assert_eq!(agreed(&bench), 2, "a nullbeat asks anew only when it has broken off");
 }
+
+#[test]
+fn request_that_was_lost_and_comes_after_done_is_old() {
+    let mut bench = given();
+    // The number that was missing: beta had asked a second time before alpha's answer reached it.
+    let last = core::mem::replace(&mut bench.seq, 1000);
+    bench.hear(Body::AskResources { set: Holds::FOREIGN, word: StandbyWord::Done, only: None, after_failure: false });
+    bench.seq = last;
+    let before = agreed(&bench);
+    bench.hear(Body::AskResources { set: Holds::FOREIGN, word: StandbyWord::Me, only: None, after_failure: false });
+    assert_eq!(agreed(&bench), before);
+    bench.seq = 1000;
+    bench.live(KEEPALIVE, |bench| bench.tell(holding_guest()));
+    assert!(bench.waits_for(HOME, Order::Start), "the hand-over goes on");
+}

@@ -70,6 +70,26 @@ fn goodbye_of_a_partner_that_hears_us_hands_over_at_once() {
     assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
 }
 
+#[test]
+fn start_that_a_heartbeat_does_not_answer_is_told_again() {
+    let said = |bench: &Bench| bench.packets.iter().filter(|packet| packet.body == Body::Starting).count();
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    assert_eq!(said(&bench), 1);
+    // It was overtaken by a later message of ours, with which beta began to listen.
+    bench.live(9_900, Bench::beat);
+    assert_eq!(said(&bench), 1, "its scripts may take a while");
+    bench.live(200, Bench::beat);
+    assert_eq!(said(&bench), 2);
+    bench.live(10_000, Bench::beat);
+    assert_eq!(said(&bench), 3);
+    bench.hear_of_nothing();
+    assert!(bench.waits_for(HOME, Order::Start));
+    bench.live(20_000, Bench::beat);
+    assert_eq!(said(&bench), 3, "it has answered");
+}
+
 /// Two daemons that were killed come back, each with something left over, each not knowing the other for a nullbeat.
 #[test]
 fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
