@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `authority` | who may sign on (`apiauth`) |
 //! | `server` | connections: taking, serving, dropping; what every client hears |
+//! | `server/words` | what clients say: signing on, words for other nodes, how one ends |
 //! | `session` | one client: signing on |
 //! | `requests` | what a client asks |
 //!
