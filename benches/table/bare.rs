@@ -17,18 +17,18 @@ use super::steady::{CPU_WINDOW, processor_ns};
 
 /// The word by which this program knows that it is that loop.
 pub(crate) const WORD: &str = "--bare";
-const KEEPALIVE: Duration = Duration::from_millis(200);
-/// As long as a beat of ours.
-const BYTES: usize = 310;
+/// Keepalive in milliseconds, and bytes, of a beat in the scenario with Heartbeat's messages.
+pub(crate) const TEXT: (u64, usize) = (200, 310);
 
-/// Milliseconds of processor time a minute.
-pub(crate) fn measure(marker: &Path, runs: usize) -> io::Result<Sample> {
+/// Milliseconds of processor time a minute, with so many milliseconds between beats of so many bytes.
+pub(crate) fn measure(marker: &Path, (keepalive_ms, bytes): (u64, usize), runs: usize) -> io::Result<Sample> {
     let lab = Lab::build("b")?;
     Contender::Nullbeat.prepare(&lab, marker, &cables(1))?;
     let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
     let program = std::env::current_exe()?.display().to_string();
     for (node, board) in boards.iter_mut().enumerate() {
-        board.start(&[program.clone(), WORD.into(), format!("{}:694", address(0, 1 - node))])?;
+        let words = [format!("{}:694", address(0, 1 - node)), keepalive_ms.to_string(), bytes.to_string()];
+        board.start(&[&[program.clone(), WORD.into()], words.as_slice()].concat())?;
         board.await_mark("board exec")?;
     }
     sleep(Duration::from_secs(1));
@@ -44,7 +44,9 @@ pub(crate) fn measure(marker: &Path, runs: usize) -> io::Result<Sample> {
 
 /// The loop itself, until killed.
 pub(crate) fn beat(arguments: &[String]) -> io::Result<()> {
-    let [peer] = arguments else { return Err(io::Error::other("--bare PEER")) };
+    let [peer, keepalive_ms, bytes] = arguments else { return Err(io::Error::other("--bare PEER MILLISECONDS BYTES")) };
+    let keepalive = Duration::from_millis(keepalive_ms.parse().map_err(io::Error::other)?);
+    let beat = vec![0; bytes.parse().map_err(io::Error::other)?];
     let socket = UdpSocket::bind("0.0.0.0:694")?;
     let mut buffer = [0; 1024];
     let mut next = Instant::now();
@@ -55,8 +57,8 @@ pub(crate) fn beat(arguments: &[String]) -> io::Result<()> {
             socket.recv_from(&mut buffer)?;
         }
         if Instant::now() >= next {
-            socket.send_to(&[0; BYTES], peer)?;
-            next += KEEPALIVE;
+            socket.send_to(&beat, peer)?;
+            next += keepalive;
         }
     }
 }

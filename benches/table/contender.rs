@@ -39,11 +39,13 @@ pub(crate) struct Timing {
     pub(crate) links: fn(usize, usize) -> String,
     /// How many of them.
     pub(crate) cables: usize,
+    /// There is a serial line of this speed.
+    pub(crate) baud: Option<u32>,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { keepalive_ms: 200, deadtime_ms: DEADTIME_MS, is_realtime: true, links: udp, cables: 1 }
+        Self { keepalive_ms: 200, deadtime_ms: DEADTIME_MS, is_realtime: true, links: udp, cables: 1, baud: None }
     }
 }
 
@@ -146,7 +148,7 @@ impl Contender {
 }
 
 fn ha_cf(node: usize, timing: &Timing) -> String {
-    let Timing { keepalive_ms, deadtime_ms, is_realtime, links, cables } = timing;
+    let Timing { keepalive_ms, deadtime_ms, is_realtime, links, cables, .. } = timing;
     let links: String = (0..*cables).map(|cable| links(node, cable)).collect();
     format!(
         "logfile /etc/ha.d/log\nkeepalive {keepalive_ms}ms\nwarntime {}ms\ndeadtime {deadtime_ms}ms\ninitdead 4\n\
@@ -181,7 +183,7 @@ fn keepalived_conf(node: usize, advert: u64) -> String {
 
 /// Plain UDP on the first `cables` cables.
 pub(crate) const fn cables(count: usize) -> Timing {
-    Timing { keepalive_ms: 200, deadtime_ms: DEADTIME_MS, is_realtime: true, links: udp, cables: count }
+    Timing { keepalive_ms: 200, deadtime_ms: DEADTIME_MS, is_realtime: true, links: udp, cables: count, baud: None }
 }
 
 const _: () = assert!(CABLES == 2, "one link, and one further link");

@@ -94,17 +94,44 @@ pub(crate) fn with_mixed(old: &str, found: &str) -> String {
     with_line(old, MIXED, found)
 }
 
-/// Heading of the section about takeovers over one path.
+/// Heading of the section about takeovers over one path, and of its parts.
 const COMPACT: &str = "## A takeover over one path alone";
+const COSTS: &str = "### What beating so fast costs";
+const ENDURANCE: &str = "### The same times beside a heavy load";
 
 /// The page `old` with these rows in that section.
 pub(crate) fn with_compact(old: &str, rows: &str, machine: &str) -> String {
-    let (before, rest) = old.split_once(COMPACT).unwrap_or_else(|| old.split_at(old.find(METHOD).unwrap_or(old.len())));
-    let behind = rest.find("\n## ").map_or("", |at| &rest[at..]);
     let words = "    cargo bench --bench table -- --compact\n\nThe owner's whole tree is killed at any moment of its keepalive; from there \
          to the first instruction of the partner's first script, median and maximum of 20. One path joins the boards, \
          `protocol compact`, the dead time is three keepalives. The serial line is the one of the section below, at its speed.";
-    format!("{}\n\n{COMPACT}\n\n{words}\n\nThis run: {machine}.\n\n{}\n{behind}", before.trim_end(), rows.trim_end())
+    with_section(old, COMPACT, METHOD, words, rows, machine)
+}
+
+/// The page `old` with what beating costs at these times.
+pub(crate) fn with_costs(old: &str, rows: &str, machine: &str) -> String {
+    let words = "    cargo bench --bench table -- --compact --long 600\n\nThe same four, on a machine that does nothing else. Processor \
+         time is that of all processes of one board in windows of 5 s, and includes taking the other board's beats. System calls are \
+         those of all its processes between two own beats: at these times, then at times that Heartbeat's messages can keep on \
+         such a line, in the compact format and in Heartbeat's. Below the bare loop, which only polls, sends and receives as many \
+         datagrams of the length of a beat, no daemon can come on this machine.";
+    let next = if old.contains(ENDURANCE) { ENDURANCE } else { METHOD };
+    with_section(old, COSTS, next, words, rows, machine)
+}
+
+/// The page `old` with what became of all of them side by side.
+pub(crate) fn with_endurance(old: &str, rows: &str, machine: &str) -> String {
+    let words = "    cargo bench --bench table -- --compact --long 600\n\nAll four pairs at once, eight boards on the same cores, beside the load of \
+         the last section: harder than each by itself. Lateness and deaths are counted as there. To reach: no false death in 10 minutes.";
+    with_section(old, ENDURANCE, METHOD, words, rows, machine)
+}
+
+/// The page `old` with a section of its own for `rows`: where it is, or before `next`.
+fn with_section(old: &str, title: &str, next: &str, words: &str, rows: &str, machine: &str) -> String {
+    let next = old.find(next.trim_start()).unwrap_or(old.len());
+    let (before, rest) = old.split_once(title).unwrap_or_else(|| old.split_at(next));
+    let is_there = old.contains(title);
+    let behind = rest.find("\n##").filter(|_| is_there).map_or(if is_there { "" } else { rest }, |at| &rest[at + 1..]);
+    format!("{}\n\n{title}\n\n{words}\n\nThis run: {machine}.\n\n{}\n\n{behind}", before.trim_end(), rows.trim_end())
 }
 
 fn with_line(old: &str, first_words: &str, rest: &str) -> String {
@@ -180,6 +207,11 @@ impl Results {
         self.table(&mut text);
         let is_kept = |line: &&str| [DAY, FENCE, KICK, MIXED].iter().any(|words| line.starts_with(words));
         let _ = old.lines().filter(is_kept).try_for_each(|line| writeln!(text, "\n{line}"));
+        // Sections of another run.
+        if let Some(at) = old.find(COMPACT) {
+            let end = old[at..].find(METHOD).map_or(old.len(), |len| at + len);
+            let _ = writeln!(text, "\n{}", old[at..end].trim_end());
+        }
         text.push_str(METHOD);
         self.stress_table(&mut text);
         text

@@ -6,6 +6,7 @@
 
 mod bare;
 mod board;
+mod cable;
 mod compact;
 mod contender;
 mod cycle;
@@ -43,7 +44,8 @@ cargo bench --bench table [-- OPTIONS]
                    they are
   --kick           only what a watchdog's kick costs in system calls, in the same way
   --mixed          only one nullbeat beside one Heartbeat; the other parts of docs/performance.md are left as they are
-  --compact        only takeovers over one path alone in the compact format, 20 on each
+  --compact        only takeovers over one path alone in the compact format, 20 on each; with --long SECONDS instead what
+                   beating at such times costs, and whether it holds so long beside a heavy load
   --class on|off   of that, only with or without the real-time class; the other rows are left as they are
   --medium udp|serial  of that, only this one
 ";
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((word, rest)) if word == board::WORD => board::process_one(rest),
         Some((word, rest)) if word == bare::WORD => bare::beat(rest),
-        Some((word, rest)) if word == stress::CABLE_WORD => stress::carry(rest),
+        Some((word, rest)) if word == cable::WORD => cable::carry(rest),
         Some((word, rest)) if word == kick::WORD => kick::turn(rest),
         Some((word, _)) if word == stress::LOAD_WORD => stress::load(),
         _ => parse(&arguments).and_then(|options| options.map_or_else(help, |options| table(&options))),
@@ -168,9 +170,7 @@ fn table(options: &Options) -> io::Result<()> {
         return std::fs::write(page, text);
     }
     if options.is_compact {
-        let rows = compact::measure(&nullbeat, &marker, options.runs.max(20))?;
-        let text = document::with_compact(&std::fs::read_to_string(&page)?, &rows, &results.machine);
-        return std::fs::write(page, text);
+        return compact_part(options, &page, &nullbeat, &marker, &results.machine);
     }
     if !options.is_stress_only {
         contest(options, begin, &nullbeat, &marker, &mut results)?;
@@ -192,6 +192,23 @@ fn table(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
+/// The section about the compact format, or what belongs to it.
+fn compact_part(options: &Options, page: &Path, nullbeat: &Path, marker: &Path, machine: &str) -> io::Result<()> {
+    let text = match options.long {
+        None => {
+            let rows = compact::measure(nullbeat, marker, options.runs.max(20))?;
+            document::with_compact(&std::fs::read_to_string(page)?, &rows, machine)
+        }
+        Some(seconds) => {
+            let costs = compact::costs(nullbeat, marker, options.runs)?;
+            let held = compact::endure(nullbeat, marker, Duration::from_secs(seconds))?;
+            let text = document::with_costs(&std::fs::read_to_string(page)?, &costs, machine);
+            document::with_endurance(&text, &held, machine)
+        }
+    };
+    std::fs::write(page, text)
+}
+
 /// The one line about a confirmed fence.
 fn fence_line(root: &Path, marker: &Path) -> io::Result<()> {
     let sample = fence::measure(marker)?;
@@ -211,7 +228,7 @@ fn kick_line(root: &Path) -> io::Result<()> {
 
 fn contest(options: &Options, begin: Instant, nullbeat: &Path, marker: &Path, results: &mut Results) -> io::Result<()> {
     results.limit = machine::fork_and_exec(marker)?;
-    results.bare = bare::measure(marker, options.runs)?;
+    results.bare = bare::measure(marker, bare::TEXT, options.runs)?;
     // At rest from here to the end: what a long time does to its memory.
     let rest = Rest::begin("r", Contender::Nullbeat, nullbeat, marker, &contender::cables(1))?;
     let rested = Instant::now();

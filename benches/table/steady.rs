@@ -1,6 +1,6 @@
 //! Two boards at rest: what beating costs in time, memory and system calls.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,13 +13,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::board::Board;
+use super::cable::Cable;
 use super::contender::{Contender, Timing, cables};
 use super::lab::{CABLES, Lab};
 use super::sample::Sample;
 use super::tap::{Seen, Tap};
 
 pub(crate) const CPU_WINDOW: Duration = Duration::from_secs(5);
-const TRACE_WINDOW: Duration = Duration::from_secs(3);
+pub(crate) const TRACE_WINDOW: Duration = Duration::from_secs(3);
 
 /// Which board is looked at: alpha, the owner in VRRP.
 const NODE: usize = 0;
@@ -40,7 +41,24 @@ pub(crate) struct Costs {
 /// Two boards that have settled.
 pub(crate) struct Rest {
     boards: [Board; 2],
-    lab: Lab,
+    pub(crate) lab: Lab,
+    cable: Option<Cable>,
+}
+
+/// Sees alpha's beats on the first cable, or on the serial line if that is what the boards have.
+pub(crate) enum Observer<'r> {
+    Packets(Tap),
+    Line(&'r Cable),
+}
+
+impl Observer<'_> {
+    /// The moments of all beats so far, in nanoseconds since 1970.
+    pub(crate) fn beats(&self) -> io::Result<Vec<u64>> {
+        match self {
+            Self::Packets(tap) => Ok(tap.beats().iter().filter(|seen| is_own(seen)).map(|seen| seen.at).collect()),
+            Self::Line(cable) => cable.beats(),
+        }
+    }
 }
 
 impl Rest {
@@ -52,6 +70,7 @@ impl Rest {
         marker: &Path,
         timing: &Timing,
     ) -> io::Result<Self> {
+        let cable = timing.baud.map(Cable::lay).transpose()?;
         let lab = Lab::build(tag)?;
         contender.prepare(&lab, marker, timing)?;
         let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
@@ -63,7 +82,15 @@ impl Rest {
             boards[1].await_mark(&contender.complete(1))?;
         }
         sleep(Duration::from_secs(3));
-        Ok(Self { boards, lab })
+        Ok(Self { boards, lab, cable })
+    }
+
+    /// Sees beats from now on.
+    pub(crate) fn observer(&self, contender: Contender) -> io::Result<Observer<'_>> {
+        match &self.cable {
+            Some(cable) => Ok(Observer::Line(cable)),
+            None => Tap::open(&self.lab.namespace(NODE), contender.is_beat()).map(Observer::Packets),
+        }
     }
 
     /// Memory of one board's processes in bytes of distinct page frames.
@@ -71,12 +98,21 @@ impl Rest {
         frames(&self.boards[NODE].processes()?)
     }
 
-    fn spent(&self) -> io::Result<u64> {
-        self.boards[NODE].processes()?.into_iter().map(processor_ns).sum()
+    /// Milliseconds of processor time in a minute, of which this is a short part.
+    pub(crate) fn processor_time(&self) -> io::Result<f64> {
+        let spent = || -> io::Result<BTreeMap<u32, u64>> {
+            self.boards[NODE].processes()?.into_iter().map(|process| Ok((process, processor_ns(process)?))).collect()
+        };
+        let (before, start) = (spent()?, Instant::now());
+        sleep(CPU_WINDOW);
+        let since = |(process, now): (u32, u64)| now - before.get(&process).copied().unwrap_or_default();
+        let spent: u64 = spent()?.into_iter().map(since).sum();
+        Ok(spent as f64 / 1e6 * 60.0 / start.elapsed().as_secs_f64())
     }
 
-    fn calls_per_beat(&self, contender: Contender) -> io::Result<f64> {
-        let tap = Tap::open(&self.lab.namespace(NODE), contender.is_beat())?;
+    /// System calls for each own beat in so long a time.
+    pub(crate) fn calls_per_beat(&self, contender: Contender, window: Duration) -> io::Result<f64> {
+        let observer = self.observer(contender)?;
         let file = self.lab.directory.join("trace");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-ttt", "-qq", "-e", "signal=none", "-o"]).arg(&file);
@@ -86,12 +122,11 @@ impl Rest {
         let mut strace = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         sleep(Duration::from_millis(500));
         let from = super::board::now();
-        sleep(TRACE_WINDOW);
+        sleep(window);
         let to = super::board::now();
         kill(Pid::from_raw(strace.id().cast_signed()), Signal::SIGINT)?;
         strace.wait()?;
-        let beats: Vec<u64> =
-            tap.beats().iter().filter(|seen| is_own(seen) && (from..to).contains(&seen.at)).map(|s| s.at).collect();
+        let beats: Vec<u64> = observer.beats()?.into_iter().filter(|at| (from..to).contains(at)).collect();
         let (Some(&first), Some(&last)) = (beats.first(), beats.last()) else {
             return Err(io::Error::other("no beat while tracing"));
         };
@@ -123,12 +158,12 @@ const DAY_BEATS: u32 = 5 * 24 * 3600;
 pub(crate) fn day(nullbeat: &Path, marker: &Path) -> io::Result<(f64, f64, u32)> {
     let timing = Timing { keepalive_ms: 2, deadtime_ms: 200, ..Timing::default() };
     let rest = Rest::begin("d", Contender::Nullbeat, nullbeat, marker, &timing)?;
-    let tap = Tap::open(&rest.lab.namespace(NODE), Contender::Nullbeat.is_beat())?;
+    let observer = rest.observer(Contender::Nullbeat)?;
     let early = rest.memory()?;
     let mut beats = 0;
     while beats < DAY_BEATS as usize {
         sleep(CPU_WINDOW);
-        let more = tap.beats().iter().filter(|seen| is_own(seen)).count();
+        let more = observer.beats()?.len();
         if more == beats {
             return Err(io::Error::other(format!("the board fell silent after {beats} beats")));
         }
@@ -142,20 +177,17 @@ pub(crate) fn measure(contender: Contender, nullbeat: &Path, marker: &Path, runs
     let mut costs = Costs::default();
     let rest = Rest::begin("s", contender, nullbeat, marker, &cables(1))?;
     for _ in 0..runs {
-        let (before, start) = (rest.spent()?, Instant::now());
-        sleep(CPU_WINDOW);
-        let spent = rest.spent()? - before;
-        costs.cpu.push(spent as f64 / 1e6 * 60.0 / start.elapsed().as_secs_f64());
+        costs.cpu.push(rest.processor_time()?);
         costs.memory.push(rest.memory()? / 1e6);
     }
     for _ in 0..runs {
-        costs.calls.push(rest.calls_per_beat(contender)?);
+        costs.calls.push(rest.calls_per_beat(contender, TRACE_WINDOW)?);
     }
     drop(rest);
     if !matches!(contender, Contender::Keepalived(_)) {
         let rest = Rest::begin("t", contender, nullbeat, marker, &cables(CABLES))?;
         for _ in 0..runs {
-            costs.calls_on_two.push(rest.calls_per_beat(contender)?);
+            costs.calls_on_two.push(rest.calls_per_beat(contender, TRACE_WINDOW)?);
         }
     }
     Ok(costs)

@@ -1,37 +1,26 @@
 //! The shortest times that a busy machine can keep: four busy loops and a memory churner beside two beating boards.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::hint::black_box;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::path::Path;
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::pty::openpty;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::ttyname;
-
-use super::board::{Board, now};
+use super::board::now;
+use super::cable::{Helper, serial};
 use super::contender::{Contender, Timing, cables};
 use super::lab::{Lab, NAMES};
-use super::tap::{Tap, is_compact_beat};
+use super::steady::Rest;
 
-/// The word by which this program knows that it is a null-modem cable.
-pub(crate) const CABLE_WORD: &str = "--cable";
-/// And that it is the load.
+/// The word by which this program knows that it is the load.
 pub(crate) const LOAD_WORD: &str = "--load";
 
 const BUSY_LOOPS: usize = 4;
 const CHURNED_BYTES: usize = 64 << 20;
 /// Speed of the line.
 const BAUD: u32 = 115_200;
-/// On the line, for each byte: start, eight, stop.
-const BITS_PER_BYTE: u32 = 10;
-/// Bytes handed over at once: a FIFO's worth.
-const PORTION: usize = 16;
 /// Lines of each board's log that are shown at the most.
 const COMPLAINTS_MAX: usize = 20;
 /// Upper ends of the classes of lateness, in milliseconds.
@@ -44,16 +33,6 @@ pub(crate) struct Case {
     deaths: usize,
     /// Of each beat of alpha: how much later it left than a keepalive after the one before, in milliseconds.
     lateness: Vec<f64>,
-}
-
-/// The line that names a serial link, once the cable has told its ends.
-pub(crate) fn serial<const BAUD: u32>(node: usize, _: usize) -> String {
-    let end = fs::read_to_string(cable_file(NAMES[node])).unwrap_or_default();
-    format!("baud {BAUD}\nserial {}\n", end.trim())
-}
-
-fn cable_file(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("bench-cable-{}-{name}", std::process::id()))
 }
 
 /// Keepalives to try, the one to reach first; the dead time is five of them.
@@ -79,7 +58,9 @@ pub(crate) fn measure(
             }
             let try_it = |keepalive_ms: u64, time| {
                 let links = if is_serial { serial::<BAUD> } else { cables(1).links };
-                let timing = Timing { keepalive_ms, deadtime_ms: 5 * keepalive_ms, is_realtime, links, cables: 1 };
+                let baud = is_serial.then_some(BAUD);
+                let timing =
+                    Timing { keepalive_ms, deadtime_ms: 5 * keepalive_ms, is_realtime, links, cables: 1, baud };
                 run(nullbeat, marker, &timing, is_serial, time)
             };
             let mut shortest = keepalives[0];
@@ -107,33 +88,7 @@ pub(crate) fn measure(
 }
 
 fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: Duration) -> io::Result<Case> {
-    let contender = Contender::Nullbeat;
-    let _cable = is_serial.then(|| Cable::lay(BAUD)).transpose()?;
-    let lab = Lab::build("x")?;
-    contender.prepare(&lab, marker, timing)?;
-    let mut boards = [Board::boot(&lab, 0)?, Board::boot(&lab, 1)?];
-    for board in &mut boards {
-        board.start(&contender.command(nullbeat))?;
-    }
-    boards[0].await_mark(&contender.complete(0))?;
-    boards[1].await_mark(&contender.complete(1))?;
-    sleep(Duration::from_secs(2));
-    let tap = Tap::open(&lab.namespace(0), contender.is_beat())?;
-    let (from, early) = (now(), deaths(&lab));
-    {
-        let _load = Helper::start(&[LOAD_WORD])?;
-        sleep(time);
-    }
-    let deaths = deaths(&lab) - early;
-    complain(&lab);
-    let beats: Vec<u64> = if is_serial {
-        let text = fs::read_to_string(cable_file("beats"))?;
-        text.lines().filter_map(|line| line.parse().ok()).filter(|at| *at >= from).collect()
-    } else {
-        tap.beats().iter().filter(|seen| seen.node == 0).map(|seen| seen.at).collect()
-    };
-    let keepalive = timing.keepalive_ms as f64;
-    let lateness = beats.windows(2).map(|pair| ((pair[1] - pair[0]) as f64 / 1e6 - keepalive).max(0.0)).collect();
+    let rest = Rest::begin("x", Contender::Nullbeat, nullbeat, marker, timing)?;
     let name = format!(
         "{}, keepalive {} ms, dead time {} ms, real-time class {}",
         if is_serial { "serial line paced at 115200 baud" } else { "UDP" },
@@ -141,7 +96,30 @@ fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: D
         timing.deadtime_ms,
         if timing.is_realtime { "on" } else { "off" },
     );
-    Ok(Case { name, time, deaths, lateness })
+    let cases = side_by_side(&[(&rest, name, timing.keepalive_ms)], time)?;
+    cases.into_iter().next().ok_or_else(|| io::Error::other("no case"))
+}
+
+/// What becomes of pairs of boards, each with its name and its keepalive in milliseconds, that beat side by side beside one
+/// load.
+pub(crate) fn side_by_side(pairs: &[(&Rest, String, u64)], time: Duration) -> io::Result<Vec<Case>> {
+    let observers =
+        pairs.iter().map(|(rest, ..)| rest.observer(Contender::Nullbeat)).collect::<io::Result<Vec<_>>>()?;
+    let (from, early) = (now(), pairs.iter().map(|(rest, ..)| deaths(&rest.lab)).collect::<Vec<_>>());
+    {
+        let _load = Helper::start(&[LOAD_WORD])?;
+        sleep(time);
+    }
+    let mut cases = Vec::new();
+    for (((rest, name, keepalive_ms), observer), early) in pairs.iter().zip(observers).zip(early) {
+        let deaths = deaths(&rest.lab) - early;
+        complain(&rest.lab);
+        let beats: Vec<u64> = observer.beats()?.into_iter().filter(|at| *at >= from).collect();
+        let late = |pair: &[u64]| ((pair[1] - pair[0]) as f64 / 1e6 - *keepalive_ms as f64).max(0.0);
+        let lateness = beats.windows(2).map(late).collect();
+        cases.push(Case { name: name.clone(), time, deaths, lateness });
+    }
+    Ok(cases)
 }
 
 /// Shows what the boards found worth a warning: why somebody was late or silent.
@@ -202,23 +180,6 @@ impl Case {
     }
 }
 
-/// This program in another role; killed when dropped.
-struct Helper(Child);
-
-impl Helper {
-    fn start(words: &[&str]) -> io::Result<Self> {
-        let program = std::env::current_exe()?;
-        Ok(Self(Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?))
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Busy loops and the churner, until killed.
 pub(crate) fn load() -> io::Result<()> {
     for _ in 0..BUSY_LOOPS {
@@ -232,89 +193,5 @@ pub(crate) fn load() -> io::Result<()> {
         let mut memory = vec![0_u8; CHURNED_BYTES];
         memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         black_box(&memory);
-    }
-}
-
-/// The cable's process and what it left.
-pub(crate) struct Cable(#[expect(dead_code, reason = "killed when dropped")] Helper);
-
-impl Cable {
-    /// A cable does not wait for a processor: it runs above everything else.
-    pub(crate) fn lay(baud: u32) -> io::Result<Self> {
-        let files = [NAMES[0], NAMES[1], "beats"].map(cable_file);
-        files.iter().for_each(|file| drop(fs::remove_file(file)));
-        let program = std::env::current_exe()?;
-        let child = Command::new("chrt")
-            .args(["--fifo", "60"])
-            .arg(program)
-            .arg(CABLE_WORD)
-            .args(&files)
-            .arg(baud.to_string())
-            .stdin(Stdio::null())
-            .spawn()?;
-        let cable = Self(Helper(child));
-        let start = Instant::now();
-        while !files[2].exists() {
-            if start.elapsed() > Duration::from_secs(10) {
-                return Err(io::Error::other("no pseudo-terminals"));
-            }
-            sleep(Duration::from_millis(10));
-        }
-        Ok(cable)
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        for name in [NAMES[0], NAMES[1], "beats"] {
-            let _ = fs::remove_file(cable_file(name));
-        }
-    }
-}
-
-/// A null-modem cable of so many baud between two pseudo-terminals whose names go into two files; into the third go the
-/// moments at which a status left alpha.
-pub(crate) fn carry(files: &[String]) -> io::Result<()> {
-    let [alpha, beta, beats, baud] = files else { return Err(io::Error::other("--cable ALPHA BETA BEATS BAUD")) };
-    let speed = baud.parse::<u32>().map_err(io::Error::other)? / BITS_PER_BYTE;
-    let (left, right) = (openpty(None, None)?, openpty(None, None)?);
-    // The slaves stay open here, so that a daemon's absence is silence and no hang-up.
-    for (slave, file) in [(&left.slave, alpha), (&right.slave, beta)] {
-        let mut settings = tcgetattr(slave)?;
-        cfmakeraw(&mut settings);
-        tcsetattr(slave, SetArg::TCSANOW, &settings)?;
-        fs::write(file, ttyname(slave.as_fd())?.display().to_string())?;
-    }
-    let beats = File::create(beats)?;
-    let (from_right, to_left) = (right.master.try_clone()?, left.master.try_clone()?);
-    thread::spawn(move || direction(from_right, to_left, None, speed));
-    direction(left.master, right.master, Some(beats), speed)
-}
-
-/// Whether a status begins in these bytes: Heartbeat's, or a compact beat, whose first byte stands behind a delimiter and the
-/// first code of its stuffing.
-fn is_beat(bytes: &[u8]) -> bool {
-    let is_compact = |window: &[u8]| matches!(window, [0, code, kind] if *code > 0 && is_compact_beat(*kind));
-    bytes.windows(8).any(|bytes| bytes == b"t=status") || bytes.windows(3).any(is_compact)
-}
-
-/// `speed`: bytes a second.
-fn direction(from: OwnedFd, to: OwnedFd, mut beats: Option<File>, speed: u32) -> io::Result<()> {
-    let (mut from, mut to) = (File::from(from), File::from(to));
-    let mut buffer = [0; 4096];
-    let mut free_at = Instant::now();
-    loop {
-        let count = from.read(&mut buffer)?;
-        if let Some(beats) = &mut beats
-            && is_beat(&buffer[..count])
-        {
-            writeln!(beats, "{}", now())?;
-        }
-        for portion in buffer[..count].chunks(PORTION) {
-            let bytes = u32::try_from(portion.len()).map_err(io::Error::other)?;
-            free_at = free_at.max(Instant::now()) + Duration::from_secs(1) * bytes / speed;
-            sleep(free_at.saturating_duration_since(Instant::now()));
-            to.write_all(portion)?;
-        }
     }
 }
