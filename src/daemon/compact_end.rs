@@ -20,11 +20,19 @@ use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
 use crate::core::settings::Identity;
 use crate::core::time::{Duration, Instant};
-use crate::wire::compact::{LineStream, Link, Order, Received, Reject, Secrets, Setup, Telling, Unsaid, VERSION};
+use crate::links::serial::SerialLine;
+use crate::wire::compact::{
+    BODY_MAX, LINE_OVERHEAD, LineStream, Link, NEWS_OVERHEAD, Order, Received, Reject, Secrets, Setup, Telling, Unsaid,
+    VERSION,
+};
 
 /// Pauses between two calls: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_millis(1600);
+
+/// That the beat behind a long frame comes in time, beside what the frame itself takes: what is left of the one before it in
+/// the driver's queue, and the lateness of both nodes.
+const MARGIN: Duration = Duration::from_millis(12);
 
 /// What is said on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +88,8 @@ pub struct Speaker {
     partner: NodeName,
     is_strict: bool,
     patience: Duration,
+    /// How long a serial line may be busy with something else than beats.
+    spare: Duration,
 }
 
 impl Speaker {
@@ -96,7 +106,8 @@ impl Speaker {
             name: config.node.as_str().try_into().ok()?,
             partner: partner.try_into().ok()?,
             is_strict: config.protocol == Protocol::Compact,
-            patience: Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX)),
+            patience: config.deadtime,
+            spare: config.deadtime.saturating_sub(config.keepalive).saturating_sub(MARGIN),
         })
     }
 }
@@ -120,6 +131,8 @@ pub struct CompactEnd {
     pause: Duration,
     /// Bytes of a serial line that were frames taken.
     line_bytes: u64,
+    /// Bytes of the longest frame behind which a beat still comes in time.
+    room: usize,
 }
 
 impl std::fmt::Debug for CompactEnd {
@@ -133,7 +146,7 @@ impl CompactEnd {
     ///
     /// # Errors
     /// There is no randomness to be had.
-    pub fn new(speaker: &Speaker, is_serial: bool, now: Instant) -> io::Result<Self> {
+    pub fn new(speaker: &Speaker, line: Option<&SerialLine>, now: Instant) -> io::Result<Self> {
         let mut seed = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
         let link = Link::new(Setup {
@@ -147,7 +160,7 @@ impl CompactEnd {
         });
         Ok(Self {
             link,
-            stream: is_serial.then(LineStream::new),
+            stream: line.map(|_| LineStream::new()),
             is_strict: speaker.is_strict,
             is_offered: false,
             patience: speaker.patience,
@@ -156,6 +169,7 @@ impl CompactEnd {
             call_at: now,
             pause: PAUSE_MIN,
             line_bytes: 0,
+            room: line.map_or(BODY_MAX, |line| line.bytes_in(speaker.spare).saturating_sub(LINE_OVERHEAD)),
         })
     }
 
@@ -239,21 +253,33 @@ impl CompactEnd {
         let hearing = Hearing { heard, is_sure, pause, call_at };
         let received = receive(link, frame, own, (now, hearing), reply);
         if received.is_ok() {
-            *line_bytes += (len + crate::wire::compact::LINE_OVERHEAD) as u64;
+            *line_bytes += (len + LINE_OVERHEAD) as u64;
         }
         Some((len, received))
     }
 
-    /// See [`Link::beat`] and [`Link::tell_all`]: the one that is quicker, everything when `is_all`.
+    /// See [`Link::beat`] and [`Link::tell_all`]: the one that is quicker and no risk to the next beat, everything when
+    /// `is_all`.
     ///
     /// # Errors
     /// As those.
     pub fn beat(&mut self, seq: Seq, telling: &Telling, is_all: bool, out: &mut [u8]) -> Result<usize, Unsaid> {
-        if is_all || !self.link.fits_beat(telling) {
+        if is_all || (Link::all_len(telling) <= self.room && !self.link.fits_beat(telling)) {
             self.link.tell_all(seq, telling, "", out)
         } else {
             self.link.beat(seq, telling, out)
         }
+    }
+
+    /// See [`Link::tell_news`]: as much as puts the next beat at no risk, whole values.
+    ///
+    /// # Errors
+    /// As that; [`Unsaid::TooLong`] when the line is too slow for any.
+    pub fn tell_news(&mut self, seq: Seq, telling: &Telling, news: &str, out: &mut [u8]) -> Result<usize, Unsaid> {
+        let room = self.room.checked_sub(NEWS_OVERHEAD).ok_or(Unsaid::TooLong)?;
+        let ends = news.match_indices('|').map(|(at, _)| at).chain([news.len()]);
+        let end = ends.take_while(|end| *end <= room).last().ok_or(Unsaid::TooLong)?;
+        self.link.tell_news(seq, telling, news.get(..end).unwrap_or_default(), out)
     }
 
     /// The codec's end, for everything else.

@@ -287,7 +287,7 @@ impl LinkTable {
     /// There is no randomness to be had.
     pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
         for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
-            slot.compact = Some(Box::new(CompactEnd::new(speaker, slot.link.is_text(), now)?));
+            slot.compact = Some(Box::new(CompactEnd::new(speaker, slot.link.line(), now)?));
         }
         Ok(())
     }

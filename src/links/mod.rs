@@ -138,6 +138,14 @@ impl Link {
         matches!(self, Self::Serial(_))
     }
 
+    /// The serial line, when it is one.
+    pub const fn line(&self) -> Option<&SerialLine> {
+        match self {
+            Self::Serial(line) => Some(line),
+            Self::Udp(_) | Self::Ping(_) => None,
+        }
+    }
+
     /// The questions to a ping node, when it is none that messages pass on.
     pub const fn ping(&mut self) -> Option<&mut PingSocket> {
         match self {

@@ -20,9 +20,6 @@ pub const BYTES_MAX: usize = 16 * 1024;
 pub const MESSAGES_MAX: usize = 64;
 /// Bytes of clients' messages that can wait; one alone may always.
 pub const CLIENT_BYTES_MAX: usize = BYTES_MAX / 2;
-/// With no more bytes than this in the driver's queue it takes another message: so the line does not fall idle meanwhile.
-pub const DRIVER_BYTES: usize = 32;
-
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     len: usize,
@@ -94,10 +91,10 @@ impl Output {
         self.insert(at, message, Some(cargo));
     }
 
-    /// The bytes to write next, when so many are still in the driver's queue; none: wait until they have left.
-    pub fn pending(&self, in_driver: usize) -> &[u8] {
+    /// The bytes to write next; none: wait until the driver's queue is nearly empty.
+    pub fn pending(&self, is_driver_free: bool) -> &[u8] {
         let Some(first) = self.messages.first() else { return &[] };
-        if self.begun() > 0 || in_driver <= DRIVER_BYTES { &self.bytes[self.written..first.len] } else { &[] }
+        if self.begun() > 0 || is_driver_free { &self.bytes[self.written..first.len] } else { &[] }
     }
 
     /// `count` bytes of [`Output::pending`] have left. Returns the number of messages of which the last byte is out.
@@ -233,15 +230,15 @@ mod tests {
         assert_eq!(text(&output), "\n[beat][ack 1][ack 2][client 1][client 2]");
         assert_eq!(output.dropped, 1, "it waits already");
         // One at a time, and not before the driver's queue is short; the end of the line at once.
-        assert_eq!(output.pending(4000), b"\n");
+        assert_eq!(output.pending(false), b"\n");
         output.advance(1);
-        assert_eq!(output.pending(4000), b"", "a beat that would be stale waits, too");
-        assert_eq!(output.pending(DRIVER_BYTES), b"[beat]");
+        assert_eq!(output.pending(false), b"", "a beat that would be stale waits, too");
+        assert_eq!(output.pending(true), b"[beat]");
         output.advance(6);
-        assert_eq!(output.pending(DRIVER_BYTES + 1), b"");
-        assert_eq!(output.pending(DRIVER_BYTES), b"[ack 1]");
+        assert_eq!(output.pending(false), b"");
+        assert_eq!(output.pending(true), b"[ack 1]");
         output.advance(2);
-        assert_eq!(output.pending(4000), b"ck 1]", "what has begun is finished");
+        assert_eq!(output.pending(false), b"ck 1]", "what has begun is finished");
     }
 
     #[test]
@@ -286,12 +283,12 @@ mod tests {
         assert_eq!(output.dropped, 2);
         assert_eq!(output.waiting(), BYTES_MAX);
         output.push(&[b'c'; BYTES_MAX], Cargo::Daemon);
-        assert_eq!(output.pending(0), [b'c'; BYTES_MAX]);
+        assert_eq!(output.pending(true), [b'c'; BYTES_MAX]);
         output.push(&[b'd'; BYTES_MAX + 1], Cargo::Daemon);
-        assert_eq!(output.pending(0), [b'c'; BYTES_MAX]);
+        assert_eq!(output.pending(true), [b'c'; BYTES_MAX]);
         output.advance(1);
         output.push(&[b'd'; BYTES_MAX], Cargo::Daemon);
-        assert_eq!(output.pending(0), [b'c'; BYTES_MAX - 1], "what has begun cannot be dropped: the new one is");
+        assert_eq!(output.pending(true), [b'c'; BYTES_MAX - 1], "what has begun cannot be dropped: the new one is");
     }
 
     #[test]
@@ -330,8 +327,9 @@ mod tests {
         const KEEPALIVE: usize = 500;
         const MESSAGE: usize = 1000;
         const BEAT: usize = 250;
+        const DRIVER_FREE: usize = 32;
         // 960 bytes a second: what is in the driver's queue, one message that has begun, and the beat itself.
-        let slowest = (DRIVER_BYTES + MESSAGE + BEAT) * 1000 / 960 + KEEPALIVE / 2;
+        let slowest = (DRIVER_FREE + MESSAGE + BEAT) * 1000 / 960 + KEEPALIVE / 2;
         let mut output = Output::default();
         let mut driver: std::collections::VecDeque<u8> = std::collections::VecDeque::new();
         let (mut sent, mut credit, mut said, mut arrived) = (0, 0, 0_usize, Vec::new());
@@ -345,7 +343,7 @@ mod tests {
                 output.push(format!("{said:>width$}", width = MESSAGE).as_bytes(), Cargo::Client);
             }
             loop {
-                let bytes = output.pending(driver.len());
+                let bytes = output.pending(driver.len() <= DRIVER_FREE);
                 let count = bytes.len().min(DRIVER_MAX - driver.len());
                 driver.extend(&bytes[..count]);
                 if count == 0 {

@@ -13,13 +13,15 @@ use nix::sys::termios::{
 };
 use nix::unistd::{read, write};
 
-use super::output::{DRIVER_BYTES, Output};
+use super::output::Output;
 use super::{Cargo, lock};
 use crate::core::time::{Duration, Instant};
 use crate::sys::tty;
 
 /// A write that makes no progress for so long is given up.
 pub const WRITE_LIMIT: Duration = Duration::from_millis(500);
+/// With no more than this left to do the driver takes another message: so the line does not fall idle meanwhile.
+const DRIVER_TIME: Duration = Duration::from_millis(3);
 /// Shortest time until the driver's queue is looked at again.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 /// On the line, for each byte: start, eight, stop.
@@ -143,7 +145,7 @@ struct Held {
     /// When that was last seen to become shorter.
     since: Instant,
     /// Its length then.
-    queued: usize,
+    queued: Duration,
     look_at: Instant,
 }
 
@@ -158,6 +160,9 @@ pub struct SerialLine {
     /// What waits here until the driver's queue is short.
     held: Option<Held>,
     baud: u32,
+    /// When all that was written has left, by arithmetic: pseudo-terminals do not tell how long their queue is, and adapters
+    /// have one that their driver does not see.
+    clear_at: Instant,
     complained_at: Option<Instant>,
     /// The last message was cut off somewhere: the next one must not join its last line.
     is_mid_line: bool,
@@ -179,6 +184,7 @@ impl SerialLine {
             stalled_since: None,
             held: None,
             baud,
+            clear_at: Instant::default(),
             complained_at: None,
             is_mid_line: false,
             bytes: 0,
@@ -217,6 +223,12 @@ impl SerialLine {
     pub fn is_output_waiting(&self) -> bool {
         // What is held waits for the queue to become shorter than epoll tells.
         self.terminal.is_some() && !self.output.is_empty() && self.held.is_none()
+    }
+
+    /// How many bytes the line carries in so long a time.
+    pub fn bytes_in(&self, time: Duration) -> usize {
+        usize::try_from(time.as_micros() * u128::from(self.baud) / u128::from(BITS_PER_BYTE * 1_000_000))
+            .unwrap_or(usize::MAX)
     }
 
     /// When to call [`SerialLine::flush`] although nothing became writable.
@@ -270,8 +282,13 @@ impl SerialLine {
     /// The device is lost.
     pub fn flush(&mut self, now: Instant) -> io::Result<()> {
         while let Some(terminal) = &self.terminal {
-            let queued = tty::output_queued(terminal).unwrap_or(0);
-            let pending = self.output.pending(queued);
+            if self.output.is_empty() {
+                (self.stalled_since, self.held) = (None, None);
+                return Ok(());
+            }
+            let told = tty::output_queued(terminal).unwrap_or(0);
+            let queued = self.time_of(told).max(self.clear_at.since(now));
+            let pending = self.output.pending(queued <= DRIVER_TIME);
             if pending.is_empty() {
                 self.stalled_since = None;
                 self.hold(queued, now);
@@ -282,6 +299,7 @@ impl SerialLine {
                 Ok(count) if count > 0 => {
                     self.sent += self.output.advance(count);
                     self.stalled_since = None;
+                    self.clear_at = self.clear_at.max(now) + self.time_of(count);
                 }
                 Ok(_) | Err(Errno::EAGAIN) => {
                     let since = *self.stalled_since.get_or_insert(now);
@@ -297,19 +315,20 @@ impl SerialLine {
         Ok(())
     }
 
-    /// Everything is out, or what is left waits until so many bytes have become fewer.
-    fn hold(&mut self, queued: usize, now: Instant) {
-        if self.output.is_empty() {
-            self.held = None;
-            return;
-        }
+    /// What so many bytes take on the line.
+    fn time_of(&self, bytes: usize) -> Duration {
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(BITS_PER_BYTE * 1_000_000);
+        Duration::from_micros(bits.div_ceil(u64::from(self.baud.max(1))))
+    }
+
+    /// What is left waits until the driver's queue, which takes so long now, has become short.
+    fn hold(&mut self, queued: Duration, now: Instant) {
         let since = self.held.filter(|held| queued >= held.queued).map_or(now, |held| held.since);
         let silence = now.since(since);
         if silence >= WRITE_LIMIT {
             return self.give_up(now);
         }
-        let excess = u64::try_from(queued.saturating_sub(DRIVER_BYTES)).unwrap_or(0);
-        let time = Duration::from_micros(excess * BITS_PER_BYTE * 1_000_000 / u64::from(self.baud.max(1)));
+        let time = queued.saturating_sub(DRIVER_TIME);
         // Longer and longer on a line that does not move.
         self.held = Some(Held { since, queued, look_at: now + time.max(LOOK_MIN).max(silence / 2) });
     }
@@ -320,6 +339,7 @@ impl SerialLine {
         }
         self.output.clear();
         (self.stalled_since, self.held) = (None, None);
+        self.clear_at = now;
         self.is_mid_line = true;
         self.stalls += 1;
         if self.complained_at.is_none_or(|at| now.since(at) >= COMPLAINT_PAUSE) {
@@ -424,7 +444,8 @@ mod tests {
         let (mut far, mut line) = line();
         let beat = [b'x'; 400];
         let mut now = at(0);
-        while line.deadline().is_none() {
+        while line.stalled_since.is_none() {
+            now = now + Duration::from_millis(210);
             line.send(&beat, Cargo::Beat, now).unwrap();
             assert!(line.sent < 1_000_000 / 400, "the kernel's buffer has no end");
         }
@@ -439,29 +460,46 @@ mod tests {
         assert_eq!(line.stalls, 1);
         assert!(!line.is_output_waiting());
         drain(&mut far);
-        line.send(b">>>\n", Cargo::Beat, at(2000)).unwrap();
+        line.send(b">>>\n", Cargo::Beat, now + Duration::from_secs(2)).unwrap();
         assert_eq!(drain(&mut far), b"\n>>>\n", "a cut message is closed by a line end");
+    }
+
+    #[test]
+    fn line_keeps_its_own_account_where_the_driver_s_queue_is_not_told() {
+        let (mut far, mut line) = line();
+        line.send(&[b'a'; 191], Cargo::Daemon, at(0)).unwrap();
+        assert_eq!(drain(&mut far).len(), 192, "100 ms, with the line end that goes first");
+        line.send(b"beat 1", Cargo::Beat, at(10)).unwrap();
+        line.send(&[b'b'; 96], Cargo::Daemon, at(20)).unwrap();
+        line.send(b"beat 2", Cargo::Beat, at(90)).unwrap();
+        assert_eq!(drain(&mut far), b"");
+        assert_eq!(line.deadline(), Some(at(97)));
+        line.flush(at(97)).unwrap();
+        assert_eq!(drain(&mut far), b"beat 2", "the older one is stale");
+        line.flush(line.deadline().unwrap()).unwrap();
+        assert_eq!((drain(&mut far), line.deadline()), (vec![b'b'; 96], None));
+        assert_eq!(line.stalls, 0);
     }
 
     #[test]
     fn line_slow_reader_gets_whole_messages_in_order() {
         let (mut far, mut line) = line();
         let mut received = drain(&mut far);
+        let mut now = at(0);
         for n in 0..200u32 {
-            line.send(format!("{n:>499}\n").as_bytes(), Cargo::Daemon, at(0)).unwrap();
+            now = now + Duration::from_millis(100);
+            line.send(format!("{n:>499}\n").as_bytes(), Cargo::Daemon, now).unwrap();
             if n % 8 == 7 {
                 received.extend(drain(&mut far));
-                line.flush(at(0)).unwrap();
+                line.flush(now).unwrap();
             }
         }
-        loop {
-            let more = drain(&mut far);
-            line.flush(at(0)).unwrap();
-            if more.is_empty() && !line.is_output_waiting() {
-                break;
-            }
-            received.extend(more);
+        while !line.output.is_empty() {
+            now = now + Duration::from_millis(100);
+            received.extend(drain(&mut far));
+            line.flush(now).unwrap();
         }
+        received.extend(drain(&mut far));
         let text = String::from_utf8(received).unwrap();
         let numbers: Vec<u32> = text.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
         assert!(numbers.is_sorted());

@@ -229,7 +229,7 @@ impl Driver<'_> {
         // Whoever has lost the beat gets no status out of this.
         let telling = Telling { status: None, ts: beat.ts.max(1), ..Telling::default() };
         let mut frame = [0; BODY_MAX];
-        if let Ok(len) = end.link().tell_news(beat.seq.unwrap_or_default(), &telling, self.codec.news(), &mut frame) {
+        if let Ok(len) = end.tell_news(beat.seq.unwrap_or_default(), &telling, self.codec.news(), &mut frame) {
             self.send_frame(link, &frame[..len], Cargo::Daemon);
         }
     }

@@ -3,7 +3,7 @@
 use super::hello::{self, Hello};
 use super::secret::{Nonces, Secrets, Speaker};
 use super::session::{Beginning, Said, Session, Taken, is_crc};
-use super::{BODY_MAX, CRC_LEN, Nonce, Reject, TAG_LEN, Telling, kind, words};
+use super::{BODY_MAX, CRC_LEN, NEWS_OVERHEAD, Nonce, Reject, TAG_LEN, Telling, kind, pages, words};
 use crate::core::Cause;
 use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
@@ -202,6 +202,11 @@ impl Link {
     /// Whether a beat can tell all that has changed since the last one; else [`Link::tell_all`] is quicker.
     pub fn fits_beat(&self, telling: &Telling) -> bool {
         self.open.as_ref().is_some_and(|session| session.fits_beat(telling))
+    }
+
+    /// Bytes of [`Link::tell_all`] without news.
+    pub fn all_len(telling: &Telling) -> usize {
+        NEWS_OVERHEAD + pages::all_len(telling)
     }
 
     /// Says anything else; texts must be in `body`. `is_addressed`: to the partner only, not to everybody.

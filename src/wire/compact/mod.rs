@@ -71,6 +71,9 @@ pub const BODY_MAX: usize = 250;
 /// Bytes of a beat, without what a serial line adds.
 pub const BEAT_LEN: usize = HEADER_LEN + pages::BEAT_PAYLOAD_LEN + TAG_LEN + CRC_LEN;
 
+/// Bytes of news for the history beside their text.
+pub const NEWS_OVERHEAD: usize = HEADER_LEN + pages::FAST_LEN + 1 + TAG_LEN + CRC_LEN;
+
 /// Bytes of a beat on a serial line.
 pub const BEAT_LINE_LEN: usize = BEAT_LEN + LINE_OVERHEAD;
 

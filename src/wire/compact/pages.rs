@@ -11,7 +11,9 @@ use crate::core::message::{Extension, GroupState, HealthReport, LinkEcho, NodeSt
 use crate::core::{Cause, LineLevel};
 
 /// Lower half of the echo, flags, epoch, page number, page.
-pub(super) const BEAT_PAYLOAD_LEN: usize = 9;
+pub(super) const BEAT_PAYLOAD_LEN: usize = FAST_LEN + PAGE_LEN;
+/// Of it what every beat says.
+pub(super) const FAST_LEN: usize = 5;
 /// Bytes of a page.
 const PAGE_LEN: usize = 4;
 
@@ -160,6 +162,11 @@ fn pages_of(group_count: u8, link_count: u8, has_health: bool) -> u32 {
 
 fn pages_in_use(extension: &Extension) -> u32 {
     pages_of(extension.group_count, extension.link_count, extension.health.is_some())
+}
+
+/// Bytes of all pages of a node, each with its number.
+pub(super) fn all_len(telling: &Telling) -> usize {
+    usize::try_from(pages_in_use(&telling.extension).count_ones()).unwrap_or(PAGES) * (1 + PAGE_LEN)
 }
 
 /// The sending half: what has been told, and what is next.
