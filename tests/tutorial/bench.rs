@@ -1,21 +1,13 @@
-//! The classic tutorial's three files, as they stand, on two boards with Debian's resource agents: an address, a file
-//! system, a web server; a client fetches the page through the virtual address all the while.
-//!
-//! Stand-ins: `mount.nfs` mounts a tmpfs under the server's name and copies its folder; `httpd` starts a real lighttpd; `ipfail` is an
-//! empty program, because `respawn` checks that it is there. One line is added for safety: `reset_with hook`.
-
-mod lab;
+//! The two boards of the tutorial: its files, Debian's agents, a page that a client fetches.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, write_script};
+use crate::lab::{self, Lab, write_script};
 
-const HA_CF: &str = include_str!("tutorial/ha.cf");
-const HARESOURCES: &str = include_str!("tutorial/haresources");
-const AUTHKEYS: &str = include_str!("tutorial/authkeys");
+const HA_CF: &str = include_str!("ha.cf");
+pub(crate) const HARESOURCES: &str = include_str!("haresources");
+const AUTHKEYS: &str = include_str!("authkeys");
 
 /// Directories that a board sees as its own, at the places where the tutorial has them.
 const OWN: [(&str, &str); 6] = [
@@ -30,12 +22,12 @@ const OWN: [(&str, &str); 6] = [
 /// The page's address.
 const PAGE: &str = "http://192.168.231.111/index.html";
 
-struct Tutorial {
-    lab: Lab,
+pub(crate) struct Tutorial {
+    pub(crate) lab: Lab,
 }
 
 impl Tutorial {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let lab = Lab::new(["Rserver1", "Rserver2"]);
         let webroot = lab.dir.join("webroot");
         std::fs::create_dir_all(&webroot).expect("folder");
@@ -64,7 +56,14 @@ impl Tutorial {
         Self { lab }
     }
 
-    fn power_on(&mut self, index: usize) {
+    /// Power, and the daemon with no option at all.
+    pub(crate) fn power_on(&mut self, index: usize) {
+        self.boot(index);
+        self.lab.boards[index].start_plain();
+    }
+
+    /// Power, and everything in its place; no daemon.
+    pub(crate) fn boot(&mut self, index: usize) {
         let board = &mut self.lab.boards[index];
         board.power_on();
         // The agents keep pid files there, and a board has no business with another board's.
@@ -74,6 +73,10 @@ impl Tutorial {
             "mount -t tmpfs tmpfs /run && mkdir -p /run/lock /run/heartbeat/rsctmp /run/resource-agents",
         ]);
         assert!(run.status.success(), "{run:?}");
+        // Of an earlier life.
+        for left in std::fs::read_dir(board.dir.join("run")).expect("its run directory").flatten() {
+            let _ = std::fs::remove_file(left.path());
+        }
         for (name, place) in OWN {
             let from = board.dir.join(name);
             let made = board.on_board(&["mkdir", "-p", place]);
@@ -94,17 +97,16 @@ impl Tutorial {
         );
         let overlaid = board.on_board(&["sh", "-c", &script]);
         assert!(overlaid.status.success(), "{overlaid:?}");
-        board.start_plain();
     }
 
-    fn fetches(&self) -> bool {
+    pub(crate) fn fetches(&self) -> bool {
         let words = ["curl", "-s", "--max-time", "1", PAGE];
         String::from_utf8_lossy(&self.lab.on_client(&words).stdout).contains("the page")
     }
 
     /// The client believes in the second board's hardware address, and for longer than any test lasts: by itself it would
     /// not look again. Only an announcement helps.
-    fn mislead_client(&self) {
+    pub(crate) fn mislead_client(&self) {
         let link = self.lab.boards[1].on_board(&["ip", "-o", "link", "show", "ens33"]).stdout;
         let link = String::from_utf8_lossy(&link).into_owned();
         let address = link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
@@ -118,7 +120,7 @@ impl Tutorial {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn holds_address(&self, index: usize) -> bool {
+    pub(crate) fn holds_address(&self, index: usize) -> bool {
         self.lab.boards[index].is_on()
             && String::from_utf8_lossy(&self.lab.boards[index].on_board(&["ip", "-o", "addr", "show", "ens33"]).stdout)
                 .contains("192.168.231.111/")
@@ -126,7 +128,7 @@ impl Tutorial {
 
     /// Waits until the page comes from just this board.
     #[track_caller]
-    fn wait_served_by(&self, index: usize, limit: Duration) -> Duration {
+    pub(crate) fn wait_served_by(&self, index: usize, limit: Duration) -> Duration {
         let start = Instant::now();
         while !(self.holds_address(index) && !self.holds_address(1 - index) && self.fetches()) {
             if start.elapsed() > limit {
@@ -160,93 +162,11 @@ esac
     write_script(path, text);
 }
 
-#[test]
-fn tutorial_runs_as_it_stands_through_start_stop_kill_and_return() {
-    let long = Duration::from_secs(150);
-    let mut tutorial = Tutorial::new();
-    tutorial.power_on(0);
-    tutorial.power_on(1);
-    tutorial.wait_served_by(0, long);
-
-    // Stop: the other one takes over at once, and the group comes home when the node is back.
-    let output = tutorial.lab.boards[0].on_board(&[lab::NULLBEAT, "stop"]);
-    assert!(output.status.success(), "{output:?}");
-    let took = tutorial.wait_served_by(1, long);
-    assert!(took < Duration::from_secs(25), "a clean stop does not wait for the dead time: {took:?}");
-    tutorial.lab.boards[0].await_end();
-    tutorial.lab.boards[0].start_plain();
-    tutorial.wait_served_by(0, long);
-
-    // Kill: power loss of the owner; after 30 s of silence the page is back. While it is, it stays.
-    tutorial.lab.boards[0].power_off();
-    tutorial.wait_served_by(1, long);
-
-    // Return: auto_failback brings it home.
-    tutorial.power_on(0);
-    tutorial.wait_served_by(0, long);
-
-    // The client sees the page all the while that the standby reads its files again.
-    let is_over = Arc::new(AtomicBool::new(false));
-    let watch = Arc::clone(&is_over);
-    let misses = std::thread::scope(|scope| {
-        let tutorial = &tutorial;
-        let client = scope.spawn(move || {
-            let mut misses = 0;
-            while !watch.load(Ordering::SeqCst) {
-                misses += u32::from(!tutorial.fetches());
-            }
-            misses
-        });
-        let status = tutorial.lab.boards[0].on_board(&[lab::NULLBEAT, "status"]);
-        let reload = tutorial.lab.boards[1].on_board(&[lab::NULLBEAT, "reload"]);
-        is_over.store(true, Ordering::SeqCst);
-        assert!(status.status.success(), "{status:?}");
-        assert!(reload.status.success(), "{reload:?}");
-        client.join().expect("the client")
-    });
-    assert_eq!(misses, 0, "a reload of the standby is not seen from outside");
-}
-
-/// Both boards answer for the address while every cable between them is out; after the heal one of them lets go, and
-/// the client, which had learnt the wrong board's hardware address, reaches the other one at once.
-#[test]
-fn page_is_back_within_seconds_of_a_heal() {
-    let mut tutorial = Tutorial::new();
-    for (index, board) in tutorial.lab.boards.iter().enumerate() {
-        let quick = tutorial.lab.usual_ha_cf(board, "takeover_policy available");
-        board.configure(&quick.replace("serial", "#serial"), HARESOURCES);
-        assert_eq!(board.index, index);
-    }
-    tutorial.power_on(0);
-    tutorial.power_on(1);
-    tutorial.wait_served_by(0, lab::PATIENCE);
-    // The boards lose each other; the client still reaches both.
-    for board in &tutorial.lab.boards {
-        block(board, "add");
-    }
-    let start = Instant::now();
-    while !(tutorial.holds_address(0) && tutorial.holds_address(1)) {
-        assert!(start.elapsed() < lab::PATIENCE, "the second board does not take over");
-        std::thread::yield_now();
-    }
-    tutorial.mislead_client();
-    for board in &tutorial.lab.boards {
-        block(board, "flush");
-    }
-    let took = tutorial.wait_served_by(0, lab::PATIENCE);
-    eprintln!("the page came from one board again after {took:?}");
-    assert!(tutorial.fetches());
-}
-
-/// Cuts a board's heartbeats, and nothing else.
-fn block(board: &lab::Board, verb: &str) {
-    let script = match verb {
-        "add" => {
-            "nft add table ip lab && nft 'add chain ip lab in { type filter hook input priority 0; }' && \
-             nft add rule ip lab in udp dport 694 drop"
+impl Tutorial {
+    /// A copy of the tutorial's files with a serial line and short times, on both boards; `extra` stands in ha.cf.
+    pub(crate) fn configure_quick(&self, haresources: &str, extra: &str) {
+        for board in &self.lab.boards {
+            board.configure(&self.lab.usual_ha_cf(board, extra), haresources);
         }
-        _ => "nft delete table ip lab",
-    };
-    let output = board.on_board(&["sh", "-c", script]);
-    assert!(output.status.success(), "{output:?}");
+    }
 }
