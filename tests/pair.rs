@@ -773,6 +773,8 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         is_certain: true,
         is_held: false,
         guests: GroupSet::EMPTY,
+        handover: None,
+        is_yielding: false,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),

@@ -7,7 +7,7 @@ use super::comms::{Comms, Happening, Happenings, Outbox, Reception};
 use super::ids::{CheckId, Seq};
 use super::message::{Body, Extension, NodeStatus};
 use super::ownership::{Context, Ownership, transitions};
-use super::settings::{Carried, CarriedPartner, Identity, Settings};
+use super::settings::{Carried, CarriedHandover, CarriedPartner, Identity, Settings};
 use super::time::{Duration, Instant, Stamp};
 use super::{Action, Event, Input};
 use clients::Clients;
@@ -46,6 +46,9 @@ impl Node {
         let known = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
         if let (Some(partner), Some(known)) = (settings.partner, known) {
             comms.carry(&settings, partner, known);
+        }
+        if let (Some(partner), Some(open)) = (settings.partner, carried.and_then(|carried| carried.handover)) {
+            comms.resume(partner, open.generation, open.heard);
         }
         let ownership = Ownership::new(&settings, carried.as_ref(), at);
         Self {
@@ -233,6 +236,12 @@ impl Node {
         let is_dead = self.comms.peer(partner).status == NodeStatus::Dead;
         (is_dead || self.comms.is_alive(partner))
             .then(|| CarriedPartner { is_dead, has_left: self.ownership.partner_has_left() })
+    }
+
+    /// The hand-over under way, for the next engine of this boot ([`Carried::handover`]).
+    pub fn open_handover(&self) -> Option<CarriedHandover> {
+        let partner = self.comms.peer(self.settings.partner?);
+        self.ownership.open_handover(partner.generation, partner.highest_seq)
     }
 
     /// Whether the watchdog may be kicked at `now`: false stops the kicks, so that this board is reset before the partner

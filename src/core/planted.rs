@@ -46,11 +46,13 @@ pub enum Bug {
     AnswerTwice = 20,
     /// A node that has overslept its own dead time does not yield to whoever has taken over meanwhile.
     ForgetSleep = 21,
+    /// An engine that replaces another one knows nothing of a hand-over that was under way.
+    ForgetHandover = 22,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
         Self::StartBeforeDone,
@@ -72,6 +74,7 @@ impl Bug {
         Self::ForgetAnswer,
         Self::AnswerTwice,
         Self::ForgetSleep,
+        Self::ForgetHandover,
     ];
 }
 

@@ -1,8 +1,8 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
-use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, ShotId, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Seq, ShotId, Uuid};
 use super::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
-use super::message::GroupState;
+use super::message::{GroupState, Holds};
 use super::time::{Duration, Instant};
 
 /// What to do about a silent peer of which nobody knows whether it is off (`takeover_policy`).
@@ -314,6 +314,39 @@ pub struct GroupHealth {
     pub is_retried: bool,
 }
 
+/// How far a hand-over had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HandoverStep {
+    /// It had asked to give.
+    Asked,
+    /// Its stops ran.
+    Releasing,
+    /// It had said `done`.
+    Released,
+    /// It was to take, and waited for the giver's `done`.
+    Agreed,
+    /// It had that `done` and had not begun.
+    Given,
+    /// Its starts ran.
+    Acquiring,
+}
+
+/// A hand-over that was under way. A Heartbeat does not break it off when this node starts anew, and knows no word to ask
+/// for how far it has come; a nullbeat does, and tells per group what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarriedHandover {
+    /// How far it had come.
+    pub step: HandoverStep,
+    /// What is handed over, from the view of the node that gives.
+    pub set: Holds,
+    /// It is because a group did not start.
+    pub after_failure: bool,
+    /// The run of the partner with which it was agreed upon.
+    pub generation: Generation,
+    /// The partner's last message in that run that had been heard: what came since is asked for.
+    pub heard: Seq,
+}
+
 /// What an earlier engine of the same boot was holding (design.md section 3): from the guardian's memory when only the
 /// engine was replaced, from the run directory when everything was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,6 +361,10 @@ pub struct Carried {
     pub is_held: bool,
     /// Groups of the partner's that go home by themselves when it is back.
     pub guests: GroupSet,
+    /// The hand-over that was under way.
+    pub handover: Option<CarriedHandover>,
+    /// It had overslept its dead time and had not heard since what the partner holds (design.md rule 1c).
+    pub is_yielding: bool,
     /// Lines that were not believed, one bit each ([`Alarms::stuck_lines`](super::Alarms::stuck_lines)).
     pub stuck_lines: u8,
     /// Groups that a reload has stopped because their words changed, to be started again at once.

@@ -37,7 +37,7 @@ use crate::api::membership::CLIENT;
 use crate::config::Config;
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, RequestId, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
-use crate::core::settings::CarriedPartner;
+use crate::core::settings::{CarriedHandover, CarriedPartner};
 use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Input, Node, Order, Request};
 use crate::guardian::channel::Incoming;
@@ -192,6 +192,8 @@ pub struct Driver<'c> {
     jobs: heapless::Vec<Job, JOBS_MAX>,
     uuids: [Uuid; NODES_MAX],
     claims: GroupSet,
+    /// What the lease says of a hand-over, and of yielding.
+    unfinished: (Option<CarriedHandover>, bool),
     confinement: Confinement,
     /// Links whose device failed while actions were being performed.
     lost: LinkSet,
@@ -231,6 +233,7 @@ impl<'c> Driver<'c> {
             parts.clients.reserve(CLIENT);
         }
         let (claims, partner) = (parts.lease.claims(), parts.lease.partner(parts.config));
+        let unfinished = parts.lease.unfinished();
         Self {
             config: parts.config,
             node,
@@ -262,6 +265,7 @@ impl<'c> Driver<'c> {
             jobs: heapless::Vec::new(),
             uuids: [Uuid::default(); NODES_MAX],
             claims,
+            unfinished,
             confinement: Confinement::default(),
             losses,
             moment: Moment::default(),
@@ -541,10 +545,16 @@ impl<'c> Driver<'c> {
             // Claims grow before the first script is asked for, and shrink after everything is said.
             let claims = self.node.ownership().claims();
             self.set_claims(self.claims | claims);
+            // So is a hand-over known before anything of it is said, and open until all of it is.
+            let unfinished = (self.node.open_handover(), self.node.ownership().is_yielding());
+            if unfinished != (None, false) {
+                self.set_unfinished(unfinished);
+            }
             while let Some(action) = self.node.poll_action() {
                 self.perform(action);
             }
             self.set_claims(claims);
+            self.set_unfinished(unfinished);
             let Some(link) = self.lost.iter().next() else { return };
             self.lost.remove(link);
             self.node.handle(self.now, Input::LinkDevice { link, is_open: false });
@@ -582,6 +592,13 @@ impl<'c> Driver<'c> {
         if claims != self.claims {
             self.claims = claims;
             self.lease.set_claims(claims);
+        }
+    }
+
+    fn set_unfinished(&mut self, unfinished: (Option<CarriedHandover>, bool)) {
+        if unfinished != self.unfinished {
+            self.unfinished = unfinished;
+            self.lease.set_unfinished(unfinished.0, unfinished.1);
         }
     }
 

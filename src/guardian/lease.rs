@@ -22,6 +22,7 @@ mod digest;
 mod fencing;
 mod process;
 mod table;
+mod unfinished;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -77,6 +78,8 @@ const CLAIMS_OF_TABLE: usize = 2;
 const HELD_OF_TABLE: usize = 3;
 const GUESTS_OF_TABLE: usize = 4;
 const STUCK_OF_TABLE: usize = 5;
+const UNFINISHED_OF_TABLE: usize = 6;
+const HEARD_OF_TABLE: usize = 7;
 const GROUPS_OF_TABLE: usize = 8;
 const GROUP_WORDS: usize = 5;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;

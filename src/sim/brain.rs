@@ -4,7 +4,7 @@ use super::lease::Fencing;
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
 use crate::core::ownership::FenceStage;
-use crate::core::settings::{Carried, CarriedPartner, GroupHealth, Identity, Settings};
+use crate::core::settings::{Carried, CarriedHandover, CarriedPartner, GroupHealth, Identity, Settings};
 use crate::core::time::{Instant, Stamp};
 use crate::core::{Action, Input, Node};
 use crate::wire::heartbeat::{Codec, ENCODED_MAX, Keys, Method, Setup};
@@ -32,6 +32,8 @@ pub trait Brain {
     fn kicks_until(&self) -> Option<Instant>;
     /// Which groups go home by themselves, for its successor.
     fn guests(&self) -> GroupSet;
+    /// The hand-over that is under way, and whether it yields, for its successor.
+    fn unfinished(&self) -> (Option<CarriedHandover>, bool);
     /// Which lines it does not believe, for its successor.
     fn stuck_lines(&self) -> u8;
 }
@@ -88,6 +90,10 @@ impl Brain for Node {
 
     fn guests(&self) -> GroupSet {
         self.ownership().guests()
+    }
+
+    fn unfinished(&self) -> (Option<CarriedHandover>, bool) {
+        (self.open_handover(), self.ownership().is_yielding())
     }
 
     fn stuck_lines(&self) -> u8 {

@@ -11,13 +11,18 @@ use super::world::{World, node_id, uuid};
 use crate::core::ids::{Generation, GroupSet, KeyNumber};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::settings::{
-    FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings, UpstreamSettings,
+    Carried, FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings,
+    UpstreamSettings,
 };
 use crate::core::time::Duration;
 
 impl World {
     /// Starts an engine with everything that a daemon tells it first.
-    pub(super) fn start_engine(&mut self, node: usize, carried: Option<crate::core::settings::Carried>) {
+    pub(super) fn start_engine(&mut self, node: usize, carried: Option<Carried>) {
+        // Of two nodes that only take each other for Heartbeats each breaks a hand-over off when the other starts anew.
+        let is_broken_off = self.plan.is_stripped;
+        let carried =
+            carried.map(|carried| Carried { handover: carried.handover.filter(|_| !is_broken_off), ..carried });
         let board = &self.boards[node];
         let settings = self.plan.settings(&self.names, node, Generation(board.generation), board.fencings);
         let board = &mut self.boards[node];

@@ -188,7 +188,11 @@ impl World {
     pub(super) fn reload(&mut self, node: usize, changed: GroupSet) {
         let now = self.now;
         let board = &mut self.boards[node];
-        let can_reload = board.is_healthy() && board.reload.is_none() && !board.is_stopping && board.scripts.is_idle();
+        let can_reload = board.is_healthy()
+            && board.reload.is_none()
+            && !board.is_stopping
+            && board.scripts.is_idle()
+            && board.lease.unfinished.0.is_none();
         if !can_reload {
             self.note(node, "reload refused");
             return;

@@ -3,7 +3,7 @@
 use crate::core::ids::{Generation, GroupId, GroupSet, ShotId};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedFencing, CarriedPartner, CarriedShot, GroupHealth};
+use crate::core::settings::{Carried, CarriedFencing, CarriedHandover, CarriedPartner, CarriedShot, GroupHealth};
 use crate::core::time::Instant;
 
 /// Of fencing.
@@ -28,6 +28,8 @@ pub struct Lease {
     pub is_held: bool,
     /// Groups that go home by themselves.
     pub guests: GroupSet,
+    /// The hand-over that is under way, and whether the engine yields.
+    pub unfinished: (Option<CarriedHandover>, bool),
     /// Lines that are not believed.
     pub stuck_lines: u8,
     /// What is known of the partner.
@@ -53,6 +55,7 @@ impl Lease {
             claims: GroupSet::EMPTY,
             is_held: false,
             guests: GroupSet::EMPTY,
+            unfinished: (None, false),
             stuck_lines: 0,
             partner: None,
             fencing: Fencing::default(),
@@ -91,6 +94,7 @@ impl Lease {
         self.claims = carried.map_or(GroupSet::EMPTY, |carried| carried.claims);
         self.is_held = carried.is_some_and(|carried| carried.is_held);
         self.guests = carried.map_or(GroupSet::EMPTY, |carried| carried.guests);
+        self.unfinished = carried.map_or((None, false), |carried| (carried.handover, carried.is_yielding));
         self.stuck_lines = carried.map_or(0, |carried| carried.stuck_lines);
         for (group, state) in self.states.iter_mut().enumerate() {
             *state = carried.map_or(GroupState::Unknown, |carried| carried.states[group]);
@@ -121,6 +125,8 @@ impl Lease {
             is_certain,
             is_held: self.is_held,
             guests: self.guests,
+            handover: self.unfinished.0,
+            is_yielding: self.unfinished.1,
             stuck_lines: self.stuck_lines,
             to_restart: self.claims & changed,
             partner: self.partner,

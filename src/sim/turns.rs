@@ -169,6 +169,7 @@ impl World {
         board.lease.health[..records.len()].copy_from_slice(records);
         board.lease.kicks_until = engine.brain.kicks_until();
         board.lease.guests = engine.brain.guests();
+        board.lease.unfinished = engine.brain.unfinished();
         board.lease.stuck_lines = engine.brain.stuck_lines();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {

@@ -44,8 +44,8 @@ impl Tutorial {
     fn wait_runs_on(&self, index: usize) {
         self.lab.wait_owner(index, &["web"]);
         self.wait_served_by(index, lab::PATIENCE);
-        self.lab
-            .wait("the boards have settled", |lab| lab.boards.iter().all(|board| !board.is_on() || board.is_settled()));
+        let is_at_rest = |board: &lab::Board| board.pids(ENGINE).is_empty() || board.is_settled();
+        self.lab.wait("the boards have settled", |lab| lab.boards.iter().all(is_at_rest));
     }
 
     #[track_caller]

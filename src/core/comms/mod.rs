@@ -395,6 +395,15 @@ impl Comms {
         self.pings.wait_for_none();
     }
 
+    /// Goes on where an earlier engine stopped to hear a node in that run of its: what it has said since is asked for.
+    pub fn resume(&mut self, node: NodeId, generation: Generation, heard: Seq) {
+        if heard.0 > 0 {
+            let state = self.state_mut(node);
+            state.track_generation(generation);
+            state.tracker.note(heard);
+        }
+    }
+
     /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the
     /// raised dead time after the start.
     pub fn tick(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox, happenings: &mut Happenings) {

@@ -19,7 +19,7 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long a partner that did not answer an offer of ours is left in peace.
 const OFFER_PAUSE: Duration = Duration::from_secs(60);
 /// How long scripts may take on either side (spec/resources.md 11.2).
-const SCRIPT_TIME: Duration = Duration::from_secs(3600);
+pub(super) const SCRIPT_TIME: Duration = Duration::from_secs(3600);
 
 /// One hand-over between the two nodes. Sets are from the view of the node that gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,36 +41,36 @@ pub enum Handover {
 /// The giver's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Giving {
-    set: Holds,
-    groups: GroupSet,
+    pub(super) set: Holds,
+    pub(super) groups: GroupSet,
     /// Of these, the ones that ran here when the release began.
-    held: GroupSet,
-    is_partial: bool,
-    after_failure: bool,
-    cause: Cause,
-    request: Option<RequestId>,
+    pub(super) held: GroupSet,
+    pub(super) is_partial: bool,
+    pub(super) after_failure: bool,
+    pub(super) cause: Cause,
+    pub(super) request: Option<RequestId>,
     /// Number of the partner's last word in this.
-    word_seq: Seq,
-    until: Instant,
+    pub(super) word_seq: Seq,
+    pub(super) until: Instant,
 }
 
 /// The taker's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taking {
-    set: Holds,
-    groups: GroupSet,
-    after_failure: bool,
+    pub(super) set: Holds,
+    pub(super) groups: GroupSet,
+    pub(super) after_failure: bool,
     /// The giver has announced that its release begins.
-    is_confirmed: bool,
+    pub(super) is_confirmed: bool,
     /// Whether it had called itself stable, and has not said otherwise since.
-    was_stable: bool,
+    pub(super) was_stable: bool,
     /// Number of the partner's last word in this.
-    word_seq: Seq,
+    pub(super) word_seq: Seq,
     /// Number of its `done`; zero: not said.
-    done_seq: Seq,
+    pub(super) done_seq: Seq,
     /// The first of our numbers that left after its `done` had come.
-    proof_seq: Seq,
-    until: Instant,
+    pub(super) proof_seq: Seq,
+    pub(super) until: Instant,
 }
 
 impl Handover {
@@ -160,6 +160,7 @@ impl Ownership {
         let only = is_partial.then_some(groups);
         cx.send(None, Body::AskResources { set, word: StandbyWord::Me, only, after_failure });
         let until = cx.at.now + ANSWER_TIME;
+        self.resumed = None;
         self.handover = Handover::Asked(Giving {
             set,
             groups,
@@ -259,6 +260,9 @@ impl Ownership {
     ) {
         let name = cx.node_name(from);
         self.heard_nice_word(cx);
+        if self.resumed_hears(cx, word) {
+            return;
+        }
         let is_stale = match self.handover {
             Handover::Released(giving) => seq < giving.word_seq,
             Handover::Agreed(taking) => seq < taking.word_seq,
@@ -341,6 +345,8 @@ impl Ownership {
             && taking.is_confirmed
             && taking.done_seq == Seq(0)
             && seq > taking.word_seq
+            // To a node that starts a Heartbeat calls itself stable even while its scripts run (spec/resources.md 9.2).
+            && self.resumed.is_none()
         {
             log::warn!("{} has broken off the hand-over", cx.partner_name());
             self.handover = Handover::None;
@@ -404,6 +410,7 @@ impl Ownership {
         };
         self.partner.is_stable = false;
         cx.send(None, Body::AskResources { set, word: StandbyWord::Other, only, after_failure });
+        self.resumed = None;
         self.handover = Handover::Agreed(taking);
         self.wants_extension = true;
         if is_planted(Bug::StartBeforeDone) {
@@ -481,6 +488,7 @@ impl Ownership {
     }
 
     fn releasing_step(&mut self, cx: &mut Context<'_>, giving: Giving) {
+        self.release_resumed(cx, giving);
         let (mut is_busy, mut failed) = (false, None);
         for group in self.groups.iter().filter(|group| giving.groups.contains(group.id())) {
             is_busy |= group.is_busy();
@@ -530,6 +538,13 @@ impl Ownership {
         self.note_move(cx, cause);
         self.note_decision(cx, cause);
         self.note_return(cx);
+        self.take_given(cx, taking, cause);
+        self.handover = Handover::Acquiring(taking);
+        self.handover_step(cx);
+    }
+
+    /// Starts what the giver has given and what does not run here yet.
+    pub(super) fn take_given(&mut self, cx: &mut Context<'_>, taking: Taking, cause: Cause) {
         for id in taking.groups.iter() {
             let group = &self.groups[usize::from(id.0)];
             if !group.is_claimed() && !group.is_busy() {
@@ -544,8 +559,6 @@ impl Ownership {
         if taking.set.local {
             self.phantom.foreign = true;
         }
-        self.handover = Handover::Acquiring(taking);
-        self.handover_step(cx);
     }
 
     fn acquiring_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
@@ -568,7 +581,7 @@ impl Ownership {
         self.send_resource(cx, ResourceInfo::None);
     }
 
-    fn given(&mut self, cx: &mut Context<'_>, giving: Giving) {
+    pub(super) fn given(&mut self, cx: &mut Context<'_>, giving: Giving) {
         let word = giving.set.word();
         log::info!("Other node completed standby takeover of {word} resources.");
         self.handover = Handover::None;

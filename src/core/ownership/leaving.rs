@@ -1,6 +1,6 @@
 //! Going down: release everything, say so, end (spec/resources.md section 12).
 
-use super::{Context, Group, Handover, Ownership, Phase};
+use super::{Context, Group, Ownership, Phase};
 use crate::core::ids::Seq;
 use crate::core::message::{Body, GroupState, ResourceInfo};
 use crate::core::planted::{Bug, is_planted};
@@ -42,7 +42,6 @@ impl Ownership {
         }
         log::info!("Heartbeat shutdown in progress.");
         self.cancel_handover(cx);
-        self.handover = Handover::None;
         let has_negotiated = !matches!(self.phase, Phase::Waiting);
         self.phase = Phase::Leaving(Leaving::Releasing);
         self.fence_step(cx);

@@ -26,6 +26,7 @@ mod lines;
 mod negotiation;
 mod permit;
 mod requests;
+mod resuming;
 #[cfg(test)]
 mod tests;
 pub mod transitions;
@@ -50,6 +51,7 @@ use super::{Action, Alarm, Alarms, Cause, JobOutcome, Order};
 
 use permit::Permit;
 use requests::Waiting;
+use resuming::Resumed;
 
 /// How long two starting nodes wait for each other (spec/resources.md 9.2: 10 s from the first `resource`).
 const SETTLING: Duration = Duration::from_secs(10);
@@ -179,6 +181,8 @@ pub struct Ownership {
     phase: Phase,
     partner: Partner,
     handover: Handover,
+    /// A hand-over that an earlier engine has begun.
+    resumed: Option<Resumed>,
     conflict: conflict::Conflict,
     waiting: heapless::Vec<Waiting, REQUESTS_MAX>,
     alarms: Alarms,
@@ -249,13 +253,14 @@ impl Ownership {
             phase: Phase::Waiting,
             partner: Partner::UNKNOWN,
             handover: Handover::None,
+            resumed: Resumed::of(carried),
             conflict: conflict::Conflict::default(),
             waiting: heapless::Vec::new(),
             alarms: Alarms::default(),
             moves: alarms::Moves::default(),
             has_guardian: true,
             is_held: carried.is_some_and(|carried| carried.is_held),
-            is_yielding: false,
+            is_yielding: carried.is_some_and(|carried| carried.is_yielding && !carried.claims.is_empty()),
             said: None,
             wants_extension: true,
             unannounced: GroupSet::EMPTY,
@@ -450,6 +455,7 @@ impl Ownership {
         }
         self.fence_step(cx);
         if self.has_guardian && self.phase == Phase::Stable {
+            self.resume_handover(cx);
             self.handover_step(cx);
             if self.handover.is_none() {
                 self.acquire_unclaimed(cx);

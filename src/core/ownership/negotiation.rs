@@ -126,10 +126,11 @@ impl Ownership {
             }
             let id = group.id();
             let is_claimed_there = !is_alone && self.partner_may_use(cx, id);
+            let is_given = self.is_resumed_release(cx, id);
             if self.is_legacy(cx) && !is_claimed_there && !self.has_grant(cx, id) {
                 continue;
             }
-            if !is_claimed_there && !self.may_start(cx, true) {
+            if !is_claimed_there && !is_given && !self.may_start(cx, true) {
                 continue;
             }
             self.spend_grant(id);
@@ -138,6 +139,8 @@ impl Ownership {
             if is_claimed_there {
                 log::warn!("group {}: left running here, but {} holds it: stopping it", id.0, cx.partner_name());
                 group.release(cx, Cause::SplitBrain);
+            } else if is_given {
+                group.release(cx, Cause::Operator);
             } else {
                 log::info!("group {}: left running by an earlier daemon: keeping it", id.0);
                 group.adopt(cx, GroupState::Unknown);
@@ -203,6 +206,9 @@ impl Ownership {
             _ => self.partner.releasing = Holds::NONE,
         }
         self.partner.is_known = true;
+        if is_full && info == ResourceInfo::None {
+            self.compare_resumed(cx);
+        }
         if matches!(self.phase, Phase::Starting { .. }) {
             self.phase = Phase::Settling { take_at: cx.at.now + SETTLING };
         }
@@ -275,8 +281,8 @@ impl Ownership {
         self.conflict.clear();
         if !self.handover.is_none() {
             log::info!("Cancelling pending standby operation");
-            self.cancel_handover(cx);
         }
+        self.cancel_handover(cx);
         self.mark_guests(cx);
         self.wants_extension = true;
         if matches!(self.phase, Phase::Leaving(_)) {
@@ -330,7 +336,9 @@ impl Ownership {
         (self.extension_seq, self.outdated_seq) = (Seq(0), Seq(0));
         self.partner_stable_since = None;
         self.conflict.clear();
-        self.cancel_handover(cx);
+        if !self.is_resumed_with_this_run(cx) {
+            self.cancel_handover(cx);
+        }
         self.restart_legacy(cx);
         self.partner_is_back(cx);
     }
@@ -455,5 +463,6 @@ impl Ownership {
     pub(super) fn cancel_handover(&mut self, cx: &mut Context<'_>) {
         self.handover_lost(cx);
         self.handover = Handover::None;
+        self.resumed = None;
     }
 }

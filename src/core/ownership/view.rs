@@ -63,6 +63,13 @@ impl Ownership {
         self.groups.iter().filter(|group| group.is_guest && group.is_claimed()).map(Group::id).collect()
     }
 
+    /// Whether this node yields to other holders, for [`Carried::is_yielding`].
+    ///
+    /// [`Carried::is_yielding`]: crate::core::settings::Carried::is_yielding
+    pub const fn is_yielding(&self) -> bool {
+        self.is_yielding
+    }
+
     /// Holdings as the two bits of the wire: what `cl_status rscstatus` tells when [`Self::is_settled`].
     pub fn holds(&self) -> Holds {
         self.wire_holds()

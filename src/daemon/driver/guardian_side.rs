@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::{Driver, Job, StopRequest};
+use crate::cli::exit;
 use crate::core::ids::JobId;
 use crate::core::ownership::Phase;
 use crate::core::time::{Duration, Instant};
@@ -77,7 +78,11 @@ impl Driver<'_> {
             ToEngine::OwnerSet { is_owner, is_ok } => self.feed(Input::OwnerSet { is_owner, is_ok }),
             ToEngine::ReloadRefused { request, code } => {
                 if let Some(control) = &mut self.control {
-                    control.reply(request, code, format_args!("not reloaded: the reasons are in the log\n"));
+                    let why = match code {
+                        exit::TRY_AGAIN => "scripts run or a hand-over is under way; try again",
+                        _ => "the reasons are in the log",
+                    };
+                    control.reply(request, code, format_args!("not reloaded: {why}\n"));
                 }
             }
             ToEngine::FenceDone { shot, outcome, ms } => {

@@ -340,6 +340,8 @@ impl Guarding {
             is_certain: false,
             is_held: false,
             guests: GroupSet::EMPTY,
+            handover: None,
+            is_yielding: false,
             stuck_lines: 0,
         });
         for group in self.runner.busy().iter() {

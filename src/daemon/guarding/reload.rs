@@ -75,7 +75,7 @@ impl Guarding {
     /// After SIGHUP, or on an operator's request.
     pub(super) fn begin_reload(&mut self, now: u64, request: Option<RequestId>) {
         if !self.can_reload() {
-            return self.refuse(request, exit::TRY_AGAIN);
+            return self.refuse_for_now(request);
         }
         self.service.reloading();
         let stamps = FileStamps::of(&self.config.paths);
@@ -124,8 +124,22 @@ impl Guarding {
         }
     }
 
+    /// Whether an engine could be replaced now. Not in the middle of a hand-over: the next engine would go on with it, but
+    /// whoever has asked for it would get no answer.
     pub(super) fn can_reload(&self) -> bool {
-        matches!(self.stage, Stage::Guarding) && self.runner.is_idle() && !self.is_stop_wanted
+        matches!(self.stage, Stage::Guarding)
+            && self.runner.is_idle()
+            && !self.is_stop_wanted
+            && self.lease.handover().is_none()
+    }
+
+    fn refuse_for_now(&mut self, request: Option<RequestId>) {
+        if self.lease.handover().is_some() {
+            log::warn!("A hand-over with the other node is under way: no reload before its end.");
+        } else if !self.runner.is_idle() {
+            log::warn!("Scripts run: no reload before their end.");
+        }
+        self.refuse(request, exit::TRY_AGAIN);
     }
 
     fn refuse(&mut self, request: Option<RequestId>, code: u8) {
@@ -311,7 +325,7 @@ impl Guarding {
     /// `reload --binary`: the new program first shows that it starts and takes the files.
     pub(super) fn begin_binary_reload(&mut self, now: u64, request: RequestId) {
         if !self.can_reload() {
-            return self.refuse(Some(request), exit::TRY_AGAIN);
+            return self.refuse_for_now(Some(request));
         }
         self.service.reloading();
         match self.start_check() {

@@ -3,9 +3,11 @@
 use nix::unistd::Pid;
 
 use super::digest::{group_digest, table_digest};
+use super::unfinished::unfinished_word;
 use super::{
     CLAIMS_OF_TABLE, COUNT_OF_TABLE, DIGEST_OF_TABLE, GROUP_WORDS, GROUPS_OF_TABLE, GUESTS_OF_TABLE, HEAD_WORDS,
-    HELD_OF_TABLE, Lease, ProcessKey, STUCK_OF_TABLE, TABLE_AT, TABLE_WORDS, TURNS_AT, UNSEEN, instant_of,
+    HEARD_OF_TABLE, HELD_OF_TABLE, Lease, ProcessKey, STUCK_OF_TABLE, TABLE_AT, TABLE_WORDS, TURNS_AT,
+    UNFINISHED_OF_TABLE, UNSEEN, instant_of,
 };
 use crate::config::{Config, Group};
 use crate::core::ids::{GroupId, GroupSet};
@@ -33,6 +35,9 @@ impl Lease {
         self.store(table + HELD_OF_TABLE, u64::from(carried.is_some_and(|carried| carried.is_held)));
         self.store(table + GUESTS_OF_TABLE, carried.map_or(0, |carried| carried.guests.0));
         self.store(table + STUCK_OF_TABLE, carried.map_or(0, |carried| carried.stuck_lines.into()));
+        let (open, is_yielding) = carried.map_or((None, false), |carried| (carried.handover, carried.is_yielding));
+        self.store(table + UNFINISHED_OF_TABLE, unfinished_word(open, is_yielding));
+        self.store(table + HEARD_OF_TABLE, open.map_or(0, |open| open.heard.0));
         for (index, group) in config.groups.iter().take(count).enumerate() {
             let at = table + GROUPS_OF_TABLE + index * GROUP_WORDS;
             let letter = match carried.map_or(GroupState::Unknown, |carried| carried.states[index]) {
@@ -52,7 +57,7 @@ impl Lease {
         matches!(self.load(TABLE_AT), 1 | 2)
     }
 
-    fn table(&self) -> usize {
+    pub(super) fn table(&self) -> usize {
         HEAD_WORDS + usize::from(self.load(TABLE_AT) == 2) * TABLE_WORDS
     }
 
@@ -194,6 +199,9 @@ impl Lease {
             is_certain: false,
             is_held: self.is_held(),
             guests: GroupSet::EMPTY,
+            // It is with that partner.
+            handover: partner.and_then(|_| self.handover()),
+            is_yielding: self.unfinished().1,
             stuck_lines: self.stuck_lines(),
         };
         for (index, group) in config.groups.iter().take(GROUPS_MAX).enumerate() {

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::unfinished::STEPS;
 use super::*;
 use crate::config::sample;
-use crate::core::ids::{GroupId, GroupSet, ShotId};
-use crate::core::message::GroupState;
-use crate::core::settings::{CarriedFencing, CarriedPartner, CarriedShot, GroupHealth};
+use crate::core::ids::{GroupId, GroupSet, Seq, ShotId};
+use crate::core::message::{GroupState, Holds};
+use crate::core::settings::{CarriedFencing, CarriedHandover, CarriedPartner, CarriedShot, GroupHealth};
 
 /// A directory of its own, removed at the end of the test.
 struct Scratch(PathBuf);
@@ -148,6 +149,35 @@ fn lease_new_table_leaves_the_old_one_alone_until_it_is_in_force() {
         lease.set_group(A, GroupState::Running);
     }
     assert_eq!(lease.carried(&one).unwrap().states[0], GroupState::Running);
+}
+
+#[test]
+fn lease_keeps_what_is_unfinished_for_the_next_engine() {
+    let scratch = Scratch::new();
+    let config = sample::config(&scratch.0, &[("alpha", "a")]);
+    let lease = scratch.lease();
+    lease.set_table(&config, None);
+    lease.set_partner(&config, CarriedPartner::default());
+    assert_eq!((lease.handover(), lease.carried(&config).unwrap().is_yielding), (None, false));
+    for (number, step) in (0..).zip(STEPS) {
+        for (set, is_yielding) in [(Holds::LOCAL, false), (Holds::FOREIGN, true), (Holds::ALL, true)] {
+            let generation = Generation(u32::MAX - number);
+            let heard = Seq(u64::MAX - u64::from(number));
+            let open = CarriedHandover { step, set, after_failure: is_yielding, generation, heard };
+            lease.set_unfinished(Some(open), is_yielding);
+            let carried = lease.carried(&config).unwrap();
+            assert_eq!((carried.handover, carried.is_yielding), (Some(open), is_yielding));
+            lease.set_table(&config, Some(&carried));
+            assert_eq!(lease.handover(), Some(open));
+        }
+    }
+    let mut other = sample::config(&scratch.0, &[("alpha", "a")]);
+    other.nodes.push("gamma".into());
+    assert_eq!(lease.carried(&other).unwrap().handover, None, "it was with another node");
+    lease.set_unfinished(None, true);
+    assert_eq!((lease.handover(), lease.carried(&config).unwrap().is_yielding), (None, true));
+    lease.set_table(&config, None);
+    assert!(!lease.carried(&config).unwrap().is_yielding);
 }
 
 #[test]

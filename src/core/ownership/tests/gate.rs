@@ -110,6 +110,8 @@ fn with_part(home: NodeId, held: GroupSet) -> Bench {
         is_held: false,
         health: [Default::default(); GROUPS_MAX],
         guests: GroupSet::EMPTY,
+        handover: None,
+        is_yielding: false,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: None,

@@ -7,6 +7,7 @@ mod lease;
 mod meeting;
 mod owner_line;
 mod proofs;
+mod resuming;
 mod shots;
 mod starting;
 mod vital;

@@ -71,6 +71,8 @@ fn carried(shot: CarriedShot) -> Carried {
         is_certain: true,
         is_held: false,
         guests: GroupSet::EMPTY,
+        handover: None,
+        is_yielding: false,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner { is_dead: true, has_left: false }),

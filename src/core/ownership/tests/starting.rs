@@ -99,6 +99,8 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
         is_certain: false,
         is_held: false,
         guests: GroupSet::EMPTY,
+        handover: None,
+        is_yielding: false,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: None,
