@@ -20,7 +20,7 @@ impl World {
     /// Starts an engine with everything that a daemon tells it first.
     pub(super) fn start_engine(&mut self, node: usize, carried: Option<Carried>) {
         // Of two nodes that only take each other for Heartbeats each breaks a hand-over off when the other starts anew.
-        let is_broken_off = self.plan.is_stripped;
+        let is_broken_off = self.plan.is_stripped && !self.plan.has_heartbeat;
         let carried =
             carried.map(|carried| Carried { handover: carried.handover.filter(|_| !is_broken_off), ..carried });
         let board = &self.boards[node];

@@ -30,6 +30,7 @@ mod engine;
 mod guard;
 mod happening;
 mod health;
+mod heartbeat;
 mod inflict;
 mod jobs;
 mod turns;

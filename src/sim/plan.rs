@@ -117,6 +117,8 @@ pub struct Plan {
     pub power_on: Vec<u64>,
     /// Extensions are taken out of all messages: each node takes the other for a Heartbeat.
     pub is_stripped: bool,
+    /// The second node is the model of a Heartbeat ([`super::heartbeat`]); then `is_stripped` too.
+    pub has_heartbeat: bool,
     /// Messages go through the real encoder and decoder.
     pub is_wire: bool,
     /// There is a ping node, and groups go to the node that reaches it.
@@ -168,6 +170,7 @@ impl Plan {
             boot: 500 * MS,
             power_on: vec![0, 0],
             is_stripped: false,
+            has_heartbeat: false,
             is_wire: false,
             has_upstream: false,
             fence: Vec::new(),
@@ -196,6 +199,7 @@ impl Plan {
         plan.draw_lost();
         plan.draw_wishes();
         plan.draw_rush();
+        plan.draw_heartbeat();
         plan.part_stalls_from_guardians();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
@@ -287,7 +291,12 @@ impl Plan {
     /// How much longer a node waits when it takes the other for a Heartbeat: ten seconds for its start (resources.md
     /// 9.2), as long for it to drop what both hold after a partition (resources.md 13).
     pub fn courtesy(&self) -> u64 {
-        if self.is_stripped { 12 * S } else { 0 }
+        match (self.is_stripped, self.has_heartbeat) {
+            (false, _) => 0,
+            (true, false) => 12 * S,
+            // It may have asked for something, and waits ten seconds for an answer.
+            (true, true) => 24 * S,
+        }
     }
 
     /// `upstream_holdoff`.

@@ -12,6 +12,7 @@ use super::board::{Arrived, Board, Daemon};
 use super::brain::{Letter, Maker, Names, real};
 use super::fault::Fault;
 use super::happening::{Happening, Planned, Timer};
+use super::heartbeat::Heartbeat;
 use super::net::{Copy, Net};
 use super::oracle::{Oracle, Seen, View, Violation};
 use super::plan::Plan;
@@ -61,10 +62,16 @@ pub struct World {
     is_over: bool,
 }
 
+/// On which board the model of a Heartbeat sits.
+const HEARTBEAT: usize = 1;
+
 impl World {
     /// The world of `plan`, before anything has happened, with real nodes.
     pub fn new(plan: Plan, trace: Trace) -> Self {
-        let makers = vec![real as Maker; plan.nodes];
+        let mut makers = vec![real as Maker; plan.nodes];
+        if plan.has_heartbeat {
+            makers[HEARTBEAT] = Heartbeat::boxed;
+        }
         Self::with_brains(plan, trace, makers)
     }
 

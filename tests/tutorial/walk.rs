@@ -44,7 +44,7 @@ impl Tutorial {
     fn wait_runs_on(&self, index: usize) {
         self.lab.wait_owner(index, &["web"]);
         self.wait_served_by(index, lab::PATIENCE);
-        let is_at_rest = |board: &lab::Board| board.pids(ENGINE).is_empty() || board.is_settled();
+        let is_at_rest = |board: &lab::Board| !board.is_on() || board.pids(ENGINE).is_empty() || board.is_settled();
         self.lab.wait("the boards have settled", |lab| lab.boards.iter().all(is_at_rest));
     }
 

@@ -2,9 +2,9 @@
 
 use super::{FencePlan, GroupPlan, HealthPlan, LeasePlan, MS, Medium, Plan, S};
 use crate::core::Request;
-use crate::core::ids::{GroupId, LinkId, LinkSet, NodeId};
+use crate::core::ids::{GroupId, GroupSet, LinkId, LinkSet, NodeId};
 use crate::core::settings::{AutoFailback, FenceKind, SplitBrainLoser, TakeoverPolicy};
-use crate::sim::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, LOST, RELOAD, UPSTREAM, WORD};
+use crate::sim::fault::{DeviceFault, FENCE, Fault, HEALTH, LINES, LOST, RELOAD, ScriptFault, UPSTREAM, WORD};
 use crate::sim::rng::Rng;
 
 impl Plan {
@@ -207,6 +207,38 @@ impl Plan {
             let (at, node) = (rng.below(self.calm_at), rng.index(2));
             let group = GroupId(u8::try_from(rng.index(self.groups.len())).unwrap_or(0));
             self.faults.push((at, Fault::operator(node, Request::Obtain(group))));
+        }
+    }
+
+    /// As reloads. Beside the model of a Heartbeat: hand-overs in both directions, and whatever befalls the other node's processes
+    /// meanwhile. Nothing that silences one of the two for its dead time: after that a Heartbeat starts anew.
+    pub(super) fn draw_heartbeat(&mut self) {
+        let mut rng = Rng::new(self.seed, 13);
+        if !self.is_stripped || self.nodes > 2 || self.auto_failback == AutoFailback::Legacy || !rng.chance(300) {
+            return;
+        }
+        (self.has_heartbeat, self.has_upstream) = (true, false);
+        self.faults.clear();
+        for _ in 0..rng.range(3, 8) {
+            let mut at = rng.below(self.calm_at);
+            let kind = rng.pick(&[25, 25, 25, 27, 26]);
+            self.faults.push((at, self.fault_of_kind(kind, &mut rng)));
+            for _ in 0..rng.range(1, 3) {
+                at += rng.below(2 * self.scripts() + 2 * self.keepalive);
+                let fault = match rng.below(8) {
+                    0 => Fault::Reload { node: 0, changed: GroupSet::EMPTY },
+                    1 => Fault::Scripts {
+                        node: 1,
+                        group: None,
+                        kind: ScriptFault::Slow,
+                        lasts: self.draw_length(&mut rng),
+                    },
+                    _ => Fault::EngineCrash { node: 0, respawn_after: rng.range(2, 40) * MS },
+                };
+                if at < self.calm_at {
+                    self.faults.push((at, fault));
+                }
+            }
         }
     }
 
