@@ -5,7 +5,7 @@ mod lab;
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::programs::{Running, said};
 use lab::{AT_HOME, Lab};
@@ -19,7 +19,15 @@ const FIRST: usize = 10;
 
 /// A mixed pair at work that admits the client, and the client itself.
 fn pair() -> (Lab, String) {
-    let mut lab = Lab::mixed(AT_HOME);
+    pair_with_heartbeats(&[THEIRS])
+}
+
+/// The same with Heartbeat on these boards.
+fn pair_with_heartbeats(which: &[usize]) -> (Lab, String) {
+    pair_of(Lab::with_heartbeats(which, AT_HOME))
+}
+
+fn pair_of(mut lab: Lab) -> (Lab, String) {
     let client = lab.dir.join("client");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/library");
     let (code, include) = (format!("{source}/client.c"), format!("-I{source}/include"));
@@ -34,7 +42,9 @@ fn pair() -> (Lab, String) {
     lab.start_both();
     lab.wait_owner(OURS, &["web"]);
     lab.wait_owner(THEIRS, &["mail"]);
-    lab.boards[OURS].show_sockets();
+    for board in lab.boards.iter().filter(|board| !board.runs_heartbeat()) {
+        board.show_sockets();
+    }
     (lab, client)
 }
 
@@ -187,4 +197,118 @@ fn callbacks_are_told_of_clients_links_and_nodes_on_either_kind_of_daemon() {
         clients[index] = Some(start(&lab, index, &client));
     }
     lab.assert_exclusive();
+}
+
+/// One after the other, from each board to the other one.
+fn nest(lab: &Lab, clients: &mut [Running; 2], lengths: &[usize], kind: &str) {
+    for length in lengths {
+        for (index, from) in [(OURS, "alpha"), (THEIRS, "beta")] {
+            writeln!(clients[index].0.stdin.as_mut().expect("piped"), "{kind} {length}").expect("it reads");
+            await_line(lab, 1 - index, &format!("{from} {kind} {length}"), 0);
+        }
+    }
+}
+
+#[test]
+fn nested_and_long_messages_pass_between_clients_of_both_kinds_of_daemon() {
+    let lab = Lab::mixed(AT_HOME);
+    // Serial lines carry less.
+    for board in &lab.boards {
+        let path = board.config_dir().join("ha.cf");
+        let text = std::fs::read_to_string(&path).expect("configured");
+        let lines = text.lines().filter(|line| !line.starts_with("serial")).map(|line| format!("{line}\n"));
+        std::fs::write(path, lines.collect::<String>()).expect("ha.cf");
+    }
+    let (lab, client) = pair_of(lab);
+    let mut clients = [OURS, THEIRS].map(|index| start(&lab, index, &client));
+    nest(&lab, &mut clients, &[0, 10, 5_000, 50_000], "nested");
+    nest(&lab, &mut clients, &[1_000, 50_000], "packed");
+    let client = clients[OURS].0.stdin.as_mut().expect("piped");
+    writeln!(client, "nested 62000").expect("it reads");
+    await_line(&lab, OURS, "connection lost", 0);
+    lab.wait("why", |lab| lab.boards[OURS].log().contains("client mine is removed: message too long"));
+    assert_eq!(lab.boards[OURS].cl_status(&["clientstatus", "beta", "mine"]).out, "online\n");
+    lab.assert_exclusive();
+}
+
+#[test]
+#[ignore = "half a minute: the forms that serial lines carry, which src/wire/heartbeat/nested.rs tries without them"]
+fn nested_messages_pass_over_a_serial_line_alone() {
+    let (lab, client) = pair();
+    let mut clients = [OURS, THEIRS].map(|index| start(&lab, index, &client));
+    lab.ethernet(OURS, false);
+    for (index, name) in [(OURS, "beta"), (THEIRS, "alpha")] {
+        await_line(&lab, index, &format!("link {name} ens33 dead"), 0);
+    }
+    nest(&lab, &mut clients, &[0, 10, 5_000], "nested");
+    lab.assert_exclusive();
+}
+
+/// Numbered messages which are cut off before any of their sender has arrived, and those that follow.
+const CUT_OFF: usize = 5;
+const AFTER: usize = 7;
+/// When for so long nothing more has come, all that was lost has been sent again.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// What comes of the two in one run of two fresh clients: for each board, of the other node, to all and to one.
+fn words_cut_off_at_first(lab: &Lab, client: &str) -> Vec<Vec<usize>> {
+    let streams = [(OURS, "to-all"), (OURS, "to-one"), (THEIRS, "to-all"), (THEIRS, "to-one")];
+    let text = |lab: &Lab, index: usize| heard(lab, index).rsplit_once("signed on\n").expect("signed on").1.to_owned();
+    let of_peer = |lab: &Lab, (index, kind)| numbers(&text(lab, index), &lab.boards[1 - index].name, kind);
+    let mut clients = [OURS, THEIRS].map(|index| start(lab, index, client));
+    for (index, other) in [(OURS, "beta"), (THEIRS, "alpha")] {
+        let is_there = |lab: &Lab| lab.boards[index].cl_status(&["clientstatus", other, "mine"]).out == "online\n";
+        lab.wait("each client is known on the other board", is_there);
+    }
+    lab.ethernet(OURS, false);
+    lab.modem.cut(true);
+    clients.iter_mut().for_each(|client| send(client, CUT_OFF));
+    for index in [OURS, THEIRS] {
+        let own = lab.boards[index].name.as_str();
+        lab.wait("what was said has left", |lab| numbers(&text(lab, index), own, "to-all").len() == CUT_OFF);
+    }
+    lab.modem.cut(false);
+    lab.ethernet(OURS, true);
+    let all = |lab: &Lab| streams.iter().map(|it| of_peer(lab, *it)).collect::<Vec<_>>();
+    // Not for the last of them: what the library has held back it hands out when the next message comes.
+    let seen = std::cell::RefCell::new((Vec::new(), Instant::now()));
+    lab.wait("they have been sent again", |lab| {
+        let (mut seen, now) = (seen.borrow_mut(), all(lab));
+        if seen.0 != now {
+            *seen = (now, Instant::now());
+        }
+        seen.0.iter().all(|stream| !stream.is_empty()) && seen.1.elapsed() > QUIET
+    });
+    clients.iter_mut().for_each(|client| send(client, AFTER));
+    lab.wait("what was said later has come", |lab| all(lab).iter().all(|stream| stream.contains(&AFTER)));
+    all(lab)
+}
+
+/// The library holds back what comes too early only of senders that it knows: of a new one it takes the first message that it
+/// sees for the first of all, and throws away what comes later with a lower number. So whatever is lost at the very beginning
+/// and sent again may be missing, between two Heartbeats as in a mixed pair: no daemon can change it.
+#[test]
+#[ignore = "three pairs, a minute: what the packaged library does whichever daemons there are"]
+fn first_ordered_words_of_a_new_client_are_missed_by_the_library_on_two_heartbeats_as_well() {
+    for (which, must_miss) in [(&[OURS, THEIRS][..], true), (&[THEIRS], true), (&[], false)] {
+        let (lab, client) = pair_with_heartbeats(which);
+        let mut missed = 0;
+        for _ in 0..12 {
+            for stream in words_cut_off_at_first(&lab, &client) {
+                let came = stream.len().checked_sub(AFTER).expect("all that was said later");
+                let wanted: Vec<usize> = (CUT_OFF - came + 1..=CUT_OFF).chain(1..=AFTER).collect();
+                assert_eq!(
+                    stream, wanted,
+                    "heartbeats on {which:?}: each once, in order, none missing behind the first"
+                );
+                missed += CUT_OFF - came;
+            }
+            println!("heartbeats on {which:?}: {missed} missed");
+            if missed > 0 {
+                break;
+            }
+        }
+        assert!(missed > 0 || !must_miss, "heartbeats on {which:?}: the library has learnt to wait: mend this test");
+        lab.assert_exclusive();
+    }
 }

@@ -8,6 +8,10 @@ use super::{
     AuthKey, AuthMethod, Config, FenceConfig, Group, LogConfig, Medium, OnStopFailure, Paths, PortSource, ResetWith,
     Resource,
 };
+#[cfg(test)]
+use crate::core::ids::{Generation, KeyNumber, Seq, Uuid};
+#[cfg(test)]
+use crate::core::message::{Body, Message, NodeStatus};
 use crate::core::settings::{AutoFailback, TakeoverPolicy};
 
 /// Nodes `alpha` (here) and `beta`, keepalive 200 ms, deadtime 1 s, one UDP link; `groups` are pairs of node and words.
@@ -83,4 +87,29 @@ pub(crate) fn group(node: &str, text: &str) -> Group {
         Resource { word: word.into(), script: parts.next().unwrap_or_default(), arguments: parts.collect() }
     };
     Group { node: node.into(), text: text.into(), resources: text.split(' ').map(resource).collect() }
+}
+
+/// A beat of the other node, as a Heartbeat in its fifth run says it.
+#[cfg(test)]
+pub(crate) fn beat_of_beta(seq: u64) -> Message<'static> {
+    let body = Body::Status {
+        status: Some(NodeStatus::Active),
+        dead_ms: Some(1000),
+        has_protocol: true,
+        is_nullbeat: false,
+        extension: None,
+    };
+    Message {
+        src: "beta",
+        src_uuid: Some(Uuid([2; 16])),
+        dest: None,
+        dest_uuid: None,
+        seq: Some(Seq(seq)),
+        generation: Generation(5),
+        ts: 1_800_000_000,
+        key: KeyNumber(1),
+        news: None,
+        compact: None,
+        body,
+    }
 }

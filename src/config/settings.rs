@@ -1,7 +1,7 @@
 //! The configuration as the core takes it.
 
 use super::watchdog::MARGIN;
-use super::{AuthKey, AuthMethod, CheckConfig, Config, LineUse, OutputLine, Protocol};
+use super::{AuthKey, AuthMethod, CheckConfig, Config, LineUse, Medium, OutputLine, Protocol};
 use crate::core::ids::{GroupId, KeyNumber, NodeId};
 use crate::core::settings::{
     Autojoin, CheckSettings, GroupSettings, HealthSettings, InterlockSettings, LeaseSettings, Settings,
@@ -9,6 +9,11 @@ use crate::core::settings::{
 };
 
 impl Config {
+    /// Whether a serial line is among the links.
+    pub fn has_serial(&self) -> bool {
+        self.media.iter().any(|medium| matches!(medium, Medium::Serial { .. }))
+    }
+
     /// The nodes that groups prefer, in the order of haresources: at most two.
     pub fn owners(&self) -> Vec<&str> {
         let mut owners: Vec<&str> = Vec::new();

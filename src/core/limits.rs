@@ -15,12 +15,17 @@ pub const PING_NODES_MAX: usize = 8;
 pub const PING_HOSTS_MAX: usize = 16;
 /// Clients that are signed on at a time, and connections that have not signed on yet. One more is told so and closed.
 pub const CLIENTS_MAX: usize = 24;
-/// Programs that are told of the membership at a time. One more is closed at once, and that is logged.
+/// Programs that are told of the membership at a time; no user, root included, gets all of the places, no process more than a
+/// quarter. One more is closed at once, and that is logged.
 pub const PROGRAMS_MAX: usize = 16;
-/// Messages of clients kept for retransmission. Of an older one a peer is told that it cannot be had again.
-pub const RELAYED_MAX: usize = 128;
-/// Bytes of a client's message, without what the daemon adds. A longer one is refused.
-pub const RELAYED_LEN_MAX: usize = 6144;
+/// Messages of clients kept for retransmission; fewer when there are long ones among them. Of an older one a peer is told that
+/// it cannot be had again.
+pub const RELAYED_MAX: usize = 114;
+/// Bytes of a client's message in the text form, without what the daemon adds: so much that UDP carries it. A longer one is
+/// refused.
+pub const RELAYED_LEN_MAX: usize = 60 * 1024;
+/// The same where a serial line is among the links: at 9600 baud beats wait for it no longer than they may.
+pub const RELAYED_SERIAL_LEN_MAX: usize = 6144;
 /// Bytes of a client's name in a question about it. One with a longer name gets no answer.
 pub const CLIENT_NAME_MAX: usize = 32;
 /// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.

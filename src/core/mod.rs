@@ -146,7 +146,8 @@ pub enum Input<'a> {
     Relay {
         /// Addressee; `None`: everybody.
         to: Option<NodeId>,
-        /// Where the caller keeps it, for as long as [`RELAYED_MAX`](limits::RELAYED_MAX) later ones have not come.
+        /// Where the caller keeps it, until a number comes that is higher by [`RELAYED_MAX`](limits::RELAYED_MAX). Numbers
+        /// may be left out: a long message takes several.
         id: RelayId,
     },
     /// An operator asks for something.

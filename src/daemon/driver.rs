@@ -284,9 +284,9 @@ impl<'c> Driver<'c> {
             scratch: vec![0; TEXT_FRAME_MAX].into(),
             expander: Box::default(),
             packing: vec![0; if parts.config.compress_above.is_some() { 2 * ENCODED_MAX } else { 0 }].into(),
-            datagram: vec![0; ENCODED_MAX].into(),
+            datagram: vec![0; PACKET_MAX].into(),
             datagram_len: 0,
-            text: vec![0; ENCODED_MAX].into(),
+            text: vec![0; PACKET_MAX].into(),
         }
     }
 

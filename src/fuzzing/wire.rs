@@ -238,8 +238,8 @@ pub(super) fn fifo(data: &[u8]) {
 
 /// What a client says: read, passed on to the cluster, shown to other clients.
 pub(super) fn client_message(data: &[u8]) {
-    let mut lines = [0; RELAYED_LEN_MAX];
-    let mut out = vec![0; 2 * ENCODED_MAX];
+    let mut lines = vec![0; RELAYED_LEN_MAX];
+    let mut out = vec![0; PACKET_MAX];
     if let Ok(message) = ClientMessage::parse(data) {
         let _ =
             (message.kind(), message.decimal("seq"), message.hex("fmask"), message.dest_uuid(), message.query_uuid());
@@ -267,6 +267,10 @@ fn pass_on(lines: &[u8], out: &mut [u8]) {
                 let mut stream = TextStream::new();
                 assert_eq!(stream.next(&mut &out[..len]), Some(&out[..len]), "nothing inside ends or begins a message");
             }
+            let again = ClientMessage::parse(&out[..len]).expect("a message");
+            let mut known = vec![0; lines.len()];
+            let known_len = again.write_lines(&mut known).expect("what is relayed can be relayed again");
+            assert_eq!(lines, &known[..known_len], "nothing is lost or changed on the way");
             let message = codec.decode(&out[..len], &mut scratch).expect("what is relayed is understood");
             assert_eq!((message.src, message.seq, message.ts), (NODES[0], Some(Seq(9)), 1));
             assert_eq!((message.src_uuid, message.dest, message.dest_uuid), SENDER);

@@ -92,8 +92,13 @@ impl Board {
 impl Lab {
     /// alpha runs nullbeat, beta runs Heartbeat; the same ha.cf but for what Heartbeat would refuse.
     pub(crate) fn mixed(haresources: &str) -> Self {
+        Self::with_heartbeats(&[1], haresources)
+    }
+
+    /// The same with Heartbeat on these boards.
+    pub(crate) fn with_heartbeats(which: &[usize], haresources: &str) -> Self {
         let mut lab = Self::new(["alpha", "beta"]);
-        lab.boards[1].use_heartbeat();
+        which.iter().for_each(|index| lab.boards[*index].use_heartbeat());
         for board in &lab.boards {
             let mut ha_cf = lab.shared_ha_cf(board);
             if board.heartbeat.is_none() {

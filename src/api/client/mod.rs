@@ -16,9 +16,9 @@
 //!   makes room; when all have, it is told `too many clients` as any refusal. A user other than root gets half of them.
 //! * A turn takes a bounded number of connections and frames; what is left is for the next turn.
 //! * A client that does not read is dropped with Heartbeat's reason, when the system's buffer and 64 frames of ours are full.
-//! * A message for other nodes that is longer than 6016 bytes, has a nested message in it, is of a type that only daemons
-//!   use, or cannot be carried by one of the links, is the end of its client, which is told so: nothing that it said is
-//!   missing silently. On a slow serial line a longer one would keep the beats waiting.
+//! * A message for other nodes that is longer than 60 KiB, or than 6 KiB where there is a serial line, is of a type that only
+//!   daemons use, or cannot be carried by one of the links, is the end of its client, which is told so: nothing that it said
+//!   is missing silently. On a slow serial line a longer one would keep the beats waiting.
 //! * While other nodes do not acknowledge, no client is read from, as in the original.
 //!
 //! Nothing is allocated after [`Server::new`].

@@ -13,8 +13,8 @@ use super::authority::Authority;
 use super::session::{End, Session, Stage};
 use super::{Facts, Hearing, Sent};
 use crate::api::ipc::{
-    BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Rooms, Taken, accept, has_its_share, header,
-    process_of,
+    BODY_MAX as FRAME_MAX, Connection, Cut, HEADER_LEN, Peer, QUEUE_MAX, Refusals, Rooms, Taken, accept, has_its_share,
+    header, process_of,
 };
 use crate::core::ids::NodeId;
 use crate::core::limits::{CLIENTS_MAX, RELAYED_LEN_MAX};
@@ -23,12 +23,15 @@ use crate::core::time::{Duration, Instant};
 use crate::sys::memory;
 use crate::wire::heartbeat::{ClientMessage, PACKET_MAX};
 
-/// The longest message that is passed on to other nodes, without what the daemon adds to it.
-const MESSAGE_MAX: usize = RELAYED_LEN_MAX - 128;
+/// What the daemon adds to a client's message, at the most.
+const ADDED_MAX: usize = 128;
 /// The longest body taken from a client: more than anything that is passed on. A longer one ends the connection.
-const BODY_MAX: usize = 16 * 1024;
-/// Bytes that wait for a client beside what the system keeps for it.
-const OUTPUT_MAX: usize = 64 * 1024;
+const BODY_MAX: usize = 64 * 1024;
+/// Bytes that wait for a client beside what the system keeps for it: one of the longest messages, and shorter ones.
+const OUTPUT_MAX: usize = 96 * 1024;
+/// A packet in either form for clients.
+const FRAME_ROOM: usize = PACKET_MAX + 64;
+const _: () = assert!(FRAME_ROOM >= BODY_MAX && OUTPUT_MAX > FRAME_ROOM + HEADER_LEN);
 /// Connections taken in one turn and in one second. What comes then waits in the system's queue.
 const ACCEPTS_PER_TURN: usize = 4;
 const ACCEPTS_PER_SECOND: u32 = 200;
@@ -64,6 +67,8 @@ pub struct ClientCounters {
     pub too_long: u64,
     /// Messages not passed on: what a client may not say, or what not every node can take. Their clients are dropped.
     pub unfit: u64,
+    /// Messages to a node that nobody knows, and so to nobody. Their clients are not told, as in the original.
+    pub unknown_node: u64,
     /// The most frames that have ever waited for one client to read.
     pub queue_max: usize,
 }
@@ -146,6 +151,10 @@ pub struct Server {
     second: (Instant, u32),
     is_listener_paused: bool,
     audit_at: Instant,
+    /// When the turn began.
+    now: Instant,
+    /// Words to nodes that nobody knows.
+    astray: Refusals,
     is_held: bool,
     /// Where a frame stands while it is served, and a message for all while it is written.
     frame: Box<[u8]>,
@@ -181,6 +190,8 @@ impl Server {
             second: (Instant::ZERO, 0),
             is_listener_paused: false,
             audit_at: Instant::ZERO,
+            now: Instant::ZERO,
+            astray: Refusals::default(),
             is_held: false,
             frame: rooms.frame,
             out: rooms.out,
@@ -234,6 +245,7 @@ impl Server {
 
     /// Takes connections and notes who has something to say. While `is_held` nobody is read from.
     pub fn turn(&mut self, now: Instant, is_held: bool) {
+        self.now = now;
         self.hold(is_held);
         self.audit(now);
         if self.is_listener_paused && now >= self.second.0 + SECOND {
@@ -550,7 +562,7 @@ impl Default for ClientRooms {
         let slot = |_| Slot { session: None, rooms: Some(Rooms::new(BODY_MAX, OUTPUT_MAX)) };
         Self {
             slots: std::array::from_fn(slot),
-            frame: vec![0; PACKET_MAX + 64].into(),
+            frame: vec![0; FRAME_ROOM].into(),
             out: vec![0; REPLY_MAX].into(),
             lines: vec![0; RELAYED_LEN_MAX].into(),
         }

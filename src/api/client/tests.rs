@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::api::ipc::{HEADER_LEN, Peer, header};
-use crate::config::{ApiAuth, Config, sample};
-use crate::core::ids::{Generation, KeyNumber, LinkId, NodeId, Seq, Uuid};
-use crate::core::message::{Body, Message, NodeStatus};
+use crate::config::{ApiAuth, Config, Medium, sample};
+use crate::core::ids::{Generation, LinkId, NodeId, Seq, Uuid};
 use crate::core::settings::Identity;
 use crate::core::time::{Instant, Stamp};
 use crate::sim::rng::Rng;
@@ -58,26 +57,7 @@ impl Place {
 
     /// A beat of beta arrives.
     fn hear_beat(&mut self, seq: u64) {
-        let body = Body::Status {
-            status: Some(NodeStatus::Active),
-            dead_ms: Some(1000),
-            has_protocol: true,
-            is_nullbeat: false,
-            extension: None,
-        };
-        let message = Message {
-            src: "beta",
-            src_uuid: Some(Uuid([2; 16])),
-            dest: None,
-            dest_uuid: None,
-            seq: Some(Seq(seq)),
-            generation: Generation(5),
-            ts: 1_800_000_000,
-            key: KeyNumber(1),
-            news: None,
-            compact: None,
-            body,
-        };
+        let message = sample::beat_of_beta(seq);
         self.give(crate::core::Input::Received { link: LinkId(0), message: &message });
     }
 
@@ -342,7 +322,7 @@ fn request_of_somebody_else_is_not_answered() {
 #[test]
 fn nodes_are_listed_in_the_order_of_the_file() {
     let mut place = Place::new("order");
-    let medium = |name: &str| crate::config::Medium::Ping {
+    let medium = |name: &str| Medium::Ping {
         name: name.into(),
         kind: crate::core::message::PingKind::Ping,
         hosts: vec![std::net::IpAddr::from([127, 0, 0, 9])],
@@ -616,23 +596,57 @@ fn watchers_see_what_others_ask_and_nobody_hears_twice_what_is_meant_for_him() {
 
 #[test]
 fn client_that_says_too_much_is_told_so_and_the_cluster_too() {
-    for (count, len) in [(1, 7000), (2, 20_000)] {
+    // With a serial line among the links, without, and more than a frame may be.
+    for (has_serial, len) in [(true, 6_000), (true, 6_200), (false, 61_000), (false, 62_000), (false, 70_000)] {
         let mut place = Place::new("too-long");
+        if has_serial {
+            place.config.media.push(Medium::Serial { device: "/dev/ttyS0".into(), baud: 19_200, is_rtscts: false });
+        }
         let mut mine = place.connect();
         mine.sign_on(&honest("mine"));
         place.settle();
         mine.hear();
         place.take_orders();
-        mine.say(&format!("t=data\nvalue={}", "x".repeat(len)));
+        let body = format!(">>>\nt=data\nvalue={}\n<<<\n\0", "x".repeat(len));
+        let bytes = [&header(body.len())[..], body.as_bytes()].concat();
+        let mut rest = &bytes[..];
+        for _ in 0..100 {
+            let count = mine.0.write(rest).unwrap_or(0);
+            rest = &rest[count..];
+            place.turn();
+        }
         place.settle();
+        let orders = place.take_orders();
+        if [6_000, 61_000].contains(&len) {
+            assert!(matches!(orders[..], [(Order::Relay { to: None, .. }, _)]), "{len} bytes are passed on");
+            continue;
+        }
         let (bodies, is_over) = mine.hear();
         assert!(is_over && bodies.last().is_some_and(|body| body.contains("info=message too long\n")), "{bodies:?}");
-        let orders = place.take_orders();
         assert!(orders.iter().any(|(order, lines)| {
             matches!(order, Order::Leave { slot: Some(_) }) && lines.contains("info=message too long\n")
         }));
-        assert_eq!(place.server.counters().too_long, 1, "case {count}");
+        assert_eq!(place.server.counters().too_long, 1, "{len}");
     }
+}
+
+#[test]
+fn words_to_a_node_that_nobody_knows_are_counted_and_nothing_is_answered() {
+    let mut place = Place::new("astray");
+    let mut mine = place.connect();
+    mine.sign_on(&honest("mine"));
+    place.settle();
+    mine.hear();
+    place.take_orders();
+    mine.say("t=data\ndest=nowhere");
+    mine.say("t=data\n(1)destuuid=CQkJCQkJCQkJCQkJCQkJCQ==");
+    mine.say("t=data\ndest=beta");
+    place.settle();
+    let orders = place.take_orders();
+    assert!(matches!(orders[..], [(Order::Relay { to: Some(NodeId(1)), .. }, _)]), "{orders:?}");
+    assert_eq!(mine.hear(), (Vec::new(), false), "it goes on");
+    let counters = place.server.counters();
+    assert_eq!((counters.unknown_node, counters.relayed), (2, 1));
 }
 
 mod hostile;

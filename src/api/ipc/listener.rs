@@ -78,7 +78,7 @@ pub fn has_its_share<'c>(connections: impl Iterator<Item = &'c Connection>, plac
     uid != 0 && taken >= places / 2
 }
 
-/// Counts connections that were refused.
+/// Counts connections that were refused, or something else that is not worth a line each time.
 #[derive(Debug, Default)]
 pub struct Refusals {
     count: u64,

@@ -33,7 +33,7 @@ pub(super) enum Resend {
 pub(super) struct Ring {
     slots: [Option<Slot>; REXMIT_SLOTS],
     highest: Seq,
-    /// The newest of clients' messages: the caller keeps that and [`RELAYED_MAX`] - 1 older ones.
+    /// The newest of clients' messages: the caller keeps that and those with [`RELAYED_MAX`] - 1 numbers below.
     relayed: RelayId,
 }
 
@@ -110,7 +110,7 @@ impl Ring {
 }
 
 /// [`RELAYED_MAX`] as a difference of numbers.
-#[expect(clippy::cast_possible_truncation, reason = "128")]
+#[expect(clippy::cast_possible_truncation, reason = "114")]
 const RELAYED: u32 = RELAYED_MAX as u32;
 
 #[cfg(test)]

@@ -15,10 +15,19 @@ use crate::core::{Event, Input, Node, Request};
 use crate::daemon::control::server::FOREIGN_REQUESTS;
 use crate::daemon::logger::facility_number;
 use crate::sys::memory;
-use crate::wire::heartbeat::{ClientText, to_client};
+use crate::wire::heartbeat::{ClientText, PACKET_MAX, TEXT_FRAME_MAX, to_client};
 
 /// The number of a client's request: nobody waits for the answer.
 const REQUEST: RequestId = RequestId(FOREIGN_REQUESTS + 8);
+
+/// What clients have said lies in so many places of this size, a long message in several that follow each other: its number
+/// is that of the last of them. A power of two, as numbers wrap.
+const PLACES: usize = 128;
+const PLACE_LEN: usize = 4096;
+const _: () = assert!(
+    PLACES.is_power_of_two() && RELAYED_MAX + places_for(RELAYED_LEN_MAX) - 1 <= PLACES,
+    "nothing is overwritten, not even the first place of the longest, that the core still counts on"
+);
 
 /// Type of messages about clients that come and go.
 const CLIENT_STATE: &str = "hbapi-clstat";
@@ -35,9 +44,10 @@ pub struct ClientsSide {
     authority: Authority,
     log_facility: i32,
     reserved: Option<&'static str>,
-    /// [`RELAYED_MAX`] places of the same size.
+    /// [`PLACES`] of [`PLACE_LEN`] bytes.
     said: Box<[u8]>,
-    said_len: [u16; RELAYED_MAX],
+    /// How long the message is that ends in each of them.
+    said_len: [u16; PLACES],
     newest: RelayId,
     /// Number of our own last message that clients have heard: sent again it is no new one.
     own_seq: Seq,
@@ -65,8 +75,8 @@ impl ClientsSide {
             authority: Authority::new(&config.api_auth),
             reserved: None,
             log_facility: facility.map_or(-1, |number| i32::from(number) * 8),
-            said: vec![0; RELAYED_MAX * RELAYED_LEN_MAX].into(),
-            said_len: [0; RELAYED_MAX],
+            said: vec![0; PLACES * PLACE_LEN].into(),
+            said_len: [0; PLACES],
             newest: RelayId(0),
             own_seq: Seq(0),
             members: NodeSet::EMPTY,
@@ -93,8 +103,11 @@ impl ClientsSide {
     /// The fields of a client's message; none of any other.
     pub(super) fn said(&self, packet: &Packet) -> &[u8] {
         let Body::Relayed { id } = packet.body else { return &[] };
-        let (place, start) = place_of(id);
-        self.said.get(start..start + usize::from(self.said_len[place])).unwrap_or_default()
+        let place = place_of(id);
+        let len = usize::from(self.said_len[place]);
+        // The first place of several.
+        let Some(first) = (place + 1).checked_sub(places_for(len)) else { return &[] };
+        self.said.get(first * PLACE_LEN..first * PLACE_LEN + len).unwrap_or_default()
     }
 
     /// Keeps what the server has written.
@@ -144,18 +157,26 @@ impl ClientsSide {
 
 fn keep_lines(said: (&mut [u8], &mut [u16]), newest: &mut RelayId, lines: &[u8]) -> Option<RelayId> {
     let len = u16::try_from(lines.len()).ok().filter(|len| usize::from(*len) <= RELAYED_LEN_MAX && *len > 0)?;
-    let id = RelayId(newest.0.wrapping_add(1));
-    let (place, start) = place_of(id);
-    said.0[start..start + lines.len()].copy_from_slice(lines);
-    said.1[place] = len;
-    *newest = id;
-    Some(id)
+    let count = places_for(lines.len());
+    let next = place_of(RelayId(newest.0.wrapping_add(1)));
+    // Places that are too few up to the end stay as they are.
+    let first = if next + count > PLACES { 0 } else { next };
+    let left_out = if first == next { 0 } else { PLACES - next };
+    said.0[first * PLACE_LEN..][..lines.len()].copy_from_slice(lines);
+    let last = first + count - 1;
+    said.1[last] = len;
+    *newest = RelayId(newest.0.wrapping_add(u32::try_from(left_out + count).ok()?));
+    Some(*newest)
 }
 
-/// Which place, and where it begins.
-fn place_of(id: RelayId) -> (usize, usize) {
-    let place = usize::try_from(id.0).unwrap_or(0) % RELAYED_MAX;
-    (place, place * RELAYED_LEN_MAX)
+/// So many places a message of this length takes.
+const fn places_for(len: usize) -> usize {
+    if len == 0 { 1 } else { len.div_ceil(PLACE_LEN) }
+}
+
+/// The last place of a message.
+fn place_of(id: RelayId) -> usize {
+    usize::try_from(id.0).unwrap_or(0) % PLACES
 }
 
 /// What becomes of a message that clients may hear, whether it was new.
@@ -306,12 +327,13 @@ impl Driver<'_> {
     fn try_relay(&mut self, to: Option<NodeId>) -> Result<(), &'static str> {
         let Some(server) = &self.clients.server else { return Ok(()) };
         let lines = server.lines();
-        let has_serial = self.config.media.iter().any(|medium| matches!(medium, Medium::Serial { .. }));
+        let has_serial = self.config.has_serial();
         // Such a line takes the eighth bit off, and carriage returns out (spec/wire.md 11.3).
         if has_serial && !lines.iter().all(|byte| byte.is_ascii() && *byte != b'\r') {
             return Err("uses more than plain ASCII, and there is a serial line");
         }
-        if !self.codec.can_relay(to, lines, &mut self.text, &mut self.scratch) {
+        let longest = if has_serial { TEXT_FRAME_MAX } else { PACKET_MAX };
+        if !self.codec.can_relay(to, lines, &mut self.text[..longest], &mut self.scratch) {
             return Err("uses a form that nodes would not read");
         }
         if let Some(id) = self.clients.keep() {
@@ -423,36 +445,41 @@ fn write_link(text: &mut ClientText<'_>, (node, link): (&str, &str), is_up: bool
 mod tests {
     use super::*;
     use crate::config::sample;
-    use crate::core::ids::{Generation, KeyNumber, LinkId, Uuid};
+    use crate::core::ids::{Generation, LinkId, Uuid};
     use crate::core::settings::Identity;
     use crate::core::time::Stamp;
 
     const BETA: NodeId = NodeId(1);
 
     fn hear(node: &mut Node, seq: u64) {
-        let body = Body::Status {
-            status: Some(NodeStatus::Active),
-            dead_ms: Some(1000),
-            has_protocol: true,
-            is_nullbeat: false,
-            extension: None,
-        };
-        let message = Message {
-            src: "beta",
-            src_uuid: Some(Uuid([2; 16])),
-            dest: None,
-            dest_uuid: None,
-            seq: Some(Seq(seq)),
-            generation: Generation(5),
-            ts: 1_800_000_000,
-            key: KeyNumber(1),
-            news: None,
-            compact: None,
-            body,
-        };
+        let message = sample::beat_of_beta(seq);
         let at = Stamp { now: Instant::from_millis(1000), wall: 1_800_000_000 };
         node.handle(at, Input::Received { link: LinkId(0), message: &message });
         while node.poll_action().is_some() {}
+    }
+
+    /// Whatever lengths follow each other: what the core still counts on is there as it was.
+    #[test]
+    fn long_messages_take_several_places_and_none_is_cut_by_another() {
+        let config = sample::config(&std::env::temp_dir(), &[("alpha", "one")]);
+        let mut clients = ClientsSide::new(&config);
+        // Also where numbers wrap.
+        clients.newest = RelayId(u32::MAX - 500);
+        let mut kept: Vec<(RelayId, Vec<u8>)> = Vec::new();
+        let lengths = [1, 100, PLACE_LEN, PLACE_LEN + 1, RELAYED_LEN_MAX, 300, 3 * PLACE_LEN, RELAYED_LEN_MAX - 1];
+        for (count, len) in (0..2000_u32).zip(lengths.iter().cycle()) {
+            let text = count.to_be_bytes().repeat(len.div_ceil(4));
+            let id = clients.keep_own(&text[..*len]).unwrap();
+            kept.push((id, text[..*len].to_vec()));
+            let max = u32::try_from(RELAYED_MAX).unwrap();
+            for (old, text) in kept.iter().rev().take_while(|(old, _)| id.0.wrapping_sub(old.0) < max) {
+                let body = Body::Relayed { id: *old };
+                let packet = Packet { to: None, seq: None, ts: 1, body, about: None, group: None };
+                assert!(clients.said(&packet) == text, "message {count}, {} later", id.0.wrapping_sub(old.0));
+            }
+        }
+        assert!(clients.keep_own(&vec![b'x'; RELAYED_LEN_MAX + 1]).is_none());
+        assert!(clients.keep_own(b"").is_none());
     }
 
     #[test]

@@ -186,6 +186,7 @@ pub const SCHEMA: &[Section] = &[
             ("relayed", Number),
             ("too_long", Number),
             ("unfit", Number),
+            ("unknown_node", Number),
         ],
     },
     Section {

@@ -308,6 +308,7 @@ fn clients(facts: &Facts<'_>, out: &mut Lines<'_>) {
         .field("relayed", counters.relayed)
         .field("too_long", counters.too_long)
         .field("unfit", counters.unfit)
+        .field("unknown_node", counters.unknown_node)
         .end();
     for client in server.clients() {
         out.begin("client")

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::encode::{Output, is_name};
 use super::fields::{Field, Fields, Kind, Name, decimal, encode_uuid, hex};
+use super::nested::{self, Depth};
 use super::reject::Reject;
 use super::{kind, netstring, text};
 use crate::core::ids::Uuid;
@@ -87,12 +88,8 @@ impl<'a> ClientMessage<'a> {
         self.each(|field| look(field.name, field.value));
     }
 
-    fn each(&self, mut look: impl FnMut(Field<'a>)) {
-        match Self::split(self.bytes) {
-            Ok(Either::Netstring(fields)) => fields.flatten().for_each(&mut look),
-            Ok(Either::Text(fields)) => fields.flatten().for_each(&mut look),
-            Err(_) => {}
-        }
+    fn each(&self, mut look: impl FnMut(&Field<'a>)) {
+        let _ = each_field(self.bytes, &mut look);
     }
 
     /// Writes the fields for [`Codec::encode_datagram_with`](super::Codec::encode_datagram_with), without what the daemon
@@ -100,8 +97,8 @@ impl<'a> ClientMessage<'a> {
     ///
     /// # Errors
     /// [`Unfit::TooLong`] when they do not fit; [`Unfit::Refused`] for what other nodes could not take and would ask for
-    /// again and again: a field of a type that is not passed on (a struct, something compressed), a name that no line can
-    /// begin with, a value that ends in a carriage return, no type of message, or one of those without a number.
+    /// again and again: a name that no line can begin with, a value that ends in a carriage return, a nested message that
+    /// has no text form, no type of message, or one of those without a number.
     pub fn write_lines(&self, out: &mut [u8]) -> Result<usize, Unfit> {
         let kind = self.fields.raw(Name::Type).and_then(|kind| core::str::from_utf8(kind).ok());
         if kind.is_none_or(|kind| kind.starts_with(kind::UNSEQUENCED)) {
@@ -115,7 +112,7 @@ impl<'a> ClientMessage<'a> {
                 let is_reserved = Name::of(field.name).is_some_and(Name::is_reserved);
                 // At the end of a serial line's line it is taken for a terminal's.
                 let is_cut = field.value.ends_with(b"\r") && matches!(field.kind, Kind::Text | Kind::List);
-                is_known &= !is_reserved && !is_cut && write_line(&mut out, &field).is_some();
+                is_known &= !is_reserved && !is_cut && write_line(&mut out, field, Depth::OUTERMOST).is_some();
             }
         });
         if is_known { out.finish().ok_or(Unfit::TooLong) } else { Err(Unfit::Refused) }
@@ -143,70 +140,97 @@ enum Either<'a> {
 }
 
 /// One field as a line; `None`: it cannot be one, and nothing was written.
-fn write_line(out: &mut Output<'_>, field: &Field<'_>) -> Option<()> {
+pub(super) fn write_line(out: &mut Output<'_>, field: &Field<'_>, depth: Depth) -> Option<()> {
+    let start = out.len();
+    let written = try_line(out, field, depth);
+    if written.is_none() {
+        out.truncate(start);
+    }
+    written
+}
+
+fn try_line(out: &mut Output<'_>, field: &Field<'_>, depth: Depth) -> Option<()> {
     // It would be another field, perhaps one that the daemon adds itself, or the end of the message.
     if !is_name(field.name) {
         return None;
     }
+    let end = &[depth.newline()][..];
+    let mark = if field.kind == Kind::Text { b"" } else { field.kind.mark() };
+    [mark, field.name, b"="].iter().for_each(|part| out.push(part));
     match field.kind {
-        Kind::Opaque => return None,
         // Lines end with a newline, and a list has no other word for it; no text has a NUL.
         Kind::List if field.value.iter().any(|byte| matches!(byte, b'\n' | 0)) => return None,
-        Kind::List => push_line(out, b"(3)", field.name, field.value),
+        Kind::List | Kind::Text if !depth.has_room_for(field.value) => return None,
         Kind::Text => {
-            out.push(field.name);
-            out.push(b"=");
-            for piece in field.value.split_inclusive(|byte| *byte == b'\n') {
-                match piece.strip_suffix(b"\n") {
-                    Some(piece) => {
-                        out.push(piece);
-                        out.push(&[text::NEWLINE]);
-                    }
-                    None => out.push(piece),
-                }
-            }
-            out.push(b"\n");
+            let at = out.len();
+            out.push(field.value);
+            out.since_mut(at).iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = text::NEWLINE);
         }
-        Kind::Base64 => {
-            // What is passed on must be some bytes' form.
-            let mut bytes = [0; BINARY_MAX];
-            STANDARD.decode_slice(field.value, &mut bytes).ok()?;
-            push_line(out, b"(1)", field.name, field.value);
-        }
-        Kind::Binary => {
-            let mut base64 = [0; BINARY_MAX * 4 / 3 + 4];
-            let len = STANDARD.encode_slice(field.value, &mut base64).ok()?;
-            push_line(out, b"(1)", field.name, base64.get(..len)?);
-        }
+        // What is passed on must be some bytes' form.
+        Kind::Base64 | Kind::PackedBase64 if !is_base64(field.value) => return None,
+        Kind::StructText if !nested::is_text(field.value, depth) => return None,
+        Kind::List | Kind::Base64 | Kind::PackedBase64 | Kind::StructText => out.push(field.value),
+        Kind::Binary | Kind::Packed => out.push_as_base64(field.value),
+        Kind::Struct => nested::write_text(out, field.value, depth)?,
     }
+    out.push(end);
     Some(())
 }
 
-fn push_line(out: &mut Output<'_>, kind: &[u8], name: &[u8], value: &[u8]) {
-    for part in [kind, name, b"=", value, b"\n"] {
-        out.push(part);
+/// Whether these characters stand for some bytes.
+pub(super) fn is_base64(text: &[u8]) -> bool {
+    let mut pieces = text.chunks(BASE64_PIECE).peekable();
+    while let Some(piece) = pieces.next() {
+        // Only the last one is padded.
+        let is_cut = pieces.peek().is_some() && piece.contains(&b'=');
+        if is_cut || STANDARD.decode_slice(piece, &mut [0; BASE64_PIECE]).is_err() {
+            return false;
+        }
     }
+    true
 }
 
-/// Bytes of a binary field that are passed on.
-const BINARY_MAX: usize = 1024;
+/// Characters looked at at a time: a multiple of four.
+const BASE64_PIECE: usize = 1024;
 
 /// Writes a message of the cluster, as it was received or sent, for clients: in the text form with all its fields, and the
-/// NUL. Fields of types that this form cannot say are left out. Returns the length, `None` when it does not fit.
+/// NUL; as netstrings when one of the fields holds another message, or when the text would not fit (spec/api.md 2.1). A field
+/// that is broken is left out. Returns the length, `None` when it does not fit.
 pub fn to_client(bytes: &[u8], out: &mut [u8]) -> Option<usize> {
-    let mut out = Output::new(out);
-    out.push(text::START);
-    match ClientMessage::split(bytes).ok()? {
-        Either::Netstring(fields) => fields.flatten().for_each(|field| {
-            let _ = write_line(&mut out, &field);
-        }),
-        Either::Text(fields) => fields.flatten().for_each(|field| {
-            let _ = write_line(&mut out, &field);
-        }),
+    let mut is_nested = false;
+    each_field(bytes, |field| is_nested |= nested::is_one(field))?;
+    let text = (!is_nested).then(|| {
+        let mut out = Output::new(out);
+        out.push(text::START);
+        each_field(bytes, |field| {
+            let _ = write_line(&mut out, field, Depth::OUTERMOST);
+        })?;
+        out.push(text::END);
+        out.push(b"\0");
+        out.finish()
+    });
+    if let Some(Some(len)) = text {
+        return Some(len);
     }
-    out.push(text::END);
-    out.push(b"\0");
+    let mut out = Output::new(out);
+    out.push(netstring::START);
+    each_field(bytes, |field| {
+        let start = out.len();
+        if nested::write_field(&mut out, field, Depth::OUTERMOST).is_none() {
+            out.truncate(start);
+        }
+    })?;
+    out.push(netstring::END);
     out.finish()
+}
+
+/// Shows every field; `None`: it is no message.
+fn each_field<'a>(bytes: &'a [u8], mut look: impl FnMut(&Field<'a>)) -> Option<()> {
+    match ClientMessage::split(bytes).ok()? {
+        Either::Netstring(fields) => fields.flatten().for_each(|field| look(&field)),
+        Either::Text(fields) => fields.flatten().for_each(|field| look(&field)),
+    }
+    Some(())
 }
 
 /// A message for clients while it is written.
@@ -299,8 +323,9 @@ mod tests {
         let list = b">>>\nt=x\n(3)l=1:a,\n<<<\n";
         let len = ClientMessage::parse(list).unwrap().write_lines(&mut out).unwrap();
         assert_eq!(&out[..len], b"t=x\n(3)l=1:a,\n");
-        let inner = b">>>\nt=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n<<<\n";
-        assert_eq!(ClientMessage::parse(inner).unwrap().write_lines(&mut out), Err(Unfit::Refused), "not passed on");
+        let inner = b">>>\nt=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n(4)z=AAE=\n<<<\n";
+        let len = ClientMessage::parse(inner).unwrap().write_lines(&mut out).unwrap();
+        assert_eq!(&out[..len], b"t=x\n(2)sub=>>>\x14x=1\x14<<<\x14\n(4)z=AAE=\n");
         assert_eq!(ClientMessage::parse(netstring).unwrap().write_lines(&mut [0; 10]), Err(Unfit::TooLong), "no room");
     }
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::fields::{Kind, Name, encode_uuid};
 use super::keys::{Digest, Key};
+use super::nested::{self, Depth};
 use super::{Codec, extension, kind, netstring, text, word};
 use crate::core::ids::{Generation, NodeId, NodeSet, Uuid};
 use crate::core::message::{Body, IpfailWord, NodeStatus, Packet, ResourceInfo};
@@ -25,7 +26,8 @@ impl Codec {
     /// [`ClientMessage::write_lines`](super::ClientMessage::write_lines) writes them.
     pub fn encode_datagram_with(&self, packet: &Packet, lines: &[u8], out: &mut [u8]) -> Option<usize> {
         let (number, key) = self.keys.signing()?;
-        let inner = (!self.is_netstring).then(|| key.digest());
+        // As the original, which looks at it in the text form only.
+        let inner = (!self.is_netstring && !has_nested(lines)).then(|| key.digest());
         let mut writer = Writer::new(out, Form::Netstring, inner);
         self.write_fields(&mut writer, packet, lines)?;
         writer.sign_inside(number);
@@ -406,13 +408,14 @@ impl<'o> Writer<'o> {
         }
     }
 
-    /// A field that stands in the text form already, newline included: a string, bytes behind `(1)`, a list behind `(3)`.
-    /// `None`: it is none, or has a name of which only the daemon may say anything.
+    /// A field that stands in the text form already, newline included. `None`: it is none, or has a name of which only the
+    /// daemon may say anything.
     fn line(&mut self, line: &[u8]) -> Option<()> {
         let start = self.out.len;
         let field = text::parse(line.strip_suffix(b"\n")?)?;
         let is_reserved = Name::of(field.name).is_some_and(Name::is_reserved);
-        if is_reserved || !is_name(field.name) || field.kind == Kind::Opaque {
+        let is_broken = field.kind == Kind::StructText && !nested::is_text(field.value, Depth::OUTERMOST);
+        if is_reserved || !is_name(field.name) || is_broken {
             return None;
         }
         if let Form::Text = self.form {
@@ -423,23 +426,7 @@ impl<'o> Writer<'o> {
         if let Some(digest) = &mut self.inner {
             digest.update(line);
         }
-        let line = line.strip_suffix(b"\n")?;
-        if line.starts_with(b"(1)") {
-            let value = line.iter().position(|byte| *byte == b'=')? + 1;
-            self.out.push(line.get(..value)?);
-            self.out.push_base64(line.get(value..)?)?;
-        } else if line.starts_with(b"(3)") {
-            self.out.push(line);
-        } else {
-            self.out.push(b"(0)");
-            let text = self.out.len;
-            self.out.push(line);
-            for byte in self.out.since_mut(text).iter_mut().filter(|byte| **byte == text::NEWLINE) {
-                *byte = b'\n';
-            }
-        }
-        self.out.close_netstring(start);
-        Some(())
+        nested::write_field(&mut self.out, &field, Depth::OUTERMOST)
     }
 
     /// A uuid: bytes in a netstring, Base64 in a line.
@@ -503,6 +490,11 @@ impl<'o> Writer<'o> {
     }
 }
 
+/// Whether there is a field among these lines that holds another message, packed or not.
+fn has_nested(lines: &[u8]) -> bool {
+    lines.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"(2)") || line.starts_with(b"(4)"))
+}
+
 /// Whether this can be the name of a program's field: nothing in it ends a line, begins or ends a message, or names a type.
 pub(super) fn is_name(name: &[u8]) -> bool {
     let is_mark = [&b"("[..], b"<<<", b">>>"].iter().any(|mark| name.starts_with(mark));
@@ -531,8 +523,21 @@ impl<'o> Output<'o> {
         }
     }
 
+    /// Forgets what was written since `start`, which was the length then.
+    pub(super) fn truncate(&mut self, start: usize) {
+        self.len = self.len.min(start);
+    }
+
+    /// These bytes in Base64.
+    pub(super) fn push_as_base64(&mut self, bytes: &[u8]) {
+        match self.bytes.get_mut(self.len..).and_then(|room| STANDARD.encode_slice(bytes, room).ok()) {
+            Some(len) if !self.is_full => self.len += len,
+            _ => self.is_full = true,
+        }
+    }
+
     /// What these characters stand for.
-    fn push_base64(&mut self, base64: &[u8]) -> Option<()> {
+    pub(super) fn push_base64(&mut self, base64: &[u8]) -> Option<()> {
         let room = self.bytes.get_mut(self.len..)?;
         self.len += STANDARD.decode_slice(base64, room).ok()?;
         Some(())
@@ -548,12 +553,12 @@ impl<'o> Output<'o> {
         self.bytes.get(start..self.len).unwrap_or_default()
     }
 
-    fn since_mut(&mut self, start: usize) -> &mut [u8] {
+    pub(super) fn since_mut(&mut self, start: usize) -> &mut [u8] {
         self.bytes.get_mut(start..self.len).unwrap_or_default()
     }
 
     /// Makes what was written since `start` a netstring: its length goes in front.
-    fn close_netstring(&mut self, start: usize) {
+    pub(super) fn close_netstring(&mut self, start: usize) {
         let length = self.len.saturating_sub(start);
         let end = self.len;
         self.format(format_args!("{length}:"));

@@ -20,8 +20,27 @@ pub(super) enum Kind {
     Base64,
     /// A list of strings, each with its length in front; the same in both forms. Nothing of ours.
     List,
-    /// A struct, something compressed: nothing of ours; passed over.
-    Opaque,
+    /// A nested message as a netstring; nothing of ours.
+    Struct,
+    /// A nested message in the text form.
+    StructText,
+    /// A nested message that a client has compressed, as it is; nothing of ours.
+    Packed,
+    /// The same in Base64.
+    PackedBase64,
+}
+
+impl Kind {
+    /// What stands in front of the name; in the text form nothing does before a string's.
+    pub(super) const fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Text => b"(0)",
+            Self::Binary | Self::Base64 => b"(1)",
+            Self::Struct | Self::StructText => b"(2)",
+            Self::List => b"(3)",
+            Self::Packed | Self::PackedBase64 => b"(4)",
+        }
+    }
 }
 
 /// One field as it stands in the packet.
@@ -260,7 +279,7 @@ mod tests {
         let field = |kind, value| Ok(Field { name: b"src", kind, value });
         let fields = Fields::collect([field(Kind::Text, b"a"), field(Kind::Text, b"b")].into_iter()).unwrap();
         assert_eq!(fields.raw(Name::Src), Some(&b"a"[..]));
-        let fields = Fields::collect([field(Kind::Opaque, b"a"), field(Kind::Text, b"b")].into_iter()).unwrap();
+        let fields = Fields::collect([field(Kind::Struct, b"a"), field(Kind::Text, b"b")].into_iter()).unwrap();
         assert_eq!(fields.raw(Name::Src), None);
         assert!(fields.has(Name::Src));
     }

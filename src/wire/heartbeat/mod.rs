@@ -53,6 +53,7 @@ mod extension;
 mod fields;
 mod fifo;
 mod keys;
+mod nested;
 mod netstring;
 mod ping;
 mod reject;

@@ -25,6 +25,18 @@ pub(super) fn split_unsigned(bytes: &[u8]) -> Result<Fields<'_>, Reject> {
     Ok(Fields(Peeler { bytes: bytes.get(..peeler.at).unwrap_or_default(), at: START.len() }))
 }
 
+/// The fields of a nested message: it has no signature, and nothing stands behind its end.
+pub(super) fn split_nested(bytes: &[u8]) -> Result<Fields<'_>, Reject> {
+    if !bytes.starts_with(START) {
+        return Err(Reject::BadMarker);
+    }
+    let peeler = to_end(bytes)?;
+    if peeler.rest() != END {
+        return Err(Reject::BadFraming { offset: offset(peeler.at) });
+    }
+    Ok(Fields(Peeler { bytes: bytes.get(..peeler.at).unwrap_or_default(), at: START.len() }))
+}
+
 /// Goes to the end marker.
 fn to_end(bytes: &[u8]) -> Result<Peeler<'_>, Reject> {
     let mut peeler = Peeler { bytes, at: START.len() };
@@ -107,7 +119,9 @@ fn parse(text: &[u8]) -> Option<Field<'_>> {
     let kind = match digit {
         b'0' => Kind::Text,
         b'1' => Kind::Binary,
-        b'2' | b'4' => Kind::Opaque,
+        // Whether it was to be compressed says nothing to who reads it.
+        b'2' | b'5' => Kind::Struct,
+        b'4' => Kind::Packed,
         b'3' => Kind::List,
         _ => return None,
     };
@@ -161,9 +175,7 @@ mod tests {
 
     #[test]
     fn fields_that_kill_the_original_are_reported() {
-        for bad in
-            ["5:abcde", "6:(x)a=b", "6:(0(a=b", "6:(6)a=b", "6:(5)a=b", "6:(9)a=b", "5:(0)ab", "6:(0)=ab", "0:", "2:(0"]
-        {
+        for bad in ["5:abcde", "6:(x)a=b", "6:(0(a=b", "6:(6)a=b", "6:(9)a=b", "5:(0)ab", "6:(0)=ab", "0:", "2:(0"] {
             let packet = format!("###\n7:(0)t=xy,{bad},%%%\n3:1 a,");
             assert_eq!(fields(packet.as_bytes()), Err(Reject::Malformed { offset: 14 }), "{bad}");
         }

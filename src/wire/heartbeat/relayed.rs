@@ -1,6 +1,6 @@
 //! What is passed on for programs: can every node take it? (spec/api.md 2.7)
 
-use super::{Codec, TEXT_FRAME_MAX};
+use super::Codec;
 use crate::core::ids::{NodeId, RelayId, Seq};
 use crate::core::message::{Body, Packet};
 
@@ -13,12 +13,13 @@ impl Codec {
     /// To be asked before the message gets its sequence number. One that nobody can read is asked for again for ever, and
     /// whatever comes behind it is not acknowledged.
     ///
-    /// `room` and `scratch` are lent: [`ENCODED_MAX`](super::ENCODED_MAX) bytes and [`TEXT_FRAME_MAX`].
+    /// `room` is as long as the longest packet may be: [`TEXT_FRAME_MAX`](super::TEXT_FRAME_MAX) where there is a serial
+    /// line, else [`PACKET_MAX`](super::PACKET_MAX). Some bytes of it are kept for what the message may grow by.
     pub fn can_relay(&self, to: Option<NodeId>, lines: &[u8], room: &mut [u8], scratch: &mut [u8]) -> bool {
         let seq = Some(Seq(u64::MAX));
         let body = Body::Relayed { id: RelayId(0) };
         let packet = Packet { to, seq, ts: u32::MAX, body, about: None, group: None };
-        let limit = room.len().min(TEXT_FRAME_MAX).saturating_sub(GROWTH);
+        let limit = room.len().saturating_sub(GROWTH);
         let Some(room) = room.get_mut(..limit) else { return false };
         let mut is_readable = |len: Option<usize>, bytes: &[u8]| {
             let message = len.and_then(|len| self.decode(bytes.get(..len)?, scratch).ok());
@@ -38,7 +39,7 @@ impl Codec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientMessage, ClientText, ENCODED_MAX, Keys, Method, Reject, Setup, Unfit};
+    use super::super::{ClientMessage, ClientText, ENCODED_MAX, Keys, Method, Reject, Setup, TEXT_FRAME_MAX, Unfit};
     use super::*;
     use crate::core::ids::{Generation, Uuid};
     use crate::core::settings::Identity;
@@ -99,6 +100,16 @@ mod tests {
         let body = Body::Relayed { id: RelayId(1) };
         let packet = Packet { to: None, seq: Some(Seq(u64::MAX)), ts: u32::MAX, body, about: None, group: None };
         assert!(codec.encode_datagram_with(&packet, fields(most).as_bytes(), &mut [0; ENCODED_MAX]).is_some());
+    }
+
+    #[test]
+    fn nested_message_is_read_in_both_forms_and_signed_inside_only_as_text() {
+        let lines = b"t=x\n(2)sub=>>>\x14(2)deep=>>>\x15a=1\x15<<<\x15\x14<<<\x14\nfrom_id=mine\n";
+        assert!(can_relay(lines));
+        let [datagram, serial] = &forms(lines)[..] else { panic!("both forms") };
+        assert!(datagram.windows(18).any(|bytes| bytes == b"(2)deep=###\n6:(0)a"), "{}", datagram.escape_ascii());
+        let has_auth = |bytes: &[u8]| bytes.windows(5).any(|bytes| bytes == b"auth=");
+        assert!(!has_auth(datagram) && has_auth(serial), "as the original does it (spec/wire.md 3.3)");
     }
 
     #[test]

@@ -99,7 +99,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Field<'_>> {
     match line {
         [b'(', b'1', b')', rest @ ..] => Field::split(Kind::Base64, rest),
         [b'(', b'3', b')', rest @ ..] => Field::split(Kind::List, rest),
-        [b'(', b'2' | b'4', b')', rest @ ..] => Field::split(Kind::Opaque, rest),
+        [b'(', b'2', b')', rest @ ..] => Field::split(Kind::StructText, rest),
+        [b'(', b'4', b')', rest @ ..] => Field::split(Kind::PackedBase64, rest),
         [b'(', ..] => None,
         _ => Field::split(Kind::Text, line),
     }

@@ -8,5 +8,10 @@ struct ha_msg;
 struct ha_msg *ha_msg_new(int fields);
 int ha_msg_add(struct ha_msg *message, const char *name, const char *value);
 void ha_msg_del(struct ha_msg *message);
+int ha_msg_addstruct(struct ha_msg *message, const char *name, const void *nested);
+int ha_msg_addstruct_compress(struct ha_msg *message, const char *name, const void *nested);
+int ha_msg_addbin(struct ha_msg *message, const char *name, const void *bytes, size_t length);
+const void *cl_get_binary(const struct ha_msg *message, const char *name, size_t *length);
+struct ha_msg *cl_get_struct(struct ha_msg *message, const char *name);
 const char *cl_get_string(const struct ha_msg *message, const char *name);
 #endif

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{MESSAGE_MAX, Order, Server};
+use super::{ADDED_MAX, Order, Server};
 use crate::api::client::requests::{self, Rest};
 use crate::api::client::session::{End, Stage};
 use crate::api::client::{Facts, HB_VERSION, Hearing};
 use crate::core::ids::NodeId;
+use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_SERIAL_LEN_MAX};
 use crate::core::message::{ClientName, Holds};
 use crate::wire::heartbeat::{ClientMessage, ClientText, Unfit, to_client};
 
@@ -119,17 +120,21 @@ impl Server {
             _ if message.is_of_daemons() => return self.refuse_words(slot, "says what only daemons do"),
             _ => {}
         }
-        let to = addressee(message, facts)?;
-        let len = match message.write_lines(&mut self.lines[..MESSAGE_MAX]) {
+        let Some(to) = addressee(message, facts) else {
+            self.note_astray(id, message);
+            return None;
+        };
+        let limit = if facts.config.has_serial() { RELAYED_SERIAL_LEN_MAX } else { RELAYED_LEN_MAX } - ADDED_MAX;
+        let len = match message.write_lines(&mut self.lines[..limit]) {
             Ok(len) => len,
             Err(Unfit::TooLong) => {
                 self.counters.too_long += 1;
                 let (kind, id) = (message.kind(), id.as_str());
-                log::error!("api: a message {kind:?} of client {id} is longer than {MESSAGE_MAX} bytes");
+                log::error!("api: a message {kind:?} of client {id} is longer than {limit} bytes");
                 self.slots[slot].session.as_mut()?.end = Some(End::TooLong);
                 return None;
             }
-            Err(Unfit::Refused) => return self.refuse_words(slot, "uses fields of unknown types or names"),
+            Err(Unfit::Refused) => return self.refuse_words(slot, "uses fields that no other node would read"),
         };
         let mut lines = ClientText::lines(&mut self.lines[len..]);
         lines.string("from_id", id.as_str()).string("to_id", id.as_str());
@@ -137,6 +142,17 @@ impl Server {
         self.lines_len = len + lines.finish_lines()?;
         self.counters.relayed += 1;
         Some(Order::Relay { slot: Some(slot), to })
+    }
+
+    /// Somebody speaks to a node that nobody knows: nobody hears it, and nothing is answered (spec/api.md 2.7).
+    fn note_astray(&mut self, id: ClientName, message: &ClientMessage<'_>) {
+        self.counters.unknown_node += 1;
+        if let Some(count) = self.astray.note(self.now) {
+            let (id, dest) = (id.as_str(), message.get("dest").unwrap_or("another uuid"));
+            log::warn!(
+                "api: client {id} speaks to {dest:?}, which is no node of this cluster: nobody hears it ({count} so far)"
+            );
+        }
     }
 
     /// Not every link can carry what this client has said: it comes to its end, and is told. A client whose words were left
