@@ -308,7 +308,7 @@ fn bad_programs_at_the_socket_disturb_nobody() {
             kept.push(stream);
         }
     }
-    lab.wait("too many are told so", |lab| lab.boards[0].log().contains("membership: more than 16 programs"));
+    lab.wait("too many are told so", |lab| lab.boards[0].log().contains("membership: too many programs"));
     drop(kept);
     // Everybody who was dropped has made room.
     assert_eq!(instance(&lab, 0), first);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::api::ipc::{Connection, Full, Rooms, Taken, accept, has_its_share};
+use crate::api::ipc::{Connection, Full, Peer, Rooms, Taken, accept};
 use crate::core::limits::PROGRAMS_MAX;
 use crate::core::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ const FRAMES_MAX: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 4;
 /// How long nobody is taken when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Places of one user at the most, of root, and of one process.
+const OF_A_USER: usize = PROGRAMS_MAX / 2;
+const OF_ROOT: usize = PROGRAMS_MAX * 3 / 4;
+const OF_A_PROCESS: usize = PROGRAMS_MAX / 4;
 /// The listener's number among the events; programs have their slot's.
 const LISTENER: u64 = u64::MAX;
 
@@ -117,14 +121,14 @@ impl Server {
                     return;
                 }
             };
-            let connections = self.programs.iter().filter_map(|slot| slot.program.as_ref());
-            let is_granted = !has_its_share(connections, PROGRAMS_MAX, peer.uid);
+            let is_granted = self.has_a_place_for(peer);
             let Some(place) = self.programs.iter().position(|slot| slot.program.is_none() && is_granted) else {
                 if !std::mem::replace(&mut self.is_full_told, true) {
-                    let share = PROGRAMS_MAX / 2;
                     log::warn!(
-                        "membership: more than {PROGRAMS_MAX} programs, or {share} of user {}: further ones are refused",
-                        peer.uid
+                        "membership: too many programs: one of user {} (pid {}) is refused, and further ones. There are \
+                         {PROGRAMS_MAX} places, {OF_ROOT} for root, {OF_A_USER} for another user, {OF_A_PROCESS} for a process",
+                        peer.uid,
+                        peer.pid
                     );
                 }
                 continue;
@@ -138,6 +142,18 @@ impl Server {
                 greet(&mut |body| self.say(place, body));
             }
         }
+    }
+
+    /// Nobody keeps all others out: no user, root included, and no process.
+    fn has_a_place_for(&self, peer: Peer) -> bool {
+        let count = |is_alike: &dyn Fn(Peer) -> bool| {
+            let programs = self.programs.iter().filter_map(|slot| slot.program.as_ref());
+            programs.filter(|program| is_alike(program.peer())).count()
+        };
+        // Those of another PID namespace all have the number 0 here.
+        let of_a_process = if peer.pid > 0 { OF_A_PROCESS } else { OF_A_USER };
+        let of_a_user = if peer.uid == 0 { OF_ROOT } else { OF_A_USER };
+        count(&|other| other.pid == peer.pid) < of_a_process && count(&|other| other.uid == peer.uid) < of_a_user
     }
 
     fn serve(&mut self, place: usize, events: EpollFlags) {
@@ -194,5 +210,54 @@ impl Server {
 impl AsFd for Server {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ipc::listen;
+
+    fn server() -> Server {
+        let path = std::env::temp_dir().join(format!("nullbeat-followers-{}", std::process::id()));
+        Server::new(listen(&path, 0o600).unwrap().into(), ProgramRooms::default()).unwrap()
+    }
+
+    impl Server {
+        /// A program connects; whether there was a place.
+        fn is_taken(&mut self, pid: i32, uid: u32) -> bool {
+            let peer = Peer { pid, uid, gid: uid };
+            let place =
+                self.programs.iter().position(|slot| slot.program.is_none()).filter(|_| self.has_a_place_for(peer));
+            let Some(place) = place else { return false };
+            let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
+            let slot = &mut self.programs[place];
+            slot.program = slot.rooms.take().map(|rooms| Connection::new(ours.into(), peer, rooms, FRAMES_MAX));
+            true
+        }
+    }
+
+    #[test]
+    fn neither_a_process_nor_root_keeps_others_from_following_the_membership() {
+        let mut server = server();
+        let taken = (0..40).filter(|_| server.is_taken(700, 0)).count();
+        assert_eq!(taken, OF_A_PROCESS, "of one process");
+        let taken = (0..40).filter(|number| server.is_taken(800 + number, 0)).count();
+        assert_eq!(taken, OF_ROOT - OF_A_PROCESS, "of all of root's");
+        let taken = (0..40).filter(|number| server.is_taken(900 + number, 105)).count();
+        assert_eq!(taken, PROGRAMS_MAX - OF_ROOT, "what root cannot have");
+        assert!(!server.is_taken(999, 106), "there are no more");
+        for slot in 0..4 {
+            server.drop_program(slot);
+        }
+        assert!(server.is_taken(701, 0), "those that have gone make room");
+    }
+
+    #[test]
+    fn programs_of_another_pid_namespace_share_half_of_the_places() {
+        let mut server = server();
+        let taken = (0..40).filter(|number| server.is_taken(0, number % 3)).count();
+        assert_eq!(taken, OF_A_USER);
+        assert!(server.is_taken(5, 9));
     }
 }
