@@ -61,12 +61,15 @@ fn commands() -> Vec<String> {
     add("hblinkstatus beta", spoken);
     add("hblinkstatus beta ens33", &["-v", "-z", "-h"]);
     for client in ["nix", "ping"] {
-        // A Heartbeat passes a name on as it was written, and gets no answer under a name in other letters.
+        // Each that is not answered takes half a second.
         for node in nodes.into_iter().filter(|node| *node != "BETA") {
             add(&format!("clientstatus {node} {client}"), spoken);
         }
         add(&format!("clientstatus beta {client} 2000"), spoken);
     }
+    // A Heartbeat passes a name on as it was written, and gets no answer under a name in other letters.
+    add("clientstatus BETA ping", plain);
+    add("clientstatus ALPHA ping", plain);
     add("clientstatus", spoken);
     add("clientstatus beta", spoken);
     add("clientstatus beta nix", &["-v", "-z", "-h"]);

@@ -312,6 +312,13 @@ fn client_status(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>, facts: 
     };
     let is_online = match listed {
         Listed::Normal(node) if node == facts.node.settings().local => facts.node.is_client_online(name),
+        // The original passes the name on as it was written, and a node does not take what is for another name.
+        Listed::Normal(node)
+            if facts.node.comms().peer(node).status == NodeStatus::Active
+                && message.get("node") != Some(facts.name(listed)) =>
+        {
+            return Rest::Done;
+        }
         Listed::Normal(node) if facts.node.comms().peer(node).status == NodeStatus::Active => {
             return ClientName::new(name).map_or(Rest::Done, |client| Rest::Query { node, client });
         }
