@@ -12,7 +12,7 @@ mod cl_status;
 mod ha_logd;
 mod ha_logger;
 mod library;
-mod membership;
+pub(crate) mod membership;
 mod node_tools;
 mod options;
 mod service;

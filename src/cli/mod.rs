@@ -11,7 +11,7 @@ pub mod check;
 mod demo;
 pub mod exit;
 mod fence;
-mod heartbeat;
+pub(crate) mod heartbeat;
 mod help;
 mod json;
 mod orders;

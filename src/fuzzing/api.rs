@@ -13,6 +13,7 @@ use crate::api::logd::message::{ENCODED_MAX as LOG_MAX, Message as LogMessage};
 use crate::api::membership::Local;
 use crate::api::membership::message::{ENCODED_MAX, Fields, Message};
 use crate::api::membership::service::{Input, Output, Service};
+use crate::cli::heartbeat::membership::News;
 use crate::config::{ApiAuth, Config, sample};
 use crate::core::Node;
 use crate::core::ids::{Generation, MemberId, NodeName, Uuid};
@@ -319,4 +320,15 @@ pub(super) fn logd(data: &[u8]) {
     let again = LogMessage::decode(written).expect("what is written is read");
     assert_eq!(LogMessage { entity: again.entity, ..message }, again);
     assert!(message.entity.starts_with(again.entity) && message.entity.len() - again.entity.len() <= 1);
+}
+
+/// What a service of membership, the packaged one or ours, says to `cl_status`: bodies of frames.
+pub(super) fn ccm_client(data: &[u8]) {
+    let mut news = News::default();
+    for body in pieces(data) {
+        let Some(text) = news.take(body) else { continue };
+        let is_whole = text.ends_with("member of partition\n") || text == "\nccm membership evicted\n";
+        assert!(is_whole || text.is_empty(), "{text:?}");
+        assert_eq!(news.take(body), Some(text), "the same is the same");
+    }
 }

@@ -64,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "client_api", body: api::client_api },
     Target { name: "ccm_message", body: api::ccm_message },
     Target { name: "ccm_service", body: api::ccm_service },
+    Target { name: "ccm_client", body: api::ccm_client },
     Target { name: "apphbd", body: api::apphbd },
     Target { name: "logd", body: api::logd },
     Target { name: "guardian", body: guardian::records },

@@ -15,19 +15,35 @@ const NODE_LEN: usize = 4 + 256;
 
 /// Connects and waits for the membership in force.
 pub(super) fn seen(socket: &Path, limit: Instant) -> Result<String, Silence> {
-    let mut frames = FrameStream::connect(socket, limit)?;
-    let (mut own, mut names) = (None, Vec::new());
+    let (mut frames, mut news) = (FrameStream::connect(socket, limit)?, News::default());
     loop {
-        let body = frames.next(limit)?;
+        if let Some(text) = news.take(&frames.next(limit)?) {
+            return Ok(text);
+        }
+    }
+}
+
+/// What a service of membership has said so far.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Which node of the list is this one.
+    own: Option<u32>,
+    names: Vec<String>,
+}
+
+impl News {
+    /// Takes the body of a frame; the words for a membership, when it was one.
+    pub(crate) fn take(&mut self, body: &[u8]) -> Option<String> {
         let mut numbers = body.chunks_exact(4).map(number);
-        match numbers.next() {
-            Some(NODE_LIST) => {
-                own = numbers.nth(1);
-                names = body.get(12..).unwrap_or_default().chunks_exact(NODE_LEN).map(name).collect();
+        match numbers.next()? {
+            NODE_LIST => {
+                self.own = numbers.nth(1);
+                self.names = body.get(12..).unwrap_or_default().chunks_exact(NODE_LEN).map(name).collect();
+                None
             }
-            Some(EVICTED) => return Ok("\nccm membership evicted\n".to_owned()),
-            Some(NEW_MEMBERSHIP) => return Ok(text(&numbers.collect::<Vec<_>>(), own, &names)),
-            _ => {}
+            EVICTED => Some("\nccm membership evicted\n".to_owned()),
+            NEW_MEMBERSHIP => Some(text(&numbers.collect::<Vec<_>>(), self.own, &self.names)),
+            _ => None,
         }
     }
 }
