@@ -1,4 +1,4 @@
-//! Everything that nobody should send, on every local socket, while the pair beats at 50 ms: random bytes, half messages, huge
+//! Everything that nobody should send, on every local socket and the FIFO, while the pair beats at 50 ms: random bytes, half messages, huge
 //! lengths, wrong credentials, a thousand connects in a second, clients that stop reading, clients that fork and die. Nothing
 //! moves, no beat is late, and every service is there afterwards.
 
@@ -194,6 +194,48 @@ for (1 .. 20) {
 }
 "#;
 
+/// The FIFO of the shell tools takes bytes and answers nothing, so there is nothing of it to be read: random bytes, halves,
+/// lengths, a thousand writers in a second, halves whose writer stays, writers that fork and die, and somebody who may not.
+fn storm_fifo(lab: &Lab, dice: &mut Dice) -> Vec<std::fs::File> {
+    let path = lab.boards[0].dir.join("state/fifo");
+    let open = || std::fs::OpenOptions::new().write(true).open(&path).expect("somebody reads");
+    let write = |bytes: &[u8]| {
+        let mut fifo = open();
+        fifo.write_all(bytes).expect("it is read");
+        fifo
+    };
+    for len in ["-1", "4294967295", "999999", "00", "99999999999999999999"] {
+        write(format!("###\n{len}:(0)t=x,%%%\n").as_bytes());
+    }
+    for count in [1, 7, 63, 512, 5000, 70_000] {
+        write(&dice.bytes(count));
+    }
+    let kept = (0..8).map(|_| write(b">>>\nt=ask_resources\nrsc_hold=all\n")).collect();
+    let began = Instant::now();
+    for number in 0..CONNECTS {
+        write(&dice.bytes(3));
+        let next = began + Duration::from_secs(1) * (number + 1) / CONNECTS;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    println!("fifo: {CONNECTS} writers in {:?}", began.elapsed());
+    let fifo = path.to_str().expect("UTF-8");
+    let die = "for (1 .. 20) { my $pid = fork(); if ($pid == 0) { open(my $fifo, '>>', $ARGV[0]) or exit 1; \
+               if (fork() == 0) { syswrite($fifo, qq(>>>\\nt=half\\n)); select(undef, undef, undef, 0.05); kill 'KILL', $$ } \
+               kill 'KILL', $$ } waitpid($pid, 0) }";
+    assert!(lab.boards[0].on_board(&["perl", "-e", die, fifo]).status.success());
+    let user = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "sh", "-c", ": > \"$1\"", "sh"];
+    let strange = lab.boards[0].on_board(&[&user[..], &[fifo]].concat());
+    assert!(!strange.status.success(), "only root may");
+    kept
+}
+
+/// One that nobody has a use for, behind the end of whatever is half there.
+fn write_good_message(lab: &Lab) {
+    let path = lab.boards[0].dir.join("state/fifo");
+    let mut fifo = std::fs::OpenOptions::new().write(true).open(path).expect("somebody reads");
+    fifo.write_all(b"\n<<<\n>>>\nt=of-no-use\n<<<\n").expect("it is read");
+}
+
 /// What its daemon's lines say: they go through our own logging daemon.
 fn log(board: &Board) -> String {
     std::fs::read_to_string(board.dir.join("through-logd")).unwrap_or_default() + &board.log()
@@ -258,6 +300,7 @@ fn storms_on_every_socket_move_nothing_and_delay_no_beat() {
         let forker = lab.boards[0].on_board(&["perl", "-e", FORKER, path.to_str().expect("UTF-8"), what]);
         assert!(forker.status.success(), "{forker:?}");
     }
+    let halves = storm_fifo(&lab, &mut dice);
     // Somebody who may not: the order is refused, whether he gets as far as that or not.
     let strange = "use Socket; socket(my $s, PF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or exit 0;
         syswrite($s, \"standby all\\n\"); sysread($s, my $answer, 100); exit($answer =~ /done/ ? 1 : 0)";
@@ -281,7 +324,11 @@ fn storms_on_every_socket_move_nothing_and_delay_no_beat() {
     forged.read_to_end(&mut answer).expect("an answer and an end");
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.contains("result=badreq"), "{answer}");
-    drop(kept);
+    drop((kept, halves));
+    let messages = sum(&lab.boards[0].status_json(), "fifo_messages");
+    write_good_message(&lab);
+    lab.wait("the FIFO is in step again", |lab| sum(&lab.boards[0].status_json(), "fifo_messages") > messages);
+    assert!(sum(&lab.boards[0].status_json(), "fifo_garbage_bytes") > 70_000);
 
     for board in &lab.boards {
         let (report, log) = (board.status_json(), log(board));
