@@ -69,6 +69,7 @@ fn settings() -> Settings {
         has_resources: true,
         autojoin: nullbeat::core::settings::Autojoin::default(),
         random_seed: 1,
+        is_generation_guessed: false,
     }
 }
 

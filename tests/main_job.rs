@@ -83,6 +83,36 @@ fn owner_that_comes_back_with_an_old_generation_is_heard_again() {
 }
 
 #[test]
+fn owner_that_has_lost_both_copies_of_its_generation_begins_unheard_above_what_is_known_of_it() {
+    let mut lab = Lab::usual("", RESOURCES);
+    // Far above the clock, as after years with a clock that ran ahead.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let files = ["hb_generation", "hb_generation.copy"].map(|name| lab.boards[0].dir.join("state").join(name));
+    std::fs::create_dir_all(lab.boards[0].dir.join("state")).expect("a folder");
+    for file in &files {
+        std::fs::write(file, format!("{:>15}\n", now + 10_000_000)).expect("a file");
+    }
+    lab.start_both();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    lab.power_off(0);
+    lab.wait_owner(1, &BOTH);
+    for file in &files {
+        std::fs::remove_file(file).expect("a file");
+    }
+    std::fs::remove_file(lab.boards[0].dir.join("run/lease")).expect("a file");
+    lab.boards[0].power_on();
+    lab.boards[0].start();
+    lab.wait_owner(0, &["web"]);
+    lab.wait_owner(1, &["mail"]);
+    let log = lab.boards[0].log();
+    assert!(log.contains("No Previous generation") && log.contains("going on above"), "{log}");
+    let peer = lab.boards[1].log();
+    assert!(!peer.contains("attempted replay attack"), "something was said under the guess: {peer}");
+    lab.assert_exclusive();
+}
+
+#[test]
 fn either_cable_alone_may_be_cut_and_nothing_moves() {
     let lab = at_home("");
     lab.modem.cut(true);

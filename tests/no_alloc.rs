@@ -104,6 +104,7 @@ impl<'c> Board<'c> {
             roster: nullbeat::guardian::roster::Roster::new().unwrap(),
             carried: None,
             identity: Identity { uuid: Uuid([number; 16]), generation: Generation(1) },
+            is_generation_guessed: false,
             fencings_before: 0,
             table_digest: lease::table_digest(config),
             timer: LeaseTimer::new().unwrap(),

@@ -51,6 +51,7 @@ fn settings(local: u8) -> Settings {
         has_resources: true,
         autojoin: nullbeat::core::settings::Autojoin::default(),
         random_seed: 7,
+        is_generation_guessed: false,
     }
 }
 

@@ -21,5 +21,6 @@ fn each_planted_bug_is_found() {
         }
     }
     plant(None);
+    println!("{} of {} bugs found", Bug::ALL.len() - missed.len(), Bug::ALL.len());
     assert_eq!(missed, [], "not found in {SEEDS} seeds");
 }

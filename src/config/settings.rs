@@ -94,6 +94,7 @@ impl Config {
             has_resources: self.has_resources,
             autojoin: if self.has_resources { Autojoin::None } else { self.autojoin },
             random_seed: seed,
+            is_generation_guessed: false,
         }
     }
 

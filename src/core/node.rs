@@ -42,21 +42,14 @@ pub struct Node {
 impl Node {
     /// A node that has just started. It says nothing until the first [`Node::handle`].
     pub fn new(settings: Settings, identity: Identity, carried: Option<Carried>, at: Stamp) -> Self {
-        let mut comms = Comms::new(&settings, identity, at);
         let known = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
-        if let (Some(partner), Some(known)) = (settings.partner, known) {
-            comms.carry(&settings, partner, known);
-        }
-        if let (Some(partner), Some(open)) = (settings.partner, carried.and_then(|carried| carried.handover)) {
-            comms.resume(partner, open.generation, open.heard);
-        }
-        let ownership = Ownership::new(&settings, carried.as_ref(), at);
-        Self {
+        // Built where it stays: it is large.
+        let mut node = Self {
+            comms: Comms::new(&settings, identity, at),
+            ownership: Ownership::new(&settings, carried.as_ref(), at),
             settings,
             identity,
             carried,
-            comms,
-            ownership,
             members: Members::default(),
             clients: Clients::default(),
             outbox: Outbox::new(),
@@ -69,7 +62,14 @@ impl Node {
             has_delivered: false,
             last_news: None,
             has_news: false,
+        };
+        if let (Some(partner), Some(known)) = (node.settings.partner, known) {
+            node.comms.carry(&node.settings, partner, known);
         }
+        if let (Some(partner), Some(open)) = (node.settings.partner, carried.and_then(|carried| carried.handover)) {
+            node.comms.resume(partner, open.generation, open.heard);
+        }
+        node
     }
 
     /// Takes one input. Drain [`Node::poll_action`] afterwards.

@@ -259,6 +259,9 @@ pub struct Settings {
     pub autojoin: Autojoin,
     /// Seed of the random delays (spec/wire.md 8.2, 8.4).
     pub random_seed: u64,
+    /// Nobody knows what generations this node has used, and its present one is a guess: it says nothing until its partner has
+    /// told what it knows of us, at most for half of `initdead`.
+    pub is_generation_guessed: bool,
 }
 
 /// Who this daemon is in this run.

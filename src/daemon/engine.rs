@@ -71,6 +71,8 @@ pub struct EngineContext {
     pub fencings_before: u8,
     /// Who this node is in this run.
     pub identity: Identity,
+    /// Its generation is a guess: see [`crate::core::settings::Settings::is_generation_guessed`].
+    pub is_generation_guessed: bool,
     /// Digest of the table that both have read.
     pub table_digest: u64,
     /// Set with each stamp.
@@ -161,6 +163,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Box<Driver
     let now = clock::stamp();
     let mut settings = config.settings(seed());
     settings.fence.fencings_before = context.fencings_before;
+    settings.is_generation_guessed = context.is_generation_guessed;
     let mut node = Box::new(Node::new(settings, context.identity, context.carried, now));
     if !config.has_resources
         && let Some([hostcache, delhostcache]) = parts.roster.read()

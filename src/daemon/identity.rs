@@ -36,6 +36,8 @@ pub struct IdentityStore {
     directory: PathBuf,
     uuid: Uuid,
     source: Source,
+    /// This board has run before, and neither copy of its generation can be read.
+    is_guess: bool,
 }
 
 #[derive(Debug)]
@@ -57,15 +59,19 @@ impl IdentityStore {
         if let Err(error) = fs::create_dir_all(&directory) {
             log::error!("{}: {error}", directory.display());
         }
+        let has_run = directory.join(UUID_FILE).exists();
+        let mut is_guess = false;
         let uuid =
             if config.is_uuid_from_name { uuid_of_name(&config.node) } else { stored_uuid(&directory, &config.node)? };
         let source = if config.is_generation_from_time {
             Source::Time { used: floor.0 }
         } else {
-            let used = stored_generation(&directory).max(floor.0);
+            let stored = stored_generation(&directory);
+            is_guess = stored.is_none() && has_run && floor.0 == 0;
+            let used = stored.unwrap_or_else(first_generation).max(floor.0);
             Source::File { used, reserved: used }
         };
-        let mut store = Self { directory, uuid, source };
+        let mut store = Self { directory, uuid, source, is_guess };
         if let Err(error) = store.refill() {
             // A full disk keeps no service down: see `take_next`.
             log::error!("no generation can be set aside in {}: {error}", store.directory.display());
@@ -109,6 +115,12 @@ impl IdentityStore {
         let (Source::File { used, .. } | Source::Time { used }) = &mut self.source;
         *used = known.0.max(*used);
         Ok(())
+    }
+
+    /// Whether the number that [`IdentityStore::take_next`] gives next is a guess, on a board of which a peer may know a higher
+    /// one. Once: who goes on after it knows more.
+    pub const fn take_guess(&mut self) -> bool {
+        std::mem::replace(&mut self.is_guess, false)
     }
 
     /// Whether fewer than half of the numbers set aside are left.
@@ -186,8 +198,9 @@ fn seconds_of(time: SystemTime) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
-/// The highest number in the two copies; from the clock when neither can be read (spec/wire.md 8.1), see [`first_generation`].
-fn stored_generation(directory: &Path) -> u32 {
+/// The highest number in the two copies; when neither can be read, it is to come from the clock (spec/wire.md 8.1), see
+/// [`first_generation`].
+fn stored_generation(directory: &Path) -> Option<u32> {
     let file = read_generation(&directory.join(GENERATION_FILE));
     let copy = read_generation(&directory.join(GENERATION_COPY));
     let found = [&file, &copy].into_iter().filter_map(|result| result.as_ref().ok()).max();
@@ -195,7 +208,7 @@ fn stored_generation(directory: &Path) -> u32 {
         if matches!(&file, Err(error) if error.kind() != io::ErrorKind::NotFound) {
             log::warn!("BROKEN previous generation in {GENERATION_FILE} - using the copy: {generation}");
         }
-        return generation;
+        return Some(generation);
     }
     let start = first_generation();
     let is_missing =
@@ -205,7 +218,7 @@ fn stored_generation(directory: &Path) -> u32 {
     } else {
         log::warn!("BROKEN previous generation - starting at {}", start + 1);
     }
-    start
+    None
 }
 
 /// Fifteen columns and a newline; like the original's reader this one only wants a number there.
@@ -407,6 +420,24 @@ mod tests {
             let generation = scratch.open().take_next().unwrap().generation.0;
             assert!(generation > before && generation <= seconds_of_wall_clock() + 1);
         }
+    }
+
+    #[test]
+    fn generation_is_a_guess_where_a_board_that_has_run_has_lost_it() {
+        let scratch = Scratch::new();
+        assert!(!scratch.open().take_guess(), "a new board: nobody can know a run of it");
+        assert!(!scratch.open().take_guess(), "it is known");
+        for name in [GENERATION_FILE, GENERATION_COPY] {
+            fs::remove_file(scratch.0.join("state").join(name)).unwrap();
+        }
+        let lease = IdentityStore::open(&sample::config(&scratch.0, &[]), Generation(50)).unwrap().take_guess();
+        assert!(!lease, "an earlier daemon of this boot has left it");
+        for name in [GENERATION_FILE, GENERATION_COPY] {
+            fs::write(scratch.0.join("state").join(name), b"no number\n").unwrap();
+        }
+        let mut store = scratch.open();
+        assert!(store.take_guess());
+        assert!(!store.take_guess(), "once");
     }
 
     #[test]

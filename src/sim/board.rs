@@ -107,6 +107,8 @@ pub struct Board {
     pub engine_life: u32,
     /// Highest generation used; on flash.
     pub generation: u32,
+    /// Both copies of it are lost: the next engine begins with a guess.
+    pub is_generation_lost: bool,
     /// The daemon.
     pub daemon: Daemon,
     /// Its engine.
@@ -174,6 +176,7 @@ impl Board {
             life: 0,
             engine_life: 0,
             generation: 40,
+            is_generation_lost: false,
             daemon: Daemon::Gone,
             engine: None,
             left_at: 0,
@@ -209,6 +212,22 @@ impl Board {
     /// The switch `maintenance` holds the node.
     pub fn is_held_by_switch(&self) -> bool {
         self.levels[InputLine::Maintenance as usize] == Some(LineLevel::Active)
+    }
+
+    /// The engine is no more. What it had written down for its successor after every input is read from it now, which is
+    /// the same and cheaper. Returns whether there was one.
+    pub fn lose_engine(&mut self) -> bool {
+        let Some(engine) = self.engine.take() else { return false };
+        let (lease, brain) = (&mut self.lease, &engine.brain);
+        lease.partner = brain.known_partner().or(lease.partner);
+        lease.fencing = brain.fencing();
+        let records = brain.health_records();
+        lease.health[..records.len()].copy_from_slice(records);
+        lease.kicks_until = brain.kicks_until();
+        lease.guests = brain.guests();
+        lease.unfinished = brain.unfinished();
+        lease.stuck_lines = brain.stuck_lines();
+        true
     }
 
     /// Power on: the own clock starts somewhere.

@@ -1,5 +1,7 @@
 //! What the world drives: the real node, or any other model of one.
 
+use std::cell::RefCell;
+
 use super::lease::Fencing;
 use crate::core::ids::{Generation, GroupSet, KeyNumber, Uuid};
 use crate::core::message::{Body, Message, Packet};
@@ -120,14 +122,21 @@ pub fn codec(settings: &Settings, identity: Identity, names: &Names) -> Codec {
 
 /// What `codec` makes of a packet, as a datagram and for a serial line; empty for a form that is not `wanted`.
 pub fn encode(codec: &Codec, packet: &Packet, wanted: [bool; 2]) -> Option<[Vec<u8>; 2]> {
-    let mut out = [0; ENCODED_MAX];
+    // Zeroed once in a thread, not for each message.
+    thread_local! {
+        static OUT: RefCell<[u8; ENCODED_MAX]> = const { RefCell::new([0; ENCODED_MAX]) };
+    }
+    OUT.with_borrow_mut(|out| encode_into(codec, packet, wanted, out))
+}
+
+fn encode_into(codec: &Codec, packet: &Packet, wanted: [bool; 2], out: &mut [u8]) -> Option<[Vec<u8>; 2]> {
     let mut forms = [const { Vec::new() }; 2];
     if wanted[0] {
-        let len = codec.encode_datagram(packet, &mut out)?;
+        let len = codec.encode_datagram(packet, out)?;
         forms[0] = out[..len].to_vec();
     }
     if wanted[1] {
-        let len = codec.encode_serial(packet, &mut out)?;
+        let len = codec.encode_serial(packet, out)?;
         forms[1] = out[..len].to_vec();
     }
     Some(forms)

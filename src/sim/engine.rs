@@ -24,8 +24,9 @@ impl World {
         let carried =
             carried.map(|carried| Carried { handover: carried.handover.filter(|_| !is_broken_off), ..carried });
         let board = &self.boards[node];
-        let settings = self.plan.settings(&self.names, node, Generation(board.generation), board.fencings);
+        let mut settings = self.plan.settings(&self.names, node, Generation(board.generation), board.fencings);
         let board = &mut self.boards[node];
+        settings.is_generation_guessed = std::mem::take(&mut board.is_generation_lost);
         board.generation += 1;
         board.engine_life += 1;
         board.engine_since = self.now;
@@ -115,6 +116,7 @@ impl Plan {
             has_resources: true,
             autojoin: crate::core::settings::Autojoin::default(),
             random_seed: self.seed ^ node as u64 ^ u64::from(last.0) << 32,
+            is_generation_guessed: false,
         }
     }
 

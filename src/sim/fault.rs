@@ -14,13 +14,14 @@ pub enum Fault {
         /// Until power returns; booting comes on top.
         off_for: u64,
     },
-    /// The same, and the file of the generation comes back from an old copy: the other node has heard higher numbers.
+    /// The same, and the file of the generation comes back from an old copy: the other node has heard higher numbers. Of an
+    /// even `by` both files are lost: the engine knows that it guesses. Of every eighth the guess is above what was used.
     GenerationLost {
         /// Which board.
         node: usize,
         /// Until power returns.
         off_for: u64,
-        /// By how much the copy is behind.
+        /// By how much the copy, or the guess, is behind.
         by: u32,
     },
     /// A node says a word of a hand-over or of a start out of turn.

@@ -84,7 +84,7 @@ impl World {
         self.oracle.exited(self.now, node, self.boards[node].scripts.uses());
         self.oracle.engine_gone(node);
         let board = &mut self.boards[node];
-        board.engine = None;
+        board.lose_engine();
         board.daemon = Daemon::Left;
         board.left_at = self.now;
         board.has_guardian = false;
@@ -121,7 +121,7 @@ impl World {
         self.note(node, "guardian, engine and logger are killed");
         let board = &mut self.boards[node];
         let (life, engine, stamp) = (board.life, board.engine_life, board.lease.stamp);
-        board.engine = None;
+        board.lose_engine();
         board.daemon = Daemon::Gone;
         board.has_guardian = false;
         board.is_releasing = has_stop_action;
@@ -217,7 +217,7 @@ impl World {
     /// The engine ends, another goes on within milliseconds.
     fn put_new_engine(&mut self, node: usize, changed: GroupSet) {
         let board = &mut self.boards[node];
-        if board.engine.take().is_none() {
+        if !board.lose_engine() {
             return;
         }
         board.changed = changed;
@@ -245,7 +245,7 @@ impl World {
     /// last beat the role is kept; else the groups are stopped first.
     pub(super) fn engine_died(&mut self, node: usize, respawn_after: u64) {
         let board = &mut self.boards[node];
-        if board.engine.take().is_none() {
+        if !board.lose_engine() {
             return;
         }
         self.oracle.engine_gone(node);

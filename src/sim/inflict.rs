@@ -28,7 +28,11 @@ impl World {
             Fault::GenerationLost { node, off_for, by } => {
                 self.lose_power(node, off_for);
                 let board = &mut self.boards[node];
-                board.generation = board.generation.saturating_sub(by);
+                // An old copy of the flash, which is taken for good; or none at all, and a clock that is behind, or is not.
+                board.is_generation_lost = by.is_multiple_of(2);
+                let is_clock_good = by.is_multiple_of(8);
+                board.generation =
+                    if is_clock_good { board.generation + by } else { board.generation.saturating_sub(by) };
             }
             Fault::Word { node, word } => self.say(node, word),
             Fault::PowerLossInScript { node, off_for } => self.boards[node].power_trap = Some(off_for),

@@ -163,14 +163,6 @@ impl World {
         // Claims grow before the first script is asked for, and shrink after everything is said.
         let claims = engine.brain.claims();
         board.lease.claims = board.lease.claims | claims;
-        board.lease.partner = engine.brain.known_partner().or(board.lease.partner);
-        board.lease.fencing = engine.brain.fencing();
-        let records = engine.brain.health_records();
-        board.lease.health[..records.len()].copy_from_slice(records);
-        board.lease.kicks_until = engine.brain.kicks_until();
-        board.lease.guests = engine.brain.guests();
-        board.lease.unfinished = engine.brain.unfinished();
-        board.lease.stuck_lines = engine.brain.stuck_lines();
         let life = board.engine_life;
         while let Some(action) = self.boards[node].engine.as_mut().and_then(|engine| engine.brain.poll_action()) {
             self.perform(node, action);

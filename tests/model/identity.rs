@@ -5,8 +5,8 @@
 
 use std::fmt::{self, Write};
 
-/// Fields of the core that nothing is decided by.
-const IGNORED: [&str; 16] = [
+/// Fields of the core that nothing is decided by: each name stands for all fields of that name, wherever they are.
+const IGNORED: [&str; 15] = [
     // Statistics.
     "counters",
     "transmitted",
@@ -17,12 +17,11 @@ const IGNORED: [&str; 16] = [
     "reception",
     // What was complained about in the log, and how often.
     "complaints",
-    // For `status`.
+    // For `status`: of a group, since when it is in its state, and what led there.
     "last_move",
-    "since",
-    "cause",
-    // When a message that is kept was sent and sent again: that limits repetitions, which the model bounds itself.
-    "sent",
+    "entered_at",
+    "entered_by",
+    // When a message that is kept was sent again: that limits repetitions, which the model bounds itself.
     "resent",
     // The moment of the last input, and what was said then: the time is part of the state.
     "last_stamp",

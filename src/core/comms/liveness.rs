@@ -173,6 +173,11 @@ impl Comms {
         if self.apply_extension(at.now, node, said, happenings) {
             self.notice_outrun(settings, node, outbox);
         }
+        // A Heartbeat never tells, and whoever knows a later run of ours has us begin anew above it, unheard.
+        let has_told = said.extension.is_some() || !said.is_nullbeat;
+        if self.is_hushed() && has_told && !self.is_outrun && settings.partner.is_none_or(|partner| partner == node) {
+            self.speak_up(at.now);
+        }
         true
     }
 

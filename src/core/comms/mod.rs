@@ -356,6 +356,8 @@ pub struct Comms {
     not_up_before: Option<Instant>,
     /// A peer knows a later run of ours, and that has been said.
     is_outrun: bool,
+    /// Nothing is said until then, or until the partner has told which run of ours it knows.
+    hushed_until: Option<Instant>,
 }
 
 impl Comms {
@@ -384,6 +386,8 @@ impl Comms {
             is_up: false,
             not_up_before: (settings.autojoin != Autojoin::None).then(|| at.now + settings.initdead),
             is_outrun: false,
+            // The other half is left to be heard in, by a node that has started together with this one.
+            hushed_until: settings.is_generation_guessed.then(|| at.now + settings.initdead / 2),
         }
     }
 
@@ -408,6 +412,10 @@ impl Comms {
     /// raised dead time after the start.
     pub fn tick(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox, happenings: &mut Happenings) {
         self.beats.update_announced(settings, at.now);
+        if self.hushed_until.is_some_and(|until| at.now >= until) {
+            log::warn!("Nobody has told what runs of this node it knows: beginning with a generation from the clock");
+            self.speak_up(at.now);
+        }
         self.request_missing(settings, at, outbox);
         self.bury_links_without_device(settings, outbox);
         if self.lateness.may_judge(at.now) {
@@ -422,6 +430,7 @@ impl Comms {
     pub fn next_deadline(&self) -> Instant {
         let mut next = self.beats.next_deadline();
         next = self.not_up_before.map_or(next, |at| next.min(at));
+        next = self.hushed_until.map_or(next, |at| next.min(at));
         for node in self.others() {
             let verdict = self.node_deadline(node).into_iter().chain(self.link_deadline(node)).min();
             let judged = verdict.map(|verdict| self.lateness.postpone(verdict));
@@ -430,6 +439,16 @@ impl Comms {
         }
         let ping = self.ping_deadline().map(|verdict| self.lateness.postpone(verdict));
         ping.map_or(next, |ping| next.min(ping))
+    }
+
+    /// Whether this node says nothing yet, because it does not know with which generation it would be heard.
+    pub const fn is_hushed(&self) -> bool {
+        self.hushed_until.is_some()
+    }
+
+    fn speak_up(&mut self, now: Instant) {
+        self.hushed_until = None;
+        self.beats.hurry(now);
     }
 
     /// Whether every other node has been heard or declared dead once ("comm up", spec/wire.md 9.4). Never taken back.

@@ -134,7 +134,7 @@ impl Comms {
         if !is_unsequenced(&body) {
             packet.seq = Some(self.ring.keep(packet, at.now));
             self.warn_if_unacknowledged(at.now);
-            if self.open_links.is_empty() && !matches!(body, Body::Status { .. }) {
+            if (self.open_links.is_empty() || self.is_hushed()) && !matches!(body, Body::Status { .. }) {
                 // Our own clients hear what they say.
                 put(outbox, Action::Transmit { links: LinkSet::EMPTY, packet });
                 return;
@@ -146,7 +146,7 @@ impl Comms {
     /// Hands a finished packet to every open link.
     pub(super) fn transmit(&mut self, packet: Packet, outbox: &mut Outbox) {
         let links = self.open_links;
-        if links.is_empty() {
+        if links.is_empty() || self.is_hushed() {
             return;
         }
         for link in links.iter() {

@@ -37,6 +37,7 @@ impl Moves {
 
 impl Alarms {
     /// Whether this alarm stands.
+    #[inline]
     pub fn contains(&self, alarm: Alarm) -> bool {
         match alarm {
             Alarm::OneWayLink(link) => self.one_way.contains(link),
@@ -110,6 +111,7 @@ fn lost_for_good(cx: &Context<'_>) -> u64 {
     counters.irretrievable + counters.rexmit_refused
 }
 
+#[inline]
 const fn plain_bit(alarm: Alarm) -> u32 {
     match alarm {
         Alarm::LastLink => 1,
@@ -174,10 +176,18 @@ impl core::fmt::Display for Alarm {
 
 impl Ownership {
     /// Raises or clears an alarm; returns whether that changed anything.
+    #[inline]
     pub(in crate::core) fn raise(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) -> bool {
-        if self.alarms.contains(alarm) == is_raised {
-            return false;
+        // Asked after every input; a change is rare.
+        let is_change = self.alarms.contains(alarm) != is_raised;
+        if is_change {
+            self.change_alarm(cx, alarm, is_raised);
         }
+        is_change
+    }
+
+    #[cold]
+    fn change_alarm(&mut self, cx: &mut Context<'_>, alarm: Alarm, is_raised: bool) {
         self.alarms.set(alarm, is_raised);
         if is_raised {
             log::warn!("alarm: {alarm}");
@@ -185,7 +195,6 @@ impl Ownership {
             log::info!("alarm over: {alarm}");
         }
         cx.act(Action::Event(Event::Alarm { alarm, is_raised }));
-        true
     }
 
     /// Counts a move that no operator has asked for. Deaths and goodbyes count, but are never held back. Of a group that

@@ -24,8 +24,8 @@ pub struct Group {
     is_claimed: bool,
     is_releasing: bool,
     job: Option<(JobId, Order)>,
-    since: Instant,
-    cause: Cause,
+    entered_at: Instant,
+    entered_by: Cause,
     failures: u8,
     /// Its stop has failed, and none has succeeded since.
     is_stuck: bool,
@@ -48,8 +48,8 @@ impl Group {
             is_claimed: false,
             is_releasing: false,
             job: None,
-            since: now,
-            cause: Cause::Startup,
+            entered_at: now,
+            entered_by: Cause::Startup,
             failures: 0,
             is_stuck: false,
             retry_at: None,
@@ -82,12 +82,12 @@ impl Group {
 
     /// When the state changed last.
     pub const fn since(&self) -> Instant {
-        self.since
+        self.entered_at
     }
 
     /// Why it changed last.
     pub const fn cause(&self) -> Cause {
-        self.cause
+        self.entered_by
     }
 
     /// When a failed start or stop is tried again.
@@ -128,7 +128,7 @@ impl Group {
         debug_assert!(!self.is_claimed);
         self.is_claimed = true;
         self.is_releasing = false;
-        self.cause = cause;
+        self.entered_by = cause;
         self.was_offered = false;
         self.failures = 0;
         self.retry_at = None;
@@ -323,14 +323,14 @@ impl Group {
         };
         log::debug!("group {}: {} -> {} ({cause:?})", self.id.0, old.name(), new.name());
         self.state = new;
-        self.since = cx.at.now;
+        self.entered_at = cx.at.now;
         if cause != Cause::Script {
-            self.cause = cause;
+            self.entered_by = cause;
         }
         if new == GroupState::Stopped && !self.is_claimed {
             self.is_guest = false;
             self.is_refugee = false;
         }
-        cx.act(Action::Event(Event::Group { group: self.id, old, new, cause: self.cause }));
+        cx.act(Action::Event(Event::Group { group: self.id, old, new, cause: self.entered_by }));
     }
 }

@@ -639,10 +639,12 @@ impl Ownership {
     fn retry_failed(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
-            let is_due = group.retry_at().is_some_and(|at| at <= cx.at.now);
+            if group.retry_at().is_none_or(|at| at > cx.at.now) {
+                continue;
+            }
             let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, group.id());
             let (may_judge, is_stuck) = (cx.comms.may_judge(cx.at.now) && !is_contested, group.is_stuck());
-            if is_due && (is_stuck || (may_judge && self.may_start(cx, true))) {
+            if is_stuck || (may_judge && self.may_start(cx, true)) {
                 self.groups[index].retry(cx, Cause::StartFailure);
             }
         }
@@ -714,7 +716,7 @@ impl Ownership {
                 && extension.echo_generation == cx.identity.generation
                 && !self.is_outdated(cx, extension)
                 && cx.comms.sent_at(extension.echo_seq).is_some_and(|sent| {
-                    cx.at.now.since(sent).saturating_mul(4) < cx.comms.announced_deadtime().saturating_mul(3)
+                    cx.at.now.since(sent).as_micros() * 4 < cx.comms.announced_deadtime().as_micros() * 3
                 })
         })
     }

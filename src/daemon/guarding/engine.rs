@@ -52,6 +52,7 @@ impl Guarding {
     /// # Errors
     /// Without a generation, a descriptor or a process.
     pub(super) fn spawn_engine(&mut self, carried: Option<Carried>, first_beat_by: u64) -> io::Result<()> {
+        let is_generation_guessed = self.identity.take_guess();
         let identity = self.identity.take_next()?;
         log::info!("Heartbeat generation: {}", identity.generation.0);
         self.watchdogs.set(&mut self.config, may_kick(&self.lease));
@@ -70,6 +71,7 @@ impl Guarding {
             carried,
             fencings_before: self.fencings.count(),
             identity,
+            is_generation_guessed,
             table_digest: self.digest,
             timer: self.timer.clone(),
             watchdogs: self.watchdogs.copies()?,

@@ -42,6 +42,7 @@ fn settings() -> Settings {
         has_resources: true,
         autojoin: crate::core::settings::Autojoin::default(),
         random_seed: 1,
+        is_generation_guessed: false,
     }
 }
 

@@ -141,3 +141,63 @@ fn ns_messages_are_addressed_by_name_alone() {
     assert_eq!(bench.hear(0, ETH, Message { dest_uuid: Some(BETA_UUID), ..message(0, kind) }), Some(BETA));
     assert_eq!(bench.hear(0, ETH, Message { dest: Some("beta"), ..message(0, kind) }), None);
 }
+
+/// Alpha has lost its generation, and begins with 3.
+fn guessing() -> Bench {
+    Bench::with(Settings { is_generation_guessed: true, ..settings(&["alpha", "beta"]) })
+}
+
+/// A beat of beta, a nullbeat, which knows this generation of alpha.
+fn knowing(seq: u64, known: u32) -> Message<'static> {
+    let extension = Some(Extension { echo_generation: Generation(known), ..extension(0) });
+    let (status, dead_ms) = (Some(NodeStatus::Active), Some(1000));
+    message(seq, Body::Status { status, dead_ms, has_protocol: true, is_nullbeat: true, extension })
+}
+
+/// A beat of a nullbeat that does not say what it knows.
+fn plain(seq: u64) -> Message<'static> {
+    let (status, dead_ms) = (Some(NodeStatus::Active), Some(1000));
+    message(seq, Body::Status { status, dead_ms, has_protocol: true, is_nullbeat: true, extension: None })
+}
+
+#[test]
+fn node_without_generation_says_nothing_before_it_is_told_of_its_runs() {
+    for known in [0, 2] {
+        let mut bench = guessing();
+        bench.hear(100, ETH, plain(1));
+        bench.run_to(900);
+        assert_eq!(bench.beats(), []);
+        bench.hear(900, ETH, knowing(2, known));
+        assert!(!bench.beats().is_empty(), "beta knows {known}: ours is above");
+        assert_eq!(bench.outrun, []);
+    }
+}
+
+#[test]
+fn node_without_generation_begins_unheard_above_what_its_partner_knows() {
+    let mut bench = guessing();
+    bench.hear(100, ETH, knowing(1, 7));
+    assert_eq!(bench.outrun, [Generation(7)]);
+    bench.run_to(900);
+    assert_eq!(bench.beats(), [], "the next engine is above 7");
+}
+
+#[test]
+fn node_without_generation_beside_a_heartbeat_waits_for_nothing() {
+    let mut bench = guessing();
+    bench.run_to(50);
+    assert_eq!(bench.beats(), []);
+    bench.hear(100, ETH, beat(1));
+    assert!(!bench.beats().is_empty());
+}
+
+#[test]
+fn node_without_generation_and_without_partner_speaks_in_time_to_be_heard() {
+    let mut bench = guessing();
+    let half = u64::try_from(bench.settings.initdead.as_millis() / 2).unwrap();
+    bench.run_to(half - 1);
+    assert_eq!(bench.beats(), []);
+    bench.run_to(half);
+    assert!(!bench.beats().is_empty());
+    assert!(bench.is_alive() || bench.told() == [], "beta is not dead before initdead");
+}

@@ -62,6 +62,7 @@ fn settings(names: &[&str]) -> Settings {
         has_resources: true,
         autojoin: Autojoin::default(),
         random_seed: 1,
+        is_generation_guessed: false,
     }
 }
 

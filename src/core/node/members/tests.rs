@@ -39,6 +39,7 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
         health: crate::core::settings::HealthSettings::NONE,
         signing_key: KeyNumber(1),
         random_seed: 1,
+        is_generation_guessed: false,
     }
 }
 

@@ -59,6 +59,7 @@ fn settings() -> Settings {
         has_resources: true,
         autojoin: Autojoin::None,
         random_seed: 1,
+        is_generation_guessed: false,
     }
 }
 
