@@ -184,6 +184,13 @@ pub fn run_many(from: u64, count: u64, threads: usize, until_broken: bool) -> To
 mod tests {
     use super::*;
 
+    /// For whoever changes the core and runs its tests alone; `tests/run sim` plays fifty times as many.
+    #[test]
+    fn first_seeds_break_no_rule() {
+        let totals = run_many(0, 200, 2, true);
+        assert_eq!(totals.broken, 0, "{totals}");
+    }
+
     #[test]
     fn coverage_is_judged_from_ten_thousand_seeds_on() {
         let mut totals = Totals {
