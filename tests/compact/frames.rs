@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::pair::{
     ALPHA, ALPHA_SEQ, BETA, BETA_SEQ, Got, Pair, TS, beat, bodies, call, receive, replied, say, secrets, setup,
-    telling, vectors,
+    telling, vectors, with,
 };
 use nullbeat::core::ids::{Generation, KeyNumber, Seq, Uuid};
 use nullbeat::core::message::Body;
@@ -345,6 +345,25 @@ fn session_outlives_the_loss_of_thirty_thousand_frames() {
         let mut reply = [0; BODY_MAX];
         let Ok(Received::Message(message)) = beta.receive(&last, BETA_SEQ, TS, &mut reply) else { panic!("{lost}") };
         assert_eq!(message.seq, Some(Seq(seq)));
+    }
+}
+
+/// Both were cut off from each other for longer than the lower half of a number lasts: what they then tell of having heard
+/// of each other is older than that.
+#[test]
+fn session_begins_however_long_ago_the_partner_was_heard() {
+    let Pair { alpha, beta } = Pair::new(Order::Loose);
+    for outage in [1, 0x3fff, 0x4000, 0x7fff, 0x8000, 0xffff, 0x1_0000, 70_000, 1 << 33] {
+        let (of_alpha, of_beta) = (Seq(ALPHA_SEQ.0 + outage), Seq(BETA_SEQ.0 + outage));
+        let (mut alpha, mut beta) = (alpha.clone(), beta.clone());
+        let frame = call(&mut alpha, of_alpha);
+        let answer = replied(&mut beta, &frame, of_beta);
+        receive(&mut alpha, &answer, of_alpha).expect("the answer");
+        let first =
+            with(|out| alpha.tell_all(Seq(of_alpha.0 + 1), &telling(BETA, BETA_SEQ), "", out).expect("everything"));
+        receive(&mut beta, &first, of_beta).unwrap_or_else(|reject| panic!("{outage}: {reject:?}"));
+        let frame = beat(&mut beta, Seq(of_beta.0 + 1), &telling(ALPHA, Seq(of_alpha.0 + 1)));
+        receive(&mut alpha, &frame, Seq(of_alpha.0 + 1)).unwrap_or_else(|reject| panic!("{outage}: {reject:?}"));
     }
 }
 

@@ -7,7 +7,7 @@ use super::pages::{Ears, Heard, Mouth, Place, echo_low, has_echo};
 use super::secret::{Direction, Numbers, Root, Speaker, TAG_LEN};
 use super::{CRC_LEN, HEADER_LEN, Order, Reject, Telling, WINDOW, kind, words};
 use crate::core::ids::{KeyNumber, Seq};
-use crate::core::message::Body;
+use crate::core::message::{Body, Extension};
 
 static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
 
@@ -21,6 +21,10 @@ pub(super) fn put_crc(writer: &mut Writer<'_>) {
 pub(super) fn is_crc(frame: &[u8]) -> bool {
     frame.split_last_chunk().is_some_and(|(bytes, crc)| CRC.checksum(bytes).to_be_bytes() == *crc)
 }
+
+/// How far an echo may lie behind the number with which the partner began the session. The partner completes the lower half
+/// that travels to the number nearest to that: far more than two calls lie apart, half of what can be told.
+const ECHO_BEHIND_MAX: u64 = 1 << 14;
 
 /// Which numbers have come.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +70,8 @@ pub(super) struct Session {
     /// The newest sequence number of the partner, and of ours that it has told.
     pub(super) seq: Seq,
     echo: u64,
+    /// The lowest number of the partner that is told as an echo.
+    echo_from: u64,
     pub(super) ts: u32,
     mouth: Mouth,
     ears: Ears,
@@ -109,6 +115,7 @@ impl Session {
             window: Window { highest: 0, seen: 0 },
             seq: with.partner_seq,
             echo: with.own_seq.0,
+            echo_from: with.partner_seq.0.saturating_sub(ECHO_BEHIND_MAX),
             ts: with.partner_ts,
             mouth: Mouth::new(),
             ears: Ears::new(),
@@ -142,10 +149,11 @@ impl Session {
         writer.len()
     }
 
-    /// The echo, when it is of this session's partner.
+    /// The echo, when it is of this session's partner, and not from before an outage so long that the lower half of it would
+    /// be taken for that of another number: the digest would never fit, and no session ever begin.
     fn echo_of(&self, telling: &Telling) -> Option<u64> {
-        let extension = &telling.extension;
-        (extension.echo_generation == self.partner.generation).then_some(extension.echo_seq.0)
+        let Extension { echo_generation, echo_seq: Seq(echo), .. } = telling.extension;
+        (echo_generation == self.partner.generation && echo >= self.echo_from).then_some(echo)
     }
 
     /// Writes a beat.
