@@ -72,6 +72,28 @@ fn engine_that_is_replaced_costs_no_beat_and_changes_over_again() {
 }
 
 #[test]
+fn engine_that_is_replaced_and_comes_to_no_session_keeps_no_role() {
+    let mut lab = Lab::usual("", AT_HOME);
+    for board in &lab.boards {
+        let ha_cf =
+            lab.usual_ha_cf(board, "protocol compact").replace("deadtime 1\ninitdead 4", "deadtime 8\ninitdead 8");
+        let (links, _) = ha_cf.split_once("ucast ").expect("a second link");
+        let rest = ha_cf.split_once("auto_failback").expect("a line behind it").1;
+        board.configure(&format!("{links}auto_failback{rest}"), AT_HOME);
+    }
+    lab.start_both();
+    lab.wait_at_home();
+    // From its last beat on nobody hears alpha, and its new engine calls in vain.
+    lab.modem.cut(true);
+    lab.boards[0].signal("engine", SIGKILL);
+    lab.wait("alpha lets go", |lab| lab.observer.count("alpha", "web", "stop-end") == 1);
+    lab.wait("beta takes over", |lab| lab.runners("web") == [1]);
+    lab.modem.cut(false);
+    lab.wait_at_home();
+    lab.assert_exclusive();
+}
+
+#[test]
 fn node_that_is_set_to_compact_takes_nothing_else() {
     let mut lab = Lab::usual("protocol compact", AT_HOME);
     lab.start_both();

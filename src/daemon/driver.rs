@@ -34,7 +34,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use crate::api::membership::CLIENT;
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::core::ids::{GroupId, GroupSet, JobId, LinkId, LinkSet, RequestId, Uuid};
 use crate::core::limits::{GROUPS_MAX, NODES_MAX};
 use crate::core::settings::{CarriedHandover, CarriedPartner};
@@ -206,6 +206,8 @@ pub struct Driver<'c> {
     is_stopping_told: bool,
     /// As the lease has it.
     partner: Option<CarriedPartner>,
+    /// Until then what the partner cannot hear yet is no beat ([`Driver::is_heard`]).
+    unheard_until: Instant,
     stop: StopRequest,
     /// What ends the loop.
     end: Option<End>,
@@ -234,6 +236,10 @@ impl<'c> Driver<'c> {
         }
         let (claims, partner) = (parts.lease.claims(), parts.lease.partner(parts.config));
         let unfinished = parts.lease.unfinished();
+        let is_strict = parts.config.protocol == Protocol::Compact;
+        let is_role_kept = !claims.is_empty() && partner.is_some_and(|known| !known.is_dead && !known.has_left);
+        // The time in which a role is kept is over by then.
+        let unheard = if is_strict && is_role_kept { parts.config.deadtime / 2 } else { Duration::ZERO };
         Self {
             config: parts.config,
             node,
@@ -276,6 +282,7 @@ impl<'c> Driver<'c> {
             is_ready_told: false,
             is_stopping_told: false,
             partner,
+            unheard_until: now.now + unheard,
             stop: StopRequest::None,
             end: None,
             started: now.now,
@@ -403,7 +410,8 @@ impl<'c> Driver<'c> {
         let now = Instant::from_micros(clock::now_ns() / 1000);
         let chain = Chain {
             is_guardian_present: self.guardian.is_present(),
-            since_beat: now.since(Instant::from_micros(self.lease.engine_stamp() / 1000)),
+            // Until then it is the guardian who ends an engine that is not heard, and stops the groups in good order.
+            since_beat: now.since(self.unheard_until.max(Instant::from_micros(self.lease.engine_stamp() / 1000))),
             is_allowed: self.node.may_kick(now),
             is_healthy: self.node.vital_check_failed().is_none(),
         };

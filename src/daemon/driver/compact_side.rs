@@ -118,6 +118,7 @@ impl Driver<'_> {
             Heard::Reply(len) => self.send_frame(link, reply.get(..len).unwrap_or_default(), Cargo::Call),
             Heard::Opened => {
                 if let Some(beat) = self.moment.beat {
+                    self.stamp();
                     self.say_compact(link, &beat, true);
                 }
             }

@@ -8,6 +8,7 @@ use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
 use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
 use crate::daemon::clock;
+use crate::daemon::compact_end::Speech;
 use crate::daemon::history::words::What;
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Cargo;
@@ -71,8 +72,7 @@ impl Driver<'_> {
             Body::Relayed { .. } => Cargo::Client,
             _ => Cargo::Daemon,
         };
-        // What reaches no device is no beat.
-        if cargo == Cargo::Beat && links.iter().any(|link| self.links.open().contains(link)) {
+        if cargo == Cargo::Beat && self.is_heard(links) {
             self.stamp();
         }
         if let Body::Status { extension: None, .. } = packet.body {
@@ -115,6 +115,15 @@ impl Driver<'_> {
         }
         self.hear_ourselves(packet);
         self.tell_clients_own(packet);
+    }
+
+    /// Whether a beat on these links is one. What reaches no device is none. Nor is a call (`protocol compact`), while this
+    /// engine has the role of the one before: the partner hears nothing until it has answered, and its dead time runs. So
+    /// the guardian ends an engine that comes to no session within the time in which a role is kept, and stops the groups.
+    fn is_heard(&self, links: LinkSet) -> bool {
+        let open = links & self.links.open();
+        let is_call = |link| self.links.speech(link, self.now.now) == Some(Speech::Calls);
+        open.iter().any(|link| self.now.now >= self.unheard_until || !is_call(link))
     }
 
     /// What the next beat tells the partner's history; usually nothing.
