@@ -310,16 +310,13 @@ fn client_status(reply: &mut Reply<'_, '_>, message: &ClientMessage<'_>, facts: 
         reply.bad("EINVAL");
         return Rest::Done;
     };
+    let local = facts.node.settings().local;
+    let is_there = |node| node == local || facts.node.comms().peer(node).status == NodeStatus::Active;
     let is_online = match listed {
-        Listed::Normal(node) if node == facts.node.settings().local => facts.node.is_client_online(name),
         // The original passes the name on as it was written, and a node does not take what is for another name.
-        Listed::Normal(node)
-            if facts.node.comms().peer(node).status == NodeStatus::Active
-                && message.get("node") != Some(facts.name(listed)) =>
-        {
-            return Rest::Done;
-        }
-        Listed::Normal(node) if facts.node.comms().peer(node).status == NodeStatus::Active => {
+        Listed::Normal(node) if is_there(node) && message.get("node") != Some(facts.name(listed)) => return Rest::Done,
+        Listed::Normal(node) if node == local => facts.node.is_client_online(name),
+        Listed::Normal(node) if is_there(node) => {
             return ClientName::new(name).map_or(Rest::Done, |client| Rest::Query { node, client });
         }
         Listed::Normal(_) | Listed::Ping(_) => false,
