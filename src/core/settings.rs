@@ -350,6 +350,16 @@ pub struct CarriedHandover {
     pub heard: Seq,
 }
 
+impl CarriedHandover {
+    /// What is left of it when nobody has beaten for so long that a Heartbeat may have taken this node for dead, and everything
+    /// over: nothing may be started by its last word any more.
+    #[must_use]
+    pub fn after_silence(self) -> Self {
+        let is_given = matches!(self.step, HandoverStep::Given | HandoverStep::Acquiring);
+        Self { step: if is_given { HandoverStep::Agreed } else { self.step }, ..self }
+    }
+}
+
 /// What an earlier engine of the same boot was holding (design.md section 3): from the guardian's memory when only the
 /// engine was replaced, from the run directory when everything was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

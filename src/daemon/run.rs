@@ -24,7 +24,7 @@ use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
 use crate::config::watchdog::MARGIN;
 use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
-use crate::core::settings::Carried;
+use crate::core::settings::{Carried, CarriedHandover};
 use crate::core::time::{Duration, Instant};
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::hardware::watchdog::Facts;
@@ -333,6 +333,7 @@ fn adopt(config: &Config, lease: &Lease) -> io::Result<Option<Carried>> {
     if !carried.is_certain {
         // It may have come back meanwhile with nobody here to hear it.
         carried.confirmed = None;
+        carried.handover = carried.handover.map(CarriedHandover::after_silence);
     }
     if !carried.claims.is_empty() {
         let how = if carried.is_certain { "keeping" } else { "looking at" };

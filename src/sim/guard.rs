@@ -8,6 +8,7 @@ use super::world::World;
 use crate::core::JobOutcome;
 use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::message::GroupState;
+use crate::core::settings::CarriedHandover;
 
 impl World {
     /// Power returns to a board.
@@ -74,7 +75,10 @@ impl World {
         board.is_owner = !board.lease.in_use().is_empty();
         let stamp = board.lease.stamp;
         let is_certain = stamp > 0 && self.now < stamp + self.plan.deadtime / 2;
-        let carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);
+        let mut carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);
+        if let Some(carried) = carried.as_mut().filter(|_| !is_certain) {
+            carried.handover = carried.handover.map(CarriedHandover::after_silence);
+        }
         self.start_engine(node, carried);
     }
 
@@ -302,7 +306,11 @@ impl World {
             board.is_releasing &= is_kept;
             let changed = std::mem::take(&mut board.changed);
             let mut carried = board.lease.carried(true, board.scripts.busy(), changed);
+            let is_silent = self.now >= board.lease.stamp + self.plan.deadtime / 2;
             if let Some(carried) = &mut carried {
+                if is_silent {
+                    carried.handover = carried.handover.map(CarriedHandover::after_silence);
+                }
                 self.carry_fencing(node, carried);
             }
             self.start_engine(node, carried);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::ids::{Generation, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedFencing, CarriedShot};
+use crate::core::settings::{Carried, CarriedFencing, CarriedHandover, CarriedShot};
 use crate::core::time::Instant;
 use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::history::Entry;
@@ -27,6 +27,7 @@ use crate::guardian::fence::ShotOrder;
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::guardian::messages::{self, MessageInlet};
 use crate::guardian::protocol::ToEngine;
+use crate::sys::memory;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// How long a killed engine is waited for before it counts as stuck in the kernel.
@@ -100,6 +101,8 @@ impl Guarding {
         self.runner.health().forget_engine();
         self.is_service_down_told = false;
         self.begin_refill(born);
+        // What reading the files and making tables of them has brought back into memory.
+        memory::give_back_cold_text();
         Ok(())
     }
 
@@ -370,6 +373,7 @@ impl Guarding {
         if now >= self.watch.limits().role_kept_until(last) {
             // Nobody was there to hear it come back.
             carried.confirmed = None;
+            carried.handover = carried.handover.map(CarriedHandover::after_silence);
         }
     }
 

@@ -339,6 +339,8 @@ impl Guarding {
     ///
     /// # Errors
     /// When the kernel refuses to wait: nothing can be guarded then.
+    // Not into `run::main`, which is among the code that is given back.
+    #[inline(never)]
     pub fn run(&mut self) -> io::Result<u8> {
         // Starting is over.
         memory::give_back_cold_text();

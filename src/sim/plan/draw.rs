@@ -214,7 +214,11 @@ impl Plan {
     /// meanwhile. Nothing that silences one of the two for its dead time: after that a Heartbeat starts anew.
     pub(super) fn draw_heartbeat(&mut self) {
         let mut rng = Rng::new(self.seed, 13);
-        if !self.is_stripped || self.nodes > 2 || self.auto_failback == AutoFailback::Legacy || !rng.chance(300) {
+        // What ends daemons is tested by few seeds; these stay as they are.
+        let has_end =
+            self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Operator { request: Request::Stop, .. }));
+        let is_legacy = self.auto_failback == AutoFailback::Legacy;
+        if !self.is_stripped || self.nodes > 2 || is_legacy || has_end || !rng.chance(300) {
             return;
         }
         (self.has_heartbeat, self.has_upstream) = (true, false);

@@ -143,6 +143,21 @@ fn starts_of_an_engine_before_are_ended_and_told() {
 }
 
 #[test]
+fn nothing_is_started_by_an_old_word_of_a_heartbeat_that_may_have_taken_over() {
+    for step in [HandoverStep::Given, HandoverStep::Acquiring] {
+        let mut left = carried(step, Holds::FOREIGN);
+        left.handover = left.handover.map(CarriedHandover::after_silence);
+        let mut bench = beside_heartbeat(left);
+        // What it announces while it takes over, and at the end of it.
+        bench.hear(holds(Holds::LOCAL));
+        bench.live(60_000, Bench::beat);
+        assert!(!bench.waits_for(HOME, Order::Start));
+        bench.hear(holds(Holds::ALL));
+        assert!(!is_open(&bench) && !bench.waits_for(HOME, Order::Start));
+    }
+}
+
+#[test]
 fn stops_of_an_engine_before_are_ended_and_told() {
     let mut left = carried(HandoverStep::Releasing, Holds::LOCAL);
     (left.claims, left.states[0]) = (GroupSet::only(HOME), GroupState::Unknown);
