@@ -145,8 +145,7 @@ fn both_boards_keep_the_evidence_of_a_split_brain() {
         wait_event(&lab, index, &[&[own, &of_group], &released[..]].concat());
         let (partner, of_partner) = (["beta", "alpha"][index], format!("\"subject\": \"{kept}\""));
         let partner = format!("\"node\": \"{partner}\"");
-        // Of the partner's words only as many as fit on a beat.
-        wait_event(&lab, index, &[&partner, &of_partner, "\"to\": \"stopping\""]);
+        wait_event(&lab, index, &[&[&*partner, &*of_partner], &released[..]].concat());
     }
 }
 

@@ -131,7 +131,7 @@ impl Driver<'_> {
         let partner = self.node.settings().partner.map(|partner| self.node.comms().peer(partner));
         let audience = partner.filter(|peer| peer.extension.is_some() && peer.status != NodeStatus::Dead);
         let news = audience.and_then(|peer| self.news.poll(peer.generation));
-        self.codec.set_news(news.unwrap_or_default());
+        self.codec.set_news(&news.unwrap_or_default());
     }
 
     /// One echo request to each host of every ping node.
