@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::board::Side;
 use super::observer::Change;
 use super::reading::Route;
-use super::stage::{DEADTIME, SERVICE};
+use super::stage::{DEADTIME, Pace, SERVICE, SLOW_BAUD};
 use super::world::{Outcome, Trouble, World};
 
 use Side::{Alpha, Beta};
@@ -14,6 +14,13 @@ use Side::{Alpha, Beta};
 const RESULT: Duration = Duration::from_millis(800);
 /// How long a state in the middle of a step stays.
 const GLANCE: Duration = Duration::from_millis(600);
+
+/// How fast the nodes beat over the serial line alone: on a machine that is too busy for the one, the next.
+const PACES: [Pace; 3] = [
+    Pace { keepalive_ms: 25, deadtime_ms: 75 },
+    Pace { keepalive_ms: 60, deadtime_ms: 300 },
+    Pace { keepalive_ms: 200, deadtime_ms: 1500 },
+];
 
 /// All of it.
 pub(super) fn perform(world: &mut World) -> Outcome {
@@ -27,6 +34,8 @@ pub(super) fn perform(world: &mut World) -> Outcome {
     pull_both(world)?;
     heal(world)?;
     stop_owner(world)?;
+    stop_last(world)?;
+    race(world)?;
     stop_last(world)
 }
 
@@ -158,6 +167,54 @@ fn stop_last(world: &mut World) -> Outcome {
     world.wait_for(&format!("{SERVICE} stops on beta"), |world| !world.observer().owns(Beta))?;
     let gone = since(given, Some(world.await_end(Beta)?));
     finish(world, None, &format!("end: {SERVICE} stopped, all processes of beta gone after {gone} ms"))
+}
+
+/// The serial cable alone, a fast pace, and the owner's power is cut.
+fn race(world: &mut World) -> Outcome {
+    world.begin_step(
+        &format!("the serial cable alone, {SLOW_BAUD} baud, in the compact format; cut the power of alpha"),
+        "a beat is 28 bytes, not 200, so that the dead time can be short",
+    )?;
+    world.set_cut(Route::Network, true);
+    for pace in PACES {
+        if let Some(took) = try_race(world, pace)? {
+            let dead = pace.deadtime_ms;
+            let result = format!("serial alone: beta runs {SERVICE} after {took} ms, with a dead time of {dead} ms");
+            return finish(world, Some(Beta), &result);
+        }
+        let busy = format!("this machine is too busy for a dead time of {} ms: once more", pace.deadtime_ms);
+        world.note(Instant::now(), "observer", &busy);
+        for side in Side::BOTH {
+            world.power_off(side);
+        }
+    }
+    Err(Trouble::Failed(format!("beta took alpha for dead, again and again; {world}")))
+}
+
+/// Milliseconds from the cut to the service's start; `None`: alpha was taken for dead before.
+fn try_race(world: &mut World, pace: Pace) -> Outcome<Option<u128>> {
+    world.refit(pace)?;
+    world.announce_two(true);
+    let on = world.power_on(Alpha)?;
+    world.power_on(Beta)?;
+    let is_false = |world: &World| world.observer().last(Beta, Change::Started) > Some(on);
+    world.wait_for("both are at rest over the serial cable alone", |world| {
+        let is_ready = |side: Side| {
+            world.reading(side).is_some_and(|reading| {
+                reading.is_at_rest(side == Alpha) && reading.link(Route::Serial).is_up && reading.peer == "active"
+            })
+        };
+        is_false(world) || Side::BOTH.into_iter().all(is_ready)
+    })?;
+    world.announce_two(false);
+    if is_false(world) {
+        return Ok(None);
+    }
+    let cut = world.power_off(Alpha);
+    world.wait_for(&format!("{SERVICE} starts on beta"), |world| world.observer().owns(Beta))?;
+    let took = since(cut, world.observer().last(Beta, Change::Started));
+    let least = pace.deadtime_ms.saturating_sub(2 * pace.keepalive_ms);
+    Ok(Some(took).filter(|took| *took >= u128::from(least)))
 }
 
 /// Milliseconds between two moments.

@@ -17,6 +17,20 @@ pub(super) const KEEPALIVE: Duration = Duration::from_millis(100);
 /// After how much silence a node is dead.
 pub(super) const DEADTIME: Duration = Duration::from_millis(500);
 
+/// Speed of the serial line meanwhile.
+pub(super) const BAUD: u32 = 115_200;
+/// Its speed while it is all that there is.
+pub(super) const SLOW_BAUD: u32 = 19_200;
+
+/// How fast two nodes beat that have nothing but the serial line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// `keepalive`, milliseconds.
+    pub(super) keepalive_ms: u32,
+    /// `deadtime`.
+    pub(super) deadtime_ms: u32,
+}
+
 /// Where everything is. Removed at the end unless it is to be kept.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -97,32 +111,45 @@ impl Stage {
         for directory in [&config.join("resource.d"), &self.memory(side), &board.join("run"), &board.join("state")] {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        write(&config.join("ha.cf"), 0o600, &self.ha_cf(side, wiring))?;
+        let (times, links) = Self::usual(side, wiring);
+        write(&config.join("ha.cf"), 0o600, &self.ha_cf(side, &times, &links))?;
         write(&config.join("haresources"), 0o600, &format!("{} {SERVICE}\n", Side::Alpha.name()))?;
         write(&config.join("authkeys"), 0o600, "auth 1\n1 sha1 a-secret-for-half-a-minute\n")?;
         write(&config.join("resource.d").join(SERVICE), 0o700, &self.script(side))?;
         write(&board.join("reset"), 0o700, &format!("#!/bin/sh\n{}tell reset\n", self.tell(side)))
     }
 
-    fn ha_cf(&self, side: Side, wiring: &Wiring) -> String {
-        let board = self.of(side);
-        let board = board.display();
-        let (alpha, beta) = (Side::Alpha.name(), Side::Beta.name());
+    /// Takes the network away from a node, and makes it beat at this pace.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub(super) fn refit(&self, side: Side, wiring: &Wiring, pace: Pace) -> io::Result<()> {
+        let Pace { keepalive_ms, deadtime_ms } = pace;
+        let links = format!("protocol compact\nbaud {SLOW_BAUD}\nserial {}\n", wiring.serial.display());
+        let times = format!("keepalive {keepalive_ms}ms\ndeadtime {deadtime_ms}ms\n");
+        fs::write(self.of(side).join("ha.d/ha.cf"), self.ha_cf(side, &times, &links))
+    }
+
+    fn usual(side: Side, wiring: &Wiring) -> (String, String) {
         let (keepalive, deadtime) = (KEEPALIVE.as_millis(), DEADTIME.as_millis());
         let (serial, port) = (wiring.serial.display(), wiring.port);
         let (relay, own) = (side.relay_address(), side.address());
+        let links = format!("baud {BAUD}\nserial {serial}\nudpport {port}\nucast lo {relay} bind {own}\n");
+        (format!("keepalive {keepalive}ms\ndeadtime {deadtime}ms\n"), links)
+    }
+
+    fn ha_cf(&self, side: Side, times: &str, links: &str) -> String {
+        let board = self.of(side);
+        let board = board.display();
+        let (alpha, beta) = (Side::Alpha.name(), Side::Beta.name());
         format!(
             "# {side}'s configuration, written by `nullbeat demo`\n\
              node {alpha} {beta}\n\
-             keepalive {keepalive}ms\n\
-             deadtime {deadtime}ms\n\
+             {times}\
              initdead 2\n\
              auto_failback on\n\
              takeover_policy available\n\
-             baud 115200\n\
-             serial {serial}\n\
-             udpport {port}\n\
-             ucast lo {relay} bind {own}\n\
+             {links}\
              logfile {board}/log\n\
              reset_with hook {board}/reset\n"
         )
@@ -190,6 +217,11 @@ mod tests {
         let config = loaded.config.unwrap();
         assert_eq!((config.keepalive, config.deadtime), (KEEPALIVE, DEADTIME));
         assert_eq!((config.media.len(), config.groups[0].key()), (2, SERVICE));
+        let wiring = Wiring { serial: "/dev/null".into(), port: 40_000 };
+        stage.refit(Side::Alpha, &wiring, Pace { keepalive_ms: 25, deadtime_ms: 75 }).unwrap();
+        let loaded = load(&paths, &options);
+        assert_eq!(loaded.count(Severity::Error), 0, "{:?}", loaded.findings);
+        assert_eq!(loaded.config.unwrap().media.len(), 1);
     }
 
     #[test]

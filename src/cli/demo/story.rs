@@ -90,7 +90,7 @@ impl Story {
         let count = self.steps.len();
         format!(
             "{count} steps done: exactly one owner after each, but two, as announced,\n\
-             while every way was cut, and none after the last stop\n"
+             while every way was cut, and none where nobody was left\n"
         )
     }
 }

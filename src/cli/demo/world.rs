@@ -20,7 +20,7 @@ use super::picture::{self, BoardScene, Scene};
 use super::question::Question;
 use super::reading::{Reading, Route};
 use super::screen::Output;
-use super::stage::{SERVICE, Stage, Wiring};
+use super::stage::{BAUD, Pace, SERVICE, SLOW_BAUD, Stage, Wiring};
 use super::story::Story;
 use crate::daemon::control::client::{Answer, NoAnswer};
 
@@ -101,7 +101,7 @@ impl World {
         prctl::set_child_subreaper(true)?;
         let signals = catch_signals()?;
         let observer = Observer::new(&stage.observer())?;
-        let (cable, network) = (Cable::new()?, Network::new()?);
+        let (cable, network) = (Cable::new(BAUD)?, Network::new()?);
         for side in Side::BOTH {
             stage.furnish(side, &Wiring { serial: cable.device(side).to_owned(), port: network.port })?;
         }
@@ -195,9 +195,20 @@ impl World {
         now
     }
 
+    /// Both boards, without power, have nothing but a slow serial line from now on, and beat at this pace.
+    pub(super) fn refit(&mut self, pace: Pace) -> Outcome {
+        self.cable.baud = SLOW_BAUD;
+        for side in Side::BOTH {
+            let wiring = Wiring { serial: self.cable.device(side).to_owned(), port: self.network.port };
+            self.stage.refit(side, &wiring, pace)?;
+        }
+        Ok(())
+    }
+
     /// Gives a board power. Returns when.
     pub(super) fn power_on(&mut self, side: Side) -> Outcome<Instant> {
         let now = Instant::now();
+        self.may_end[side.index()] = false;
         self.boards[side.index()].power_on(&self.stage)?;
         self.note(now, "power", &format!("{side} on"));
         self.windows[side.index()] = Window { question: None, next_at: now, reading: None };
@@ -319,7 +330,7 @@ impl World {
     fn sleep(&mut self, deadline: Instant) -> Outcome {
         let looks = self.windows.iter().filter(|window| window.question.is_none()).map(|window| window.next_at);
         let frame = self.is_watched().then_some(self.draw_at);
-        let wake = looks.chain(frame).fold(deadline, Instant::min);
+        let wake = looks.chain(frame).chain(self.cable.deadline()).fold(deadline, Instant::min);
         let time = wake.saturating_duration_since(Instant::now());
         // Rounded up: a millisecond too early would be a round for nothing.
         let timeout = PollTimeout::try_from(time.as_millis() + 1).unwrap_or(PollTimeout::MAX);
