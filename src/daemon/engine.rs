@@ -26,7 +26,6 @@ use crate::sys::{child_setup, memory, scheduler};
 use crate::wire::heartbeat::{Codec, Keys, Method, Setup};
 
 use super::clock;
-use super::compact_end::Speaker;
 use super::confinement::confine;
 use super::driver::{ClientsSide, Driver, End, Parts};
 use super::guardian_end::GuardianEnd;
@@ -37,6 +36,7 @@ use super::link_table::LinkTable;
 use super::load_average::LoadAverage;
 use super::move_page::MovePage;
 use super::reactor::{Reactor, Token};
+use super::speaker;
 use super::watch::Limits;
 use super::watchdogs::HeldWatchdog;
 
@@ -155,7 +155,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Box<Driver
         early: Vec::new(),
         untold: context.untold,
     };
-    if let Some(speaker) = Speaker::new(config, context.identity) {
+    if let Some(speaker) = speaker::speaker(config, context.identity) {
         parts.links.speak_compact(&speaker, start.now)?;
         parts.codec.offer_compact();
     }

@@ -11,11 +11,11 @@ use crate::core::time::{Duration, Instant};
 use crate::links::cable::{ModemWatch, Observation, line_errors, modem_lines};
 use crate::links::udp::{Datagram, Reach};
 use crate::links::{Link, Received};
-use crate::wire::compact;
+use crate::wire::compact::{self, CompactEnd, Speaker, Speech, TextNote};
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
 
 use super::cable_watch::{CableWatch, Sample};
-use super::compact_end::{CompactEnd, Speaker, Speech, TextNote};
+use super::speaker::seed;
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -287,7 +287,8 @@ impl LinkTable {
     /// There is no randomness to be had.
     pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
         for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
-            slot.compact = Some(Box::new(CompactEnd::new(speaker, slot.link.line(), now)?));
+            let line = slot.link.line().map(|line| line.bytes_in(speaker.spare));
+            slot.compact = Some(Box::new(CompactEnd::new(speaker, seed()?, line, now)));
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 pub mod apphbd;
 pub mod cable_watch;
 pub mod clock;
-pub mod compact_end;
 pub mod confinement;
 pub mod control;
 pub mod driver;
@@ -35,6 +34,7 @@ pub mod run_directory;
 pub mod sentinel;
 pub mod service;
 pub mod service_log;
+mod speaker;
 pub mod state_file;
 pub mod watch;
 pub mod watchdogs;

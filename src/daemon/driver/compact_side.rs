@@ -6,9 +6,8 @@ use super::receiving::Origin;
 use crate::core::ids::{LinkId, Seq};
 use crate::core::message::{Body, Packet};
 use crate::core::{Cause, Event};
-use crate::daemon::compact_end::{Speech, TextNote};
 use crate::links::Cargo;
-use crate::wire::compact::{BODY_MAX, LINE_MAX, Received, Reject, Telling, Unsaid, to_line};
+use crate::wire::compact::{BODY_MAX, LINE_MAX, Received, Reject, Speech, Telling, TextNote, Unsaid, to_line};
 
 /// Bit of the first byte that Heartbeat's messages have, and compact frames have not.
 const TEXT_BIT: u8 = 0x20;

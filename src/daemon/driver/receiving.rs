@@ -16,12 +16,12 @@ use crate::core::limits::NODES_MAX;
 use crate::core::message::Message;
 use crate::core::time::Stamp;
 use crate::core::{Input, Node};
-use crate::daemon::compact_end::TextNote;
 use crate::daemon::history::news::News;
 use crate::daemon::history::words::What;
 use crate::daemon::link_table::{LinkTable, Taken};
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Received;
+use crate::wire::compact::TextNote;
 use crate::wire::heartbeat::{Codec, Expander, Reject};
 
 /// Datagrams, or buffers full of a serial line's bytes, taken from one link in one turn: a flood must not keep the beat

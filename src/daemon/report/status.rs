@@ -7,9 +7,9 @@ use crate::core::ids::{CheckId, GroupId, LinkId, NodeId, PingId};
 use crate::core::message::{Extension, NodeStatus};
 use crate::core::ownership::FenceStage;
 use crate::core::{Alarm, Health};
-use crate::daemon::compact_end::Speech;
 use crate::daemon::kicker::Withheld;
 use crate::wire::compact;
+use crate::wire::compact::Speech;
 use crate::wire::heartbeat::Reject;
 
 use super::cables;

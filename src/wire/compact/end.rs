@@ -12,27 +12,18 @@
 //! Neither a lost frame nor a forged one costs a beat: text stops only when the partner is heard in the new format, which
 //! shows that it has understood the answer, and comes back by itself.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-
-use crate::config::{AuthMethod, Config, Protocol};
+use super::{
+    BODY_MAX, LINE_OVERHEAD, LineStream, Link, NEWS_OVERHEAD, Order, Received, Reject, Secrets, Setup, Telling, Unsaid,
+    VERSION,
+};
 use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
 use crate::core::settings::Identity;
 use crate::core::time::{Duration, Instant};
-use crate::links::serial::SerialLine;
-use crate::wire::compact::{
-    BODY_MAX, LINE_OVERHEAD, LineStream, Link, NEWS_OVERHEAD, Order, Received, Reject, Secrets, Setup, Telling, Unsaid,
-    VERSION,
-};
 
 /// Pauses between two calls: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_millis(1600);
-
-/// That the beat behind a long frame comes in time, beside what the frame itself takes: what is left of the one before it in
-/// the driver's queue, and the lateness of both nodes.
-const MARGIN: Duration = Duration::from_millis(12);
 
 /// What is said on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +53,12 @@ impl Speech {
 /// What a status in Heartbeat's format tells of its sender's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextNote {
-    generation: Generation,
-    key: KeyNumber,
+    /// Of the sender's run.
+    pub generation: Generation,
+    /// That has signed it.
+    pub key: KeyNumber,
     /// It speaks the compact format.
-    is_offering: bool,
+    pub is_offering: bool,
 }
 
 impl TextNote {
@@ -82,34 +75,20 @@ impl TextNote {
 /// What all links of this node have in common.
 #[derive(Debug, Clone)]
 pub struct Speaker {
-    secrets: Secrets,
-    identity: Identity,
-    name: NodeName,
-    partner: NodeName,
-    is_strict: bool,
-    patience: Duration,
+    /// Of authkeys.
+    pub secrets: Secrets,
+    /// Of this run.
+    pub identity: Identity,
+    /// Our name.
+    pub name: NodeName,
+    /// The only node that is spoken with.
+    pub partner: NodeName,
+    /// Nothing but this format is said or taken.
+    pub is_strict: bool,
+    /// The dead time: silence in a session after which text is said as well.
+    pub patience: Duration,
     /// How long a serial line may be busy with something else than beats.
-    spare: Duration,
-}
-
-impl Speaker {
-    /// `None`: the compact format is not spoken here. It wants two nodes and a secret.
-    pub fn new(config: &Config, identity: Identity) -> Option<Self> {
-        let partner = config.compact_partner()?;
-        let mut secrets = Secrets::new(KeyNumber(config.signing_key));
-        for key in config.keys.iter().filter(|key| key.method != AuthMethod::Crc) {
-            secrets.add(KeyNumber(key.number), &key.key);
-        }
-        Some(Self {
-            secrets,
-            identity,
-            name: config.node.as_str().try_into().ok()?,
-            partner: partner.try_into().ok()?,
-            is_strict: config.protocol == Protocol::Compact,
-            patience: config.deadtime,
-            spare: config.deadtime.saturating_sub(config.keepalive).saturating_sub(MARGIN),
-        })
-    }
+    pub spare: Duration,
 }
 
 /// One link's end.
@@ -133,6 +112,8 @@ pub struct CompactEnd {
     line_bytes: u64,
     /// Bytes of the longest frame behind which a beat still comes in time.
     room: usize,
+    /// Of the partner, in a signed status: older ones are recordings.
+    newest: Generation,
 }
 
 impl std::fmt::Debug for CompactEnd {
@@ -142,13 +123,9 @@ impl std::fmt::Debug for CompactEnd {
 }
 
 impl CompactEnd {
-    /// An end that has not said anything.
-    ///
-    /// # Errors
-    /// There is no randomness to be had.
-    pub fn new(speaker: &Speaker, line: Option<&SerialLine>, now: Instant) -> io::Result<Self> {
-        let mut seed = [0; 32];
-        File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    /// An end that has not said anything. `seed`: random bytes, others for each link and each start. `line`: how many bytes
+    /// a serial line carries in [`Speaker::spare`].
+    pub fn new(speaker: &Speaker, seed: [u8; 32], line: Option<usize>, now: Instant) -> Self {
         let link = Link::new(Setup {
             secrets: speaker.secrets.clone(),
             identity: speaker.identity,
@@ -158,7 +135,7 @@ impl CompactEnd {
             // On a serial line, too: a beat overtakes what still waits to be written.
             order: Order::Loose,
         });
-        Ok(Self {
+        Self {
             link,
             stream: line.map(|_| LineStream::new()),
             is_strict: speaker.is_strict,
@@ -169,8 +146,9 @@ impl CompactEnd {
             call_at: now,
             pause: PAUSE_MIN,
             line_bytes: 0,
-            room: line.map_or(BODY_MAX, |line| line.bytes_in(speaker.spare).saturating_sub(LINE_OVERHEAD)),
-        })
+            room: line.map_or(BODY_MAX, |bytes| bytes.saturating_sub(LINE_OVERHEAD)),
+            newest: Generation(0),
+        }
     }
 
     /// What is to be said now.
@@ -197,9 +175,10 @@ impl CompactEnd {
     /// session here.
     pub fn note_text(&mut self, note: TextNote, now: Instant) -> bool {
         // `crc` is no signature: anybody could write that.
-        if !self.link.has_secret(note.key) {
+        if !self.link.has_secret(note.key) || note.generation < self.newest {
             return false;
         }
+        self.newest = note.generation;
         let is_over = self.link.generation().is_some_and(|known| note.generation > known);
         if is_over {
             self.link.close();

@@ -45,6 +45,7 @@
 //! ```
 
 mod bytes;
+mod end;
 mod hello;
 mod line;
 mod link;
@@ -56,6 +57,7 @@ mod secret;
 mod session;
 mod words;
 
+pub use end::{CompactEnd, Speaker, Speech, TextNote};
 pub use line::{LINE_MAX, LINE_OVERHEAD, LineCounters, LineStream, to_line};
 pub use link::{Link, Order, Received, Setup, Unsaid};
 pub use pages::Telling;
