@@ -8,10 +8,10 @@ use crate::core::message::{Body, GroupState, NodeStatus, Packet};
 use crate::core::time::Duration;
 use crate::core::{Action, Alarm, Cause, Event, FenceOutcome, Input, Order, Outcome};
 use crate::daemon::clock;
-use crate::daemon::compact_end::Speech;
 use crate::daemon::history::words::What;
 use crate::guardian::protocol::ToGuardian;
 use crate::links::Cargo;
+use crate::wire::compact::Speech;
 use crate::wire::heartbeat::Codec;
 
 /// How long the last words may take to leave a serial line.
