@@ -32,10 +32,13 @@ fn pair_changes_over_by_itself_and_does_all_of_it_in_the_compact_format() {
     let mut lab = Lab::at_home("");
     (0..2).for_each(|index| wait_format(&lab, index, "compact"));
     assert_calm(&lab);
-    // Nothing is Heartbeat's any more: what comes over the cable from now on has no beginning of a message.
+    // What waited for the line has left, and then nothing is Heartbeat's any more: what comes over the cable from now on has no
+    // beginning of a message.
+    let is_text = |bytes: &[u8]| bytes.windows(4).any(|bytes| bytes == b">>>\n");
+    lab.wait("frames only", |lab| lab.modem.said(0).last_chunk::<600>().is_some_and(|last| !is_text(last)));
     let before = lab.modem.said(0).len();
     lab.wait("many frames", |lab| lab.modem.said(0).len() > before + 600);
-    assert!(!lab.modem.said(0)[before..].windows(4).any(|bytes| bytes == b">>>\n"), "text is said on the cable");
+    assert!(!is_text(&lab.modem.said(0)[before..]), "text is said on the cable");
 
     let output = lab.boards[0].nullbeat(&["standby"]);
     assert!(output.status.success(), "{output:?}");

@@ -14,7 +14,7 @@ use crate::wire::compact::{Secrets, Speaker};
 const MARGIN: Duration = Duration::from_millis(12);
 
 /// `None`: the compact format is not spoken here. It wants two nodes and a secret.
-pub fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
+pub(super) fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
     let partner = config.compact_partner()?;
     let mut secrets = Secrets::new(KeyNumber(config.signing_key));
     for key in config.keys.iter().filter(|key| key.method != AuthMethod::Crc) {
@@ -35,7 +35,7 @@ pub fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
 ///
 /// # Errors
 /// There is no randomness to be had.
-pub fn seed() -> io::Result<[u8; 32]> {
+pub(super) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
     Ok(seed)
