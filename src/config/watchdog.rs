@@ -82,7 +82,7 @@ impl WatchdogTimeout {
 
     /// The dead time to announce when the board is reset `timeout` after the last kick.
     fn announced(self, times: Times, timeout: Duration) -> Duration {
-        let needed = times.keepalive + timeout + MARGIN;
+        let needed = needed(times, timeout);
         if self == Self::Heartbeat || needed < times.deadtime {
             return times.deadtime;
         }
@@ -112,6 +112,13 @@ impl Config {
         self.announced_deadtime().saturating_sub(self.deadtime)
     }
 
+    /// When the watchdogs have reset a board for sure on which nobody kicks, after its last beat and before its peer takes over.
+    /// `None` where nothing does that: without one, and with `watchdog_timeout heartbeat`.
+    pub fn reset_by_watchdog(&self) -> Option<Duration> {
+        let timeout = self.watchdog.in_force.filter(|_| self.watchdog.timeout != WatchdogTimeout::Heartbeat)?;
+        Some(needed(self.times(), timeout))
+    }
+
     /// `1 s keepalive + 8 s + 1 s = 10 s`: when the board has been reset for sure, after its last beat. `None` without a
     /// watchdog.
     pub fn watchdog_arithmetic(&self) -> Option<String> {
@@ -119,8 +126,13 @@ impl Config {
     }
 }
 
+/// From the last beat to the reset.
+fn needed(times: Times, timeout: Duration) -> Duration {
+    times.keepalive + timeout + MARGIN
+}
+
 fn arithmetic(times: Times, timeout: Duration) -> String {
-    let [beat, reset, margin, sum] = [times.keepalive, timeout, MARGIN, times.keepalive + timeout + MARGIN].map(spoken);
+    let [beat, reset, margin, sum] = [times.keepalive, timeout, MARGIN, needed(times, timeout)].map(spoken);
     format!("keepalive {beat} + timeout {reset} + {margin} = {sum}")
 }
 

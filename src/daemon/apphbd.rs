@@ -413,7 +413,7 @@ impl Apphbd {
         self.next_kick = Instant::ZERO;
         self.kick();
         self.is_resetting |= self.config.reset_with == ResetWith::Watchdog;
-        if let Err(error) = self.reset.reset(Reason::ApplicationFailed) {
+        if let Err(error) = self.reset.reset(Reason::ApplicationFailed, Duration::ZERO) {
             log::error!(target: "EMERG", "The board cannot be reset: {error}");
         }
         // Only after a hook there is anything after it.

@@ -284,7 +284,8 @@ pub fn abandon(options: &RunOptions) {
 fn force_reset(options: &RunOptions) {
     let with = load_leniently(options).map_or(ResetWith::Reboot, |config| config.reset_with);
     // Watchdogs that were armed go unkicked since the exec: they reset the board, too.
-    let reset = ResetPath::prepare(&with, Vec::new()).and_then(|mut path| path.reset(Reason::NotStopped));
+    let reset =
+        ResetPath::prepare_without_watchdog(&with).and_then(|mut path| path.reset(Reason::NotStopped, Duration::MAX));
     if let Err(error) = reset {
         tell(format_args!("nullbeat run: unable to force a reset ({error})"));
     }

@@ -10,6 +10,7 @@ use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::reboot::{RebootMode, reboot};
@@ -94,12 +95,25 @@ impl ResetPath {
         }))
     }
 
+    /// The same for a process that holds no watchdog: the end of the kicks alone may come too late, since the kernel restarts
+    /// the countdown when the last holder dies. Sysrq is in the place of `watchdog`: it asks no driver either.
+    ///
+    /// # Errors
+    /// As [`ResetPath::prepare`].
+    pub fn prepare_without_watchdog(with: &ResetWith) -> io::Result<Self> {
+        match with {
+            ResetWith::Watchdog => Self::prepare(&ResetWith::Sysrq, Vec::new()).or(Ok(Self(Means::Reboot))),
+            other => Self::prepare(other, Vec::new()),
+        }
+    }
+
     /// Resets the board. With `hook` it returns while the hook is at work, with `watchdog` while the countdown runs: the
-    /// engine, which kicks, must be gone. Else it returns only when the reset was refused. May be called again.
+    /// engine, which kicks, must be gone; its last beat left `silence` ago. Else it returns only when the reset was refused.
+    /// May be called again.
     ///
     /// # Errors
     /// What the kernel says; `BrokenPipe` when the hook's process is gone or has been used up.
-    pub fn reset(&mut self, reason: Reason) -> io::Result<()> {
+    pub fn reset(&mut self, reason: Reason, silence: Duration) -> io::Result<()> {
         match &mut self.0 {
             Means::Reboot => match reboot(RebootMode::RB_AUTOBOOT) {
                 Err(error) => Err(error.into()),
@@ -107,7 +121,7 @@ impl ResetPath {
             Means::Sysrq(trigger) => trigger.write_all(b"b"),
             Means::Hook { trigger, .. } => trigger.write_all(&[reason.code()]),
             Means::Watchdog(watchdogs) => {
-                hurry(std::mem::take(watchdogs));
+                hurry(&std::mem::take(watchdogs), silence);
                 Ok(())
             }
         }
@@ -136,11 +150,12 @@ impl ResetPath {
     }
 }
 
-/// The last timeout of each: the shortest that the device takes.
-fn hurry(watchdogs: Vec<HeldWatchdog<Device>>) {
+/// The last timeout of each: the shortest that the device takes. To set it begins a new countdown, so it is left alone where
+/// the one that runs may be over sooner: that began with the last kick, which came about when the last beat left.
+fn hurry<W: Watchdog>(watchdogs: &[HeldWatchdog<W>], silence: Duration) {
     for held in watchdogs {
         let shortest = held.shortest.unwrap_or(1);
-        if shortest < held.armed.timeout {
+        if silence.saturating_add(Duration::from_secs(shortest.into())) < held.timeout() {
             // When it is refused the timeout in force resets the board.
             let _ = held.device.set_timeout(shortest);
         }
@@ -181,6 +196,8 @@ mod tests {
     use nix::sys::wait::waitpid;
 
     use super::*;
+    use crate::hardware::watchdog::fake::FakeWatchdog;
+    use crate::hardware::watchdog::{Armed, ResetCause};
 
     struct Scratch(PathBuf);
 
@@ -216,13 +233,43 @@ mod tests {
     fn reset_hook_runs_once_with_the_reason() {
         let scratch = Scratch::with_hook(r#"echo "$@" >> "$(dirname "$0")/ran""#);
         let mut path = scratch.prepare();
-        path.reset(Reason::StopFailed).unwrap();
+        path.reset(Reason::StopFailed, Duration::ZERO).unwrap();
         ended(&path);
         assert_eq!(fs::read_to_string(scratch.0.join("ran")).unwrap(), "stop-failed\n");
         path.rearm().unwrap();
-        path.reset(Reason::NotStopped).unwrap();
+        path.reset(Reason::NotStopped, Duration::ZERO).unwrap();
         ended(&path);
         assert_eq!(fs::read_to_string(scratch.0.join("ran")).unwrap(), "stop-failed\nnot-stopped\n");
+        path.disarm();
+    }
+
+    /// What is set when a watchdog with this timeout, of which the kernel tells this shortest one, has to reset the board after
+    /// so many seconds of silence.
+    fn hurried(timeout: u32, shortest: Option<u32>, silence: u64) -> u32 {
+        let device = FakeWatchdog { timeout: timeout.into(), ..FakeWatchdog::default() };
+        let armed = Armed { identity: "fake".into(), timeout, cause: ResetCause::default(), has_magic_close: true };
+        let held = HeldWatchdog { path: "/dev/watchdog".into(), device, armed, shortest, is_nowayout: false };
+        let held = [held];
+        hurry(&held, Duration::from_secs(silence));
+        held[0].device.timeout.get()
+    }
+
+    #[test]
+    fn reset_by_watchdog_takes_the_shortest_time_and_never_more_than_is_left() {
+        assert_eq!(hurried(27, None, 0), 1, "a stop has failed, and the last beat has just left");
+        assert_eq!(hurried(27, Some(10), 16), 10);
+        assert_eq!(hurried(27, Some(10), 17), 27, "what runs is over as soon as a new one");
+        assert_eq!(hurried(27, Some(10), 28), 27);
+        assert_eq!(hurried(1, Some(1), 0), 1);
+    }
+
+    #[test]
+    fn reset_without_a_watchdog_of_its_own_goes_another_way_at_once() {
+        let path = ResetPath::prepare_without_watchdog(&ResetWith::Watchdog).unwrap();
+        assert!(matches!(path.0, Means::Sysrq(_) | Means::Reboot), "{path:?}");
+        let scratch = Scratch::with_hook("exit 0");
+        let path = ResetPath::prepare_without_watchdog(&ResetWith::Hook(scratch.0.join("hook"))).unwrap();
+        assert!(matches!(path.0, Means::Hook { .. }), "{path:?}");
         path.disarm();
     }
 

@@ -2,6 +2,10 @@
 //! stop their groups before the peer may start them (design.md rule 3).
 //!
 //! A guardian alone is watched by nobody: the engine goes on without it. An engine alone is watched by the guardian.
+//!
+//! With a hardware watchdog two that are silent are left to it ([`Sentinel::silent_after`]): nobody kicks, so that it resets
+//! this board in time. To kill them would close the device, and then the kernel restarts the countdown. Two that are dead
+//! have closed it already; what was theirs is stopped at once.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
@@ -19,7 +23,7 @@ use super::logger::Aside;
 use super::release::{end_leftovers, let_peer_go, log_all, stop_groups};
 use super::reset::{Reason, ResetPath};
 use super::run_directory::{LockError, RunDirectory};
-use super::watch::Limits;
+use super::watch::{Limits, nanos};
 use crate::config::Config;
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::guardian::lease_timer::LeaseTimer;
@@ -74,7 +78,7 @@ impl<'a> Sentinel<'a> {
             lease: Lease::open_or_create(&config.paths.run)?,
             timer,
             limits,
-            reset: ResetPath::prepare(&config.reset_with, Vec::new())?,
+            reset: ResetPath::prepare_without_watchdog(&config.reset_with)?,
             own: ProcessKey::of(Pid::this()).ok(),
             pipe: pipe.as_raw_fd(),
             planned: Cell::new(lease::now().saturating_add(limits.silent_after())),
@@ -87,12 +91,18 @@ impl<'a> Sentinel<'a> {
         [self.lease.guardian(), self.lease.engine()]
     }
 
+    /// The age of both stamps at which nobody but this process is left to act.
+    fn silent_after(&self) -> u64 {
+        let ordinary = self.limits.silent_after();
+        self.config.reset_by_watchdog().map_or(ordinary, |after| nanos(after).max(ordinary))
+    }
+
     fn last_stamp(&self) -> u64 {
         self.lease.engine_stamp().max(self.lease.guardian_stamp())
     }
 
     fn judge(&mut self, now: u64) -> Verdict {
-        if self.rescue.is_some() || now < self.last_stamp().saturating_add(self.limits.silent_after()) {
+        if self.rescue.is_some() || now < self.last_stamp().saturating_add(self.silent_after()) {
             self.has_been_late = false;
             return Verdict::Quiet;
         }
@@ -152,7 +162,7 @@ impl<'a> Sentinel<'a> {
             }
             result => {
                 log::error!(target: "EMERG", "Not stopped in time ({result:?}): resetting this board.");
-                if let Err(error) = self.reset.reset(Reason::NotStopped) {
+                if let Err(error) = self.reset.reset(Reason::NotStopped, Duration::MAX) {
                     log::error!(target: "CRIT", "Unable to force reboot. ({error})");
                 }
                 false
@@ -172,9 +182,9 @@ impl Aside for Sentinel<'_> {
             (Some(_), _) => return None,
             (None, true) => now.saturating_add(self.limits.tick()),
             (None, false) => {
-                let due = self.last_stamp().saturating_add(self.limits.silent_after());
+                let due = self.last_stamp().saturating_add(self.silent_after());
                 // Silent but holding nothing: look again at leisure.
-                if due > now { due } else { now.saturating_add(self.limits.silent_after()) }
+                if due > now { due } else { now.saturating_add(self.silent_after()) }
             }
         };
         self.planned.set(at);
@@ -234,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::config::sample;
+    use crate::config::watchdog::WatchdogTimeout;
     use crate::core::ids::GroupSet;
 
     const MS: u64 = 1_000_000;
@@ -294,6 +305,22 @@ mod tests {
         let mut sentinel = place.sentinel();
         sentinel.lease.set_claims(GroupSet::EMPTY);
         assert_eq!(sentinel.judge(1500 * MS), Verdict::Quiet);
+    }
+
+    #[test]
+    fn sentinel_leaves_silent_ones_to_the_watchdog_while_that_is_in_time() {
+        let mut place = Place::new();
+        // 200 ms, 4 s and a second after the last stamp the board has been reset, before the peer takes over.
+        place.1.watchdog.in_force = Some(Duration::from_secs(4));
+        assert!(place.1.reset_by_watchdog().unwrap() < place.1.announced_deadtime());
+        let mut sentinel = place.sentinel();
+        assert_eq!(sentinel.judge(1500 * MS), Verdict::Quiet);
+        sentinel.next_check().unwrap();
+        sentinel.planned.set(6200 * MS);
+        assert_eq!(sentinel.judge(6199 * MS), Verdict::Quiet);
+        assert_eq!(sentinel.judge(6200 * MS), Verdict::Orphaned, "that watchdog does not work");
+        place.1.watchdog.timeout = WatchdogTimeout::Heartbeat;
+        assert_eq!(place.sentinel().judge(1500 * MS), Verdict::Orphaned, "the peer takes over before that one's reset");
     }
 
     #[test]

@@ -542,7 +542,8 @@ impl Guarding {
         }
         self.stage = Stage::Resetting { reason, again_at: now.saturating_add(nanos(RESET_PAUSE)) };
         let Some(reset) = &mut self.reset else { return };
-        let result = reset.rearm().and_then(|()| reset.reset(reason));
+        let silence = Duration::from_nanos(now.saturating_sub(self.lease.engine_stamp()));
+        let result = reset.rearm().and_then(|()| reset.reset(reason, silence));
         if let Err(error) = result {
             log::error!(target: "CRIT", "Unable to force reboot. ({error})");
         }
