@@ -31,7 +31,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Two `virt` boards: keepalive 200 ms, deadtime 2 s, initdead 10 s, serial and Ethernet, failback off, the group `web` at
+    /// Two `virt` boards: keepalive 200 ms, deadtime 3 s, initdead a minute (a slow machine boots one
+    /// long after the other), serial and Ethernet, failback off, the group `web` at
     /// home on the first, the usual wires, an i6300esb that nobody has asked to use, the daemon at boot.
     pub(crate) fn usual() -> Self {
         Self {
@@ -129,7 +130,7 @@ impl Plan {
     /// ha.cf of both boards.
     fn whole_ha_cf(&self) -> String {
         let [_, serial, _] = self.machine.ports();
-        let usual = [("keepalive", "200ms"), ("deadtime", "2"), ("initdead", "10"), ("auto_failback", "off")];
+        let usual = [("keepalive", "200ms"), ("deadtime", "3"), ("initdead", "60"), ("auto_failback", "off")];
         let mut text = format!("node alpha beta\nserial {serial} baud 115200\n");
         if self.machine.has_pci() {
             text += "ucast eth0 192.168.7.1\nucast eth0 192.168.7.2\n";

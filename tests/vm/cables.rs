@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, Plan};
 
 /// More than the dead time of the usual plan.
-const PAST_DEADTIME: Duration = Duration::from_secs(3);
+const PAST_DEADTIME: Duration = Duration::from_secs(4);
 
 /// Waits until both boards have logged this about a link of the other one.
 #[track_caller]

@@ -3,7 +3,7 @@
 
 use super::bench::{Bench, Plan};
 use super::board::Machine;
-use super::watchdog::HANG;
+use super::watchdog::{HANG, assert_reset_first};
 use super::wires::Fault;
 
 /// Two chips, by label and offset and by the names of the lines.
@@ -20,7 +20,7 @@ const SUPPLY_OK: u8 = 1 << 2;
 
 #[test]
 fn imx6ul_beats_over_its_uart_drives_and_reads_its_lines_and_is_reset_by_its_watchdog() {
-    let plan = Plan::usual().machine(Machine::Imx6ul).ha_cf("deadtime 4\nwatchdog /dev/watchdog0\nboard own").file(
+    let plan = Plan::usual().machine(Machine::Imx6ul).ha_cf("deadtime 6\nwatchdog /dev/watchdog0\nboard own").file(
         "/etc/ha.d/boards/own.conf",
         0o644,
         BOARD,
@@ -56,11 +56,7 @@ fn imx6ul_beats_over_its_uart_drives_and_reads_its_lines_and_is_reset_by_its_wat
 
     let events = alpha.event_count();
     alpha.run(HANG);
-    let fired = alpha.await_event(events, "WATCHDOG");
-    bench.await_owner(1, "web");
-    let records = bench.observer.records();
-    let start = records.iter().find(|record| record.node == "beta" && record.what == "start-begin");
-    assert!(start.expect("it runs there").at > fired.at, "the takeover began before the reset");
+    assert_reset_first(&bench, 0, events, "WATCHDOG");
     alpha.await_boot(2);
     alpha.await_settled();
     beta.await_settled();

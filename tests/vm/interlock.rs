@@ -20,18 +20,18 @@ const OWNS: bool = false;
 const OWNS_NOT: bool = true;
 
 /// Pins and reports reach the harness by different ways.
-const SLACK: Duration = Duration::from_millis(100);
+const SLACK: Duration = Duration::from_secs(1);
 /// Between raising `owner` and reading `peer-owner`: well above that.
-const SETTLE: Duration = Duration::from_millis(400);
+const SETTLE: Duration = Duration::from_millis(2500);
 /// How long a stop takes: far above it.
-const STOP_SECONDS: u64 = 1;
+const STOP_SECONDS: u64 = 3;
 /// For what must not happen though nothing else stands in its way any more.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
 fn plan() -> Plan {
     Plan::usual()
         .open("owner", OWNS)
-        .ha_cf("board own\ninterlock gpio\ninterlock_settle 400ms")
+        .ha_cf("board own\ninterlock gpio\ninterlock_settle 2500ms")
         .file("/etc/ha.d/boards/own.conf", 0o644, BOARD)
         .file("/etc/slow-stop", 0o644, format!("{STOP_SECONDS}\n"))
         .start("cp /etc/slow-stop /run/slow-stop-web; exec nullbeat run --foreground")

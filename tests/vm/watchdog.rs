@@ -1,6 +1,6 @@
 //! A hung owner is reset by its hardware watchdog, and only then does the other board take over.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bench::{Bench, NAMES, Plan};
 use super::board::Board;
@@ -13,16 +13,18 @@ pub(crate) const HANG: &str =
 const HANG_TWO: &str = "kill -STOP $(nullbeat status --json | sed -n 's/.*\"engine_pid\": \\([0-9]*\\).*/\\1/p') \
                         $(cat /run/nullbeat/pid)";
 
-/// The two outside facts: the watchdog fired on `owner`, and the first script of `other` began after it.
+/// The owner is reset, as this event tells that was not among the first `count`, and only then the other board begins to
+/// start its group. Its boot is held up until then: one that boots within the dead time of its last beat keeps its group.
 #[track_caller]
-fn assert_reset_before_takeover(bench: &Bench, owner: usize, events: usize, since: Instant) {
-    let other = 1 - owner;
-    let fired = bench.boards[owner].await_event(events, "WATCHDOG");
-    bench.await_owner(other, "web");
+pub(crate) fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
+    let reset = bench.boards[owner].await_event(count, event).at;
+    bench.freeze(owner);
+    bench.await_owner(1 - owner, "web");
+    bench.thaw(owner);
+    let is_start = |node: &str, what: &str| node == NAMES[1 - owner] && what == "start-begin";
     let records = bench.observer.records();
-    let is_start = |node: &str, what: &str| node == NAMES[other] && what == "start-begin";
-    let start = records.iter().find(|record| record.at > since && is_start(&record.node, &record.what));
-    assert!(start.expect("it runs there").at > fired.at, "the takeover began before the reset");
+    let begun = records.iter().rev().find(|it| is_start(&it.node, &it.what)).expect("the other one has started it");
+    assert!(begun.at > reset, "it began {:?} before the reset", reset.duration_since(begun.at));
     bench.assert_exclusive();
 }
 
@@ -36,17 +38,18 @@ pub(crate) fn assert_reset_is_in_history(board: &Board, identity: &str) {
 
 #[test]
 fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
-    // The third process would stop the group after half the dead time: the watchdog is to come before it.
-    let plan = Plan::usual().ha_cf("deadtime 8\nwatchdog /dev/watchdog\nwatchdog_timeout 3").kernel("panic=0");
+    // The third process leaves them to the watchdog, whose timeout of 7 s is more than half the dead time.
+    let plan = Plan::usual().ha_cf("deadtime 12\nwatchdog /dev/watchdog\nwatchdog_timeout 7").kernel("panic=0");
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
+    bench.await_owner(0, "web");
 
     // Its list of system calls, on this processor.
     alpha.await_log("The engine is confined: ");
     // Engine and guardian stand still: nobody kicks any more, and nobody stops the group.
-    let (events, since) = (alpha.event_count(), Instant::now());
+    let events = alpha.event_count();
     alpha.run(HANG_TWO);
-    assert_reset_before_takeover(&bench, 0, events, since);
+    assert_reset_first(&bench, 0, events, "WATCHDOG");
     alpha.await_boot(2);
     alpha.await_log("This board was reset by its watchdog (i6300ESB timer)");
     alpha.await_settled();
@@ -62,9 +65,9 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     bench.await_owner(1, "web");
 
     // A crashed kernel that stays where it is (panic=0).
-    let (events, since) = (beta.event_count(), Instant::now());
+    let events = beta.event_count();
     beta.type_line("echo c >/proc/sysrq-trigger");
-    assert_reset_before_takeover(&bench, 1, events, since);
+    assert_reset_first(&bench, 1, events, "WATCHDOG");
     beta.await_boot(2);
     beta.await_settled();
     bench.await_owner(0, "web");
@@ -72,30 +75,14 @@ fn hung_owner_is_reset_by_its_watchdog_before_the_other_takes_over() {
     // An orderly stop disarms: nothing resets the board afterwards.
     let events = beta.event_count();
     beta.run("nullbeat stop");
-    bench.assert_stays(0, "web", Duration::from_secs(6));
+    bench.assert_stays(0, "web", Duration::from_secs(8));
     assert_eq!(beta.event_count(), events, "{:?}", beta.boots());
     bench.assert_exclusive();
 }
 
-/// Keepalive 200 ms, deadtime 4 s: the safe timeout is 2 s (0.2 + 2 + 1 < 4).
+/// Keepalive 200 ms, deadtime 6 s: the safe timeout is 4 s (0.2 + 4 + 1 < 6).
 fn watched() -> Plan {
-    Plan::usual().ha_cf("deadtime 4\nwatchdog /dev/watchdog")
-}
-
-/// The owner is reset, as this event tells that was not among the first `count`, and only then the other board begins to
-/// start its group. It is held in reset until then: one that boots within the dead time of its last beat keeps its group.
-#[track_caller]
-fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
-    let board = &bench.boards[owner];
-    let reset = board.await_event(count, event).at;
-    board.hold_in_reset(true);
-    bench.await_owner(1 - owner, "web");
-    board.hold_in_reset(false);
-    let is_start = |node: &str, what: &str| node == NAMES[1 - owner] && what == "start-begin";
-    let records = bench.observer.records();
-    let begun = records.iter().rev().find(|it| is_start(&it.node, &it.what)).expect("the other one has started it");
-    assert!(begun.at > reset, "it began {:?} before the reset", reset.duration_since(begun.at));
-    bench.assert_exclusive();
+    Plan::usual().ha_cf("deadtime 6\nwatchdog /dev/watchdog")
 }
 
 /// No fence device: the owner that nobody acknowledges stops kicking after 2 s, and the other one rests on that.
@@ -103,10 +90,11 @@ fn assert_reset_first(bench: &Bench, owner: usize, count: usize, event: &str) {
 fn owner_behind_cut_cables_ends_its_watchdog_lease_before_the_other_takes_over() {
     let bench = Bench::start(watched().ha_cf("fence watchdog-lease 2"));
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
-    let (events, since) = (alpha.event_count(), Instant::now());
+    bench.await_owner(0, "web");
+    let events = alpha.event_count();
     bench.cut_serial();
     bench.cut_ethernet();
-    assert_reset_before_takeover(&bench, 0, events, since);
+    assert_reset_first(&bench, 0, events, "WATCHDOG");
     bench.heal_serial();
     bench.heal_ethernet();
     alpha.await_boot(2);
@@ -119,6 +107,7 @@ fn owner_behind_cut_cables_ends_its_watchdog_lease_before_the_other_takes_over()
 #[test]
 fn guardian_that_is_gone_and_not_replaced_is_a_reset() {
     let bench = Bench::start(watched());
+    bench.await_owner(0, "web");
     let count = bench.boards[0].event_count();
     bench.boards[0].run("kill -9 $(cat /run/nullbeat/pid)");
     bench.boards[0].await_log("No more kicks for the watchdog: the guardian is gone or hangs.");
@@ -132,6 +121,7 @@ fn watchdogs_run_on_over_new_engines_and_stop_at_the_orderly_end_only() {
     let lines = "deadtime 3\nwatchdog /dev/watchdog0\nwatchdog /dev/watchdog1\nwatchdog_timeout 4";
     let bench = Bench::start(Plan::usual().module("softdog").ha_cf(lines));
     let owner = &bench.boards[0];
+    bench.await_owner(0, "web");
     bench.boards[1].run("nullbeat status --json | grep -q '\"deadtime_ms\": 5300'");
     owner.run("touch /run/same-boot");
     let engine = "nullbeat status --json | sed -n 's/.*\"engine_pid\": \\([0-9]*\\).*/\\1/p'";
@@ -165,7 +155,7 @@ fn watchdog_with_nowayout_is_named_and_resets_after_the_end() {
     assert!(bench.boards[0].run("nullbeat check --node alpha").contains("i6300ESB timer with `nowayout`"));
     let count = bench.boards[0].event_count();
     bench.boards[0].run("nullbeat stop");
-    bench.boards[0].await_log("cannot be stopped (`nowayout`): it resets this board within 2 s");
+    bench.boards[0].await_log("cannot be stopped (`nowayout`): it resets this board within 4 s");
     bench.boards[0].await_event(count, "WATCHDOG");
     bench.await_owner(1, "web");
     bench.assert_exclusive();
@@ -194,9 +184,10 @@ fn watchdog_that_somebody_has_is_named_and_only_unfenced_starts_without_it() {
 fn reset_with_watchdog_resets_a_board_whose_stop_fails() {
     let lines = "reset_with watchdog\nscript_timeout 5\nenv STOPRETRYMAX=1";
     let bench = Bench::start(watched().ha_cf(lines));
-    let count = bench.boards[0].event_count();
-    bench.boards[0].run("echo 60 >/run/slow-stop-web");
-    bench.boards[0].type_line("nullbeat standby");
-    bench.boards[0].await_log("Resetting this board (stop-failed).");
+    let alpha = &bench.boards[0];
+    bench.await_owner(0, "web");
+    let count = alpha.event_count();
+    alpha.run("echo 60 >/run/slow-stop-web");
+    alpha.type_line("nullbeat standby");
     assert_reset_first(&bench, 0, count, "WATCHDOG");
 }

@@ -143,16 +143,32 @@ impl Wires {
         self.seen.0.lock().expect("no panic").changes.clone()
     }
 
-    /// Waits until a wire has this level; when it came to it.
+    /// Waits until a wire has this level, for one that keeps it; when it came to it.
     #[track_caller]
     pub(crate) fn await_level(&self, wire: &str, is_high: bool) -> Instant {
+        self.wait(wire, is_high, |changes| {
+            let last = changes.iter().rev().find(|change| change.wire == wire);
+            last.filter(|change| change.is_high == is_high).map(|change| change.at)
+        })
+    }
+
+    /// Waits until a wire has come to this level after `since`, even if it has left it again; when it came to it first.
+    #[track_caller]
+    pub(crate) fn await_change(&self, since: Instant, wire: &str, is_high: bool) -> Instant {
+        self.wait(wire, is_high, |changes| {
+            let mut young = changes.iter().filter(|change| change.at > since && change.wire == wire);
+            young.find(|change| change.is_high == is_high).map(|change| change.at)
+        })
+    }
+
+    #[track_caller]
+    fn wait(&self, wire: &str, is_high: bool, find: impl Fn(&[Change]) -> Option<Instant>) -> Instant {
         assert!(self.names.iter().any(|name| name == wire), "no wire {wire}: {:?}", self.names);
         let start = Instant::now();
         let mut seen = self.seen.0.lock().expect("no panic");
         loop {
-            let last = seen.changes.iter().rev().find(|change| change.wire == wire);
-            if let Some(change) = last.filter(|change| change.is_high == is_high) {
-                return change.at;
+            if let Some(at) = find(&seen.changes) {
+                return at;
             }
             let Some(left) = PATIENCE.checked_sub(start.elapsed()) else {
                 drop(seen);
