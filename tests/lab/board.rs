@@ -318,14 +318,20 @@ exit 0
         self.await_end();
     }
 
-    /// Makes the daemon read its files again; that must succeed.
+    /// Makes the daemon read its files again; that must succeed, once no script runs and no hand-over is under way.
     #[track_caller]
     pub(crate) fn reload(&self) {
-        let output = match &self.heartbeat {
-            Some(program) => self.on_board(&[&program.to_string_lossy(), "-r"]),
-            None => self.nullbeat(&["reload"]),
-        };
-        assert!(output.status.success(), "reload: {output:?}");
+        let start = Instant::now();
+        loop {
+            let output = match &self.heartbeat {
+                Some(program) => self.on_board(&[&program.to_string_lossy(), "-r"]),
+                None => self.nullbeat(&["reload"]),
+            };
+            let is_too_early = output.status.code() == Some(75) && start.elapsed() < PATIENCE;
+            if !is_too_early {
+                return assert!(output.status.success(), "reload: {output:?}");
+            }
+        }
     }
 
     /// Waits until every daemon started here has ended.

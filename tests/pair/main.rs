@@ -331,3 +331,21 @@ impl Table {
         table
     }
 }
+
+const ALL_HERE: [Vec<usize>; 3] = [vec![], vec![], vec![]];
+
+/// Two ping nodes, deadping 600 ms, hold-off 500 ms.
+fn with_upstream(settings: &mut Settings) {
+    settings.upstream = UpstreamSettings {
+        ping_nodes: ["gw", "dns"].iter().map(|name| (*name).try_into().expect("short")).collect(),
+        deadping: Duration::from_millis(600),
+        has_failover: true,
+        holdoff: Duration::from_millis(500),
+    };
+}
+
+fn all_on(node: usize) -> [Vec<usize>; 3] {
+    ALL_HERE.map(|_| vec![node])
+}
+
+const HOME: fn() -> [Vec<usize>; 3] = || [vec![0], vec![0], vec![1]];

@@ -2,24 +2,6 @@
 
 use super::*;
 
-const ALL_HERE: [Vec<usize>; 3] = [vec![], vec![], vec![]];
-
-/// Two ping nodes, deadping 600 ms, hold-off 500 ms.
-fn with_upstream(settings: &mut Settings) {
-    settings.upstream = UpstreamSettings {
-        ping_nodes: ["gw", "dns"].iter().map(|name| (*name).try_into().expect("short")).collect(),
-        deadping: Duration::from_millis(600),
-        has_failover: true,
-        holdoff: Duration::from_millis(500),
-    };
-}
-
-fn all_on(node: usize) -> [Vec<usize>; 3] {
-    ALL_HERE.map(|_| vec![node])
-}
-
-const HOME: fn() -> [Vec<usize>; 3] = || [vec![0], vec![0], vec![1]];
-
 #[test]
 fn upstream_of_one_lost_groups_go_to_the_other_and_home_when_it_is_back() {
     let mut table = Table::at_home(with_upstream);

@@ -40,6 +40,9 @@ fn tutorial_runs_as_it_stands_through_start_stop_kill_and_return() {
     tutorial.power_on(0);
     tutorial.wait_served_by(0, long);
 
+    // The page is there before the hand-over has ended.
+    tutorial.lab.wait("the standby has settled", |lab| lab.boards[1].is_settled());
+
     // The client sees the page all the while that the standby reads its files again.
     let is_over = Arc::new(AtomicBool::new(false));
     let watch = Arc::clone(&is_over);
