@@ -117,7 +117,7 @@ pub struct Plan {
     pub power_on: Vec<u64>,
     /// Extensions are taken out of all messages: each node takes the other for a Heartbeat.
     pub is_stripped: bool,
-    /// The second node is the model of a Heartbeat ([`super::heartbeat`]); then `is_stripped` too.
+    /// The second node is the model of a Heartbeat (`heartbeat.rs`); then `is_stripped` too.
     pub has_heartbeat: bool,
     /// Messages go through the real encoder and decoder.
     pub is_wire: bool,
