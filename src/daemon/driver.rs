@@ -381,13 +381,16 @@ impl<'c> Driver<'c> {
             self.poll_lines();
             self.links.look_at_modem_lines();
             self.feed(Input::Tick);
-            let is_silent = self.links.open().is_empty() || self.node.comms().is_hushed();
-            if is_silent && !self.guardian.is_gone() {
+            if self.links.open().is_empty() && !self.guardian.is_gone() {
                 // No beat leaves, and the guardian shall not take us for dead because of that. Without a guardian nobody
                 // will open a link again: unless another one comes, the logger stops our groups before the peer starts them.
                 self.stamp();
             }
             self.load.refresh(self.now.now, &mut self.codec);
+        }
+        if self.node.comms().is_hushed() && !self.guardian.is_gone() {
+            // As above. It hears others meanwhile, and each of their words may be the end of a keepalive.
+            self.stamp();
         }
         self.tell_up();
         self.tell_ready();
