@@ -574,10 +574,16 @@ fn seed_request_sent_again_behind_its_own_done_breaks_nothing_off() {
     all_clean(&[789_760]);
 }
 
+/// Both had a start that hung under way.
+#[test]
+fn seed_second_engine_that_dies_leaves_the_claims_of_the_first() {
+    all_clean(&[826_924]);
+}
+
 /// They showed what the oracle had asked too much of.
 #[test]
 fn seed_nobody_is_judged_by_what_he_cannot_know() {
-    all_clean(&[719_910, 736_394, 764_349, 792_177, 797_995]);
+    all_clean(&[719_910, 736_394, 764_349, 792_177, 797_995, 827_318, 828_966, 837_089]);
 }
 
 #[test]

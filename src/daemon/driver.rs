@@ -555,7 +555,7 @@ impl<'c> Driver<'c> {
         self.choose_key();
         loop {
             // Claims grow before the first script is asked for, and shrink after everything is said.
-            let claims = self.node.ownership().claims();
+            let claims = self.node.ownership().claims_to_carry();
             self.set_claims(self.claims | claims);
             // So is a hand-over known before anything of it is said, and open until all of it is.
             let unfinished = (self.node.open_handover(), self.node.ownership().is_yielding());

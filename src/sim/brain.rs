@@ -62,7 +62,7 @@ impl Brain for Node {
     }
 
     fn claims(&self) -> GroupSet {
-        self.ownership().claims()
+        self.ownership().claims_to_carry()
     }
 
     fn known_partner(&self) -> Option<CarriedPartner> {

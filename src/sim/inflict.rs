@@ -34,7 +34,10 @@ impl World {
                 board.generation =
                     if is_clock_good { board.generation + by } else { board.generation.saturating_sub(by) };
             }
-            Fault::Word { node, word } => self.say(node, word),
+            Fault::Word { node, word } => {
+                self.oracle.misspoke(self.now);
+                self.say(node, word);
+            }
             Fault::PowerLossInScript { node, off_for } => self.boards[node].power_trap = Some(off_for),
             Fault::EngineCrash { node, respawn_after } => self.engine_died(node, respawn_after),
             Fault::EngineStall { node, lasts } => self.stall(node, lasts),

@@ -25,6 +25,8 @@ use crate::core::settings::TakeoverPolicy;
 const TICKS_MAX: u32 = 1_500;
 /// Messages that a node may send in one second of virtual time.
 const SENT_MAX: u32 = 2_500;
+/// How long a hand-over that has been agreed waits for the other node to begin (spec/resources.md section 8).
+const ANSWER_TIME: u64 = 10 * S;
 /// Ordinary imprecision of timers.
 const SLACK: u64 = MS;
 
@@ -157,6 +159,8 @@ pub struct Oracle {
     moves: Vec<u32>,
     disturbances: u32,
     last_disturbed: u64,
+    /// When a node last said a word that no node says by itself.
+    misspoken: Option<u64>,
     second: u64,
     /// What was found.
     pub violations: Vec<Violation>,
@@ -188,6 +192,7 @@ impl Oracle {
             moves: vec![0; groups],
             disturbances: 0,
             last_disturbed: 0,
+            misspoken: None,
             second: 0,
             violations: Vec::new(),
         }
@@ -209,6 +214,11 @@ impl Oracle {
     pub fn disturbed(&mut self, now: u64) {
         self.disturbances += 1;
         self.last_disturbed = now;
+    }
+
+    /// A node says a word out of turn: the other may wait for an answer that never comes, as long as answers are waited for.
+    pub fn misspoke(&mut self, now: u64) {
+        self.misspoken = Some(now);
     }
 
     /// An engine begins. `first_limit`: silence after which it may take a node for dead that it has never heard.
@@ -506,7 +516,9 @@ impl Oracle {
         }
         let youngest = view.nodes.iter().filter(|node| node.is_present).map(|node| node.since).max().unwrap_or(0);
         let is_starting = view.now < youngest + 2 * self.bounds.live + self.plan.initdead;
-        let bound = self.bounds.live + if is_starting { self.plan.initdead } else { 0 };
+        let is_misled = self.misspoken.is_some_and(|at| view.now < at + 2 * ANSWER_TIME + self.bounds.live);
+        let waits = u64::from(is_starting) * self.plan.initdead + u64::from(is_misled) * ANSWER_TIME;
+        let bound = self.bounds.live + waits;
         let since = self.bad_since[group].max(self.last_disturbed);
         if view.now > since + bound {
             let what = format!("group {group} in use on {users} boards, {} ms undisturbed", (view.now - since) / 1000);

@@ -56,6 +56,14 @@ impl Ownership {
         self.groups.iter().filter(|group| group.is_claimed()).map(Group::id).collect()
     }
 
+    /// Groups that a successor of this engine must take for claimed, for [`Carried::claims`]: beside ours those that an earlier
+    /// one held, and of which nobody has found out yet whether they run.
+    ///
+    /// [`Carried::claims`]: crate::core::settings::Carried::claims
+    pub fn claims_to_carry(&self) -> GroupSet {
+        self.groups.iter().filter(|group| group.is_claimed() || group.is_inherited).map(Group::id).collect()
+    }
+
     /// Groups of the partner's that go home by themselves when it is back, for [`Carried::guests`].
     ///
     /// [`Carried::guests`]: crate::core::settings::Carried::guests

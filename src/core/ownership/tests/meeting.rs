@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::Alarm;
+use crate::core::settings::SplitBrainLoser;
 
 /// Alpha owned everything, slept for longer than its dead time, and finds that beta has taken over.
 fn overslept() -> Bench {
@@ -51,4 +52,15 @@ fn alarm_of_the_loser_ends_when_it_has_let_go() {
     bench.live(1000, |bench| bench.tell(holding(GroupSet::only(GUEST), [GroupState::Stopped, GroupState::Running])));
     assert!(!bench.node.ownership().alarms().contains(alarm));
     assert!(bench.runs(HOME));
+}
+
+#[test]
+fn named_loser_lets_go_of_what_is_at_home_there_as_well() {
+    for (loser, lets_go) in [(NodeId(0), true), (NodeId(1), false)] {
+        let mut bench = Bench::owner(Settings { split_brain_loser: SplitBrainLoser::Node(loser), ..settings() });
+        bench.live(1000, |bench| bench.tell(holding_all()));
+        for group in [HOME, GUEST] {
+            assert_eq!(bench.waits_for(group, Order::Stop), lets_go, "{group:?}, loser {loser:?}");
+        }
+    }
 }

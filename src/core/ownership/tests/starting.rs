@@ -125,6 +125,33 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
     assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
 }
 
+/// An engine that dies before it knows what runs here leaves the claims of the one before to the next.
+#[test]
+fn claims_that_nobody_has_looked_into_are_carried_on() {
+    let mut carried = Carried {
+        claims: BOTH,
+        states: [GroupState::Unknown; GROUPS_MAX],
+        is_certain: true,
+        is_held: false,
+        guests: GroupSet::EMPTY,
+        stuck_lines: 0,
+        to_restart: GroupSet::EMPTY,
+        partner: None,
+        confirmed: None,
+        shot: None,
+        fencing: Default::default(),
+        health: [Default::default(); GROUPS_MAX],
+        turns_from: None,
+        kicks_until: None,
+    };
+    carried.states[0] = GroupState::Running;
+    let mut bench = Bench::new(settings(), Some(carried));
+    let claims = |bench: &Bench| (bench.node.ownership().claims(), bench.node.ownership().claims_to_carry());
+    assert_eq!(claims(&bench), (GroupSet::only(HOME), BOTH), "the other one's script is still under way");
+    bench.end_all(Order::Probe, JobOutcome::NoneRunning);
+    assert_eq!(claims(&bench), (GroupSet::only(HOME), GroupSet::only(HOME)));
+}
+
 /// The last of alpha's words in a hand-over.
 fn last_word(bench: &Bench) -> Option<(Holds, StandbyWord)> {
     bench.packets.iter().rev().find_map(|packet| match packet.body {
