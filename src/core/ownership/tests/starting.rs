@@ -134,6 +134,8 @@ fn claims_that_nobody_has_looked_into_are_carried_on() {
         is_certain: true,
         is_held: false,
         guests: GroupSet::EMPTY,
+        handover: None,
+        is_yielding: false,
         stuck_lines: 0,
         to_restart: GroupSet::EMPTY,
         partner: None,
