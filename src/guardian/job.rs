@@ -18,6 +18,8 @@ pub struct Member {
     pub is_touched: Vec<Cell<bool>>,
     /// It was started here and nothing has been asked of it since.
     pub is_up: Cell<bool>,
+    /// A job has left some of it running here, as far as this process knows by itself.
+    pub is_left: Cell<bool>,
     /// Of each resource: that text and exit code of its `status` disagree has been said.
     pub has_disagreed: Vec<Cell<bool>>,
 }
@@ -26,7 +28,8 @@ impl Member {
     /// Nothing known.
     pub fn new(group: &Group) -> Rc<Self> {
         let cells = || group.resources.iter().map(|_| Cell::new(false)).collect();
-        Rc::new(Self { group: group.clone(), is_touched: cells(), has_disagreed: cells(), is_up: Cell::new(false) })
+        let (is_up, is_left) = (Cell::new(false), Cell::new(false));
+        Rc::new(Self { group: group.clone(), is_touched: cells(), has_disagreed: cells(), is_up, is_left })
     }
 
     /// As logged: node and words.

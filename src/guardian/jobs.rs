@@ -151,6 +151,9 @@ impl Runner {
     pub fn assume_running(&mut self, now: Instant, groups: GroupSet) {
         for group in groups.iter() {
             self.note_up(now, group, true);
+            if let Some(member) = self.table.get(usize::from(group.0)) {
+                member.is_left.set(true);
+            }
         }
     }
 
@@ -344,6 +347,13 @@ impl Runner {
         self.lanes.iter().flat_map(Lane::jobs).filter(moves).map(|job| self.number_of(job)).collect()
     }
 
+    /// Groups that a job has left running here, in part at least, and those that are [busy](Self::busy): what this process
+    /// knows by itself, whatever an engine says. What could not be stopped is not among them.
+    pub fn held(&self) -> GroupSet {
+        let left = (0..).map(GroupId).zip(&self.table).filter(|(_, member)| member.is_left.get());
+        left.map(|(group, _)| group).collect::<GroupSet>() | self.busy()
+    }
+
     /// The script that runs for each busy lane: its group and process group, for the lease.
     pub fn scripts(&self) -> impl Iterator<Item = (GroupId, Pid)> {
         self.lanes.iter().filter_map(|lane| lane.script().map(|(job, pid)| (self.number_of(job), pid)))
@@ -461,12 +471,25 @@ impl Runner {
         if job.order == Order::Stop && outcome == JobOutcome::Done {
             self.unstopped.remove(number);
         }
+        note_left(job, outcome);
     }
 
     /// What the engine is to be told, oldest first.
     pub fn poll_report(&mut self) -> Option<ToEngine> {
         self.reports.pop_front().or_else(|| self.fencer.poll_report()).or_else(|| self.health.poll_report())
     }
+}
+
+/// Whether anything of the group runs after that job; nothing new where the job does not tell.
+fn note_left(job: &Job, outcome: JobOutcome) {
+    let is_left = match outcome {
+        JobOutcome::Done | JobOutcome::Failed if matches!(job.order, Order::Probe | Order::Announce) => return,
+        JobOutcome::Cancelled if !job.is_start() => return,
+        JobOutcome::AllRunning | JobOutcome::SomeRunning | JobOutcome::Cancelled => true,
+        JobOutcome::Done => job.is_start(),
+        JobOutcome::Failed | JobOutcome::StopFailed | JobOutcome::NoneRunning => false,
+    };
+    job.member.is_left.set(is_left);
 }
 
 fn done(job: &Job, outcome: JobOutcome) -> Option<ToEngine> {

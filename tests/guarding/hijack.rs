@@ -10,7 +10,8 @@ use nix::libc;
 use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 use nullbeat::core::Order;
-use nullbeat::core::ids::{GroupId, JobId};
+use nullbeat::core::ids::{GroupId, GroupSet, JobId};
+use nullbeat::core::message::GroupState;
 use nullbeat::guardian::protocol::ToGuardian;
 use nullbeat::sys::pidfd;
 
@@ -241,4 +242,42 @@ fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
     Node::signal(node.guardian(), SIGTERM);
     assert_eq!(node.exit_code(), Some(0));
     assert_eq!(node.calls(), ["start a", "stop a"]);
+}
+
+/// An engine in other hands that says that it has released everything: in the lease, and by ending or by asking for the end.
+fn leave_by_a_lie(node: &Node, is_asked: bool) {
+    let lie = || {
+        node.lease().set_claims(GroupSet::EMPTY);
+        node.lease().set_group(GroupId(0), GroupState::Stopped);
+    };
+    if is_asked {
+        let exit = ToGuardian::Exit.encode(node.lease().table_digest());
+        lie();
+        for channel in engine_channels(node) {
+            // One of them is for messages; both are closed once it is believed.
+            let _ = send(channel.as_raw_fd(), &exit, MsgFlags::MSG_NOSIGNAL);
+        }
+    } else {
+        hijack(node, |code| {
+            lie();
+            // xor ebx, ebx
+            code.bytes.extend([0x31, 0xdb]);
+            code.exit(0);
+        });
+    }
+}
+
+#[test]
+fn hijacked_engine_that_says_it_holds_nothing_leaves_nothing_running() {
+    for is_asked in [false, true] {
+        let mut node = Node::new(ONE, "");
+        node.run_until_running("a");
+        leave_by_a_lie(&node, is_asked);
+        assert_eq!(node.exit_code(), Some(0));
+        assert_eq!(
+            (node.calls(), node.is_running("a")),
+            (vec!["start a".into(), "stop a".into()], false),
+            "{is_asked}"
+        );
+    }
 }

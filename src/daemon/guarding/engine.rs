@@ -255,8 +255,7 @@ impl Guarding {
         }
         if is_finished {
             // Its `Exit` did not fit into the channel.
-            self.stage = Stage::Leaving { until: now };
-            return;
+            return self.leave(now, now);
         }
         log::error!(target: "CRIT", "Engine process {pid} {}.", how(status));
         if matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)) {
@@ -329,6 +328,19 @@ impl Guarding {
         }
     }
 
+    /// The engine says that everything is released: the end, unless this process knows better. One that somebody has taken
+    /// over might leave the groups to run while the partner starts them.
+    pub(super) fn leave(&mut self, now: u64, until: u64) {
+        let left = self.runner.held();
+        if left.is_empty() {
+            self.stage = Stage::Leaving { until };
+            return;
+        }
+        log::error!(target: "CRIT", "The engine ends and has {} resource groups left: it does not do as it should.", left.len());
+        self.kill_engine();
+        self.release(now, Then::Exit(0));
+    }
+
     /// What the engine held, with certainty: this process has run all scripts. Where one is under way nobody knows.
     pub(super) fn carried(&self, now: u64) -> Carried {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
@@ -349,8 +361,13 @@ impl Guarding {
             is_yielding: false,
             stuck_lines: 0,
         });
-        for group in self.runner.busy().iter() {
-            carried.states[usize::from(group.0)] = GroupState::Unknown;
+        let busy = self.runner.busy();
+        for group in self.runner.held().iter() {
+            let state = &mut carried.states[usize::from(group.0)];
+            // The other case is one of an engine that has not told the truth.
+            if busy.contains(group) || !state.is_in_use() {
+                *state = GroupState::Unknown;
+            }
         }
         carried.is_certain = true;
         self.carry_fencing(now, &mut carried);

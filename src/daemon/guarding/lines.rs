@@ -117,7 +117,7 @@ impl Guarding {
 
     /// Without an engine: nothing is in use here any more.
     pub(super) fn lower_owner(&mut self) {
-        if self.lease.in_use().is_empty() {
+        if self.in_use().is_empty() {
             self.lines.set_owner(false);
         }
     }

@@ -469,9 +469,15 @@ impl Guarding {
         }
     }
 
+    /// What the engine says is in use here, and what this process knows to be: an engine that somebody has taken over can
+    /// write anything into the page.
+    fn in_use(&self) -> GroupSet {
+        self.lease.in_use() | self.runner.held()
+    }
+
     /// Stops everything that may be in use here, without an engine.
     fn release(&mut self, now: u64, then: Then) {
-        let groups = self.lease.in_use();
+        let groups = self.in_use();
         let last = self.lease.engine_stamp().max(self.silent_since);
         let stop_by = self.watch.limits().stop_by(last);
         if !groups.is_empty() {
@@ -538,7 +544,7 @@ impl Guarding {
         self.service.status("resetting this board");
         if !matches!(self.stage, Stage::Releasing { .. } | Stage::Resetting { .. }) {
             // Whatever the reset does, this board must not keep them.
-            self.runner.stop_all(Instant::now(), self.lease.in_use());
+            self.runner.stop_all(Instant::now(), self.in_use());
         }
         self.stage = Stage::Resetting { reason, again_at: now.saturating_add(nanos(RESET_PAUSE)) };
         let Some(reset) = &mut self.reset else { return };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::libc;
 use nix::unistd::Pid;
 
-use super::{CHANNEL, Guarding, LEAVE_LIMIT, Stage};
+use super::{CHANNEL, Guarding, LEAVE_LIMIT};
 use crate::core::ids::{GroupId, LinkId};
 use crate::core::time;
 use crate::daemon::fifo;
@@ -127,7 +127,7 @@ impl Guarding {
             ToGuardian::StopClients => self.stop_clients(),
             ToGuardian::Exit => {
                 self.service.stopping();
-                self.stage = Stage::Leaving { until: now.saturating_add(nanos(LEAVE_LIMIT)) };
+                self.leave(now, now.saturating_add(nanos(LEAVE_LIMIT)));
             }
         }
     }
