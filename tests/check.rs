@@ -78,7 +78,7 @@ fn mistakes_in_all_files_are_told_at_once() {
     let (text, code) = directory.check(&["--node", "a", "--strict"]);
     for line in [
         "ha.cf:1:1: error: found `keepalvie`, an unknown directive; expected a directive of ha.cf; did you mean `keepalive`?\n",
-        "ha.cf:2:8: error: found `ttyS0`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `/dev/ttyS0`?\n",
+        "ha.cf:2:8: error: found `ttyS0`; expected the full path of a device, `baud N`, `flow none|rtscts` or `keepalive TIME`; did you mean `/dev/ttyS0`?\n",
         "haresources:1:1: error: found `c`, which is no node; expected a node of ha.cf\n",
         "authkeys:1:1: error: found `auth 1`; expected a line `1 METHOD KEY` below it; the only key is number 2\n",
         "4 errors, ",

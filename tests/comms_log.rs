@@ -46,6 +46,7 @@ fn settings() -> Settings {
         partner: Some(NodeId(1)),
         links: ["eth0", "/dev/ttyS0"].into_iter().map(|name| name.try_into().unwrap()).collect(),
         groups: Default::default(),
+        paces: Default::default(),
         keepalive: ms(200),
         warntime: ms(500),
         deadtime: ms(1000),

@@ -110,7 +110,7 @@ fn tally(loaded: &Loaded) -> String {
 /// What the configuration means, in words.
 fn summary(config: &Config) -> Vec<String> {
     let mut lines = vec![nodes(config)];
-    lines.extend(config.media.iter().zip(config.line_times()).map(|(medium, line)| link(config, medium, line)));
+    lines.extend(config.line_times().into_iter().enumerate().map(|(place, line)| link(config, place, line)));
     lines.extend(port(config));
     lines.push(timing(config));
     lines.extend(watchdog(config));
@@ -130,7 +130,8 @@ fn nodes(config: &Config) -> String {
     format!("node {} of {}; {partner}", config.node, config.nodes.join(", "))
 }
 
-fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
+fn link(config: &Config, place: usize, line: Option<LineTime>) -> String {
+    let (medium, keepalive) = (&config.media[place], config.keepalive_of(place));
     let mut text = match medium {
         Medium::Serial { device, baud, is_rtscts } => {
             let flow = if *is_rtscts { "RTS/CTS" } else { "no" };
@@ -153,9 +154,17 @@ fn link(config: &Config, medium: &Medium, line: Option<LineTime>) -> String {
             format!("ping node {name} ({}) at {}", kind.word(), hosts.join(", "))
         }
     };
+    if keepalive != config.keepalive && !medium.is_ping() {
+        let _ = write!(text, ", a beat every {}", spoken(keepalive));
+    }
     if let Some(line) = line {
-        let percent = line.average.as_micros() * 100 / config.keepalive.as_micros().max(1);
+        let percent = line.average.as_micros() * 100 / keepalive.as_micros().max(1);
         let _ = write!(text, ": {}, {percent} % of the line's time", line.arithmetic());
+    }
+    let copies = config.copies(place);
+    if matches!(medium, Medium::Serial { .. }) && config.compact_partner().is_some() {
+        let what = if copies > 1 { format!("{copies} times in a keepalive at the most") } else { "never".to_owned() };
+        let _ = write!(text, "; in the compact format beats are repeated {what}");
     }
     text
 }

@@ -419,10 +419,11 @@ fn render_links(report: &Report<'_>, is_colourful: bool) -> String {
         .map(|link| {
             let mut cells = link_state(link);
             cells.extend(["received", "duplicates", "deaths", "format"].map(|name| link.or_dash(name).into()));
+            cells.push(link.number("keepalive_ms").map_or_else(|| "-".to_owned(), spoken_ms).into());
             cells
         })
         .collect();
-    let head = ["LINK", "PEER", "STATE", "HEARD", "HEARS US", "RECEIVED", "COPIES", "DEATHS", "FORMAT"];
+    let head = ["LINK", "PEER", "STATE", "HEARD", "HEARS US", "RECEIVED", "COPIES", "DEATHS", "FORMAT", "BEATS EVERY"];
     let mut out = table(&head, &rows, is_colourful);
     if report.first("ping").is_some() {
         out.push('\n');
@@ -482,7 +483,7 @@ mod tests {
         group\tkey=b\tpreferred=rsb\tstate=start failed\tsince_ms=90\tcause=operator\tis_claimed=1\tretry_in_ms=4000\n\
         peer\tname=rsb\tstatus=dead\tis_partner=1\tprogram=nullbeat\theard_ms=65000\tholds=foreign\thears_us=0\n\
         peer\tname=rsc\tstatus=init\tis_partner=0\tdeadtime_ms=1000\n\
-        link\tname=/dev/ttyS0\tpeer=rsb\tis_up=1\theard_ms=12\tpeer_heard_ms=15\treceived=100\tduplicates=50\tdeaths=1\tformat=compact\n\
+        link\tname=/dev/ttyS0\tpeer=rsb\tis_up=1\theard_ms=12\tpeer_heard_ms=15\treceived=100\tduplicates=50\tdeaths=1\tkeepalive_ms=25\tformat=compact\n\
         link\tname=eth0\tpeer=rsb\tis_up=0\treceived=0\tduplicates=0\tdeaths=0\n\
         medium\tname=eth0\tis_open=1\tsent=5\tunsent=2\tlosses=1\treceived=9\n\
         reject\tlink=eth0\treason=bad digest\tcount=3\n\
@@ -536,9 +537,9 @@ last move";
     fn links_tell_what_was_counted() {
         let text = render_links(&Report::parse(REPORT).unwrap(), false);
         let expected = "\
-LINK        PEER  STATE  HEARD  HEARS US  RECEIVED  COPIES  DEATHS  FORMAT
-/dev/ttyS0  rsb   up     12 ms  15 ms     100       50      1       compact
-eth0        rsb   dead   never  -         0         0       0       -
+LINK        PEER  STATE  HEARD  HEARS US  RECEIVED  COPIES  DEATHS  FORMAT   BEATS EVERY
+/dev/ttyS0  rsb   up     12 ms  15 ms     100       50      1       compact  25 ms
+eth0        rsb   dead   never  -         0         0       0       -        -
 
 DEVICE  STATE  SENT  UNSENT  LOSSES  RECEIVED  REJECTED
 eth0    open   5     2       1       9         3 bad digest

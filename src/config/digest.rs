@@ -19,6 +19,12 @@ pub(super) fn of_config(config: &Config) -> u32 {
     for time in [config.keepalive, config.warntime, config.deadtime, config.initdead, config.failback_delay] {
         let _ = write!(text, "\n{}", time.as_millis());
     }
+    // In whatever order the lines are.
+    let mut keepalives: Vec<u128> = config.keepalives.iter().map(Duration::as_millis).collect();
+    crate::order::sort(&mut keepalives, |a, b| a < b);
+    for keepalive in keepalives {
+        let _ = write!(text, "\nlink {keepalive}");
+    }
     let _ = write!(
         text,
         "\n{:?}\n{}\n{:?}\n{:?}",

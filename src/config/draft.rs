@@ -30,6 +30,8 @@ pub(super) type Given<T> = Option<(T, At)>;
 pub(super) struct DraftMedium {
     pub(super) medium: Medium,
     pub(super) at: At,
+    /// Its own.
+    pub(super) keepalive: Given<Duration>,
 }
 
 /// One ping node, as its line says.
@@ -329,9 +331,11 @@ impl<'a> Draft<'a> {
             return;
         }
         let errors = self.findings.errors();
+        let (words, keepalive) = self.cut_keepalive(directive.word, words);
+        let media = self.media.len();
         let values: Vec<Word> = words.iter().flat_map(Word::split_commas).collect();
         match directive.shape {
-            Shape::Line(read) => read(self, words),
+            Shape::Line(read) => read(self, &words),
             _ if values.is_empty() => {
                 let found = format!("`{}` without a value", directive.word);
                 self.findings.warning(self.here.1, found).expected(directive.expects).hint("the line has no effect");
@@ -345,6 +349,9 @@ impl<'a> Draft<'a> {
             }
             Shape::One(read) => self.apply_single(directive, &values, read, Severity::Warning),
             Shape::Once(read) => self.apply_single(directive, &values, read, Severity::Error),
+        }
+        for medium in &mut self.media[media..] {
+            medium.keepalive = keepalive;
         }
         // Of a line that has to be mended anyway nothing more needs to be said.
         if self.findings.errors() == errors {
@@ -412,12 +419,18 @@ impl<'a> Draft<'a> {
         is_zero_fine: bool,
         field: fn(&mut Self) -> &mut Given<Duration>,
     ) -> bool {
+        let time = self.read_time(word, is_zero_fine);
+        if time.is_some() {
+            *field(self) = time;
+        }
+        time.is_some()
+    }
+
+    /// A time; `None`: it was refused.
+    pub(super) fn read_time(&mut self, word: &Word, is_zero_fine: bool) -> Given<Duration> {
         let expected = if is_zero_fine { "a time: seconds, or with ms or us behind" } else { "a time above zero" };
         match value::time(&word.text) {
-            Ok(time) if is_zero_fine || !time.is_zero() => {
-                *field(self) = Some((time, word.at));
-                return true;
-            }
+            Ok(time) if is_zero_fine || !time.is_zero() => return Some((time, word.at)),
             Ok(_) if word.text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) => {
                 let found = format!("{}, which is 0 to the nearest millisecond", word.quoted());
                 self.findings.error(word.at, found).expected(expected);
@@ -440,7 +453,7 @@ impl<'a> Draft<'a> {
                 }
             }
         }
-        false
+        None
     }
 
     /// A truth value.

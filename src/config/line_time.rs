@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{AuthMethod, Config, Medium, Protocol};
+use crate::core::limits::LINKS_MAX;
+use crate::core::settings::LinkPace;
 use crate::wire::compact::BEAT_LINE_LEN;
 
 /// Bits on the line for each byte: start, eight, stop.
@@ -103,6 +105,39 @@ impl Config {
     /// What a beat takes on a line of this speed in the compact format.
     pub fn compact_beat(baud: u32) -> Duration {
         LineTime::new(COMPACT, baud).average
+    }
+
+    /// From one beat to the next on a medium, by its place.
+    pub fn keepalive_of(&self, place: usize) -> Duration {
+        self.keepalives.get(place).copied().unwrap_or(self.keepalive)
+    }
+
+    /// The pace of each link to the peer. On a network beats may be repeated eight times as often as said; on a serial line
+    /// in the compact format, so often that they take [half of its time](Self::REPEATED_SHARE) at the most; in Heartbeat's
+    /// format there is no room on it.
+    pub fn paces(&self) -> heapless::Vec<LinkPace, LINKS_MAX> {
+        let links = self.media.iter().enumerate().filter(|(_, medium)| !medium.is_ping());
+        links.take(LINKS_MAX).map(|(place, medium)| self.pace(place, medium)).collect()
+    }
+
+    /// A repeated beat takes this part of a serial line's time at the most.
+    pub const REPEATED_SHARE: u32 = 2;
+
+    fn pace(&self, place: usize, medium: &Medium) -> LinkPace {
+        let usual = LinkPace::of(self.keepalive_of(place));
+        let repeat = match medium {
+            Medium::Serial { .. } if self.compact_partner().is_none() => usual.keepalive,
+            Medium::Serial { baud, .. } => (Self::compact_beat(*baud) * Self::REPEATED_SHARE).max(usual.repeat),
+            _ => usual.repeat,
+        };
+        LinkPace { repeat, ..usual }
+    }
+
+    /// Copies of a beat in a keepalive that the budget of a medium allows, the first one counted; 1: nothing is repeated.
+    pub fn copies(&self, place: usize) -> u128 {
+        let pace = self.media.get(place).map(|medium| self.pace(place, medium));
+        pace.filter(|pace| pace.has_room())
+            .map_or(1, |pace| pace.keepalive.as_micros() / pace.repeat.as_micros().max(1))
     }
 
     /// The time on the line for each medium that is serial, in the order of `media`.

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::PortSource;
-use super::draft::{Draft, DraftMedium};
+use super::draft::{Draft, DraftMedium, Given};
 use super::finding::{At, nearest};
 use super::machine::FileKind;
 use super::token::Word;
@@ -24,7 +25,7 @@ impl Draft<'_> {
     /// Adds a medium unless there are too many.
     fn add_medium(&mut self, at: At, medium: Medium) {
         if self.media.len() < LINKS_MAX {
-            self.media.push(DraftMedium { medium, at });
+            self.media.push(DraftMedium { medium, at, keepalive: None });
         } else {
             self.findings.error(at, "one medium too many").expected(format!("at most {LINKS_MAX}"));
         }
@@ -125,7 +126,29 @@ pub(super) fn read_baud(draft: &mut Draft<'_>, word: &Word) -> bool {
     true
 }
 
-/// `serial DEV… [baud N] [flow none|rtscts]`.
+/// Directives of links to peers: each may have a `keepalive TIME` of its own.
+const LINK_DIRECTIVES: [&str; 7] = ["serial", "ucast", "bcast", "udp", "mcast", "ucast6", "mcast6"];
+
+impl Draft<'_> {
+    /// The words of a line without a `keepalive TIME` in it, and that time.
+    pub(super) fn cut_keepalive(&mut self, directive: &str, words: &[Word]) -> (Vec<Word>, Given<Duration>) {
+        let mut rest = words.to_vec();
+        // An interface may be called so.
+        let first = usize::from(directive != "serial");
+        let place = rest.iter().skip(first).position(|word| word.text == "keepalive").map(|place| place + first);
+        let Some(place) = place.filter(|_| LINK_DIRECTIVES.contains(&directive)) else { return (rest, None) };
+        let word = rest.remove(place);
+        if place == rest.len() {
+            self.findings.refuse(word.at, "`keepalive` without a time", "`keepalive TIME`");
+            return (rest, None);
+        }
+        let value = rest.remove(place);
+        let keepalive = self.read_time(&value, false);
+        (rest, keepalive)
+    }
+}
+
+/// `serial DEV… [baud N] [flow none|rtscts] [keepalive TIME]`.
 pub(super) fn read_serial(draft: &mut Draft<'_>, words: &[Word]) {
     let before = draft.media.len();
     read_serial_words(draft, words);
@@ -133,7 +156,7 @@ pub(super) fn read_serial(draft: &mut Draft<'_>, words: &[Word]) {
 }
 
 /// The options of `serial`.
-const OPTIONS: [&str; 2] = ["baud", "flow"];
+const OPTIONS: [&str; 3] = ["baud", "flow", "keepalive"];
 
 fn read_serial_words(draft: &mut Draft<'_>, words: &[Word]) {
     let mut devices = Vec::new();
@@ -186,7 +209,7 @@ fn named(draft: &Draft<'_>, word: &Word) -> Option<Word> {
 fn refuse_serial_word(draft: &mut Draft<'_>, word: &Word) {
     let is_board_with_ports = !draft.serial_ports.is_empty();
     let name = if is_board_with_ports { ", its name in the board file" } else { "" };
-    let expected = format!("the full path of a device{name}, `baud N` or `flow none|rtscts`");
+    let expected = format!("the full path of a device{name}, `baud N`, `flow none|rtscts` or `keepalive TIME`");
     let is_device_name = word.text.starts_with("tty") || word.text.starts_with("dev/");
     let finding = draft.findings.error(word.at, word.quoted()).expected(expected);
     if is_device_name {
@@ -220,11 +243,11 @@ fn add_serial(draft: &mut Draft<'_>, word: &Word, baud: Option<u32>, is_rtscts: 
     draft.add_medium(word.at, Medium::Serial { device, baud, is_rtscts });
 }
 
-/// `ucast DEV HOST [bind ADDRESS] [port N]`.
+/// `ucast DEV HOST [bind ADDRESS] [port N] [keepalive TIME]`.
 pub(super) fn read_ucast(draft: &mut Draft<'_>, words: &[Word]) {
     let [interface, host, options @ ..] = words else {
         let found = if words.is_empty() { "`ucast` without arguments" } else { "`ucast` without the peer's address" };
-        draft.findings.error(draft.here.1, found).expected("`ucast DEV HOST [bind ADDRESS] [port N]`");
+        draft.findings.error(draft.here.1, found).expected("`ucast DEV HOST [bind ADDRESS] [port N] [keepalive TIME]`");
         draft.is_medium_refused = true;
         return;
     };
@@ -280,6 +303,7 @@ pub(super) fn looks_like_address(text: &str) -> bool {
 
 fn read_ucast_options(draft: &mut Draft<'_>, options: &[Word]) -> (Option<Ipv4Addr>, Option<u16>) {
     let (mut bind, mut port) = (None, None);
+    let known = ["bind", "port", "keepalive"];
     let mut words = options.iter();
     while let Some(word) = words.next() {
         match word.text.as_str() {
@@ -296,8 +320,8 @@ fn read_ucast_options(draft: &mut Draft<'_>, options: &[Word]) -> (Option<Ipv4Ad
             },
             text => {
                 let finding = draft.findings.error(word.at, word.quoted());
-                finding.expected("`bind ADDRESS`, `port N` or nothing more").nearest(text, ["bind", "port"]);
-                if nearest(text, ["bind", "port"]).is_some() {
+                finding.expected("`bind ADDRESS`, `port N`, `keepalive TIME` or nothing more").nearest(text, known);
+                if nearest(text, known).is_some() {
                     words.next();
                 }
             }

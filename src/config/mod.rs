@@ -89,8 +89,10 @@ pub struct Config {
     pub node: String,
     /// All nodes in order, lower case, each once.
     pub nodes: Vec<String>,
-    /// `keepalive`.
+    /// Longest time from one beat to the next: that of the link with the longest `keepalive`.
     pub keepalive: Duration,
+    /// `keepalive` of each medium, in the order of `media`; of those that are not named here the one above.
+    pub keepalives: Vec<Duration>,
     /// `warntime`.
     pub warntime: Duration,
     /// `deadtime`.

@@ -23,6 +23,7 @@ pub(crate) fn config(root: &Path, groups: &[(&str, &str)]) -> Config {
         nodes: vec!["alpha".into(), "beta".into()],
         ping_places: Vec::new(),
         keepalive: Duration::from_millis(200),
+        keepalives: Vec::new(),
         warntime: Duration::from_millis(500),
         deadtime: Duration::from_secs(1),
         initdead: Duration::from_secs(4),

@@ -36,7 +36,8 @@ pub(super) struct Timing {
 impl Timing {
     /// Defaults of spec/config.md 2.1.
     pub(super) fn of(draft: &Draft<'_>) -> Self {
-        let keepalive = value_or(&draft.keepalive, Duration::from_secs(1));
+        let common = common_keepalive(draft);
+        let keepalive = draft.media.iter().map(|medium| value_or(&medium.keepalive, common)).max().unwrap_or(common);
         let deadtime = value_or(&draft.deadtime, Duration::from_secs(30));
         let initdead =
             if deadtime > Duration::from_secs(10) { deadtime } else { (deadtime * 2).max(Duration::from_secs(12)) };
@@ -48,6 +49,17 @@ impl Timing {
             deadping: value_or(&draft.deadping, deadtime),
         }
     }
+}
+
+/// `keepalive`, that of links which have none of their own.
+fn common_keepalive(draft: &Draft<'_>) -> Duration {
+    value_or(&draft.keepalive, Duration::from_secs(1))
+}
+
+/// Where the longest keepalive is given.
+fn place_of_keepalive(draft: &Draft<'_>, longest: Duration) -> Option<At> {
+    let own = draft.media.iter().filter_map(|medium| medium.keepalive);
+    own.filter(|(time, _)| *time == longest).map(|(_, at)| at).next().or(at(&draft.keepalive))
 }
 
 fn value_or<T: Clone>(given: &Given<T>, default: T) -> T {
@@ -142,7 +154,8 @@ fn check_nodes(draft: &mut Draft<'_>) {
 
 fn check_timing(draft: &mut Draft<'_>) {
     let time = Timing::of(draft);
-    let [keepalive, warntime, deadtime] = [at(&draft.keepalive), at(&draft.warntime), at(&draft.deadtime)];
+    let keepalive = place_of_keepalive(draft, time.keepalive);
+    let [warntime, deadtime] = [at(&draft.warntime), at(&draft.deadtime)];
     let (initdead, deadping) = (at(&draft.initdead), at(&draft.deadping));
     let twice = time.keepalive * 2;
     let beat = spoken(time.keepalive);
@@ -251,6 +264,7 @@ pub(super) fn build(draft: &mut Draft<'_>, paths: &Paths, keys: Keys, groups: Ve
         node: local_node(draft),
         nodes: draft.nodes.iter().map(|(name, _)| name.clone()).collect(),
         keepalive: time.keepalive,
+        keepalives: keepalives(draft),
         warntime: time.warntime,
         deadtime: time.deadtime,
         initdead: time.initdead,
@@ -366,6 +380,13 @@ fn media(draft: &Draft<'_>) -> Vec<Medium> {
     links.chain(draft.pings.iter().map(ping)).collect()
 }
 
+/// Nothing where they are all the same.
+fn keepalives(draft: &Draft<'_>) -> Vec<Duration> {
+    let common = common_keepalive(draft);
+    let all: Vec<Duration> = draft.media.iter().map(|medium| value_or(&medium.keepalive, common)).collect();
+    if all.windows(2).all(|pair| pair[0] == pair[1]) { Vec::new() } else { all }
+}
+
 /// `conn_logd_time` when nothing is said.
 const CONN_LOGD_TIME: Duration = Duration::from_secs(60);
 
@@ -424,20 +445,21 @@ fn check_protocol(draft: &mut Draft<'_>, config: &Config) {
 /// Whether the serial lines can carry the beats: 10 bits a byte (start, 8, stop).
 fn check_lines(draft: &mut Draft<'_>, config: &Config) {
     let places: Vec<At> = draft.media.iter().map(|medium| medium.at).collect();
-    let (keepalive, deadtime) = (spoken(config.keepalive), spoken(config.deadtime));
-    for (line, at) in config.line_times().iter().zip(places) {
+    let deadtime = spoken(config.deadtime);
+    for (index, (line, at)) in config.line_times().iter().zip(places).enumerate() {
         let Some(line) = line else { continue };
-        let (beat, long) = (spoken(line.beat), spoken(line.long_beat));
-        if config.keepalive < line.beat {
+        let own = config.keepalive_of(index);
+        let (keepalive, beat, long) = (spoken(own), spoken(line.beat), spoken(line.long_beat));
+        if own < line.beat {
             let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
             let finding = draft.findings.error(at, found);
             finding.expected(format!("at least {beat}: {}", line.arithmetic())).hint(match config.protocol {
-                Protocol::Auto if config.keepalive >= Config::compact_beat(line.baud) => {
+                Protocol::Auto if own >= Config::compact_beat(line.baud) => {
                     "raise keepalive or baud, or say `protocol compact` on both nodes: then a beat is 28 bytes"
                 }
                 _ => "raise keepalive or baud",
             });
-        } else if config.keepalive < line.average {
+        } else if own < line.average {
             let found = format!("a keepalive of {keepalive} at {} baud", line.baud);
             let finding = draft.findings.warning(at, found);
             finding
@@ -447,8 +469,8 @@ fn check_lines(draft: &mut Draft<'_>, config: &Config) {
                 ))
                 .hint(format!("{}; the line is always busy and falls behind", line.arithmetic()));
         }
-        let needed = config.keepalive * 2 + line.long_beat;
-        if config.deadtime < needed && config.deadtime > config.keepalive * 2 {
+        let needed = own * 2 + line.long_beat;
+        if config.deadtime < needed && config.deadtime > own * 2 {
             let found = format!("a deadtime of {deadtime} at {} baud", line.baud);
             let finding = draft.findings.warning(at, found);
             finding.expected(format!(

@@ -64,6 +64,7 @@ impl Config {
                 .map(|group| GroupSettings { preferred: self.node_id(&group.node).unwrap_or(local) })
                 .collect(),
             keepalive: self.keepalive,
+            paces: self.paces(),
             warntime: self.warntime,
             deadtime: self.deadtime,
             announced_extra: self.announced_extra(),

@@ -289,7 +289,11 @@ impl Node {
         let may_tell = self.last_news.is_none_or(|last| at.now >= last + self.comms.news_gap(&self.settings));
         let is_news_due = self.has_news && may_tell;
         if !self.comms.is_beat_due(at) && !is_news_due {
+            self.repeat_beat(at);
             return;
+        }
+        if is_news_due {
+            self.comms.call_all();
         }
         let (cx, ownership) = self.split(at);
         let is_wanted = is_news_due || cx.comms.wants_extension() || ownership.is_asking(&cx);
@@ -299,6 +303,17 @@ impl Node {
             self.ownership.told_extension(self.comms.own_seq());
             self.has_news = false;
             self.last_news = Some(at.now);
+        }
+    }
+}
+
+impl Node {
+    /// Says the last beat again when that is due: one of the two nodes is hard to hear.
+    fn repeat_beat(&mut self, at: Stamp) {
+        if self.comms.is_repeat_due(at) {
+            let (cx, ownership) = self.split(at);
+            let extension = ownership.extension(&cx);
+            self.comms.repeat_beat(at, &extension, &mut self.outbox);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the core is told at its start: plain data, built by `config` from the three files.
 
-use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkName, NodeId, NodeName, Seq, ShotId, Uuid};
+use super::ids::{Generation, GroupId, GroupSet, KeyNumber, LinkId, LinkName, NodeId, NodeName, Seq, ShotId, Uuid};
 use super::limits::{CHECKS_MAX, FENCE_METHODS_MAX, GROUPS_MAX, LINKS_MAX, NODES_MAX, PING_NODES_MAX};
 use super::message::{GroupState, Holds};
 use super::time::{Duration, Instant};
@@ -198,6 +198,31 @@ pub struct LeaseSettings {
     pub reset_within: Duration,
 }
 
+/// How often a link is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkPace {
+    /// From one beat to the next, while all is well: [`Settings::keepalive`] at the most.
+    pub keepalive: Duration,
+    /// From one copy of a beat to the next while the partner is hard to hear, or we are; not less than the keepalive: nothing
+    /// is repeated there.
+    pub repeat: Duration,
+}
+
+impl LinkPace {
+    /// Copies of a beat in a keepalive, the first one counted: the budget of a link that has room for them.
+    pub const COPIES: u32 = 8;
+
+    /// That of a link without a limit of its own.
+    pub fn of(keepalive: Duration) -> Self {
+        Self { keepalive, repeat: keepalive / Self::COPIES }
+    }
+
+    /// Whether beats are repeated there.
+    pub fn has_room(self) -> bool {
+        self.repeat < self.keepalive
+    }
+}
+
 /// Everything that a node is told about itself and its cluster.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -209,9 +234,11 @@ pub struct Settings {
     pub partner: Option<NodeId>,
     /// Names of the links, in the order of ha.cf.
     pub links: heapless::Vec<LinkName, LINKS_MAX>,
+    /// The pace of each link; of those that are not named here [`LinkPace::of`] `keepalive`.
+    pub paces: heapless::Vec<LinkPace, LINKS_MAX>,
     /// Groups in the order of haresources.
     pub groups: heapless::Vec<GroupSettings, GROUPS_MAX>,
-    /// `keepalive`.
+    /// Longest time from one beat to the next: that of the slowest link.
     pub keepalive: Duration,
     /// `warntime`.
     pub warntime: Duration,
@@ -262,6 +289,13 @@ pub struct Settings {
     /// Nobody knows what generations this node has used, and its present one is a guess: it says nothing until its partner has
     /// told what it knows of us, at most for half of `initdead`.
     pub is_generation_guessed: bool,
+}
+
+impl Settings {
+    /// The pace of a link.
+    pub fn pace(&self, link: LinkId) -> LinkPace {
+        self.paces.get(usize::from(link.0)).copied().unwrap_or_else(|| LinkPace::of(self.keepalive))
+    }
 }
 
 /// Who this daemon is in this run.

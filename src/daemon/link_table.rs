@@ -252,8 +252,8 @@ impl LinkTable {
     /// Links that are not open, to be asked for at once.
     pub fn new(config: &Config, now: Instant) -> Self {
         let deadtime = Duration::from_micros(u64::try_from(config.deadtime.as_micros()).unwrap_or(u64::MAX));
-        let keepalive = Duration::from_micros(u64::try_from(config.keepalive.as_micros()).unwrap_or(u64::MAX));
-        let slot = |medium: &Medium| {
+        let slot = |(place, medium): (usize, &Medium)| {
+            let keepalive = config.keepalive_of(place);
             let mut link = Link::new(medium);
             Slot {
                 name: medium.name(),
@@ -278,7 +278,7 @@ impl LinkTable {
                 compact: None,
             }
         };
-        Self { slots: config.media.iter().take(LINKS_MAX).map(slot).collect() }
+        Self { slots: config.media.iter().take(LINKS_MAX).enumerate().map(slot).collect() }
     }
 
     /// Gives every link to the partner its end of the compact format.

@@ -5,6 +5,7 @@
 //! without a descriptor when its device vanishes.
 
 pub mod cable;
+mod latency;
 pub mod lock;
 pub mod output;
 pub mod ping;

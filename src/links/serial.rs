@@ -14,7 +14,7 @@ use nix::sys::termios::{
 use nix::unistd::{read, write};
 
 use super::output::Output;
-use super::{Cargo, lock};
+use super::{Cargo, latency, lock};
 use crate::core::time::{Duration, Instant};
 use crate::sys::tty;
 
@@ -66,9 +66,7 @@ fn open_locked(device: &Path, baud: u32, is_rtscts: bool) -> io::Result<OwnedFd>
     tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
     tcflush(&terminal, FlushArg::TCIOFLUSH)?;
     fcntl(&terminal, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if let Err(error) = tty::set_prompt(&terminal) {
-        log::debug!("{} has no switch for low latency: {error}", device.display());
-    }
+    latency::lower(device, &terminal, Path::new(latency::TERMINALS));
     Ok(terminal)
 }
 

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use super::board::Arrived;
 use super::brain::{Names, codec};
 use super::net::link_id;
-use super::plan::{FencePlan, LeasePlan, Plan};
+use super::plan::{FencePlan, LeasePlan, Medium, Plan};
 use super::world::{World, node_id, uuid};
 use crate::core::ids::{Generation, GroupSet, KeyNumber};
 use crate::core::limits::LINK_NAME_MAX;
 use crate::core::settings::{
-    Carried, FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, Settings,
-    UpstreamSettings,
+    Carried, FenceMethod, FenceSettings, GroupSettings, HealthSettings, Identity, InterlockSettings, LinkPace,
+    Settings, UpstreamSettings,
 };
 use crate::core::time::Duration;
 
@@ -93,6 +93,7 @@ impl Plan {
             partner: (node < owners).then(|| node_id(1 - node)),
             links: (0..self.links.len()).map(|index| link(index).expect("short")).collect(),
             groups: self.groups.iter().map(|group| GroupSettings { preferred: node_id(group.preferred) }).collect(),
+            paces: (0..self.links.len()).map(|link| self.pace(link)).collect(),
             keepalive: Duration::from_micros(self.keepalive),
             warntime: Duration::from_micros(self.deadtime / 2),
             deadtime: Duration::from_micros(self.deadtime),
@@ -118,6 +119,14 @@ impl Plan {
             random_seed: self.seed ^ node as u64 ^ u64::from(last.0) << 32,
             is_generation_guessed: false,
         }
+    }
+
+    /// On a serial line nothing is repeated, as everything here has the size of Heartbeat's messages.
+    fn pace(&self, link: usize) -> LinkPace {
+        let keepalive = self.paces.get(link).copied().unwrap_or(self.keepalive);
+        let usual = LinkPace::of(Duration::from_micros(keepalive));
+        let is_serial = matches!(self.links[link], Medium::Serial { .. });
+        LinkPace { repeat: if is_serial { usual.keepalive } else { usual.repeat }, ..usual }
     }
 
     fn fence_settings(&self, fencings: u8) -> FenceSettings {

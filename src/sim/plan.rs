@@ -91,8 +91,10 @@ pub struct Plan {
     pub links: Vec<Medium>,
     /// Groups.
     pub groups: Vec<GroupPlan>,
-    /// `keepalive`, microseconds.
+    /// `keepalive` of the slowest link, microseconds.
     pub keepalive: u64,
+    /// Of each link; nothing: that one.
+    pub paces: Vec<u64>,
     /// `deadtime`.
     pub deadtime: u64,
     /// `initdead`.
@@ -158,6 +160,7 @@ impl Plan {
             links: vec![Medium::Udp { min: 200, max: 400 }, Medium::Serial { baud: 115_200 }],
             groups: vec![GroupPlan { preferred: 0, status: 10 * MS, start: 50 * MS, stop: 50 * MS }],
             keepalive: 200 * MS,
+            paces: Vec::new(),
             deadtime: S,
             initdead: 4 * S,
             auto_failback: AutoFailback::On,
@@ -201,6 +204,7 @@ impl Plan {
         plan.draw_rush();
         plan.draw_heartbeat();
         plan.part_stalls_from_guardians();
+        plan.draw_paces();
         crate::order::sort(&mut plan.faults, |(a, _), (b, _)| a < b);
         plan.set_end();
         plan

@@ -34,6 +34,7 @@ fn settings(local: u8) -> Settings {
         partner: Some(NodeId(1 - local)),
         links: ["ttyS0", "eth0"].iter().map(|name| (*name).try_into().expect("short")).collect(),
         groups: [0, 0, 1].iter().map(|node| GroupSettings { preferred: NodeId(*node) }).collect(),
+        paces: Default::default(),
         keepalive: ms(200),
         warntime: ms(500),
         deadtime: ms(1000),

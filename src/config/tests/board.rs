@@ -370,7 +370,7 @@ fn board_that_is_missing_or_misused_is_answered() {
         ),
         (
             "board own\nserial peeer",
-            "ha.cf:2:8: error: found `peeer`; expected the full path of a device, its name in the board file, `baud N` or `flow none|rtscts`; did you mean `peer`?",
+            "ha.cf:2:8: error: found `peeer`; expected the full path of a device, its name in the board file, `baud N`, `flow none|rtscts` or `keepalive TIME`; did you mean `peer`?",
         ),
     ];
     for (ha_cf, expected) in cases {

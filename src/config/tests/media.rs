@@ -27,13 +27,13 @@ fn media_are_answered() {
         (
             b"serial ttyS0",
             &[
-                "ha.cf:1:8: error: found `ttyS0`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `/dev/ttyS0`?",
+                "ha.cf:1:8: error: found `ttyS0`; expected the full path of a device, `baud N`, `flow none|rtscts` or `keepalive TIME`; did you mean `/dev/ttyS0`?",
             ],
         ),
         (
             b"serial dev/ttyS0",
             &[
-                "ha.cf:1:8: error: found `dev/ttyS0`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `/dev/ttyS0`?",
+                "ha.cf:1:8: error: found `dev/ttyS0`; expected the full path of a device, `baud N`, `flow none|rtscts` or `keepalive TIME`; did you mean `/dev/ttyS0`?",
             ],
         ),
         (
@@ -62,7 +62,7 @@ fn media_are_answered() {
         (
             b"serial /dev/ttyS0 buad 9600",
             &[
-                "ha.cf:1:19: error: found `buad`; expected the full path of a device, `baud N` or `flow none|rtscts`; did you mean `baud`?",
+                "ha.cf:1:19: error: found `buad`; expected the full path of a device, `baud N`, `flow none|rtscts` or `keepalive TIME`; did you mean `baud`?",
             ],
         ),
         (b"serial /dev/ttyS0 flow", &["ha.cf:1:19: error: found `flow` without a kind; expected `flow none|rtscts`"]),
@@ -87,12 +87,12 @@ fn media_are_answered() {
         ),
         (
             b"ucast",
-            &["ha.cf:1:1: error: found `ucast` without arguments; expected `ucast DEV HOST [bind ADDRESS] [port N]`"],
+            &["ha.cf:1:1: error: found `ucast` without arguments; expected `ucast DEV HOST [bind ADDRESS] [port N] [keepalive TIME]`"],
         ),
         (
             b"ucast eth0",
             &[
-                "ha.cf:1:1: error: found `ucast` without the peer's address; expected `ucast DEV HOST [bind ADDRESS] [port N]`",
+                "ha.cf:1:1: error: found `ucast` without the peer's address; expected `ucast DEV HOST [bind ADDRESS] [port N] [keepalive TIME]`",
             ],
         ),
         (
@@ -124,12 +124,12 @@ fn media_are_answered() {
         ),
         (
             b"ucast eth0 10.0.0.3 694",
-            &["ha.cf:1:21: error: found `694`; expected `bind ADDRESS`, `port N` or nothing more"],
+            &["ha.cf:1:21: error: found `694`; expected `bind ADDRESS`, `port N`, `keepalive TIME` or nothing more"],
         ),
         (
             b"ucast eth0 10.0.0.3 prot 694",
             &[
-                "ha.cf:1:21: error: found `prot`; expected `bind ADDRESS`, `port N` or nothing more; did you mean `port`?",
+                "ha.cf:1:21: error: found `prot`; expected `bind ADDRESS`, `port N`, `keepalive TIME` or nothing more; did you mean `port`?",
             ],
         ),
         (b"ucast eth0 10.0.0.3 bind", &["ha.cf:1:21: error: found `bind` without an address; expected `bind ADDRESS`"]),
@@ -414,4 +414,56 @@ fn serial_lines_that_cannot_carry_the_beats_are_told_with_the_arithmetic() {
         ),
     ];
     expect(Purpose::Check, "ha.cf", table);
+}
+
+#[test]
+fn link_with_a_keepalive_of_its_own_is_checked_and_beats_at_that() {
+    let table: &[(&[u8], &[&str])] = &[
+        (b"serial /dev/ttyS0 keepalive 500ms baud 19200\nucast eth0 10.0.0.2 port 700 keepalive 50ms\ndeadtime 2", &[]),
+        (
+            b"serial /dev/ttyS0 keepalive 1 baud 19200\nkeepalive 100ms\ndeadtime 2",
+            &[
+                "ha.cf:1:29: error: found a deadtime of 2 s with a keepalive of 1 s; expected more than twice the keepalive, that is more than 2 s",
+            ],
+        ),
+        (
+            b"serial /dev/ttyS0 keepalive",
+            &["ha.cf:1:19: error: found `keepalive` without a time; expected `keepalive TIME`"],
+        ),
+        (b"bcast eth0 keepalive 0", &["ha.cf:1:22: error: found `0`; expected a time above zero"]),
+        (
+            b"bcast eth0\nserial /dev/ttyS0 baud 9600 keepalive 100ms\nkeepalive 1\ndeadtime 5",
+            &[
+                "ha.cf:2:8: error: found a keepalive of 100 ms at 9600 baud; expected at least 234 ms: 224 bytes of 10 bits each at 9600 bits a second take 234 ms; raise keepalive or baud, or say `protocol compact` on both nodes: then a beat is 28 bytes",
+            ],
+        ),
+    ];
+    expect(Purpose::Check, "ha.cf", table);
+    let machine = board();
+    let load = |text: &[u8]| {
+        let directory = Directory::new();
+        directory.write("ha.cf", complete(text));
+        directory.load(&LoadOptions { machine: &machine, ..LoadOptions::new(Purpose::Run) }).config.expect("fine")
+    };
+    let ms = Duration::from_millis;
+    let config = load(b"bcast eth0\nserial /dev/ttyS0 baud 9600 keepalive 400ms\nmcast eth1 225.0.0.1 694 1 0 keepalive 50ms\nkeepalive 100ms\ndeadtime 5");
+    assert_eq!((config.keepalive, &config.keepalives[..]), (ms(400), &[ms(100), ms(400), ms(50)][..]));
+    let plain = load(b"bcast eth0\nkeepalive 400ms\ndeadtime 5");
+    assert_ne!(config.config_digest, plain.config_digest, "the nodes notice when they differ");
+    assert_eq!(plain.keepalives, Vec::new());
+    assert_eq!(load(b"bcast eth0 keepalive 400ms\nkeepalive 1\ndeadtime 5").keepalive, ms(400), "none is left at 1 s");
+}
+
+#[test]
+fn repeated_beats_take_half_of_a_serial_line_at_the_most() {
+    let mut config = crate::config::sample::config(std::path::Path::new("/"), &[("alpha", "x")]);
+    let serial = |baud| Medium::Serial { device: "/dev/ttyS0".into(), baud, is_rtscts: false };
+    config.media.extend([serial(9600), serial(115_200)]);
+    let copies = |config: &Config| (0..3).map(|place| config.copies(place)).collect::<Vec<_>>();
+    assert_eq!(copies(&config), [8, 1, 1], "crc is no secret, and for Heartbeat's messages there is no room");
+    config.keys[0].method = crate::config::AuthMethod::Sha1;
+    // 33 ms for each with a part of the acknowledgements.
+    assert_eq!(copies(&config), [8, 3, 8]);
+    config.keepalive = Duration::from_millis(45);
+    assert_eq!(copies(&config), [8, 1, 7]);
 }

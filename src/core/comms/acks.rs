@@ -4,8 +4,7 @@ use super::Comms;
 use super::complaints::Complaint;
 use crate::core::ids::{NodeId, Seq};
 use crate::core::limits::REXMIT_SLOTS;
-use crate::core::message::Body;
-use crate::core::settings::Settings;
+use crate::core::message::{Body, Packet};
 use crate::core::time::{Instant, Stamp};
 
 use super::Outbox;
@@ -28,12 +27,14 @@ impl Comms {
     }
 
     /// Acknowledges what is complete now, every tenth number.
-    pub(super) fn acknowledge(&mut self, settings: &Settings, at: Stamp, node: NodeId, outbox: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, at: Stamp, node: NodeId, outbox: &mut Outbox) {
         let state = self.state_mut(node);
         if let Some(acked) = state.tracker.poll_ack()
             && state.has_flow_control
         {
-            self.send(settings, at, Some(node), Body::Ack { acked }, outbox);
+            let links = self.quick_links(at.now);
+            let (to, body) = (Some(node), Body::Ack { acked });
+            self.transmit(Packet { to, seq: None, ts: at.wall, body, about: None, group: None }, links, outbox);
         }
     }
 

@@ -43,7 +43,7 @@ impl Comms {
     /// keepalive; more than the dead time that we had announced since our last beat is [`Happening::Overslept`].
     pub fn notice_lateness(&mut self, settings: &Settings, at: Stamp, asked: Instant, happenings: &mut Happenings) {
         let by = at.now.since(asked);
-        let tolerance = (settings.keepalive / 2).max(TOLERANCE_MIN);
+        let tolerance = (self.beat_interval(at.now) / 2).max(TOLERANCE_MIN);
         let handled = self.lateness.handled.replace(at.now);
         let was_late = core::mem::replace(&mut self.lateness.is_late, by > tolerance);
         if by <= tolerance {

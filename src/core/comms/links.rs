@@ -1,10 +1,11 @@
-//! Each link of each peer, for itself: up with the first packet, dead after the peer's own dead time without one.
+//! Each link of each peer, for itself: up with the first packet, dead after the peer's own dead time without one, or its share
+//! of that on a link with a shorter keepalive.
 
 use super::identity::name_of;
 use super::{Comms, Outbox, put};
 use crate::core::ids::{LinkId, LinkSet, NodeId, Seq};
 use crate::core::settings::Settings;
-use crate::core::time::{Instant, Stamp};
+use crate::core::time::{Duration, Instant, Stamp};
 use crate::core::{Action, Event};
 
 impl Comms {
@@ -43,6 +44,7 @@ impl Comms {
         // Whatever was said about the device: it has just read a packet.
         self.open_links.insert(link);
         let health = &mut self.state_mut(node).peer.links[usize::from(link.0)];
+        health.gap = health.last_heard.map_or(Duration::ZERO, |last| now.since(last));
         health.last_heard = Some(now);
         health.received += 1;
         health.duplicates += u64::from(is_copy);
@@ -53,6 +55,8 @@ impl Comms {
         self.state_mut(node).links_up.insert(link);
         log::info!("Link {}:{} up.", name_of(settings, node), link_name(settings, link));
         put(outbox, Action::Event(Event::Link { node, link, is_up: true }));
+        let interval = self.beat_interval(now);
+        self.beats.quicken(now + interval);
     }
 
     /// Whether `seq` is newer than all that `node` sent on `link` before; if so it is remembered. Only such a packet
@@ -66,9 +70,9 @@ impl Comms {
 
     /// When the next link of `node` dies if nothing comes.
     pub(super) fn link_deadline(&self, node: NodeId) -> Option<Instant> {
-        let deadtime = self.deadtime_of(node);
         let last_heard = |link: LinkId| self.peer(node).links[usize::from(link.0)].last_heard;
-        self.links_up(node).iter().filter_map(last_heard).min().map(|heard| heard + deadtime)
+        let deadline = |link: LinkId| last_heard(link).map(|heard| heard + self.link_patience(node, link));
+        self.links_up(node).iter().filter_map(deadline).min()
     }
 
     /// When a link of `node` dies because its device is gone: as soon as it is.
@@ -80,10 +84,9 @@ impl Comms {
     /// Declares dead what has been silent too long. Whoever calls this may judge.
     pub(super) fn judge_links(&mut self, settings: &Settings, now: Instant, outbox: &mut Outbox) {
         for node in self.others() {
-            let deadtime = self.deadtime_of(node);
             for link in self.links_up(node).iter() {
                 let heard = self.peer(node).links[usize::from(link.0)].last_heard;
-                if heard.is_none_or(|heard| now >= heard + deadtime) {
+                if heard.is_none_or(|heard| now >= heard + self.link_patience(node, link)) {
                     self.bury_link(settings, node, link, outbox);
                 }
             }

@@ -84,6 +84,9 @@ impl Comms {
         state.peer.status = NodeStatus::Dead;
         state.died_at_seq = state.peer.highest_seq;
         state.reset_tracking(own_highest);
+        if settings.partner == Some(node) {
+            self.repeats.forget();
+        }
         log::warn!("node {}: is dead", name_of(settings, node));
         put(outbox, Action::Event(Event::Node { node, status: NodeStatus::Dead }));
         tell(happenings, Happening::Dead { node, was_heard });
@@ -170,7 +173,7 @@ impl Comms {
             self.beats.hurry(at.now);
         }
         self.apply_word(settings, node, said.status, rebirth, outbox, happenings);
-        if self.apply_extension(at.now, node, said, happenings) {
+        if self.apply_extension(settings, at.now, node, said, happenings) {
             self.notice_outrun(settings, node, outbox);
         }
         // A Heartbeat never tells, and whoever knows a later run of ours has us begin anew above it, unheard.
@@ -178,6 +181,8 @@ impl Comms {
         if self.is_hushed() && has_told && !self.is_outrun && settings.partner.is_none_or(|partner| partner == node) {
             self.speak_up(at.now);
         }
+        let after = last.map_or(Duration::ZERO, |last| at.now.since(last));
+        self.await_partner(settings, at.now, node, after);
         true
     }
 
@@ -207,7 +212,14 @@ impl Comms {
     }
 
     /// The extension describes the sender at the moment of that number: only the newest counts. Returns whether it was that.
-    fn apply_extension(&mut self, now: Instant, node: NodeId, said: &Said, happenings: &mut Happenings) -> bool {
+    fn apply_extension(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+        node: NodeId,
+        said: &Said,
+        happenings: &mut Happenings,
+    ) -> bool {
         let ours = self.identity.generation;
         let state = self.state_mut(node);
         let Some(extension) = said.extension.filter(|_| state.extension_seq < Some(said.seq)) else { return false };
@@ -215,6 +227,7 @@ impl Comms {
         state.peer.extension = Some(extension);
         if extension.echo_generation == ours {
             state.round_trips.heard(extension.echo_seq, now);
+            self.note_echo(settings, now, node, extension.echo_seq);
         }
         tell(happenings, Happening::Extension { node });
         true

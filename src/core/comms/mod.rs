@@ -15,6 +15,8 @@
 //! | `pings` | ping nodes: asking, and who answers |
 //! | `membership` | nodes that come and go |
 //! | `lateness` | whether this node itself was late, and so must not judge |
+//! | `pace` | which beat leaves on which link |
+//! | `repeats` | saying a beat again near the dead time |
 //! | `sending` | beats, own status, every other message |
 //! | `signing` | with which key, as an old Heartbeat knows only one |
 //!
@@ -37,9 +39,11 @@ mod lateness;
 mod links;
 mod liveness;
 mod membership;
+mod pace;
 mod pings;
 mod random;
 mod receive;
+mod repeats;
 mod rexmit;
 mod ring;
 mod round_trips;
@@ -59,9 +63,11 @@ use super::time::{Duration, Instant, Stamp};
 use asking::Asking;
 use complaints::Complaints;
 use lateness::Lateness;
+use pace::Lanes;
 use pings::Pings;
 pub use pings::{PingNode, PingStatus};
 use random::Random;
+use repeats::Repeats;
 use ring::Ring;
 use round_trips::RoundTrips;
 use sending::Beats;
@@ -174,6 +180,8 @@ pub struct LinkHealth {
     pub duplicates: u64,
     /// Times the link was declared dead.
     pub deaths: u32,
+    /// Between the last two packets.
+    pub gap: Duration,
 }
 
 /// Counters over all peers, for `status`.
@@ -338,6 +346,8 @@ pub struct Comms {
     peers: heapless::Vec<PeerState, NODES_MAX>,
     ring: Ring,
     beats: Beats,
+    lanes: Lanes,
+    repeats: Repeats,
     lateness: Lateness,
     random: Random,
     complaints: Complaints,
@@ -371,6 +381,8 @@ impl Comms {
             peers: settings.nodes.iter().map(|_| PeerState::new(settings, &mut random, at.now)).collect(),
             ring: Ring::new(),
             beats: Beats::new(settings, at.now),
+            lanes: Lanes::new(settings.paces.clone(), settings.keepalive),
+            repeats: Repeats::default(),
             lateness: Lateness::default(),
             random,
             complaints: Complaints::default(),
@@ -411,7 +423,9 @@ impl Comms {
     /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the
     /// raised dead time after the start.
     pub fn tick(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox, happenings: &mut Happenings) {
-        self.beats.update_announced(settings, at.now);
+        if self.beats.update_announced(settings, at.now) {
+            self.lanes.call_all();
+        }
         if self.hushed_until.is_some_and(|until| at.now >= until) {
             log::warn!("Nobody has told what runs of this node it knows: beginning with a generation from the clock");
             self.speak_up(at.now);
@@ -429,6 +443,7 @@ impl Comms {
     /// When to call again at the latest, with [`Comms::tick`] and, if then due, [`Comms::beat`].
     pub fn next_deadline(&self) -> Instant {
         let mut next = self.beats.next_deadline();
+        next = self.repeats.next_deadline().map_or(next, |at| next.min(at));
         next = self.not_up_before.map_or(next, |at| next.min(at));
         next = self.hushed_until.map_or(next, |at| next.min(at));
         for node in self.others() {

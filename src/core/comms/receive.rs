@@ -57,7 +57,7 @@ impl Comms {
             return None;
         }
         self.reception = Reception::Taken;
-        self.acknowledge(settings, at, node, outbox);
+        self.acknowledge(at, node, outbox);
         if let Some(said) = &said {
             self.follow(settings, at.now, node);
             if !self.apply_status(settings, at, node, (said, rebirth), outbox, happenings) {

@@ -93,6 +93,7 @@ impl Comms {
             return;
         }
         self.beats.notice_lost(first, last);
+        self.lanes.note_asked(first, last, at.now, self.beats.announced());
         let acked = self.peer(node).acked;
         let wanted = first.0.max(acked.0 + 1)..=last.0;
         let trip = self.state(node).round_trips.quickest().min(settings.deadtime);
@@ -102,7 +103,7 @@ impl Comms {
             match self.ring.resend(Seq(number), at.now, patience) {
                 Resend::Packet(packet) => {
                     self.counters.rexmit_sent += 1;
-                    self.transmit(packet, outbox);
+                    self.transmit(packet, self.open_links, outbox);
                 }
                 Resend::JustSent => {}
                 Resend::TooLow => {

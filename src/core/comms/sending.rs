@@ -31,6 +31,8 @@ pub(super) struct Beats {
     is_extension_wanted: bool,
     plain_in_a_row: u32,
     extension_seq: Option<Seq>,
+    /// Number of the newest status.
+    newest: Option<Seq>,
 }
 
 impl Beats {
@@ -44,6 +46,7 @@ impl Beats {
             is_extension_wanted: true,
             plain_in_a_row: 0,
             extension_seq: None,
+            newest: None,
         }
     }
 
@@ -61,18 +64,30 @@ impl Beats {
         }
     }
 
-    /// Brings the announced dead time up to date; a change is announced at once.
-    pub(super) fn update_announced(&mut self, settings: &Settings, now: Instant) {
+    /// A faster link works: the next beat leaves then at the latest.
+    pub(super) fn quicken(&mut self, at: Instant) {
+        self.due = self.due.min(at);
+    }
+
+    /// Brings the announced dead time up to date; a change is announced at once. Returns whether there was one.
+    pub(super) fn update_announced(&mut self, settings: &Settings, now: Instant) -> bool {
         let restarting = if self.is_restarting { RESTART_GRACE } else { Duration::ZERO };
         let announced = settings.deadtime + settings.announced_extra + restarting;
-        if announced != self.announced {
+        let is_changed = announced != self.announced;
+        if is_changed {
             self.announced = announced;
             self.due = self.due.min(now);
         }
+        is_changed
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
         self.due
+    }
+
+    /// The dead time that the statuses announce.
+    pub(super) const fn announced(&self) -> Duration {
+        self.announced
     }
 
     /// When the last status left and what dead time it announced.
@@ -130,22 +145,26 @@ impl Comms {
         outbox: &mut Outbox,
     ) {
         debug_assert!(to.is_none_or(|node| usize::from(node.0) < settings.nodes.len()), "no such node");
-        let mut packet = Packet { to, seq: None, ts: at.wall, body, about, group };
-        if !is_unsequenced(&body) {
-            packet.seq = Some(self.ring.keep(packet, at.now));
-            self.warn_if_unacknowledged(at.now);
-            if (self.open_links.is_empty() || self.is_hushed()) && !matches!(body, Body::Status { .. }) {
-                // Our own clients hear what they say.
-                put(outbox, Action::Transmit { links: LinkSet::EMPTY, packet });
-                return;
-            }
+        let packet = self.number(at, Packet { to, seq: None, ts: at.wall, body, about, group });
+        if packet.seq.is_some() && (self.open_links.is_empty() || self.is_hushed()) {
+            // Our own clients hear what they say.
+            put(outbox, Action::Transmit { links: LinkSet::EMPTY, packet });
+            return;
         }
-        self.transmit(packet, outbox);
+        self.transmit(packet, self.open_links, outbox);
     }
 
-    /// Hands a finished packet to every open link.
-    pub(super) fn transmit(&mut self, packet: Packet, outbox: &mut Outbox) {
-        let links = self.open_links;
+    /// Gives it the next sequence number, when its type has one, and keeps it.
+    fn number(&mut self, at: Stamp, mut packet: Packet) -> Packet {
+        if !is_unsequenced(&packet.body) {
+            packet.seq = Some(self.ring.keep(packet, at.now));
+            self.warn_if_unacknowledged(at.now);
+        }
+        packet
+    }
+
+    /// Hands a finished packet to these open links.
+    pub(super) fn transmit(&mut self, packet: Packet, links: LinkSet, outbox: &mut Outbox) {
         if links.is_empty() || self.is_hushed() {
             return;
         }
@@ -166,20 +185,32 @@ impl Comms {
     pub(super) fn follow(&mut self, settings: &Settings, now: Instant, node: NodeId) {
         let is_leader = node < self.local && self.peer(node).extension.is_some();
         if settings.partner == Some(node) && is_leader {
-            self.beats.follow(now, settings.keepalive);
+            let interval = self.beat_interval(now);
+            self.beats.follow(now, interval);
         }
     }
 
     /// Whether the next beat should carry the extension: every tenth one, and after something that makes a peer want
     /// it. The caller adds it on every change besides.
     pub const fn wants_extension(&self) -> bool {
-        self.beats.is_extension_wanted || self.beats.plain_in_a_row + 1 >= EXTENSION_EVERY
+        let is_turn = self.beats.plain_in_a_row + 1 >= EXTENSION_EVERY;
+        self.beats.is_extension_wanted || is_turn || self.repeats.is_telling()
+    }
+
+    /// The next beat says what everybody has to hear: it leaves on the slow links, too.
+    pub const fn call_all(&mut self) {
+        self.lanes.call_all();
     }
 
     /// Sends a status, whether due or not, and schedules the next one.
     pub fn beat(&mut self, settings: &Settings, at: Stamp, extension: Option<&Extension>, outbox: &mut Outbox) {
-        self.say_status(settings, at, extension, outbox);
-        self.beats.schedule(at.now, settings.keepalive);
+        if self.beats.is_extension_wanted {
+            self.lanes.call_all();
+        }
+        let links = self.due_links(at.now);
+        self.say_status(settings, at, extension, links, outbox);
+        let interval = self.beat_interval(at.now);
+        self.beats.schedule(at.now, interval);
         if extension.is_some() {
             self.beats.is_extension_wanted = false;
             self.beats.plain_in_a_row = 0;
@@ -203,7 +234,7 @@ impl Comms {
     pub fn set_status(&mut self, settings: &Settings, at: Stamp, status: NodeStatus, outbox: &mut Outbox) {
         let local = self.local;
         self.state_mut(local).peer.status = status;
-        self.say_status(settings, at, None, outbox);
+        self.say_status(settings, at, None, self.open_links, outbox);
         self.beats.is_extension_wanted = true;
         log::info!("Local status now set to: '{}'", status.word());
     }
@@ -216,29 +247,59 @@ impl Comms {
     /// The dead time that our statuses announce: `deadtime` and what our watchdog needs, more before a restart. Unlike the original we need no
     /// grace after our start (spec/wire.md 9.2): nothing of ours blocks then, and it would delay a takeover.
     pub const fn announced_deadtime(&self) -> Duration {
-        self.beats.announced
+        self.beats.announced()
     }
 
     /// This node is about to start again (a new program, changed files): raises the announced dead time by 30 s and
     /// announces it, so that peers wait (spec/wire.md 14.1). `false`: nothing came of it, takes that back.
     pub fn announce_restart(&mut self, settings: &Settings, at: Stamp, is_coming: bool, outbox: &mut Outbox) {
         self.beats.is_restarting = is_coming;
+        self.lanes.call_all();
         self.beat(settings, at, None, outbox);
     }
 
-    fn say_status(&mut self, settings: &Settings, at: Stamp, extension: Option<&Extension>, outbox: &mut Outbox) {
-        self.beats.update_announced(settings, at.now);
-        let announced = self.beats.announced;
-        let body = Body::Status {
+    fn say_status(
+        &mut self,
+        settings: &Settings,
+        at: Stamp,
+        extension: Option<&Extension>,
+        links: LinkSet,
+        outbox: &mut Outbox,
+    ) {
+        let links = if self.beats.update_announced(settings, at.now) { self.open_links } else { links };
+        let packet =
+            Packet { to: None, seq: None, ts: at.wall, body: self.status_body(extension), about: None, group: None };
+        let packet = self.number(at, packet);
+        self.beats.newest = packet.seq;
+        self.transmit(packet, links, outbox);
+        self.ask_pings(settings, at, outbox);
+        self.note_said(at.now, links);
+        let pause = self.lanes.shortest_repeat(self.open_links);
+        self.repeats.note_beat(at.now, pause);
+    }
+
+    /// Says the newest number again as a beat: whoever has heard it takes it for a copy.
+    pub(super) fn say_again(&mut self, at: Stamp, extension: &Extension, links: LinkSet, outbox: &mut Outbox) {
+        let Some(seq) = self.beats.newest else { return };
+        let body = self.status_body(Some(extension));
+        let packet = Packet { to: None, seq: Some(seq), ts: at.wall, body, about: None, group: None };
+        self.transmit(packet, links, outbox);
+        self.note_said(at.now, links);
+    }
+
+    fn status_body(&self, extension: Option<&Extension>) -> Body<'static> {
+        Body::Status {
             status: Some(self.status()),
-            dead_ms: Some(u32::try_from(announced.as_millis()).unwrap_or(u32::MAX)),
+            dead_ms: Some(u32::try_from(self.beats.announced.as_millis()).unwrap_or(u32::MAX)),
             has_protocol: true,
             is_nullbeat: true,
             extension: extension.copied(),
-        };
-        self.send(settings, at, None, body, outbox);
-        self.ask_pings(settings, at, outbox);
-        self.beats.last = Some((at.now, announced));
+        }
+    }
+
+    fn note_said(&mut self, now: Instant, links: LinkSet) {
+        self.beats.last = Some((now, self.beats.announced));
+        self.lanes.note_left(links, now);
     }
 }
 

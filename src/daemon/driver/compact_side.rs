@@ -29,6 +29,11 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// Whether it is a copy of the newest beat, which is said again.
+    pub(super) fn is_copy(&self, packet: &Packet) -> bool {
+        matches!(packet.body, Body::Status { .. }) && self.beat.is_some_and(|beat| beat.seq == packet.seq)
+    }
+
     /// Something leaves.
     pub(super) fn note(&mut self, packet: &Packet) {
         let is_newer = |beat: Packet| beat.seq < packet.seq;

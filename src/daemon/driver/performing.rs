@@ -78,6 +78,7 @@ impl Driver<'_> {
         if let Body::Status { extension: None, .. } = packet.body {
             self.choose_news();
         }
+        let is_copy = self.moment.is_copy(packet);
         self.moment.note(packet);
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {
@@ -86,6 +87,10 @@ impl Driver<'_> {
             }
             let Some(slot) = self.links.get_mut(link) else { continue };
             let (is_text, codec, limit) = (slot.link().is_text(), &self.codec, self.config.compress_above);
+            // There is no room for it on a serial line.
+            if is_text && is_copy {
+                continue;
+            }
             let lines = self.clients.said(packet);
             let (encoded, out) =
                 if is_text { (&mut text, &mut self.text) } else { (&mut datagram, &mut self.datagram) };

@@ -208,6 +208,7 @@ pub const SCHEMA: &[Section] = &[
             ("received", Number),
             ("duplicates", Number),
             ("deaths", Number),
+            ("keepalive_ms", Number),
             ("format", Text),
         ],
     },

@@ -338,6 +338,7 @@ fn links(facts: &Facts<'_>, id: NodeId, out: &mut Lines<'_>) {
             .field("received", health.received)
             .field("duplicates", health.duplicates)
             .field("deaths", health.deaths)
+            .field("keepalive_ms", millis(facts.node.settings().pace(link).keepalive))
             .maybe("format", facts.links.speech(link, facts.at.now).map(Speech::word))
             .end();
     }

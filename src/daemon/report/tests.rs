@@ -19,6 +19,7 @@ fn settings() -> Settings {
         partner: Some(NodeId(1)),
         links: ["/dev/ttyS0", "eth0"].iter().map(|name| (*name).try_into().unwrap()).collect(),
         groups: [GroupSettings { preferred: NodeId(1) }].into_iter().collect(),
+        paces: heapless::Vec::new(),
         keepalive: Duration::from_millis(200),
         warntime: Duration::from_millis(500),
         deadtime: Duration::from_secs(1),

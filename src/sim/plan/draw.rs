@@ -246,6 +246,21 @@ impl Plan {
         }
     }
 
+    /// Links with a keepalive of their own, one of them with the longest.
+    pub(super) fn draw_paces(&mut self) {
+        let mut rng = Rng::new(self.seed, 14);
+        if self.links.len() < 2 || !rng.chance(300) {
+            return;
+        }
+        let slowest = rng.index(self.links.len());
+        let pace = |(index, medium): (usize, &Medium)| match medium {
+            // A serial line may have no room for more.
+            Medium::Udp { .. } if index != slowest => self.keepalive / rng.pick(&[1, 2, 4, 8]),
+            _ => self.keepalive,
+        };
+        self.paces = self.links.iter().enumerate().map(pace).collect();
+    }
+
     /// As reloads: a hand-over, and in the middle of it whatever hits hardest there.
     pub(super) fn draw_rush(&mut self) {
         let mut rng = Rng::new(self.seed, 12);

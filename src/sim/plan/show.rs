@@ -32,6 +32,13 @@ impl fmt::Display for Plan {
             ms(self.boot),
             ms(self.script_limit)
         )?;
+        if !self.paces.is_empty() {
+            writeln!(
+                f,
+                "  keepalive of each link {:?} ms",
+                self.paces.iter().map(|pace| ms(*pace)).collect::<Vec<_>>()
+            )?;
+        }
         writeln!(
             f,
             "  auto_failback {:?} after {} ms, moves_per_hour {}, takeover_policy {:?}, split_brain_loser {:?}",

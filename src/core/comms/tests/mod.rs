@@ -7,6 +7,7 @@ mod acks;
 mod exchange;
 mod identity;
 mod lateness;
+mod lines;
 mod links;
 mod liveness;
 mod noise;
@@ -39,6 +40,7 @@ fn settings(names: &[&str]) -> Settings {
         partner: Some(BETA),
         links: ["eth0", "ttyS0"].into_iter().map(|name| name.try_into().unwrap()).collect(),
         groups: heapless::Vec::new(),
+        paces: heapless::Vec::new(),
         keepalive: ms(200),
         warntime: ms(500),
         deadtime: ms(1000),
@@ -178,6 +180,8 @@ impl Bench {
         if self.comms.is_beat_due(at) {
             let extension = self.comms.wants_extension().then(|| extension(0));
             self.comms.beat(&self.settings, at, extension.as_ref(), &mut outbox);
+        } else if self.comms.is_repeat_due(at) {
+            self.comms.repeat_beat(at, &extension(0), &mut outbox);
         }
         for action in &outbox {
             match action {
@@ -216,9 +220,8 @@ impl Bench {
             if next > Instant::from_millis(ms) {
                 return;
             }
-            // Deadlines are whole milliseconds here.
-            assert_eq!(next.as_micros() % 1000, 0);
-            self.tick(next.as_micros() / 1000);
+            // Deadlines are whole milliseconds here, but for a third of the dead time.
+            self.tick(next.as_micros().div_ceil(1000));
         }
         panic!("the deadline does not move on: {:?}", self.comms.next_deadline());
     }

@@ -16,6 +16,7 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
         partner: None,
         links: ["eth0".try_into().unwrap()].into_iter().collect(),
         groups: heapless::Vec::new(),
+        paces: heapless::Vec::new(),
         keepalive: Duration::from_millis(200),
         warntime: Duration::from_millis(500),
         deadtime: DEAD,

@@ -36,6 +36,7 @@ fn settings() -> Settings {
         partner: Some(NodeId(1)),
         links: ["ttyS0".try_into().unwrap()].into_iter().collect(),
         groups: [NodeId(0), NodeId(1)].into_iter().map(|preferred| GroupSettings { preferred }).collect(),
+        paces: heapless::Vec::new(),
         keepalive: Duration::from_millis(KEEPALIVE),
         warntime: Duration::from_millis(500),
         deadtime: Duration::from_millis(DEADTIME),
