@@ -423,7 +423,7 @@ fn link_with_a_keepalive_of_its_own_is_checked_and_beats_at_that() {
         (
             b"serial /dev/ttyS0 keepalive 1 baud 19200\nkeepalive 100ms\ndeadtime 2",
             &[
-                "ha.cf:1:29: error: found a deadtime of 2 s with a keepalive of 1 s; expected more than twice the keepalive, that is more than 2 s",
+                "ha.cf:3:10: error: found a deadtime of 2 s with a keepalive of 1 s; expected more than twice the keepalive, that is more than 2 s",
             ],
         ),
         (
@@ -456,12 +456,12 @@ fn link_with_a_keepalive_of_its_own_is_checked_and_beats_at_that() {
 
 #[test]
 fn repeated_beats_take_half_of_a_serial_line_at_the_most() {
-    let mut config = crate::config::sample::config(std::path::Path::new("/"), &[("alpha", "x")]);
+    let mut config = sample::config(std::path::Path::new("/"), &[("alpha", "x")]);
     let serial = |baud| Medium::Serial { device: "/dev/ttyS0".into(), baud, is_rtscts: false };
     config.media.extend([serial(9600), serial(115_200)]);
     let copies = |config: &Config| (0..3).map(|place| config.copies(place)).collect::<Vec<_>>();
     assert_eq!(copies(&config), [8, 1, 1], "crc is no secret, and for Heartbeat's messages there is no room");
-    config.keys[0].method = crate::config::AuthMethod::Sha1;
+    config.keys[0].method = AuthMethod::Sha1;
     // 33 ms for each with a part of the acknowledgements.
     assert_eq!(copies(&config), [8, 3, 8]);
     config.keepalive = Duration::from_millis(45);

@@ -53,8 +53,8 @@ impl Lanes {
     /// Somebody asks for these again.
     pub(super) fn note_asked(&mut self, first: Seq, last: Seq, now: Instant, deadtime: Duration) {
         let (newest, run) = self.asked;
-        let numbers = last.0 - first.0 + 1;
-        let run = if first.0 == newest.0 + 1 { run.saturating_add(numbers) } else { numbers };
+        let numbers = (last.0 - first.0).saturating_add(1);
+        let run = if first.0.checked_sub(newest.0) == Some(1) { run.saturating_add(numbers) } else { numbers };
         self.asked = (last, run);
         if run >= RUN_MIN {
             self.even_until = now + deadtime * EVEN_DEADTIMES;
