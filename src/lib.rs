@@ -38,7 +38,7 @@ pub mod links;
 #[cfg(any(feature = "std", test))]
 mod order;
 // Without the rest of `std` as well: `cargo test --lib --no-default-features` is the core with its tests, and small.
-#[cfg(any(feature = "std", test))]
+#[cfg(any(feature = "sim", test))]
 pub mod sim;
 #[cfg(feature = "std")]
 pub mod sys;

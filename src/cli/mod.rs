@@ -16,6 +16,7 @@ mod help;
 mod json;
 mod orders;
 mod show;
+#[cfg(feature = "sim")]
 mod sim;
 mod table;
 
@@ -55,6 +56,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "stop", summary: "release everything, say goodbye, end", help: orders::STOP_HELP, run: orders::stop },
     Verb { name: "release", summary: "stop what killed daemons left running", help: release::HELP, run: release::main },
     Verb { name: "demo", summary: "the main job, shown on this machine", help: demo::HELP, run: demo::main },
+    #[cfg(feature = "sim")]
     Verb { name: "sim", summary: "play faults through two nodes in virtual time", help: sim::HELP, run: sim::main },
     Verb { name: "help", summary: "this text; `help VERB` for more about one", help: help::HELP, run: help::main },
     Verb { name: "version", summary: "which nullbeat this is", help: help::VERSION, run: version },
