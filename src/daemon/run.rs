@@ -264,6 +264,12 @@ fn guard(
     if let Err(error) = directory.make_script_directory() {
         log::warn!("no directory for the notes of resource scripts: {error}");
     }
+    let is_realtime = config.is_realtime;
+    // Sooner than watchdogs and engine: on a slow board that boots, a guardian in the ordinary class may get no turn for
+    // seconds; until it has an engine, and beside it while it is silent, nobody kicks.
+    if is_realtime {
+        enter_realtime(config.rtprio);
+    }
     // Before anything is held here: what cannot be armed is found out now.
     let mut watchdogs = Watchdogs::open(&mut config, options.is_unfenced)?;
     let boot = lease::boot_id().unwrap_or_default();
@@ -272,14 +278,14 @@ fn guard(
     let reset = reset.inspect_err(|_| watchdogs.end(&lease)).map_err(cannot("reset_with"))?;
     let mut spare = watchdogs.spare().inspect_err(|_| watchdogs.end(&lease))?;
     let page = lease.share();
-    let (is_realtime, priority) = (config.is_realtime, config.rtprio);
     let start =
         Start { options, config, stamps, directory, lease, identity, reset, watchdogs, untold, logs, lines, carried };
     // With an error everything else that it had is closed by now.
     let guarding = Guarding::begin(start).inspect_err(|_| spare.end(&page))?;
     drop(spare);
+    // What starting has needed is over: it is not to be locked.
     if is_realtime {
-        enter_realtime(priority);
+        lock_memory();
     }
     Ok(guarding)
 }
@@ -349,11 +355,15 @@ fn protect_from_oom_killer() {
     }
 }
 
-/// One step below the engine (design.md section 3). A warning where the limits do not allow it.
-fn enter_realtime(priority: Option<i32>) {
+/// A warning where the limits do not allow it.
+fn lock_memory() {
     if let Err(error) = memory::lock() {
         log::warn!("the guardian's memory is not locked: {error}");
     }
+}
+
+/// One step below the engine (design.md section 3). A warning where the limits do not allow it.
+fn enter_realtime(priority: Option<i32>) {
     let engine = priority.or_else(|| scheduler::priority_range().ok().map(|range| range.start() + 1));
     let own = engine.unwrap_or(1).saturating_sub(1).max(1);
     if let Err(error) = scheduler::set_real_time(own) {

@@ -47,7 +47,7 @@ fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_a
     // it is off.
     let (boots, since) = (beta.boots(), Instant::now());
     bench.set_fault("0.fence-reset", Some(Fault::Open));
-    beta.run(HANG);
+    beta.type_line(HANG);
     let opened = bench.wires.await_change(since, "0.fence-power", true);
     let sensed = bench.wires.await_change(opened, "0.peer-power", false);
     bench.await_owner(0, "web");

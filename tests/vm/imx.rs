@@ -20,11 +20,10 @@ const SUPPLY_OK: u8 = 1 << 2;
 
 #[test]
 fn imx6ul_beats_over_its_uart_drives_and_reads_its_lines_and_is_reset_by_its_watchdog() {
-    let plan = Plan::usual().machine(Machine::Imx6ul).ha_cf("deadtime 6\nwatchdog /dev/watchdog0\nboard own").file(
-        "/etc/ha.d/boards/own.conf",
-        0o644,
-        BOARD,
-    );
+    let plan = Plan::usual()
+        .machine(Machine::Imx6ul)
+        .ha_cf("deadtime 10\nwatchdog /dev/watchdog0\nwatchdog_timeout 5\nboard own")
+        .file("/etc/ha.d/boards/own.conf", 0o644, BOARD);
     let bench = Bench::start(plan);
     let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
     bench.await_owner(0, "web");
@@ -55,7 +54,7 @@ fn imx6ul_beats_over_its_uart_drives_and_reads_its_lines_and_is_reset_by_its_wat
     }
 
     let events = alpha.event_count();
-    alpha.run(HANG);
+    alpha.type_line(HANG);
     assert_reset_first(&bench, 0, events, "WATCHDOG");
     alpha.await_boot(2);
     alpha.await_settled();
