@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::bench::{Bench, Plan};
 
-/// More than the dead time of the usual plan.
-const PAST_DEADTIME: Duration = Duration::from_secs(4);
+/// A dead time through which no emulated board of a busy machine stands still, and more than that.
+const DEADTIME: &str = "deadtime 8";
+const PAST_DEADTIME: Duration = Duration::from_secs(9);
 
 /// Waits until both boards have logged this about a link of the other one.
 #[track_caller]
@@ -21,7 +22,7 @@ fn now(bench: &Bench) -> [usize; 2] {
 
 #[test]
 fn one_cable_cut_while_the_other_is_whole_nothing_moves() {
-    let bench = Bench::start(Plan::usual());
+    let bench = Bench::start(Plan::usual().ha_cf(DEADTIME));
     let mut since = now(&bench);
     bench.cut_serial();
     await_link(&bench, since, "/dev/ttyS0", "dead");
@@ -49,7 +50,7 @@ fn one_cable_cut_while_the_other_is_whole_nothing_moves() {
 
 #[test]
 fn noisy_null_modem_loses_messages_and_moves_nothing() {
-    let bench = Bench::start(Plan::usual().breaks());
+    let bench = Bench::start(Plan::usual().ha_cf(DEADTIME).breaks());
     // The UART's driver counts them (TIOCGICOUNT), and the daemon tells them. QEMU's UARTs have no other error, and their
     // modem lines follow nothing.
     bench.modem.send_break(0);
@@ -67,7 +68,7 @@ fn noisy_null_modem_loses_messages_and_moves_nothing() {
 #[test]
 fn usb_adapter_is_pulled_and_plugged_in_again() {
     let wait_for_it = "until [ -c /dev/ttyUSB0 ]; do sleep 0.1; done; exec nullbeat run --foreground";
-    let plan = Plan::usual().usb_adapter().ha_cf("serial /dev/ttyUSB0 baud 115200").start(wait_for_it);
+    let plan = Plan::usual().ha_cf(DEADTIME).usb_adapter().ha_cf("serial /dev/ttyUSB0 baud 115200").start(wait_for_it);
     let bench = Bench::power_on(plan);
     bench.plug_usb(0);
     bench.plug_usb(1);
