@@ -55,7 +55,8 @@ fn noisy_null_modem_loses_messages_and_moves_nothing() {
     // modem lines follow nothing.
     bench.modem.send_break(0);
     bench.wait("alpha tells of the break", |bench| {
-        bench.boards[0].run("nullbeat cable /dev/ttyS0").contains(", 1 breaks\n")
+        // Its exit code says whether the line is good, which that of a busy machine's emulated board is not always.
+        bench.boards[0].shell("nullbeat cable /dev/ttyS0").1.contains(", 1 breaks\n")
     });
     // A turned bit in every second message or so.
     bench.flip_bits(2);
