@@ -3,7 +3,7 @@
 //!
 //! A guardian alone is watched by nobody: the engine goes on without it. An engine alone is watched by the guardian.
 //!
-//! With a hardware watchdog two that are silent are left to it ([`Sentinel::silent_after`]): nobody kicks, so that it resets
+//! With a hardware watchdog two that are silent are left to it (`Sentinel::silent_after`): nobody kicks, so that it resets
 //! this board in time. To kill them would close the device, and then the kernel restarts the countdown. Two that are dead
 //! have closed it already; what was theirs is stopped at once.
 

@@ -188,7 +188,7 @@ impl Lease {
         self.load(RUNNER_STAMP_AT)
     }
 
-    /// Until when the watchdog lease allows kicks ([`Carried::kicks_until`]).
+    /// Until when the watchdog lease allows kicks ([`Carried::kicks_until`](crate::core::settings::Carried::kicks_until)).
     pub fn set_kicks_until(&self, until: Option<Instant>) {
         self.store(KICKS_UNTIL_AT, instant_word(until));
     }

@@ -451,7 +451,11 @@ fn link_with_a_keepalive_of_its_own_is_checked_and_beats_at_that() {
     let plain = load(b"bcast eth0\nkeepalive 400ms\ndeadtime 5");
     assert_ne!(config.config_digest, plain.config_digest, "the nodes notice when they differ");
     assert_eq!(plain.keepalives, Vec::new());
-    assert_eq!(load(b"ucast eth0 10.0.0.2 keepalive 400ms\nkeepalive 1\ndeadtime 5").keepalive, ms(400), "none is left at 1 s");
+    assert_eq!(
+        load(b"ucast eth0 10.0.0.2 keepalive 400ms\nkeepalive 1\ndeadtime 5").keepalive,
+        ms(400),
+        "none is left at 1 s"
+    );
 }
 
 #[test]

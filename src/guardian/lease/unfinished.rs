@@ -22,8 +22,8 @@ pub(super) const STEPS: [HandoverStep; 6] = [
 ];
 
 impl Lease {
-    /// What the next engine must go on with ([`Carried::handover`], [`Carried::is_yielding`]): stored before anything of it
-    /// is said or asked for.
+    /// What the next engine must go on with (`handover` and `is_yielding` of [`Carried`](crate::core::settings::Carried)):
+    /// stored before anything of it is said or asked for.
     pub fn set_unfinished(&self, handover: Option<CarriedHandover>, is_yielding: bool) {
         let (open, heard) = (self.table() + UNFINISHED_OF_TABLE, self.table() + HEARD_OF_TABLE);
         let word = unfinished_word(handover, is_yielding);
