@@ -65,6 +65,27 @@ fn silent_owner_is_reset_or_switched_off_over_its_line_seen_off_and_comes_back_a
     bench.assert_exclusive();
 }
 
+/// Guardian and engine, and not the logger, which outlives them.
+const KILL: &str = "pids=; for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = /usr/sbin/nullbeat ] && \
+    [ \"$(cat $p/comm)\" != nullbeat:logger ] && pids=\"$pids ${p#/proc/}\"; done; kill -KILL $pids; true";
+
+#[test]
+fn line_is_let_go_when_the_guardian_of_a_board_that_holds_nothing_is_killed_during_a_pulse() {
+    let pulse = Duration::from_secs(60);
+    let bench = Bench::start(Plan::usual().ha_cf(LINES).ha_cf("fence gpio power pulse 60 limit 90"));
+    let [alpha, beta] = &bench.boards[..] else { panic!("two boards") };
+    bench.await_owner(0, "web");
+    // Its sense line confirms nothing, so beta takes nothing.
+    bench.set_fault("1.peer-power", Some(Fault::StuckHigh));
+    alpha.type_line(HANG);
+    let opened = bench.wires.await_level("1.fence-power", true);
+    beta.run(KILL);
+    let closed = bench.wires.await_level("1.fence-power", false);
+    assert!(closed - opened < pulse, "held for {:?}", closed - opened);
+    alpha.await_boot(2);
+    bench.assert_exclusive();
+}
+
 /// When the board began to start a group for the first time after `since`.
 #[track_caller]
 fn first_start(bench: &Bench, node: &str, since: Instant) -> Instant {

@@ -64,6 +64,7 @@ mod interlock;
 mod lines;
 mod pc;
 mod power;
+mod resets;
 mod takeover;
 mod udev;
 mod watchdog;

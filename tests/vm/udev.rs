@@ -69,9 +69,11 @@ fn udev_gives_stable_names_and_keeps_others_off_the_ports() {
     // A name from the rules in ha.cf is a link as well.
     let by_path = name_of(" /dev/ttyS1");
     board.run(&format!("echo 'serial /dev/nullbeat/{by_path} baud 9600' >/etc/ha.d/ha.cf"));
-    board.run("udevadm trigger --settle --subsystem-match=tty");
+    // `add`: Debian's own rules give a port its ordinary group then only.
+    board.run("udevadm trigger --settle --action=add --subsystem-match=tty");
     assert_eq!(mode(board, "/dev/ttyS1"), "660 haclient");
     assert!(!properties(board, "/dev/ttyS0").contains("ID_MM_DEVICE_IGNORE"), "no link any more");
+    assert_eq!(mode(board, "/dev/ttyS0"), "660 dialout", "no link any more");
 
     let is_link = |device: &str| properties(board, device).contains("ID_MM_PORT_IGNORE=1");
     // The name that a board file gives it, as `board X` and `serial NAME` have it.
