@@ -97,6 +97,11 @@ impl Output {
         if self.begun() > 0 || is_driver_free { &self.bytes[self.written..first.len] } else { &[] }
     }
 
+    /// Whether a frame of the compact format is next: its delimiter stands in front, which no text has.
+    pub fn is_frame_next(&self) -> bool {
+        self.messages.first().is_some_and(|first| first.cargo.is_some() && self.bytes[..first.len].first() == Some(&0))
+    }
+
     /// `count` bytes of [`Output::pending`] have left. Returns the number of messages of which the last byte is out.
     pub fn advance(&mut self, count: usize) -> u64 {
         self.written += count;

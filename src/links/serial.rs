@@ -158,8 +158,9 @@ pub struct SerialLine {
     /// What waits here until the driver's queue is short.
     held: Option<Held>,
     baud: u32,
-    /// When all that was written has left, by arithmetic: pseudo-terminals do not tell how long their queue is, and adapters
-    /// have one that their driver does not see.
+    /// When all frames that were written have left, by arithmetic: pseudo-terminals do not tell how long their queue is, and
+    /// adapters have one that their driver does not see. Heartbeat's messages are held back by what the driver tells alone:
+    /// one that is replaced while it waits is a lost packet to a Heartbeat.
     clear_at: Instant,
     complained_at: Option<Instant>,
     /// The last message was cut off somewhere: the next one must not join its last line.
@@ -284,8 +285,9 @@ impl SerialLine {
                 (self.stalled_since, self.held) = (None, None);
                 return Ok(());
             }
-            let told = tty::output_queued(terminal).unwrap_or(0);
-            let queued = self.time_of(told).max(self.clear_at.since(now));
+            let is_frame = self.output.is_frame_next();
+            let told = self.time_of(tty::output_queued(terminal).unwrap_or(0));
+            let queued = if is_frame { told.max(self.clear_at.since(now)) } else { told };
             let pending = self.output.pending(queued <= DRIVER_TIME);
             if pending.is_empty() {
                 self.stalled_since = None;
@@ -297,7 +299,9 @@ impl SerialLine {
                 Ok(count) if count > 0 => {
                     self.sent += self.output.advance(count);
                     self.stalled_since = None;
-                    self.clear_at = self.clear_at.max(now) + self.time_of(count);
+                    if is_frame {
+                        self.clear_at = self.clear_at.max(now) + self.time_of(count);
+                    }
                 }
                 Ok(_) | Err(Errno::EAGAIN) => {
                     let since = *self.stalled_since.get_or_insert(now);
@@ -463,20 +467,21 @@ mod tests {
     }
 
     #[test]
-    fn line_keeps_its_own_account_where_the_driver_s_queue_is_not_told() {
+    fn line_keeps_its_own_account_of_frames_where_the_driver_s_queue_is_not_told() {
         let (mut far, mut line) = line();
-        line.send(&[b'a'; 191], Cargo::Daemon, at(0)).unwrap();
-        assert_eq!(drain(&mut far).len(), 192, "100 ms, with the line end that goes first");
-        line.send(b"beat 1", Cargo::Beat, at(10)).unwrap();
-        line.send(&[b'b'; 96], Cargo::Daemon, at(20)).unwrap();
-        line.send(b"beat 2", Cargo::Beat, at(90)).unwrap();
+        let frame = |text: &[u8]| [b"\0", text].concat();
+        line.send(&frame(&[b'a'; 191]), Cargo::Daemon, at(0)).unwrap();
+        assert_eq!(drain(&mut far).len(), 193, "100 ms, and the line end that goes first");
+        line.send(&frame(b"beat 1"), Cargo::ShortBeat, at(10)).unwrap();
+        line.send(&frame(&[b'b'; 95]), Cargo::Daemon, at(20)).unwrap();
+        line.send(&frame(b"beat 2"), Cargo::ShortBeat, at(90)).unwrap();
         assert_eq!(drain(&mut far), b"");
         // Times are rounded to microseconds.
         assert!(line.deadline().is_some_and(|due| due >= at(97) && due < at(98)), "{:?}", line.deadline());
         line.flush(line.deadline().unwrap()).unwrap();
-        assert_eq!(drain(&mut far), b"beat 2", "the older one is stale");
+        assert_eq!(drain(&mut far), b"\0beat 2", "the older one is stale");
         line.flush(line.deadline().unwrap()).unwrap();
-        assert_eq!((drain(&mut far), line.deadline()), (vec![b'b'; 96], None));
+        assert_eq!((drain(&mut far), line.deadline()), (frame(&[b'b'; 95]), None));
         assert_eq!(line.stalls, 0);
     }
 
