@@ -432,3 +432,28 @@ pub struct Carried {
     /// the boot.
     pub kicks_until: Option<Instant>,
 }
+
+impl Carried {
+    /// Of an engine that held nothing and of which nothing else is known: every group is probed.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            claims: GroupSet::EMPTY,
+            states: [GroupState::Unknown; GROUPS_MAX],
+            is_certain: false,
+            is_held: false,
+            guests: GroupSet::EMPTY,
+            handover: None,
+            is_yielding: false,
+            stuck_lines: 0,
+            to_restart: GroupSet::EMPTY,
+            partner: None,
+            confirmed: None,
+            shot: None,
+            fencing: CarriedFencing::default(),
+            health: [GroupHealth::default(); GROUPS_MAX],
+            turns_from: None,
+            kicks_until: None,
+        }
+    }
+}

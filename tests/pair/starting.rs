@@ -151,19 +151,8 @@ fn replaced_engine_judges_its_partner_by_deadtime_not_by_initdead() {
         claims: GroupSet::only(GroupId(2)),
         states,
         is_certain: true,
-        is_held: false,
-        guests: GroupSet::EMPTY,
-        handover: None,
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),
-        confirmed: None,
-        shot: None,
-        fencing: Default::default(),
-        health: [Default::default(); GROUPS_MAX],
-        turns_from: None,
-        kicks_until: None,
+        ..Carried::nothing()
     };
     table.nodes[1] = Some(Box::new(Node::new(table.settings[1].clone(), identity, Some(carried), table.stamp())));
     table.give(1, Input::Tick);

@@ -10,10 +10,9 @@ use nix::sys::wait::WaitStatus;
 
 use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, REFILL_PAUSE, RETRY_PAUSE, Stage, Then, in_use};
 use crate::config::Config;
-use crate::core::ids::{Generation, GroupSet};
-use crate::core::limits::GROUPS_MAX;
+use crate::core::ids::Generation;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedFencing, CarriedHandover, CarriedShot};
+use crate::core::settings::{Carried, CarriedHandover, CarriedShot};
 use crate::core::time::Instant;
 use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::history::Entry;
@@ -344,22 +343,9 @@ impl Guarding {
     /// What the engine held, with certainty: this process has run all scripts. Where one is under way nobody knows.
     pub(super) fn carried(&self, now: u64) -> Carried {
         let mut carried = self.lease.carried(&self.config).unwrap_or(Carried {
-            to_restart: GroupSet::EMPTY,
             partner: self.lease.partner(&self.config),
-            confirmed: None,
-            shot: None,
-            fencing: CarriedFencing::default(),
-            health: [Default::default(); GROUPS_MAX],
-            turns_from: None,
             kicks_until: self.lease.kicks_until(),
-            claims: GroupSet::EMPTY,
-            states: [GroupState::Unknown; GROUPS_MAX],
-            is_certain: false,
-            is_held: false,
-            guests: GroupSet::EMPTY,
-            handover: None,
-            is_yielding: false,
-            stuck_lines: 0,
+            ..Carried::nothing()
         });
         let busy = self.runner.busy();
         for group in self.runner.held().iter() {

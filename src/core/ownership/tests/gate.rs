@@ -103,24 +103,7 @@ fn with_part(home: NodeId, held: GroupSet) -> Bench {
     let mut states = [GroupState::Unknown; GROUPS_MAX];
     states[..2].fill(GroupState::Stopped);
     held.iter().for_each(|id| states[usize::from(id.0)] = GroupState::Running);
-    let carried = Carried {
-        claims: held,
-        states,
-        is_certain: true,
-        is_held: false,
-        health: [Default::default(); GROUPS_MAX],
-        guests: GroupSet::EMPTY,
-        handover: None,
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
-        partner: None,
-        confirmed: None,
-        shot: None,
-        fencing: Default::default(),
-        turns_from: None,
-        kicks_until: None,
-    };
+    let carried = Carried { claims: held, states, is_certain: true, ..Carried::nothing() };
     Bench::new(Settings { interlock: Some(interlock), groups, ..settings() }, Some(carried))
 }
 

@@ -10,22 +10,11 @@ const HEARD: u64 = 40;
 fn carried(step: HandoverStep, set: Holds) -> Carried {
     let open = CarriedHandover { step, set, after_failure: false, generation: Generation(3), heard: Seq(HEARD) };
     Carried {
-        claims: GroupSet::EMPTY,
         states: [GroupState::Stopped; GROUPS_MAX],
         is_certain: true,
-        is_held: false,
-        guests: GroupSet::EMPTY,
         handover: Some(open),
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner::default()),
-        confirmed: None,
-        shot: None,
-        fencing: Default::default(),
-        health: [Default::default(); GROUPS_MAX],
-        turns_from: None,
-        kicks_until: None,
+        ..Carried::nothing()
     }
 }
 

@@ -69,19 +69,10 @@ fn carried(shot: CarriedShot) -> Carried {
         claims: GroupSet::only(HOME),
         states,
         is_certain: true,
-        is_held: false,
-        guests: GroupSet::EMPTY,
-        handover: None,
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
         partner: Some(CarriedPartner { is_dead: true, has_left: false }),
-        confirmed: None,
         shot: Some(shot),
-        fencing: CarriedFencing::default(),
-        health: [Default::default(); GROUPS_MAX],
         turns_from: Some(Instant::from_millis(0)),
-        kicks_until: None,
+        ..Carried::nothing()
     }
 }
 

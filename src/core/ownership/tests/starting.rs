@@ -93,24 +93,7 @@ fn start_that_a_heartbeat_does_not_answer_is_told_again() {
 /// Two daemons that were killed come back, each with something left over, each not knowing the other for a nullbeat.
 #[test]
 fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
-    let mut carried = Carried {
-        claims: BOTH,
-        states: [GroupState::Unknown; GROUPS_MAX],
-        is_certain: false,
-        is_held: false,
-        guests: GroupSet::EMPTY,
-        handover: None,
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
-        partner: None,
-        confirmed: None,
-        shot: None,
-        fencing: Default::default(),
-        health: [Default::default(); GROUPS_MAX],
-        turns_from: None,
-        kicks_until: None,
-    };
+    let mut carried = Carried { claims: BOTH, ..Carried::nothing() };
     carried.states[0] = GroupState::Running;
     let mut bench = Bench::new(settings(), Some(carried));
     bench.is_nullbeat = false;
@@ -128,24 +111,7 @@ fn left_over_group_is_told_to_a_heartbeat_that_waits_for_it() {
 /// An engine that dies before it knows what runs here leaves the claims of the one before to the next.
 #[test]
 fn claims_that_nobody_has_looked_into_are_carried_on() {
-    let mut carried = Carried {
-        claims: BOTH,
-        states: [GroupState::Unknown; GROUPS_MAX],
-        is_certain: true,
-        is_held: false,
-        guests: GroupSet::EMPTY,
-        handover: None,
-        is_yielding: false,
-        stuck_lines: 0,
-        to_restart: GroupSet::EMPTY,
-        partner: None,
-        confirmed: None,
-        shot: None,
-        fencing: Default::default(),
-        health: [Default::default(); GROUPS_MAX],
-        turns_from: None,
-        kicks_until: None,
-    };
+    let mut carried = Carried { claims: BOTH, is_certain: true, ..Carried::nothing() };
     carried.states[0] = GroupState::Running;
     let mut bench = Bench::new(settings(), Some(carried));
     let claims = |bench: &Bench| (bench.node.ownership().claims(), bench.node.ownership().claims_to_carry());
