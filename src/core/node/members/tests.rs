@@ -45,7 +45,8 @@ fn settings(names: &[&str], autojoin: Autojoin) -> Settings {
 }
 
 struct Bench {
-    node: Node,
+    /// It is large, and a test's stack is not.
+    node: Box<Node>,
     now: u64,
     /// Last number that each name has used.
     seqs: Vec<(String, u64)>,
@@ -62,7 +63,7 @@ fn stamp(ms: u64) -> Stamp {
 impl Bench {
     fn new(settings: Settings) -> Self {
         let identity = Identity { uuid: Uuid([1; 16]), generation: Generation(3) };
-        let node = Node::new(settings, identity, None, stamp(0));
+        let node = Box::new(Node::new(settings, identity, None, stamp(0)));
         let (seqs, packets, replies) = (Vec::new(), Vec::new(), Vec::new());
         let mut bench = Self { node, now: 0, seqs, packets, replies, changes: 0, has_ended: false };
         bench.give(Input::Tick);
