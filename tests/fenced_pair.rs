@@ -320,6 +320,10 @@ fn device_that_lies_is_found_out_and_not_believed_again() {
     wait_shown(&lab, ALPHA, "\"fence_lied\"");
     assert!(lab.boards[ALPHA].log().contains("fencing cannot be trusted"), "{}", lab.boards[ALPHA].log());
     lab.wait_at_home();
+    // Beta has to hear that alpha has let go: cut off before, it knows of two owners and of one that does not hear it.
+    let heard = || lab.boards[BETA].received().iter().sum::<u64>();
+    let before = heard();
+    lab.wait("beta hears what alpha holds", |_| heard() > before + 10);
     let before = shots(&lab, ALPHA, "one");
     cut_all(&lab, true);
     wait_shown(&lab, ALPHA, "\"fence_pending\"");

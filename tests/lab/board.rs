@@ -301,6 +301,14 @@ exit 0
         if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() }
     }
 
+    /// Messages that it has heard on each of its links.
+    pub(crate) fn received(&self) -> Vec<u64> {
+        let json = self.status_json();
+        let links = json.split("\"links\"").nth(1).and_then(|rest| rest.split(']').next()).expect("links");
+        let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+        links.split("\"received\": ").skip(1).filter_map(number).collect()
+    }
+
     /// Whether a daemon answers and no group moves.
     pub(crate) fn is_settled(&self) -> bool {
         // The first one is the node's own; peers tell theirs further down.
