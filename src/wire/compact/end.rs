@@ -116,8 +116,8 @@ pub struct CompactEnd {
     newest: Generation,
 }
 
-impl std::fmt::Debug for CompactEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Debug for CompactEnd {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "CompactEnd {{ is_open: {}, is_sure: {} }}", self.link.is_open(), self.is_sure)
     }
 }
