@@ -28,6 +28,10 @@ struct Seen {
     mark: u64,
 }
 
+/// How long a mark is waited for, and how many are tried.
+const MARK_LIMIT: Duration = Duration::from_secs(5);
+const MARKS_MAX: usize = 36;
+
 /// The record of who used what when.
 pub(crate) struct Observer {
     fifo: PathBuf,
@@ -69,17 +73,25 @@ impl Observer {
         self.fifo.clone()
     }
 
-    /// What has been seen, once everything is read that scripts have written until now.
+    /// What has been seen, once everything is read that scripts have written until now. A mark that was written behind half a
+    /// line of somebody else's is lost: then another one.
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        let mark = {
-            let mut writer = self.writer.lock().expect("not poisoned");
-            writer.1 += 1;
-            let line = format!("* {} mark\n", writer.1);
-            writer.0.write_all(line.as_bytes()).expect("a FIFO with a reader");
-            writer.1
-        };
-        let seen = self.seen.0.lock().expect("not poisoned");
-        self.seen.1.wait_while(seen, |seen| seen.mark < mark).expect("not poisoned")
+        for _ in 0..MARKS_MAX {
+            let mark = {
+                let mut writer = self.writer.lock().expect("not poisoned");
+                writer.1 += 1;
+                let line = format!("* {} mark\n", writer.1);
+                writer.0.write_all(line.as_bytes()).expect("a FIFO with a reader");
+                writer.1
+            };
+            let seen = self.seen.0.lock().expect("not poisoned");
+            let waited = self.seen.1.wait_timeout_while(seen, MARK_LIMIT, |seen| seen.mark < mark);
+            let (seen, waited) = waited.expect("not poisoned");
+            if !waited.timed_out() {
+                return seen;
+            }
+        }
+        panic!("the observer reads no marks");
     }
 
     /// The board has lost its power: nothing runs there any more.
