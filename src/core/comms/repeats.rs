@@ -86,7 +86,7 @@ impl Comms {
         let interval = self.beat_interval(now);
         // What has left only just cannot have been heard when this was said.
         let on_the_way = interval / 4 + self.state(node).round_trips.quickest();
-        let next = self.ring.sent_at(Seq(echo.0 + 1)).filter(|left| now.since(*left) >= on_the_way);
+        let next = self.ring.sent_at(Seq(echo.0.saturating_add(1))).filter(|left| now.since(*left) >= on_the_way);
         let patience = missed(interval).max(self.announced_deadtime() / DEADTIME_PART);
         self.repeats.unheard = next.map(|next| self.ring.sent_at(echo).unwrap_or(next) + patience);
     }
