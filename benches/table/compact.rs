@@ -15,6 +15,7 @@ use super::cable::{Cable, serial};
 use super::contender::{Contender, Timing, cables};
 use super::lab::Lab;
 use super::sample::{Sample, number};
+use super::stalls::Stalls;
 use super::steady::{Rest, TRACE_WINDOW};
 use super::stress::{self, Case};
 
@@ -188,7 +189,13 @@ pub(crate) fn endure(nullbeat: &Path, marker: &Path, time: Duration) -> io::Resu
     let pairs: Vec<_> =
         ways.iter().zip(&rests).map(|(way, rest)| (rest, way.words(), way.timing.keepalive_ms)).collect();
     let mut text = Case::head();
-    stress::side_by_side(&pairs, time)?.iter().for_each(|case| case.describe(&mut text));
+    let stalls = Stalls::watch()?;
+    let cases = stress::side_by_side(&pairs, time)?;
+    cases.iter().for_each(|case| case.describe(&mut text));
+    let _ = write!(text, "\n{}", stalls.tell()?);
+    for case in cases.iter().filter(|case| !case.deaths.is_empty()) {
+        let _ = writeln!(text, "{}: nodes called dead at {}.", case.name, case.deaths.join(", "));
+    }
     eprint!("{text}");
     Ok(text)
 }

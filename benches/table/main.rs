@@ -17,6 +17,7 @@ mod lab;
 mod machine;
 mod mixed;
 mod sample;
+mod stalls;
 mod steady;
 mod stress;
 mod tap;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == cable::WORD => cable::carry(rest),
         Some((word, rest)) if word == kick::WORD => kick::turn(rest),
         Some((word, _)) if word == stress::LOAD_WORD => stress::load(),
+        Some((word, rest)) if word == stalls::WORD => stalls::run(rest),
         _ => parse(&arguments).and_then(|options| options.map_or_else(help, |options| table(&options))),
     };
     match result {

@@ -28,9 +28,10 @@ const CLASSES: [f64; 8] = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, f64::INFINITY];
 
 /// What one case showed.
 pub(crate) struct Case {
-    name: String,
+    pub(crate) name: String,
     time: Duration,
-    deaths: usize,
+    /// The moments of the false ones, as the log has them.
+    pub(crate) deaths: Vec<String>,
     /// Of each beat of alpha: how much later it left than a keepalive after the one before, in milliseconds.
     lateness: Vec<f64>,
 }
@@ -105,14 +106,14 @@ fn run(nullbeat: &Path, marker: &Path, timing: &Timing, is_serial: bool, time: D
 pub(crate) fn side_by_side(pairs: &[(&Rest, String, u64)], time: Duration) -> io::Result<Vec<Case>> {
     let observers =
         pairs.iter().map(|(rest, ..)| rest.observer(Contender::Nullbeat)).collect::<io::Result<Vec<_>>>()?;
-    let (from, early) = (now(), pairs.iter().map(|(rest, ..)| deaths(&rest.lab)).collect::<Vec<_>>());
+    let (from, early) = (now(), pairs.iter().map(|(rest, ..)| deaths(&rest.lab).len()).collect::<Vec<_>>());
     {
         let _load = Helper::start(&[LOAD_WORD])?;
         sleep(time);
     }
     let mut cases = Vec::new();
     for (((rest, name, keepalive_ms), observer), early) in pairs.iter().zip(observers).zip(early) {
-        let deaths = deaths(&rest.lab) - early;
+        let deaths = deaths(&rest.lab).split_off(early);
         complain(&rest.lab);
         let beats: Vec<u64> = observer.beats()?.into_iter().filter(|at| *at >= from).collect();
         let late = |pair: &[u64]| ((pair[1] - pair[0]) as f64 / 1e6 - *keepalive_ms as f64).max(0.0);
@@ -134,20 +135,21 @@ fn complain(lab: &Lab) {
     }
 }
 
-/// How often a board has said that the other one is dead.
-fn deaths(lab: &Lab) -> usize {
-    let count = |node| {
-        let log = fs::read_to_string(lab.board_directory(node).join("ha.d/log")).unwrap_or_default();
-        log.lines().filter(|line| line.contains(": is dead")).count()
-    };
-    (0..NAMES.len()).map(count).sum()
+/// When a board has said that the other one is dead, in the order of time.
+fn deaths(lab: &Lab) -> Vec<String> {
+    let said = |node: usize| fs::read_to_string(lab.board_directory(node).join("ha.d/log")).unwrap_or_default();
+    let logs: String = (0..NAMES.len()).map(said).collect();
+    let time = |line: &str| line.split_whitespace().nth(2).unwrap_or_default().to_owned();
+    let mut all: Vec<String> = logs.lines().filter(|line| line.contains(": is dead")).map(time).collect();
+    all.sort_unstable();
+    all
 }
 
 impl Case {
     /// Nobody was declared dead, and nobody fell silent for good.
     fn has_held(&self, keepalive_ms: u64) -> bool {
         let beats = self.time.as_millis() / u128::from(keepalive_ms);
-        self.deaths == 0 && self.lateness.len() as u128 * 10 > beats * 9
+        self.deaths.is_empty() && self.lateness.len() as u128 * 10 > beats * 9
     }
 
     /// By which a row of an older table is known to be of the same case.
@@ -170,7 +172,7 @@ impl Case {
 
     pub(crate) fn describe(&self, text: &mut String) {
         let Self { name, time, deaths, lateness } = self;
-        let _ = write!(text, "| {name} | {} s | {deaths} | {} |", time.as_secs(), lateness.len() + 1);
+        let _ = write!(text, "| {name} | {} s | {} | {} |", time.as_secs(), deaths.len(), lateness.len() + 1);
         let mut from = -1.0;
         for class in CLASSES {
             let _ = write!(text, " {} |", lateness.iter().filter(|late| **late > from && **late <= class).count());

@@ -287,7 +287,10 @@ impl LinkTable {
     /// There is no randomness to be had.
     pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
         for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
-            let line = slot.link.line().map(|line| line.bytes_in(speaker.spare));
+            let line = slot.link.line().map(|line| {
+                let bytes = line.bytes_in(speaker.pair).saturating_sub(compact::BEAT_LINE_LEN);
+                bytes.min(line.bytes_in(speaker.spare))
+            });
             slot.compact = Some(Box::new(CompactEnd::new(speaker, seed()?, line, now)));
         }
         Ok(())
@@ -328,6 +331,11 @@ impl LinkTable {
     /// Those that lead to peers and whose devices work.
     pub fn open(&self) -> LinkSet {
         self.iter().filter(|(_, slot)| slot.is_open() && !slot.is_ping).map(|(link, _)| link).collect()
+    }
+
+    /// Whether no slow line is busy with anything: what can wait goes with a beat only then.
+    pub fn have_room_for_news(&self, now: Instant) -> bool {
+        self.slots.iter().filter_map(|slot| slot.link.line()).all(|line| line.is_idle(now))
     }
 
     /// Those of ping nodes whose sockets are open, in the order of ha.cf.

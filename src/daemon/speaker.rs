@@ -12,6 +12,8 @@ use crate::wire::compact::{Secrets, Speaker};
 /// That the beat behind a long frame comes in time, beside what the frame itself takes: what is left of the one before it in
 /// the driver's queue, and the lateness of both nodes.
 const MARGIN: Duration = Duration::from_millis(12);
+/// That a long frame and the beat behind it have left before the beat after that is due, which would take its place.
+const PAIR_MARGIN: Duration = Duration::from_millis(4);
 
 /// `None`: the compact format is not spoken here. It wants two nodes and a secret.
 pub(super) fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
@@ -28,6 +30,7 @@ pub(super) fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
         is_strict: config.protocol == Protocol::Compact,
         patience: config.deadtime,
         spare: config.deadtime.saturating_sub(config.keepalive).saturating_sub(MARGIN),
+        pair: (config.keepalive * 2).saturating_sub(PAIR_MARGIN),
     })
 }
 

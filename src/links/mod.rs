@@ -106,6 +106,8 @@ pub enum Cargo {
     Call,
     /// "I am alive, and so" in Heartbeat's format; only the newest counts.
     Beat,
+    /// A request for what is missing: it is repeated as long as that is so, and only the newest few count.
+    Request,
     /// What daemons say to each other.
     Daemon,
     /// What clients do: goes last.

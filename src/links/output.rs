@@ -1,12 +1,14 @@
 //! What waits to go out on a slow line: whole messages in a buffer of fixed size.
 //!
 //! ```text
-//!   line <- driver's queue <- [begun] [short beat] [call] [beat] [daemons' messages ...] [clients' messages ...]
+//!   line <- driver's queue <- [begun] [short beat] [call] [beat] [requests] [daemons' messages ...] [clients' messages ...]
 //! ```
 //!
 //! When the line is slow or the cable is out, news beats completeness: a beat goes before all that has not begun to leave,
 //! in the place of an older one; what clients say goes last, and only so much of it waits. What finds no room is dropped
-//! and counted: its sequence number comes again over retransmission, while a stale "I am alive" is worth nothing.
+//! and counted: its sequence number comes again over retransmission, while a stale "I am alive" is worth nothing. Of requests
+//! for retransmission few wait: the missing numbers come again in the next one, and a queue of old ones would ask, seconds
+//! later, for what has long come.
 //!
 //! The terminal driver has a queue of its own, some seconds long at 9600 baud. Nothing new is put into it before it is nearly
 //! empty, neither a beat: so no beat ever waits for more than one other message, and one that has waited so long that the
@@ -20,6 +22,9 @@ pub const BYTES_MAX: usize = 16 * 1024;
 pub const MESSAGES_MAX: usize = 64;
 /// Bytes of clients' messages that can wait; one alone may always.
 pub const CLIENT_BYTES_MAX: usize = BYTES_MAX / 2;
+/// Requests for retransmission that can wait; one names a run of numbers.
+pub const REQUESTS_MAX: usize = 2;
+
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     len: usize,
@@ -74,7 +79,12 @@ impl Output {
             self.dropped += 1;
             return;
         }
-        if matches!(cargo, Cargo::ShortBeat | Cargo::Call | Cargo::Beat)
+        let may_wait = match cargo {
+            Cargo::ShortBeat | Cargo::Call | Cargo::Beat => 1,
+            Cargo::Request => REQUESTS_MAX,
+            Cargo::Daemon | Cargo::Client => MESSAGES_MAX,
+        };
+        if self.count(cargo) >= may_wait
             && let Some(at) = self.find(cargo)
         {
             self.drop_message(at);
@@ -134,6 +144,11 @@ impl Output {
     /// The first message of its kind that has not begun to leave.
     fn find(&self, cargo: Cargo) -> Option<usize> {
         (self.begun()..self.messages.len()).find(|at| self.messages[*at].is(cargo))
+    }
+
+    /// How many of its kind have not begun to leave.
+    fn count(&self, cargo: Cargo) -> usize {
+        self.messages.iter().skip(self.begun()).filter(|waiting| waiting.is(cargo)).count()
     }
 
     /// Whether there is room in the clients' part; a copy of what waits already, asked for once more, needs none.
@@ -262,6 +277,18 @@ mod tests {
         }
         assert_eq!(text(&output), "[short 2][call 2][long 2][ack]");
         assert_eq!(output.dropped, 3);
+    }
+
+    #[test]
+    fn output_keeps_the_newest_requests_behind_the_beats() {
+        let mut output = Output::default();
+        output.push(b"[ack]", Cargo::Daemon);
+        for request in [&b"[ask 1]"[..], b"[ask 2]", b"[ask 3]"] {
+            output.push(request, Cargo::Request);
+        }
+        output.push(b"[beat]", Cargo::ShortBeat);
+        assert_eq!(text(&output), "[beat][ask 2][ask 3][ack]");
+        assert_eq!(output.dropped, 1);
     }
 
     #[test]

@@ -224,6 +224,11 @@ impl SerialLine {
         self.terminal.is_some() && !self.output.is_empty() && self.held.is_none()
     }
 
+    /// Whether everything that was said has left, by arithmetic and without asking the driver.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.output.is_empty() && self.clear_at <= now
+    }
+
     /// How many bytes the line carries in so long a time.
     pub fn bytes_in(&self, time: Duration) -> usize {
         usize::try_from(time.as_micros() * u128::from(self.baud) / u128::from(BITS_PER_BYTE * 1_000_000))

@@ -175,7 +175,7 @@ impl Driver<'_> {
             }
             Speech::Compact => {
                 let is_said = self.say_compact(link, packet, false);
-                if let Body::Status { extension: None, .. } = packet.body {
+                if is_beat {
                     self.say_news(link);
                 }
                 let takes_text = self.links.get_mut(link).is_some_and(|slot| slot.takes_text());
@@ -196,7 +196,11 @@ impl Driver<'_> {
     /// Says a packet in the compact format. `false`: it has no frame there.
     fn say_compact(&mut self, link: LinkId, packet: &Packet, is_all: bool) -> bool {
         let mut frame = [0; BODY_MAX];
-        let (said, cargo) = match packet.body {
+        let cargo = match self.cargo(packet) {
+            Cargo::Beat => Cargo::ShortBeat,
+            cargo => cargo,
+        };
+        let said = match packet.body {
             Body::Status { status, dead_ms, extension, .. } => {
                 let telling = Telling {
                     status,
@@ -208,7 +212,7 @@ impl Driver<'_> {
                 };
                 let Some(end) = self.links.get_mut(link).and_then(|slot| slot.compact()) else { return false };
                 let seq = packet.seq.unwrap_or_default();
-                (end.beat(seq, &telling, is_all, &mut frame), Cargo::ShortBeat)
+                end.beat(seq, &telling, is_all, &mut frame)
             }
             Body::Relayed { .. } => return false,
             _ => {
@@ -217,7 +221,7 @@ impl Driver<'_> {
                 let is_addressed = packet.to.is_some();
                 let said =
                     self.codec.with_texts(packet, |body| end.link().say(numbers, is_addressed, body, &mut frame));
-                (said.unwrap_or(Err(Unsaid::NotOurs)), Cargo::Daemon)
+                said.unwrap_or(Err(Unsaid::NotOurs))
             }
         };
         match said {

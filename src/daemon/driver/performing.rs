@@ -67,19 +67,15 @@ impl Driver<'_> {
     }
 
     pub(super) fn transmit(&mut self, links: LinkSet, packet: &Packet) {
-        let cargo = match packet.body {
-            Body::Status { .. } => Cargo::Beat,
-            Body::Relayed { .. } => Cargo::Client,
-            _ => Cargo::Daemon,
-        };
-        if cargo == Cargo::Beat && self.is_heard(links) {
+        if matches!(packet.body, Body::Status { .. }) && self.is_heard(links) {
             self.stamp();
-        }
-        if let Body::Status { extension: None, .. } = packet.body {
-            self.choose_news();
         }
         let is_copy = self.moment.is_copy(packet);
         self.moment.note(packet);
+        let cargo = self.cargo(packet);
+        if matches!(packet.body, Body::Status { .. }) {
+            self.choose_news(links, packet, cargo == Cargo::Beat && !is_copy);
+        }
         let (mut datagram, mut text) = (None, None);
         for link in links.iter() {
             if !self.speak(link, packet) {
@@ -122,6 +118,17 @@ impl Driver<'_> {
         self.tell_clients_own(packet);
     }
 
+    /// What a packet is to a line that cannot take it at once. An old beat that is asked for is no sign of life, and must not
+    /// take the place of the newest.
+    pub(super) fn cargo(&self, packet: &Packet) -> Cargo {
+        match packet.body {
+            Body::Status { .. } if self.moment.is_copy(packet) => Cargo::Beat,
+            Body::Relayed { .. } => Cargo::Client,
+            Body::RexmitRequest { .. } => Cargo::Request,
+            _ => Cargo::Daemon,
+        }
+    }
+
     /// Whether a beat on these links is one. What reaches no device is none. Nor is a call (`protocol compact`), while this
     /// engine has the role of the one before: the partner hears nothing until it has answered, and its dead time runs. So
     /// the guardian ends an engine that comes to no session within the time in which a role is kept, and stops the groups.
@@ -131,9 +138,16 @@ impl Driver<'_> {
         open.iter().any(|link| self.now.now >= self.unheard_until || !is_call(link))
     }
 
-    /// What the next beat tells the partner's history; usually nothing.
-    fn choose_news(&mut self) {
+    /// What this beat tells the partner's history; usually nothing. In Heartbeat's format it has no room for that beside an
+    /// extension.
+    fn choose_news(&mut self, links: LinkSet, beat: &Packet, is_new: bool) {
+        let is_bare = matches!(beat.body, Body::Status { extension: None, .. });
+        let is_frame = |link| self.links.speech(link, self.now.now) == Some(Speech::Compact);
+        if !is_new || !(is_bare || links.iter().all(is_frame)) {
+            return self.codec.set_news("");
+        }
         let partner = self.node.settings().partner.map(|partner| self.node.comms().peer(partner));
+        let partner = partner.filter(|_| self.links.have_room_for_news(self.now.now));
         let audience = partner.filter(|peer| peer.extension.is_some() && peer.status != NodeStatus::Dead);
         let news = audience.and_then(|peer| self.news.poll(peer.generation));
         self.codec.set_news(&news.unwrap_or_default());

@@ -89,6 +89,8 @@ pub struct Speaker {
     pub patience: Duration,
     /// How long a serial line may be busy with something else than beats.
     pub spare: Duration,
+    /// The time in which a serial line has to carry something else and a beat.
+    pub pair: Duration,
 }
 
 /// One link's end.
@@ -124,7 +126,7 @@ impl core::fmt::Debug for CompactEnd {
 
 impl CompactEnd {
     /// An end that has not said anything. `seed`: random bytes, others for each link and each start. `line`: how many bytes
-    /// a serial line carries in [`Speaker::spare`].
+    /// a serial line carries in [`Speaker::spare`], and beside a beat in [`Speaker::pair`].
     pub fn new(speaker: &Speaker, seed: [u8; 32], line: Option<usize>, now: Instant) -> Self {
         let link = Link::new(Setup {
             secrets: speaker.secrets.clone(),
