@@ -9,6 +9,7 @@ use nullbeat::core::settings::{AutoFailback, TakeoverPolicy};
 use nullbeat::core::{Outcome, Refusal, Request};
 use nullbeat::sim::coverage::Coverage;
 use nullbeat::sim::fault::{Fault, ScriptFault};
+use nullbeat::sim::plan::Medium;
 use nullbeat::sim::{Plan, Trace, run_many, run_plan, run_seed};
 use timetable::{ALPHA, BETA, BOTH, FOR_EVER, MS, S, Timetable, UDP, cut, power_loss};
 
@@ -107,6 +108,23 @@ fn both_links_cut_and_healed_available_ends_with_one_owner() {
     // healed at 7000: the loser, who is not at home, lets go at once
     table.at(8_000).expect_running(ALPHA);
     table.at(30_000).expect_running(ALPHA);
+}
+
+/// The loser has just said that it does not hear the winner, hears it, and lets go; that it does is not heard any more.
+#[test]
+fn links_healed_and_cut_at_once_leave_the_group_with_the_winner() {
+    // What is said with every tenth beat comes within 2 s; 30 ms there, 30 ms back, and less than 30 ms until it is told.
+    for heals_at in (7_000..9_000).step_by(10) {
+        let mut table = Timetable::settled(|plan| plan.links = vec![Medium::Udp { min: 30 * MS, max: 30 * MS }]);
+        table.inflict(cut(UDP, (heals_at - 2_000) * MS));
+        table.at(3_500).expect(&[ALPHA, BETA]);
+        table.at(heals_at + 80).inflict(cut(UDP, 5 * S));
+        for ms in (heals_at + 80..heals_at + 5_000).step_by(20) {
+            table.at(ms);
+            assert!(table.world.runs(0, ALPHA), "healed at {heals_at} ms, {}", table.story());
+        }
+        table.at(heals_at + 8_000).expect_running(ALPHA);
+    }
 }
 
 #[test]

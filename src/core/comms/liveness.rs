@@ -53,6 +53,11 @@ impl Comms {
         }
     }
 
+    /// Whether its last statuses came in a heap, see [`Peer::answers_from`](super::Peer::answers_from).
+    pub(in crate::core) fn is_heaped(&self, node: NodeId) -> bool {
+        self.state(node).heap >= HEAP_MIN
+    }
+
     /// When `node` dies if nothing comes; `None` when it is dead.
     pub(super) fn node_deadline(&self, node: NodeId) -> Option<Instant> {
         let peer = self.peer(node);

@@ -78,6 +78,12 @@ impl Comms {
         self.state(node).tracker.lowest_missing().is_some_and(|missing| missing < seq)
     }
 
+    /// Whether messages of this node after that number are missing.
+    pub(in crate::core) fn is_missing_after(&self, node: NodeId, seq: Seq) -> bool {
+        let tracker = &self.state(node).tracker;
+        tracker.has_missing() && tracker.missing_runs().any(|(_, last)| last > seq)
+    }
+
     /// The newest message of this node, while older ones are still missing.
     pub fn newest_beyond_gap(&self, node: NodeId) -> Option<Seq> {
         let tracker = &self.state(node).tracker;

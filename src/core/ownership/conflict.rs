@@ -65,7 +65,7 @@ impl Ownership {
         } else if self.conflict.deaf_since.is_none() {
             self.conflict.deaf_since = Some(cx.at.now);
         }
-        let is_deaf = self.deaf_deadline(cx).is_some_and(|at| at <= cx.at.now);
+        let is_deaf = self.deaf_deadline(cx).is_some_and(|at| self.is_heard_since(cx, at));
         let is_fresh = self.is_heard_fresh(cx);
         for id in ours.iter() {
             let index = usize::from(id.0);
@@ -152,7 +152,7 @@ impl Ownership {
             log::error!("Both machines own {whose} resources!");
         }
         let patience = if nullbeat.is_some() { cx.settings.keepalive * 2 } else { HEARTBEAT_DROP_TIME };
-        let is_over = self.conflict.bits_since.is_some_and(|since| cx.at.now >= since + patience);
+        let is_over = self.conflict.bits_since.is_some_and(|since| self.is_heard_since(cx, since + patience));
         for index in 0..self.groups.len() {
             let id = self.groups[index].id();
             if !self.groups[index].is_announced() || !self.is_in(cx, theirs, id) {
@@ -190,16 +190,24 @@ impl Ownership {
         }
     }
 
-    fn deaf_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
-        self.conflict.deaf_since.map(|since| since + cx.settings.keepalive.saturating_mul(3).max(DEAF_TIME_MIN))
+    /// Whether the partner goes on claiming what we claim: something of it has come at `at` or later. Its last words alone
+    /// say nothing then. Links that heal and are cut again at once bring "I do not hear you" here, and not that it has heard
+    /// us after all and lets go; whoever let go as well would leave the group to nobody.
+    ///
+    /// Nor does what lay in a queue while this node slept. And where something of the partner's is missing, or what has come
+    /// had been kept back somewhere, newer words may be on their way: for a dead time they are waited for.
+    fn is_heard_since(&mut self, cx: &Context<'_>, at: Instant) -> bool {
+        let Some(partner) = cx.settings.partner else { return false };
+        let is_heard = cx.comms.peer(partner).last_status.is_some_and(|heard| heard >= at && cx.comms.may_judge(heard));
+        let is_awaited = cx.comms.is_missing_after(partner, self.extension_seq) || cx.comms.is_heaped(partner);
+        if !is_heard || (is_awaited && cx.at.now < at + cx.comms.announced_deadtime()) {
+            return false;
+        }
+        self.waits_for_tick |= !cx.has_read_all;
+        cx.has_read_all
     }
 
-    pub(super) fn conflict_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
-        let bits = self.conflict.bits_since.map(|since| since + cx.settings.keepalive * 2);
-        let is_past = |at: &Instant| *at <= cx.at.now;
-        let bits = bits
-            .filter(|at| !is_past(at))
-            .or_else(|| self.conflict.bits_since.map(|since| since + HEARTBEAT_DROP_TIME).filter(|at| !is_past(at)));
-        self.deaf_deadline(cx).into_iter().chain(bits).min()
+    fn deaf_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        self.conflict.deaf_since.map(|since| since + cx.settings.keepalive.saturating_mul(3).max(DEAF_TIME_MIN))
     }
 }

@@ -170,7 +170,6 @@ impl Ownership {
             retry,
             failback,
             self.handover.deadline(),
-            self.conflict_deadline(cx),
             self.leaving_deadline(),
             self.legacy_deadline(cx),
             self.requests_deadline(),

@@ -64,3 +64,65 @@ fn named_loser_lets_go_of_what_is_at_home_there_as_well() {
         }
     }
 }
+
+/// Alpha owns everything and hears that beta claims it too, and does not hear alpha.
+fn beside_a_deaf_one() -> Bench {
+    let mut bench = Bench::owner(settings());
+    bench.tell(Extension { hears_partner: false, ..holding_all() });
+    bench
+}
+
+fn lets_go(bench: &Bench) -> bool {
+    bench.waits_for(HOME, Order::Stop) && bench.waits_for(GUEST, Order::Stop)
+}
+
+#[test]
+fn deaf_holder_that_goes_on_is_left_what_it_claims() {
+    let mut bench = beside_a_deaf_one();
+    bench.live(3 * KEEPALIVE - 20, Bench::beat);
+    assert!(!lets_go(&bench));
+    bench.live(KEEPALIVE, Bench::beat);
+    assert!(lets_go(&bench));
+}
+
+#[test]
+fn deaf_holder_that_is_heard_no_more_takes_nothing() {
+    let mut bench = beside_a_deaf_one();
+    // What came with those words is all: dead after 1000 ms.
+    bench.live(DEADTIME - 20, |_| {});
+    assert_eq!(bench.node.comms().peer(NodeId(1)).status, NodeStatus::Active);
+    bench.live(5 * DEADTIME, |_| {});
+    assert!(!bench.waits_for(HOME, Order::Stop) && !bench.waits_for(GUEST, Order::Stop));
+    assert!(bench.runs(HOME) && bench.runs(GUEST));
+}
+
+#[test]
+fn words_of_a_deaf_holder_that_lay_in_a_queue_are_not_its_last() {
+    // While alpha slept: 900 ms are less than its dead time.
+    let mut bench = beside_a_deaf_one();
+    bench.now += 900;
+    bench.beat();
+    assert!(!lets_go(&bench));
+    bench.live(2 * KEEPALIVE, Bench::beat);
+    assert!(lets_go(&bench));
+    // While its clock stood still: all come at once.
+    let mut bench = beside_a_deaf_one();
+    bench.live(3 * KEEPALIVE, |_| {});
+    for _ in 0..4 {
+        bench.arrive(bench.status_of(None));
+    }
+    bench.give(Input::Tick);
+    assert!(!lets_go(&bench));
+    bench.live(KEEPALIVE, Bench::beat);
+    assert!(lets_go(&bench));
+}
+
+#[test]
+fn deaf_holder_whose_newest_words_are_missing_is_waited_for() {
+    let mut bench = beside_a_deaf_one();
+    bench.seq += 1;
+    bench.live(4 * KEEPALIVE, Bench::beat);
+    assert!(!lets_go(&bench), "the one that is missing may say that it lets go");
+    bench.live(DEADTIME, Bench::beat);
+    assert!(lets_go(&bench));
+}

@@ -156,6 +156,12 @@ impl Bench {
 
     /// Beta says this.
     fn hear(&mut self, body: Body<'_>) {
+        self.arrive(body);
+        self.give(Input::Tick);
+    }
+
+    /// Beta has said this, and more of it may wait.
+    fn arrive(&mut self, body: Body<'_>) {
         self.seq += 1;
         let message = Message {
             src: "beta",
@@ -171,17 +177,20 @@ impl Bench {
             body,
         };
         self.give(Input::Received { link: LinkId(0), message: &message });
-        self.give(Input::Tick);
     }
 
     fn status(&mut self, extension: Option<Extension>) {
-        self.hear(Body::Status {
+        self.hear(self.status_of(extension));
+    }
+
+    fn status_of(&self, extension: Option<Extension>) -> Body<'static> {
+        Body::Status {
             status: Some(NodeStatus::Active),
             dead_ms: Some(1000),
             has_protocol: true,
             is_nullbeat: self.is_nullbeat,
             extension,
-        });
+        }
     }
 
     /// A beat without extension.
