@@ -441,6 +441,7 @@ impl Ownership {
             return;
         }
         if !cx.comms.is_up() {
+            self.leave_what_is_claimed(cx);
             return;
         }
         self.note_partner(cx);

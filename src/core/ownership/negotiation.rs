@@ -2,7 +2,7 @@
 
 use super::transitions::Event;
 use super::{Context, Group, Handover, Ownership, Partner, Phase, SETTLING};
-use crate::core::ids::{NodeId, Seq};
+use crate::core::ids::{GroupSet, NodeId, Seq};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StonithResult};
 use crate::core::settings::TakeoverPolicy;
 use crate::core::{Alarm, Cause};
@@ -137,8 +137,7 @@ impl Ownership {
             let group = &mut self.groups[index];
             group.is_inherited = false;
             if is_claimed_there {
-                log::warn!("group {}: left running here, but {} holds it: stopping it", id.0, cx.partner_name());
-                group.release(cx, Cause::SplitBrain);
+                self.leave_to_holder(cx, index);
             } else if is_given {
                 group.release(cx, Cause::Operator);
             } else {
@@ -148,6 +147,31 @@ impl Ownership {
             }
             self.wants_extension = true;
         }
+    }
+
+    /// Before communication is up nothing is decided, and it may be long before a ping node has answered. But what an earlier
+    /// daemon left running here, and a partner that hears us claims, is in use on both boards (design.md rule 1).
+    pub(super) fn leave_what_is_claimed(&mut self, cx: &mut Context<'_>) {
+        let is_known = self.is_partner_alive(cx) && !self.partner.has_left && self.is_heard_fresh(cx);
+        if !is_known || !cx.comms.may_judge(cx.at.now) {
+            return;
+        }
+        let claims = self.partner_extension(cx).map_or(GroupSet::EMPTY, |extension| extension.claims);
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            if group.is_left_over() && claims.contains(group.id()) {
+                self.leave_to_holder(cx, index);
+            }
+        }
+    }
+
+    fn leave_to_holder(&mut self, cx: &mut Context<'_>, index: usize) {
+        let group = &mut self.groups[index];
+        let id = group.id();
+        log::warn!("group {}: left running here, but {} holds it: stopping it", id.0, cx.partner_name());
+        group.is_inherited = false;
+        group.release(cx, Cause::SplitBrain);
+        self.wants_extension = true;
     }
 
     fn heard_starting(&mut self, cx: &mut Context<'_>) {
