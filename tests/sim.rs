@@ -490,6 +490,18 @@ fn seed_board_restarts_nothing_while_the_partners_line_says_taken() {
     assert!(report.violations.is_empty(), "{}", report.violations[0]);
 }
 
+/// A stuck line had let the partner take the service in the pause after a start that had failed, or this board.
+#[test]
+fn seed_failed_start_waits_while_the_line_of_a_silent_partner_says_taken() {
+    all_clean(&[830_997, 837_286]);
+}
+
+/// Communication was not up: no ping node answered.
+#[test]
+fn seed_left_over_group_is_stopped_for_its_holder_before_anything_is_decided() {
+    all_clean(&[846_612]);
+}
+
 #[test]
 fn seed_board_whose_clock_stood_still_asks_before_it_believes_a_done() {
     clean(16200);

@@ -176,7 +176,8 @@ impl Ownership {
     }
 
     /// Starts again what failed, or stops again what did not stop, when the pause is over. Nothing is started that the
-    /// partner claims too: first one of the two lets go. Nor does a node that was late start anything.
+    /// partner claims too: first one of the two lets go. Nor is it while a silent partner's line says that it holds the
+    /// service: in the pause it may have taken it. Nor does a node that was late start anything.
     pub(super) fn retry_failed(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
@@ -185,7 +186,7 @@ impl Ownership {
             }
             let is_contested = self.is_partner_alive(cx) && self.partner_may_use(cx, group.id());
             let (may_judge, is_stuck) = (cx.comms.may_judge(cx.at.now) && !is_contested, group.is_stuck());
-            if is_stuck || (may_judge && self.may_start(cx, true)) {
+            if is_stuck || (may_judge && self.may_take(cx) && self.may_start(cx, true)) {
                 self.groups[index].retry(cx, Cause::StartFailure);
             }
         }

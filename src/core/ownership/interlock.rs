@@ -171,18 +171,23 @@ impl Ownership {
         }
         if self.partner_status(cx) == Some(NodeStatus::Dead) {
             // A cut wire is no permission.
-            let is_low = self.lines.level(InputLine::PeerPower) == LineLevel::Inactive;
-            let has_no_power = is_low && !self.is_stuck_line(InputLine::PeerPower);
-            return has_no_power || self.is_partner_off();
+            return self.has_partner_no_power();
         }
         // What a living partner says of itself is judged with the permit; a Heartbeat drives no line.
         is_stuck || !cx.comms.peer(partner).is_nullbeat
     }
 
+    /// Whether the dead partner's board is known to be off: then nobody drives its line, and it reads as high.
+    fn has_partner_no_power(&self) -> bool {
+        let is_low = self.lines.level(InputLine::PeerPower) == LineLevel::Inactive;
+        is_low && !self.is_stuck_line(InputLine::PeerPower) || self.is_partner_off()
+    }
+
     /// Whether the partner's line says that it holds the service, as far as it is to be believed.
     pub(super) fn is_line_taken(&self, cx: &Context<'_>) -> bool {
         let is_high = self.lines.level(InputLine::PeerOwner) == LineLevel::Active;
-        cx.settings.interlock.is_some() && is_high && !self.is_stuck_line(InputLine::PeerOwner)
+        let is_off = self.partner_status(cx) == Some(NodeStatus::Dead) && self.has_partner_no_power();
+        cx.settings.interlock.is_some() && is_high && !self.is_stuck_line(InputLine::PeerOwner) && !is_off
     }
 
     /// Raises and lowers the own line as what was just decided calls for.

@@ -159,7 +159,9 @@ impl Ownership {
             Phase::Starting { again_at: at } | Phase::Settling { take_at: at } => Some(at),
             _ => None,
         };
-        let retry = self.groups.iter().filter(|group| !group.is_busy()).filter_map(Group::retry_at).min();
+        // What stands against a retry that is due ends with some other input.
+        let due = |group: &&Group| !group.is_busy() && group.retry_at().is_some_and(|at| at > cx.at.now);
+        let retry = self.groups.iter().filter(due).filter_map(Group::retry_at).min();
         let failback = self
             .partner_stable_since
             .filter(|_| self.groups.iter().any(|group| group.is_guest && group.is_claimed()))

@@ -21,6 +21,47 @@ fn interlocked_with(settings: Settings) -> Bench {
     bench
 }
 
+/// Alpha has never heard beta, finds its line low, and starts everything.
+fn alone(settings: Settings) -> Bench {
+    let mut bench = interlocked_with(settings);
+    bench.live(8000, |_| {});
+    bench.give(Input::OwnerSet { is_owner: true, is_ok: true });
+    bench.live(1000, |_| {});
+    assert!(bench.waits_for(HOME, Order::Start) && bench.waits_for(GUEST, Order::Start));
+    bench
+}
+
+#[test]
+fn failed_start_waits_while_the_line_of_a_silent_partner_says_taken() {
+    let mut bench = alone(settings());
+    bench.give(Input::Line { line: InputLine::PeerPower, level: LineLevel::Active });
+    bench.give(Input::Line { line: InputLine::PeerOwner, level: LineLevel::Active });
+    bench.end_all(Order::Start, JobOutcome::Failed);
+    // The pause is over after 10 s.
+    bench.live(15_000, |_| {});
+    assert!(!bench.waits_for(HOME, Order::Start));
+    // Nobody drives the line of a board without power.
+    bench.give(Input::Line { line: InputLine::PeerPower, level: LineLevel::Inactive });
+    bench.live(20, |_| {});
+    assert!(bench.waits_for(HOME, Order::Start));
+}
+
+#[test]
+fn service_is_restarted_in_place_beside_a_board_without_power() {
+    for (power, is_restarted) in [(LineLevel::Active, false), (LineLevel::Inactive, true)] {
+        let mut settings = settings();
+        let check = CheckSettings { name: "web".try_into().unwrap(), group: Some(HOME), restarts: 1, is_vital: false };
+        settings.health.checks.push(check).unwrap();
+        let mut bench = alone(settings);
+        bench.end_all(Order::Start, JobOutcome::Done);
+        bench.give(Input::Line { line: InputLine::PeerPower, level: power });
+        bench.give(Input::Line { line: InputLine::PeerOwner, level: LineLevel::Active });
+        bench.give(Input::Health { check: CheckId(0), health: Health::Failed, from: 0 });
+        bench.live(1000, |_| {});
+        assert_eq!(bench.waits_for(HOME, Order::Restart { from: 0 }), is_restarted, "{power:?}");
+    }
+}
+
 #[test]
 fn line_stays_up_while_a_slow_line_brings_the_answer() {
     let mut bench = interlocked();
@@ -78,14 +119,11 @@ fn group_that_fails_its_checks_stays_when_another_one_may_not_go_with_it() {
         let mut settings = settings();
         let check = CheckSettings { name: "web".try_into().unwrap(), group: Some(HOME), restarts: 0, is_vital: false };
         settings.health.checks.push(check).unwrap();
-        let mut bench = interlocked_with(settings);
+        let mut bench = alone(settings);
         let theirs = Extension {
             health: Some(HealthReport { failing: 0, unknown: 0, spent: spent_there }),
             ..holding_nothing()
         };
-        bench.live(8000, |_| {});
-        bench.give(Input::OwnerSet { is_owner: true, is_ok: true });
-        bench.live(1000, |_| {});
         bench.end_all(Order::Start, JobOutcome::Done);
         assert!(bench.runs(HOME) && bench.runs(GUEST));
         bench.live(1000, |bench| bench.tell(theirs));
