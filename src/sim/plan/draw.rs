@@ -34,10 +34,12 @@ impl Plan {
         self.script_limit = rng.range(2, 6) * S;
     }
 
-    /// A line must carry at least three times the beats of all nodes, else `nullbeat check` would complain.
+    /// A line must carry at least three times the beats of a node, else `nullbeat check` would complain. A cable has two ends:
+    /// one that stands for those to several nodes, which all ask for what they lack, has the speed of as many.
     pub(super) fn draw_medium(&self, rng: &mut Rng) -> Medium {
         if rng.chance(400) {
-            let needed = 3 * 250 * 10 * S / self.keepalive;
+            let peers = self.nodes.saturating_sub(1) as u64;
+            let needed = peers * 3 * 250 * 10 * S / self.keepalive;
             let fit: Vec<u64> = [9_600, 19_200, 38_400, 57_600, 115_200].into_iter().filter(|b| *b >= needed).collect();
             return Medium::Serial { baud: if fit.is_empty() { 115_200 } else { rng.pick(&fit) } };
         }
