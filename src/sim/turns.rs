@@ -209,18 +209,21 @@ impl World {
         }
         if let Some(codec) = self.boards[node].engine.as_ref().and_then(|engine| engine.codec.as_ref()) {
             // What is recorded may be said again on the first link.
-            let is_said = |is_serial| links.iter().chain([LinkId(0)]).any(|link| self.is_serial(link) == is_serial);
+            let again = self.is_recording.then_some(LinkId(0));
+            let is_said = |is_serial| links.iter().chain(again).any(|link| self.is_serial(link) == is_serial);
             letter.bytes = encode(codec, &letter.packet, [false, true].map(is_said));
             if letter.bytes.is_none() {
                 self.oracle.accuse(self.now, "wire", format!("{:?} cannot be said", letter.packet));
             }
         }
         let letter = Rc::new(letter);
-        let recorded = &mut self.recorded[node][0];
-        if recorded.len() == RECORDED {
-            recorded.pop_front();
+        if self.is_recording {
+            let recorded = &mut self.recorded[node][0];
+            if recorded.len() == RECORDED {
+                recorded.pop_front();
+            }
+            recorded.push_back(Rc::clone(&letter));
         }
-        recorded.push_back(Rc::clone(&letter));
         for link in links.iter() {
             self.sent += 1;
             let size = letter.size(self.is_serial(link));

@@ -46,6 +46,8 @@ pub struct World {
     pub(super) outcomes: Vec<(usize, RequestId, Outcome)>,
     /// What each node takes each other for.
     pub(super) statuses: Vec<Vec<Option<NodeStatus>>>,
+    /// Somebody will say again what was said before.
+    pub(super) is_recording: bool,
     /// Per node: what it sent under its present generation, and under older ones.
     pub(super) recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
     /// Copies of the message that is being sent.
@@ -95,6 +97,7 @@ impl World {
             requests: 0,
             outcomes: Vec::new(),
             statuses: vec![vec![None; nodes]; nodes],
+            is_recording: plan.faults.iter().any(|(_, fault)| matches!(fault, Fault::Replay { .. })),
             recorded: vec![Default::default(); nodes],
             copies: Vec::new(),
             sent: 0,
@@ -238,6 +241,7 @@ impl World {
 
     /// Inflicts `fault` now, beside the plan; it ends by itself as [`Fault::lasts`] says.
     pub fn inflict_now(&mut self, fault: Fault) {
+        debug_assert!(!matches!(fault, Fault::Replay { .. }), "only the plan tells early enough that all is recorded");
         let index = self.plan.faults.len();
         self.plan.faults.push((self.now, fault));
         self.happen(Happening::Fault { index });

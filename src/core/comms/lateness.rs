@@ -43,7 +43,9 @@ impl Comms {
     /// keepalive; more than the dead time that we had announced since our last beat is [`Happening::Overslept`].
     pub fn notice_lateness(&mut self, settings: &Settings, at: Stamp, asked: Instant, happenings: &mut Happenings) {
         let by = at.now.since(asked);
-        let tolerance = (self.beat_interval(at.now) / 2).max(TOLERANCE_MIN);
+        // Nearly always: what is within every tolerance needs no closer look.
+        let is_punctual = by <= TOLERANCE_MIN;
+        let tolerance = if is_punctual { TOLERANCE_MIN } else { self.tolerance(at.now) };
         let handled = self.lateness.handled.replace(at.now);
         let was_late = core::mem::replace(&mut self.lateness.is_late, by > tolerance);
         if by <= tolerance {
@@ -63,6 +65,10 @@ impl Comms {
             tell(happenings, Happening::Late { by });
         }
         self.notice_oversleeping(at.now, happenings);
+    }
+
+    fn tolerance(&self, now: Instant) -> Duration {
+        (self.beat_interval(now) / 2).max(TOLERANCE_MIN)
     }
 
     fn notice_oversleeping(&mut self, now: Instant, happenings: &mut Happenings) {

@@ -498,8 +498,16 @@ impl Comms {
 
     /// Counters over all peers.
     pub fn counters(&self) -> Counters {
-        let given_up = self.peers.iter().fold(0_u64, |sum, state| sum.saturating_add(state.tracker.given_up()));
-        Counters { irretrievable: given_up, ..self.counters }
+        Counters { irretrievable: self.given_up(), ..self.counters }
+    }
+
+    fn given_up(&self) -> u64 {
+        self.peers.iter().fold(0, |sum, state| sum.saturating_add(state.tracker.given_up()))
+    }
+
+    /// Messages that one of the nodes asked for in vain.
+    pub(in crate::core) fn lost_for_good(&self) -> u64 {
+        self.given_up().saturating_add(self.counters.rexmit_refused)
     }
 
     /// Messages handed out for sending on `link`, whether or not the device took them.

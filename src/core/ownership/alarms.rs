@@ -105,12 +105,6 @@ impl Alarms {
     }
 }
 
-/// Messages that one of the nodes asked for in vain.
-fn lost_for_good(cx: &Context<'_>) -> u64 {
-    let counters = cx.comms.counters();
-    counters.irretrievable + counters.rexmit_refused
-}
-
 #[inline]
 const fn plain_bit(alarm: Alarm) -> u32 {
     match alarm {
@@ -233,7 +227,7 @@ impl Ownership {
             && self.partner.vouched.is_empty()
             && self.groups.iter().any(super::Group::is_claimed);
         self.raise(cx, Alarm::Unfenced, is_unfenced);
-        self.raise(cx, Alarm::MessagesLost, lost_for_good(cx) > self.lost_before);
+        self.raise(cx, Alarm::MessagesLost, cx.comms.lost_for_good() > self.lost_before);
         self.watch_losers(cx);
     }
 
@@ -249,7 +243,7 @@ impl Ownership {
 
     /// From now on only further losses count.
     pub(super) fn forget_losses(&mut self, cx: &Context<'_>) {
-        self.lost_before = lost_for_good(cx);
+        self.lost_before = cx.comms.lost_for_good();
     }
 
     fn watch_files(&mut self, cx: &mut Context<'_>) {

@@ -66,7 +66,8 @@ impl Ownership {
             self.conflict.deaf_since = Some(cx.at.now);
         }
         let is_deaf = self.deaf_deadline(cx).is_some_and(|at| self.is_heard_since(cx, at));
-        let is_fresh = self.is_heard_fresh(cx);
+        // What is announced already is not announced again.
+        let is_fresh = !self.unannounced.is_empty() && self.is_heard_fresh(cx);
         for id in ours.iter() {
             let index = usize::from(id.0);
             let is_there = both.contains(id);

@@ -110,6 +110,9 @@ impl Ownership {
 
     /// Adopts or stops what an earlier daemon of this boot had left running, as soon as the partner is known.
     pub(super) fn settle_inherited(&mut self, cx: &mut Context<'_>) {
+        if !self.groups.iter().any(Group::is_left_over) {
+            return;
+        }
         let is_alone = !self.is_partner_alive(cx) || self.partner.has_left;
         let is_known = is_alone
             || match self.partner_extension(cx) {
