@@ -3,7 +3,8 @@
 //! ```text
 //!   Fence ──▶ run (or drive a line) ──▶ verify, where the agent can ──▶ FenceDone
 //!                 │ limit: TERM, KILL          │ says that it is on
-//!   CancelFence ──┴────────────────────────────┴─────────────────────▶ FenceDone failed, or lost when it had to be killed
+//!   CancelFence ──┴────────────────────────────┴─────────────────────▶ FenceDone failed, or lost when it was killed, or
+//!                                                                      when the agent cannot say what came of it
 //! ```
 //!
 //! What can be run stands in the files; a request is an index. Nothing here waits: every program is a child with a time
@@ -37,6 +38,10 @@ use crate::core::ids::{Generation, ShotId};
 
 /// Exit code of `stonith` when its device does not know the host (spec/resources.md 14.4).
 const BAD_HOST: i32 = 4;
+/// Exit code of an agent's `status` when the node is on; any other one but that for "off" says that it does not know.
+const IS_ON: i32 = 0;
+/// What a shell adds to the number of the signal that ended a program.
+const OF_A_SIGNAL: i32 = 128;
 
 /// What the engine asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,8 +326,8 @@ impl Fencer {
                 match self.log_end(pid.map_or(0, Pid::as_raw), &ended) {
                     Some(code) if code == success => self.verify(now, launcher),
                     Some(BAD_HOST) if self.is_stonith() => self.end(now, FenceOutcome::BadHost),
-                    Some(_) => self.end(now, FenceOutcome::Failed),
-                    None => self.end(now, FenceOutcome::Lost),
+                    Some(code) if !is_of_a_signal(code) => self.end(now, FenceOutcome::Failed),
+                    _ => self.end(now, FenceOutcome::Lost),
                 }
             }
             Phase::Verifying(run, success) => {
@@ -330,11 +335,13 @@ impl Fencer {
                 let Some(ended) = launcher.check(now, run) else { return };
                 let outcome = match ended.ending {
                     Ending::Code(code) if code == success => FenceOutcome::Confirmed,
-                    Ending::Code(_) => FenceOutcome::Failed,
-                    Ending::OverTime | Ending::Unkillable => FenceOutcome::Lost,
+                    Ending::Code(IS_ON) => FenceOutcome::Failed,
+                    Ending::Code(_) | Ending::OverTime | Ending::Unkillable => FenceOutcome::Lost,
                 };
-                if outcome != FenceOutcome::Confirmed {
-                    log::error!("the device says that the node is not off ({:?})", ended.ending);
+                match outcome {
+                    FenceOutcome::Confirmed => {}
+                    FenceOutcome::Failed => log::error!("the device says that the node is not off"),
+                    _ => log::error!("the device does not say whether the node is off ({:?})", ended.ending),
                 }
                 self.end(now, outcome);
             }
@@ -358,7 +365,11 @@ impl Fencer {
         }
         match start(now, method, Task::Verify, &shot.target, left, launcher) {
             Some((run, success)) => shot.phase = Phase::Verifying(Some(run), success),
-            None => self.end(now, FenceOutcome::Failed),
+            // The device says that it has fired, and cannot be asked any more.
+            None => {
+                log::error!("[{}] cannot be asked whether the node is off", method.name);
+                self.end(now, FenceOutcome::Lost);
+            }
         }
     }
 
@@ -427,6 +438,12 @@ impl Drop for Fencer {
     fn drop(&mut self) {
         self.let_go();
     }
+}
+
+/// Whether a program with this exit code, or the last one that it ran, was ended by a signal: what it had done by then nobody
+/// knows.
+fn is_of_a_signal(code: i32) -> bool {
+    (OF_A_SIGNAL + 1..=OF_A_SIGNAL + 64).contains(&code)
 }
 
 /// The time after which TERM is sent, so that KILL comes at the limit at the latest (see [`super::script`]).

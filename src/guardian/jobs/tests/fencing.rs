@@ -236,6 +236,32 @@ fn agent_gets_its_secrets_on_standard_input_and_off_is_verified() {
     assert_eq!(yard.runs(), ["fence_x "; 5], "no word on the command line");
 }
 
+/// The shot was fired: what does not say whether it has hit leaves that unknown, and no other shot may come on top of it.
+#[test]
+fn shot_whose_end_nobody_can_tell_is_lost_and_not_failed() {
+    let yard = Yard::new();
+    let killed = "kill -KILL $$";
+    let agent = |name: &str, body: &str| {
+        let path = yard.script(name, &format!("action=$(sed -n s/^action=//p)\n{body}"));
+        let how = FenceHow::Agent { path, parameters: Parameters::default(), is_off: true };
+        FenceMethod { name: name.to_owned(), how, limit: PATIENCE }
+    };
+    let methods = vec![
+        agent("fence_gone", "rm $0"),
+        agent("fence_blind", "[ $action = off ] || exit 1"),
+        agent("fence_shot", &format!("[ $action = off ] || {killed}")),
+        yard.hook("killed", killed, PATIENCE),
+        agent("fence_on", ""),
+        agent("fence_weak", "exit 1"),
+    ];
+    let mut runner = yard.fencing(methods);
+    for (method, expected) in [(0, Lost), (1, Lost), (2, Lost), (3, Lost), (4, Failed), (5, Failed)] {
+        fire(&mut runner, u32::from(method), method);
+        assert_eq!(outcome(&mut runner), (u32::from(method), expected));
+        assert_eq!((runner.confirmed_fence(), runner.pending_fence()), (None, None));
+    }
+}
+
 #[test]
 fn plugin_sees_its_parameters_and_no_second_path() {
     let yard = Yard::new();
