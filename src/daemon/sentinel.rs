@@ -31,11 +31,15 @@ use crate::sys::process::{Child, fork_child};
 
 /// What a list of processes shows for the child that stops the groups: it is no second logger.
 const RESCUE_NAME: &std::ffi::CStr = c"nullbeat:rescue";
-/// How long a killed or dying process is waited for.
-const KILL_LIMIT: Duration = Duration::from_millis(100);
+/// How long at a time a dying process is waited for.
+const END_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who shall not come back while the groups are stopped.
+/// Who shall not come back while the groups are stopped: guardian and engine.
 type Victims = [Option<ProcessKey>; 2];
+
+/// Another guardian has the run directory: the groups are in its care.
+#[derive(Debug)]
+struct AnotherGuardian;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct Sentinel<'a> {
     /// When it meant to look again, by the lease's clock.
     planned: Cell<u64>,
     has_been_late: bool,
+    /// When the last writer of the pipe was gone and one of them had not ended yet.
+    dying_since: Option<u64>,
     rescue: Option<Child>,
 }
 
@@ -83,6 +89,7 @@ impl<'a> Sentinel<'a> {
             pipe: pipe.as_raw_fd(),
             planned: Cell::new(lease::now().saturating_add(limits.silent_after())),
             has_been_late: false,
+            dying_since: None,
             rescue: None,
         })
     }
@@ -99,6 +106,18 @@ impl<'a> Sentinel<'a> {
 
     fn last_stamp(&self) -> u64 {
         self.lease.engine_stamp().max(self.lease.guardian_stamp())
+    }
+
+    /// A dying process closes its descriptors before it counts as ended; on a busy board, or held up by a driver, long before.
+    /// It is waited for until it would count as silent. That no pipe is left of one that lives is told by its stamps.
+    fn are_dying(&mut self, processes: Victims) -> bool {
+        if processes.into_iter().flatten().all(|process| process.ends_within(END_PAUSE)) {
+            self.dying_since = None;
+            return false;
+        }
+        let now = lease::now();
+        let since = *self.dying_since.get_or_insert(now);
+        self.last_stamp() <= since && now < self.last_stamp().saturating_add(self.limits.silent_after())
     }
 
     fn judge(&mut self, now: u64) -> Verdict {
@@ -134,19 +153,40 @@ impl<'a> Sentinel<'a> {
         }
     }
 
+    /// Ends them, for good: whatever a killed process is held up by, it does nothing of its own any more. Then takes the run
+    /// directory, `None` where that cannot be had.
+    fn end(&self, victims: Victims) -> Result<Option<RunDirectory>, AnotherGuardian> {
+        for process in victims.into_iter().flatten() {
+            process.kill(Duration::ZERO);
+        }
+        // No longer: what is left of the dead time is for the stops.
+        let until = Instant::now() + self.limits.end_limit() / 2;
+        for process in victims.into_iter().flatten() {
+            process.ends_within(until.saturating_duration_since(Instant::now()));
+        }
+        let [guardian, _] = victims;
+        loop {
+            let is_gone = guardian.is_none_or(|guardian| guardian.ends_within(Duration::ZERO));
+            match RunDirectory::lock(&self.config.paths.run) {
+                Ok(directory) => return Ok(Some(directory)),
+                Err(LockError::Io(_)) => return Ok(None),
+                Err(LockError::Held(_)) if is_gone => return Err(AnotherGuardian),
+                // The lock is its own.
+                Err(LockError::Held(_)) if guardian.is_some_and(|guardian| guardian.open().is_some()) => {
+                    log::error!(target: "CRIT", "The killed guardian is stuck in the kernel: going on without its lock.");
+                    return Ok(None);
+                }
+                // It has ended between the two looks.
+                Err(LockError::Held(_)) => {}
+            }
+        }
+    }
+
     /// Stops the groups or resets the board. Returns whether nothing is left running here.
     fn save(&mut self, victims: Victims) -> bool {
         log::error!(target: "EMERG", "Engine and guardian are gone or silent: giving up all HA resources.");
         let stop_by = self.limits.stop_by(self.lease.engine_stamp());
-        for process in victims.into_iter().flatten() {
-            process.kill(KILL_LIMIT);
-        }
-        let _directory = match RunDirectory::lock(&self.config.paths.run) {
-            Ok(directory) => Some(directory),
-            // Another guardian was faster.
-            Err(LockError::Held(_)) => return true,
-            Err(LockError::Io(_)) => None,
-        };
+        let Ok(_directory) = self.end(victims) else { return true };
         // A guardian has come, and gone again, and left an engine that beats: the groups are in its care.
         let is_new = |process: &ProcessKey| !victims.contains(&Some(*process)) && process.open().is_some();
         if self.processes().iter().flatten().any(is_new) {
@@ -211,14 +251,17 @@ impl Aside for Sentinel<'_> {
         if is_dismissed || self.rescue.is_some() {
             return false;
         }
-        // A dying process closes its descriptors before it counts as ended.
         let processes = self.processes();
-        if !processes.into_iter().flatten().all(|process| process.ends_within(KILL_LIMIT)) {
+        if self.are_dying(processes) {
+            return true;
+        }
+        if self.last_stamp() > self.dying_since.unwrap_or(u64::MAX) {
+            // Somebody lives who has no pipe.
             return false;
         }
         if self.lease.in_use().is_empty() {
             // Nothing to stop; but they may have been killed in the middle of a shot.
-            if let Ok(_directory) = RunDirectory::lock(&self.config.paths.run) {
+            if let Ok(_directory) = self.end(processes) {
                 log_all(let_peer_go(self.config));
             }
             return false;
@@ -241,6 +284,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
+    use std::process::Command;
 
     use super::*;
     use crate::config::sample;
@@ -260,6 +304,13 @@ mod tests {
             fs::set_permissions(root.join("reset"), fs::Permissions::from_mode(0o755)).unwrap();
             let config = sample::config(&root, &[("alpha", "a")]);
             Self(root, config)
+        }
+
+        /// With a dead time that no busy machine exceeds.
+        fn patient() -> Self {
+            let mut place = Self::new();
+            place.1.deadtime = Duration::from_secs(3600);
+            place
         }
 
         /// A sentinel in whose lease the group is claimed and both stamps are at 1 s.
@@ -350,13 +401,34 @@ mod tests {
 
     #[test]
     fn sentinel_end_of_the_pipe_with_living_processes_is_no_death() {
-        let place = Place::new();
+        let place = Place::patient();
         let mut sentinel = place.sentinel();
         sentinel.lease.set_guardian(sentinel.own);
-        assert!(!sentinel.writers_gone());
+        sentinel.lease.stamp_guardian(lease::now());
+        assert!(sentinel.writers_gone(), "it may be dying");
+        sentinel.lease.stamp_guardian(lease::now());
+        assert!(!sentinel.writers_gone(), "it lives");
         sentinel.lease.set_guardian(None);
         sentinel.lease.set_logger(sentinel.own);
         sentinel.lease.dismiss_logger();
         assert!(!sentinel.writers_gone(), "dismissed");
+    }
+
+    #[test]
+    fn sentinel_waits_for_writers_that_are_slow_to_end() {
+        let place = Place::patient();
+        let mut sentinel = place.sentinel();
+        sentinel.lease.set_claims(GroupSet::EMPTY);
+        let mut guardian = Command::new("sleep").arg("1000").spawn().unwrap();
+        let key = ProcessKey::of(Pid::from_raw(i32::try_from(guardian.id()).unwrap())).unwrap();
+        sentinel.lease.set_guardian(Some(key));
+        sentinel.lease.stamp_guardian(lease::now());
+        for _ in 0..3 {
+            assert!(sentinel.writers_gone(), "whatever they leave behind is still to be looked after");
+        }
+        guardian.kill().unwrap();
+        guardian.wait().unwrap();
+        assert!(!sentinel.writers_gone(), "nothing was in use");
+        assert!(sentinel.rescue.is_none());
     }
 }

@@ -22,6 +22,9 @@ const REST_MIN: Duration = Duration::from_secs(1);
 /// What a reset may take from the decision to the silence of the board, at the least and at the most.
 const MARGIN_MIN: Duration = Duration::from_millis(10);
 const MARGIN_MAX: Duration = Duration::from_secs(2);
+/// What a killed process may take to end, at the least and at the most.
+const END_MIN: Duration = Duration::from_millis(100);
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// Nanoseconds of a duration, saturating.
 pub fn nanos(duration: Duration) -> u64 {
@@ -44,6 +47,12 @@ impl Limits {
     /// How late a look may be, and how soon one follows that did not settle it.
     pub const fn tick(self) -> u64 {
         self.deadtime / 8
+    }
+
+    /// How long a killed process is waited for before it counts as stuck in the kernel. Where nobody is real-time it waits for
+    /// its turn to end like everybody: who judges too soon takes a busy board for a broken one.
+    pub fn end_limit(self) -> Duration {
+        Duration::from_nanos(self.tick()).clamp(END_MIN, END_MAX)
     }
 
     /// How long the guardian may sleep: its own stamp counts as old after twice that. A guardian that dies is noticed at
@@ -164,6 +173,18 @@ mod tests {
         assert_eq!(limits.role_kept_until(5 * MS), 15_005 * MS);
         assert_eq!(limits.silent_after(), 15_000 * MS);
         assert_eq!(limits.stop_by(0), 28_000 * MS, "at most two seconds for the reset");
+        assert_eq!(limits.end_limit(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn limits_wait_for_the_end_of_a_killed_process_and_still_keep_its_role() {
+        for (keepalive_ms, deadtime_ms) in [(200, 2000), (500, 4000), (1000, 10_000), (2000, 30_000)] {
+            let limits = limits(keepalive_ms, deadtime_ms);
+            let end = nanos(limits.end_limit());
+            assert!(end >= 250 * MS, "a busy board takes that long without being broken");
+            assert!(limits.stale_after() + end < limits.role_kept_until(0), "{keepalive_ms}/{deadtime_ms}");
+            assert!(limits.silent_after() + end < limits.stop_by(0), "{keepalive_ms}/{deadtime_ms}");
+        }
     }
 
     #[test]

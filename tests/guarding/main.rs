@@ -9,9 +9,11 @@ mod stops;
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
+use nix::unistd::Pid;
 use node::{DEADTIME, Node, PATIENCE, eventually};
 use nullbeat::guardian::lease;
 
@@ -309,6 +311,43 @@ fn engine_and_guardian_stopped_the_sentinel_stops_the_groups_in_time() {
     eventually("the group is stopped", || !node.is_running("a"));
     assert!(silence(&node) < DEADTIME);
     assert!(Node::is_gone(engine) && Node::is_gone(guardian), "neither will ever thaw");
+}
+
+/// Holds a process up: at its next system call, and when it is killed, at its end, as a driver does that does not come back.
+/// Let go by the end of the tracer.
+struct Tracer(Child);
+
+impl Tracer {
+    fn hold(pid: Pid) -> Self {
+        let mut tracer = Command::new("strace");
+        tracer.args(["-qq", "-e", "trace=none", "-o", "/dev/null", "-p", &pid.to_string()]);
+        let tracer = Self(tracer.stderr(Stdio::null()).spawn().expect("strace"));
+        eventually("it is traced", || proc_status(pid.as_raw(), "TracerPid") == tracer.0.id().to_string());
+        Node::signal(Pid::from_raw(i32::try_from(tracer.0.id()).unwrap()), SIGSTOP);
+        tracer
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn engine_and_guardian_stuck_in_the_kernel_the_sentinel_stops_the_groups_in_time() {
+    // They are waited for: a busy machine needs what is left then.
+    let deadtime = Duration::from_secs(6);
+    let mut node = Node::new(ONE, "deadtime 6\ninitdead 6");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    let _stuck = [Tracer::hold(guardian), Tracer::hold(engine)];
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert!(silence(&node) < deadtime);
+    assert!(!Node::is_gone(guardian), "it is held up still");
+    let stuck = "CRIT: The killed guardian is stuck in the kernel: going on without its lock.";
+    eventually("it is told", || node.text("log").contains(stuck));
 }
 
 #[test]

@@ -29,9 +29,6 @@ use crate::guardian::protocol::ToEngine;
 use crate::sys::memory;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
-/// How long a killed engine is waited for before it counts as stuck in the kernel.
-const KILL_LIMIT: Duration = Duration::from_millis(100);
-
 /// The engine as the guardian knows it.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -283,7 +280,7 @@ impl Guarding {
     pub(super) fn kill_engine(&mut self) {
         let Some(engine) = &self.engine else { return };
         let _ = engine.child.signal(Signal::SIGKILL);
-        let timeout = PollTimeout::try_from(KILL_LIMIT).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(self.watch.limits().end_limit()).unwrap_or(PollTimeout::MAX);
         let _ = poll(&mut [PollFd::new(engine.child.pidfd.as_fd(), PollFlags::POLLIN)], timeout);
         if matches!(engine.child.try_wait(), Ok(Some(_))) {
             self.forget_engine();
