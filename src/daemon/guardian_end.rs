@@ -11,6 +11,9 @@ use crate::guardian::protocol::{Record, ToGuardian};
 const WAITING_MAX: usize = 512;
 /// Of these, news for `notify` programs. One more is dropped and counted: jobs come first.
 const NEWS_WAITING_MAX: usize = 128;
+/// How long a guardian that starts may take to its first turn beside this engine, at least: it reads its own text from a slow
+/// flash to lock it.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// Requests that could not be queued although they must not be lost: the guardian has not read for a very long time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct GuardianEnd {
     is_present: bool,
     /// Since when we have been running without a pause.
     awake_since: Instant,
+    /// When this engine began.
+    born: Instant,
     limit: Duration,
     /// News that were dropped.
     pub news_dropped: u64,
@@ -43,6 +48,7 @@ impl GuardianEnd {
             is_gone: false,
             is_present: true,
             awake_since: now,
+            born: now,
             limit,
             news_dropped: 0,
         }
@@ -129,9 +135,11 @@ impl GuardianEnd {
         if lateness > self.limit / 2 {
             self.awake_since = now;
         }
-        let is_silent = stamp.is_some_and(|stamp| now.since(stamp.max(self.awake_since)) > self.limit);
+        let is_starting = stamp.is_some_and(|stamp| stamp < self.born);
+        let limit = if is_starting { self.limit.max(START_LIMIT) } else { self.limit };
+        let is_silent = stamp.is_some_and(|stamp| now.since(stamp.max(self.awake_since)) > limit);
         // A stamp from before our sleep proves nothing either way.
-        let is_fresh = stamp.is_none_or(|stamp| now.since(stamp) <= self.limit);
+        let is_fresh = stamp.is_none_or(|stamp| now.since(stamp) <= limit);
         let is_present = if self.is_gone || is_silent { false } else { self.is_present || is_fresh };
         (is_present != self.is_present).then(|| {
             self.is_present = is_present;
@@ -224,6 +232,23 @@ mod tests {
             end.judge(at(20_000), Duration::from_secs(9), Some(at(0))),
             None,
             "and does not come back by our sleeping"
+        );
+    }
+
+    #[test]
+    fn guardian_that_is_slow_to_its_first_turn_is_not_missed() {
+        let (engine, _guardian) = Channel::pair().unwrap();
+        let mut end = GuardianEnd::new(engine, 7, LIMIT, at(1000));
+        // It has stamped before it started this engine.
+        let first = Some(at(950));
+        assert_eq!(end.judge(at(1500), NOT_LATE, first), None);
+        assert_eq!(end.judge(at(5999), NOT_LATE, first), None);
+        assert_eq!(end.judge(at(6001), NOT_LATE, first), Some(false), "that is a guardian which hangs");
+        assert_eq!(end.judge(at(6100), NOT_LATE, Some(at(6050))), Some(true));
+        assert_eq!(
+            end.judge(at(6151), NOT_LATE, Some(at(6050))),
+            Some(false),
+            "once it turns the usual limit is in force"
         );
     }
 

@@ -323,8 +323,10 @@ impl Guarding {
             lease,
             timer,
         };
-        guarding.lease.stamp_guardian(now);
-        guarding.lease.stamp_runner(now);
+        // What has been made ready took its time on a slow board.
+        let ready = lease::now();
+        guarding.lease.stamp_guardian(ready);
+        guarding.lease.stamp_runner(ready);
         guarding.clients.start_services(Instant::now());
         let first_beat_by = if is_certain { limits.role_kept_until(guarding.lease.engine_stamp()) } else { 0 };
         guarding.spawn_engine(carried, first_beat_by.max(now + guarding.start_limit() * u64::from(!is_certain)))?;
