@@ -56,6 +56,7 @@ mod report;
 mod sockets;
 mod wires;
 
+mod apphb;
 mod armv7;
 mod cables;
 mod fencing;
