@@ -30,6 +30,13 @@ struct Port {
     observer: File,
 }
 
+impl Port {
+    /// In one piece: the other board's port, and the observer's own marks, come by the same FIFO.
+    fn tell(&mut self, words: &str) {
+        self.observer.write_all(format!("{words}\n").as_bytes()).expect("the observer");
+    }
+}
+
 impl Report {
     pub(crate) fn new(node: &str, observer: &Path) -> Self {
         let observer = File::options().write(true).open(observer).expect("the observer");
@@ -58,7 +65,7 @@ impl Report {
         let mut port = self.port.lock().expect("no panic");
         self.drain(&mut port);
         port.rest.clear();
-        writeln!(port.observer, "{} * off", self.node).expect("the observer");
+        port.tell(&format!("{} * off", self.node));
     }
 
     /// How many lines there are.
@@ -113,7 +120,7 @@ impl Report {
                 let bytes: Vec<u8> = port.rest.drain(..=end).collect();
                 let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
                 if let Some(words) = line.strip_prefix("@ ") {
-                    writeln!(port.observer, "{words}").expect("the observer");
+                    port.tell(words);
                 }
                 self.lines.lock().expect("no panic").push((Instant::now(), line));
                 self.more.notify_all();
