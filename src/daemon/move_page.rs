@@ -58,7 +58,7 @@ impl MovePage {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
         posix_fallocate(&file, 0, BYTES.try_into().map_err(io::Error::other)?)?;
-        let page = Self { words: SharedWords::map(&file, WORDS)? };
+        let page = Self { words: SharedWords::map(&file, 0, WORDS)? };
         if page.load(MAGIC_AT) != MAGIC || page.load(BOOT_AT) != boot {
             page.clear();
             page.store(BOOT_AT, boot);

@@ -92,6 +92,7 @@ pub fn stop_groups(config: &Config, lease: &Lease, stop_by: Option<u64>) -> io::
             lease.set_group(group, GroupState::Stopped);
         }
         lease.set_claims(lease.claims() & left);
+        lease.set_left(lease.left() & left);
         let is_over_time = stop_by.is_some_and(|at| lease::now() >= at);
         if left.is_empty() || runner.is_idle() || is_over_time {
             if left.is_empty() {

@@ -1,6 +1,7 @@
-//! The lease: a shared page (two of the kernel's, in fact), a file in the run directory, in which the engine says that it lives and what it holds.
+//! The lease: a file of two pages in the run directory, shared by all processes, in which the engine says that it lives and what
+//! it holds.
 //!
-//! A store, not a system call: the engine stamps it before each beat leaves. The page serves four readers:
+//! A store, not a system call: the engine stamps it before each beat leaves. The lease serves four readers:
 //!
 //! | who | reads | to know |
 //! |---|---|---|
@@ -10,13 +11,22 @@
 //! | whoever starts next in the same boot | everything | what killed processes left running |
 //!
 //! Stamps are nanoseconds of CLOCK_BOOTTIME ([`now`]): one clock for all processes, and it counts a suspended board's
-//! time. A page of an earlier boot says nothing: it is emptied when it is opened.
+//! time. A lease of an earlier boot says nothing: it is emptied when it is opened.
 //!
 //! ```text
-//!   words 0–25    head: magic, boot, stamps, processes, deadtime, generation, which table is in force
-//!   words 26–353  table A ┐ digest, number of groups, claims, flags, then for each group: who, state, script, health
-//!   words 354–681 table B ┘ a new table is written beside the old one and comes into force with one store
+//!   the guardian's page, which the engine can only read ([`Lease::leave_to_guardian`])
+//!     head      magic, boot, the guardian's stamps, processes, deadtime, generation, which table is in force
+//!     table A ┐ digest, number of groups, what the guardian has started, then for each group: who, script
+//!     table B ┘ a new table is written beside the old one and comes into force with one store
+//!     long-lived children
+//!   the engine's page
+//!     head      the engine's stamp, the partner, fencing
+//!     table A ┐ claims, flags, then for each group: state, health
+//!     table B ┘
 //! ```
+//!
+//! By the guardian's page processes are judged and killed. What the engine's page says is the engine's word and no more: one
+//! that somebody has taken over can write anything into it (docs/security.md).
 
 mod digest;
 mod fencing;
@@ -24,8 +34,9 @@ mod process;
 mod table;
 mod unfinished;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -41,18 +52,19 @@ pub use self::process::ProcessKey;
 use crate::core::ids::Generation;
 use crate::core::limits::{CHILDREN_MAX, GROUPS_MAX};
 use crate::core::time::Instant;
-use crate::sys::mapping::SharedWords;
+use crate::sys::mapping::{SharedWords, page_size};
 
 /// File name in the run directory.
 pub const FILE_NAME: &str = "lease";
 
-/// Name and version of the layout; another version's page is emptied.
-const MAGIC: u64 = u64::from_be_bytes(*b"nblease4");
+/// Name and version of the layout; another version's file is emptied.
+const MAGIC: u64 = u64::from_be_bytes(*b"nblease5");
 
+// In the guardian's page.
 const MAGIC_AT: usize = 0;
 const BOOT_AT: usize = 1;
-const ENGINE_STAMP_AT: usize = 2;
-const GUARDIAN_STAMP_AT: usize = 3;
+const GUARDIAN_STAMP_AT: usize = 2;
+const RUNNER_STAMP_AT: usize = 3;
 const ENGINE_AT: usize = 4;
 const GUARDIAN_AT: usize = 6;
 const LOGGER_AT: usize = 8;
@@ -60,29 +72,49 @@ const DISMISSED_AT: usize = 10;
 const DEADTIME_AT: usize = 12;
 const GENERATION_AT: usize = 13;
 const TABLE_AT: usize = 14;
-const PARTNER_AT: usize = 15;
-const FENCING_AT: usize = 16;
-const SHOT_AT: usize = 17;
-const TURNS_AT: usize = 18;
-const SETTLED_AT: usize = 19;
-const LIED_AT: usize = 20;
-const METHODS_AT: usize = 21;
-const RUNNER_STAMP_AT: usize = 22;
-const KICKS_UNTIL_AT: usize = 23;
-const FENCE_PROGRAM_AT: usize = 24;
-const HEAD_WORDS: usize = 26;
+const METHODS_AT: usize = 15;
+const FENCE_PROGRAM_AT: usize = 16;
+/// The guardian's part of both tables.
+const LISTS_AT: usize = 18;
 
-const DIGEST_OF_TABLE: usize = 0;
-const COUNT_OF_TABLE: usize = 1;
-const CLAIMS_OF_TABLE: usize = 2;
-const HELD_OF_TABLE: usize = 3;
-const GUESTS_OF_TABLE: usize = 4;
-const STUCK_OF_TABLE: usize = 5;
-const UNFINISHED_OF_TABLE: usize = 6;
-const HEARD_OF_TABLE: usize = 7;
-const GROUPS_OF_TABLE: usize = 8;
-const GROUP_WORDS: usize = 5;
+const DIGEST_OF_LIST: usize = 0;
+const COUNT_OF_LIST: usize = 1;
+const LEFT_OF_LIST: usize = 2;
+const GROUPS_OF_LIST: usize = 3;
+/// Who, script.
+const LISTED_WORDS: usize = 2;
+const LIST_WORDS: usize = GROUPS_OF_LIST + GROUPS_MAX * LISTED_WORDS;
+
+/// Long-lived children, two words each.
+const CHILDREN_AT: usize = LISTS_AT + 2 * LIST_WORDS;
+const _: () = assert!(CHILDREN_AT + 2 * CHILDREN_MAX <= PAGE_WORDS, "the guardian's words fit into its page");
+
+/// Words of each page that are used; the kernel's own pages may be longer.
+const PAGE_WORDS: usize = 512;
+
+// In the engine's page.
+const ENGINE_STAMP_AT: usize = PAGE_WORDS;
+const PARTNER_AT: usize = PAGE_WORDS + 1;
+const FENCING_AT: usize = PAGE_WORDS + 2;
+const SHOT_AT: usize = PAGE_WORDS + 3;
+const TURNS_AT: usize = PAGE_WORDS + 4;
+const SETTLED_AT: usize = PAGE_WORDS + 5;
+const LIED_AT: usize = PAGE_WORDS + 6;
+const KICKS_UNTIL_AT: usize = PAGE_WORDS + 7;
+/// The engine's part of both tables.
+const CLAIMS_AT: usize = PAGE_WORDS + 8;
+
+const CLAIMS_OF_TABLE: usize = 0;
+const HELD_OF_TABLE: usize = 1;
+const GUESTS_OF_TABLE: usize = 2;
+const STUCK_OF_TABLE: usize = 3;
+const UNFINISHED_OF_TABLE: usize = 4;
+const HEARD_OF_TABLE: usize = 5;
+const GROUPS_OF_TABLE: usize = 6;
+/// State, health in two words.
+const GROUP_WORDS: usize = 3;
 const TABLE_WORDS: usize = GROUPS_OF_TABLE + GROUPS_MAX * GROUP_WORDS;
+const _: () = assert!(CLAIMS_AT + 2 * TABLE_WORDS <= 2 * PAGE_WORDS, "the engine's words fit into its page");
 
 /// In the word about the partner; the rest of it tells whose word it is.
 const PARTNER_KNOWN: u64 = 1;
@@ -98,27 +130,29 @@ const FENCING_METHOD_SHIFT: u32 = 40;
 /// In the place of a state's letter: nobody has looked in this boot.
 const UNSEEN: u64 = 0;
 
-/// Long-lived children, two words each.
-const CHILDREN_AT: usize = HEAD_WORDS + 2 * TABLE_WORDS;
-const WORDS: usize = CHILDREN_AT + 2 * CHILDREN_MAX;
-/// What is allocated for them.
-const BYTES: u16 = 8192;
-const _: () = assert!(WORDS * 8 <= BYTES as usize, "it all fits");
-
 /// Nanoseconds of CLOCK_BOOTTIME: the clock of all stamps.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every kernel that has pidfds has this clock");
     u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The mapped page. Children made by fork share it.
+/// Both pages, mapped.
+#[derive(Debug)]
+struct Mapped {
+    guardians: SharedWords,
+    engines: SharedWords,
+    /// The same file, opened for reading only: what is mapped by it nobody can make writable.
+    reader: File,
+}
+
+/// The mapped lease. Children made by fork share it.
 #[derive(Debug)]
 pub struct Lease {
-    page: Rc<SharedWords>,
+    pages: Rc<Mapped>,
 }
 
 impl Lease {
-    /// Opens the page in `run_dir`; makes it, or empties it, when there is none of this boot and this version. Only
+    /// Opens the lease in `run_dir`; makes it, or empties it, when there is none of this boot and this version. Only
     /// for the holder of the run directory's lock.
     ///
     /// # Errors
@@ -127,11 +161,16 @@ impl Lease {
         let boot = boot_id()?;
         let path = run_dir.join(FILE_NAME);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let page = page_size();
         // Allocated, not only sized: a full tmpfs must be an error here and not a fatal signal later.
-        posix_fallocate(&file, 0, BYTES.into())?;
-        let lease = Self { page: Rc::new(SharedWords::map(&file, WORDS)?) };
+        posix_fallocate(&file, 0, 2 * page)?;
+        // Not by its name: somebody may have put another one there meanwhile.
+        let reader = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let (guardians, engines) =
+            (SharedWords::map(&file, 0, PAGE_WORDS)?, SharedWords::map(&file, page, PAGE_WORDS)?);
+        let lease = Self { pages: Rc::new(Mapped { guardians, engines, reader }) };
         if lease.load(MAGIC_AT) != MAGIC || lease.load(BOOT_AT) != boot {
-            for word in lease.page.words() {
+            for word in lease.pages.guardians.words().iter().chain(lease.pages.engines.words()) {
                 word.store(0, Ordering::Relaxed);
             }
             lease.store(BOOT_AT, boot);
@@ -140,14 +179,26 @@ impl Lease {
         Ok(lease)
     }
 
-    /// The same page once more: whatever becomes of the file's name, both are one.
+    /// The same lease once more: whatever becomes of the file's name, both are one.
     #[must_use]
     pub fn share(&self) -> Self {
-        Self { page: Rc::clone(&self.page) }
+        Self { pages: Rc::clone(&self.pages) }
+    }
+
+    /// For the engine, before it closes descriptors that are not its own: from here on this process can only read the
+    /// guardian's page, whatever becomes of its code. All copies of the mapping that it has inherited are one.
+    ///
+    /// # Errors
+    /// What mmap(2) says: nothing has changed then.
+    pub fn leave_to_guardian(&self) -> io::Result<()> {
+        self.pages.guardians.make_read_only(&self.pages.reader)
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        &self.page.words()[at]
+        match at.checked_sub(PAGE_WORDS) {
+            None => &self.pages.guardians.words()[at],
+            Some(at) => &self.pages.engines.words()[at],
+        }
     }
 
     fn load(&self, at: usize) -> u64 {
@@ -163,9 +214,12 @@ impl Lease {
         self.store(ENGINE_STAMP_AT, ns);
     }
 
-    /// The last [`Lease::stamp_engine`]; zero: never in this boot.
+    /// The last [`Lease::stamp_engine`], but never one that is still to come, which no engine of ours would store; zero: never
+    /// in this boot.
     pub fn engine_stamp(&self) -> u64 {
-        self.load(ENGINE_STAMP_AT)
+        let stamp = self.load(ENGINE_STAMP_AT);
+        // Looked at after it was read.
+        stamp.min(now())
     }
 
     /// The guardian lives at `ns`.

@@ -44,7 +44,7 @@ impl Roster {
     pub fn new() -> io::Result<Self> {
         let file = File::from(memfd_create(c"nullbeat-nodes", MFdFlags::MFD_CLOEXEC)?);
         file.set_len((WORDS * 8) as u64)?;
-        Ok(Self { page: Rc::new(SharedWords::map(&file, WORDS)?) })
+        Ok(Self { page: Rc::new(SharedWords::map(&file, 0, WORDS)?) })
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {

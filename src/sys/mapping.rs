@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::memory;
 
@@ -17,21 +18,41 @@ use super::memory;
 #[derive(Debug)]
 pub struct SharedWords {
     start: NonNull<AtomicU64>,
+    offset: i64,
     count: usize,
 }
 
+/// Bytes of a page of the kernel: 4096, on some boards more.
+pub fn page_size() -> i64 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, i64::from)
+}
+
 impl SharedWords {
-    /// Maps the first `count` words of `file`. The file shall be at least that long and shall never be cut: touching a
-    /// page that is gone is fatal (SIGBUS).
+    /// Maps `count` words of `file`, the first of them `offset` bytes into it, a multiple of [`page_size`]. The file shall be
+    /// at least that long and shall never be cut: touching a page that is gone is fatal (SIGBUS).
     ///
     /// # Errors
     /// What mmap(2) says; `InvalidInput` for no words at all.
-    pub fn map(file: &File, count: usize) -> io::Result<Self> {
+    pub fn map(file: &File, offset: i64, count: usize) -> io::Result<Self> {
         let len = NonZeroUsize::new(count * size_of::<AtomicU64>()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that Rust knows of.
-        let start = unsafe { mmap(None, len, protection, MapFlags::MAP_SHARED, file, 0) }?;
-        Ok(Self { start: start.cast(), count })
+        let start = unsafe { mmap(None, len, protection, MapFlags::MAP_SHARED, file, offset) }?;
+        Ok(Self { start: start.cast(), offset, count })
+    }
+
+    /// From here on this process can only read the words: a store ends it (SIGSEGV). `reader` is the same file, opened for
+    /// reading only, so that the kernel refuses to make them writable again.
+    ///
+    /// # Errors
+    /// What mmap(2) says: nothing has changed then.
+    pub fn make_read_only(&self, reader: &File) -> io::Result<()> {
+        let len = NonZeroUsize::new(self.count * size_of::<AtomicU64>()).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
+        // SAFETY: takes the place of this very mapping, in one step, and shows the same words of the same file; whoever
+        // reads them meanwhile reads them as atomics.
+        unsafe { mmap(Some(self.start.addr()), len, ProtFlags::PROT_READ, flags, reader, self.offset) }?;
+        Ok(())
     }
 
     /// The words. Others store into them at any time.
@@ -108,9 +129,15 @@ impl Drop for Pages {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
     use std::sync::atomic::Ordering;
 
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::WaitStatus;
+
     use super::*;
+    use crate::sys::process::fork_child;
 
     /// Whether there is memory whose bytes can be executed.
     pub(crate) fn map_program() -> bool {
@@ -120,23 +147,52 @@ pub(crate) mod tests {
         unsafe { mmap_anonymous(None, len, rights, MapFlags::MAP_PRIVATE) }.is_ok()
     }
 
+    fn file(len: i64) -> File {
+        let made = nix::sys::memfd::memfd_create(c"words-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+        let file = File::from(made);
+        file.set_len(len.cast_unsigned()).unwrap();
+        file
+    }
+
     #[test]
     fn mapping_two_maps_of_a_file_share_words() {
-        let file =
-            File::from(nix::sys::memfd::memfd_create(c"words-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
-        file.set_len(4096).unwrap();
-        let one = SharedWords::map(&file, 512).unwrap();
-        let other = SharedWords::map(&file, 512).unwrap();
+        let page = page_size();
+        let file = file(2 * page);
+        let one = SharedWords::map(&file, page, 512).unwrap();
+        let other = SharedWords::map(&file, page, 512).unwrap();
         one.words()[511].store(77, Ordering::Release);
         assert_eq!(other.words()[511].load(Ordering::Acquire), 77);
         assert_eq!(one.words().len(), 512);
+        let first = SharedWords::map(&file, 0, 512).unwrap();
+        assert!(first.words().iter().all(|word| word.load(Ordering::Acquire) == 0));
     }
 
     #[test]
     fn mapping_of_nothing_is_refused() {
-        let file =
-            File::from(nix::sys::memfd::memfd_create(c"words-test", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
-        assert_eq!(SharedWords::map(&file, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(SharedWords::map(&file(4096), 0, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn mapping_read_only_still_shows_what_others_store_and_cannot_be_made_writable() {
+        let file = file(page_size());
+        let reader = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        let (writer, words) = (SharedWords::map(&file, 0, 8).unwrap(), SharedWords::map(&file, 0, 8).unwrap());
+        words.make_read_only(&reader).unwrap();
+        writer.words()[7].store(77, Ordering::Release);
+        assert_eq!(words.words()[7].load(Ordering::Acquire), 77);
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the words are reached as atomics only, whatever may be done with them.
+        let made = unsafe { nix::sys::mman::mprotect(words.start.cast(), 64, rights) };
+        assert_eq!(made, Err(nix::errno::Errno::EACCES));
+        let child = fork_child(|| {
+            words.words()[7].store(78, Ordering::Release);
+            0
+        })
+        .unwrap();
+        poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        let status = child.try_wait().unwrap();
+        assert!(matches!(status, Some(WaitStatus::Signaled(_, Signal::SIGSEGV, _))), "{status:?}");
+        assert_eq!(writer.words()[7].load(Ordering::Acquire), 77);
     }
 
     #[test]

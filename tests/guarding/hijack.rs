@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
-use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
+use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 use nullbeat::core::Order;
 use nullbeat::core::ids::{GroupId, GroupSet, JobId};
@@ -25,13 +25,26 @@ struct Code {
 }
 
 impl Code {
-    /// A text in the midst of it, jumped over; its address.
-    fn text(&mut self, text: &str) -> u64 {
-        let len = u8::try_from(text.len() + 1).unwrap();
-        self.bytes.extend([0xeb, len]);
+    /// Bytes in the midst of it, jumped over; their address.
+    fn data(&mut self, data: &[u8]) -> u64 {
+        self.bytes.extend([0xeb, u8::try_from(data.len()).unwrap()]);
         let address = self.at + u64::try_from(self.bytes.len()).unwrap();
-        self.bytes.extend(text.bytes().chain([0]));
+        self.bytes.extend(data);
         address
+    }
+
+    /// The same for a text.
+    fn text(&mut self, text: &str) -> u64 {
+        self.data(&[text.as_bytes(), &[0]].concat())
+    }
+
+    /// Stores a word.
+    fn store(&mut self, address: u64, value: i32) {
+        // mov rax, address; mov qword [rax], value
+        self.bytes.extend([0x48, 0xb8]);
+        self.bytes.extend(address.to_le_bytes());
+        self.bytes.extend([0x48, 0xc7, 0x00]);
+        self.bytes.extend(value.to_le_bytes());
     }
 
     /// A system call whose answer is in rax.
@@ -136,6 +149,58 @@ fn hijacked_engine_reaches_nothing_and_is_replaced() {
     // 64 and the number of calls that succeeded.
     eventually("its end is told", || node.text("log").contains("exited with code"));
     assert!(node.text("log").contains("exited with code 64."), "{}", node.text("log"));
+    assert_eq!(node.guardian(), guardian);
+}
+
+/// Where the engine has the two pages of the lease, and what it may do with each: the guardian's first.
+fn pages_of_the_lease(node: &Node) -> Vec<(u64, String)> {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", node.engine())).unwrap();
+    let words = maps.lines().filter(|line| line.ends_with("/run/lease")).map(|line| line.split_whitespace());
+    let mut pages: Vec<(u64, u64, String)> = words
+        .map(|mut words| {
+            let (start, _) = words.next().unwrap().split_once('-').unwrap();
+            let rights = words.next().unwrap().to_owned();
+            let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+            (number(words.next().unwrap()), number(start), rights)
+        })
+        .collect();
+    pages.sort_unstable();
+    pages.into_iter().map(|(_, start, rights)| (start, rights)).collect()
+}
+
+#[test]
+fn hijacked_engine_cannot_write_what_is_the_guardians() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let guardian = node.guardian();
+    let open = fs::read_dir(format!("/proc/{}/fd", node.engine())).unwrap();
+    let open: Vec<_> = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default()).collect();
+    assert!(!open.iter().any(|path| path.ends_with("lease")), "nothing to map it anew by: {open:?}");
+    let writable = u64::from((libc::PROT_READ | libc::PROT_WRITE).cast_unsigned());
+    // First it asks for the right to write; then it just writes.
+    let (made_writable, written) = ("exited with code 64.", "was killed by SIGSEGV.");
+    for (is_asking, end) in [(true, made_writable), (false, written)] {
+        let (old, asked) = (node.generation(), node.text("calls"));
+        let pages = pages_of_the_lease(&node);
+        let rights: Vec<&str> = pages.iter().map(|(_, rights)| rights.as_str()).collect();
+        assert_eq!(rights, ["r--s", "rw-s"]);
+        let page = pages[0].0;
+        hijack(&node, |code| {
+            // xor ebx, ebx
+            code.bytes.extend([0x31, 0xdb]);
+            if is_asking {
+                code.counted(libc::SYS_mprotect, [page, 4096, writable, 0]);
+            } else {
+                // The guardian's stamp.
+                code.store(page + 16, 0);
+            }
+            code.exit(64);
+        });
+        node.hear_new_generation(old);
+        eventually("the new engine has settled", || node.verb(&["status"]) == 0);
+        assert_eq!(node.text("calls"), asked, "no script was asked anything");
+        eventually(end, || node.text("log").contains(end));
+    }
     assert_eq!(node.guardian(), guardian);
 }
 
@@ -244,12 +309,28 @@ fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
     assert_eq!(node.calls(), ["start a", "stop a"]);
 }
 
-/// An engine in other hands that says that it has released everything: in the lease, and by ending or by asking for the end.
+/// An engine in other hands says in its page of the lease that it has released everything.
+fn lie_about_holdings(node: &Node) {
+    node.lease().set_claims(GroupSet::EMPTY);
+    node.lease().set_group(GroupId(0), GroupState::Stopped);
+}
+
+#[test]
+fn lie_of_a_hijacked_engine_does_not_keep_the_sentinel_from_stopping_its_groups() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let (engine, guardian) = (node.engine(), node.guardian());
+    Node::signal(engine, SIGSTOP);
+    lie_about_holdings(&node);
+    Node::signal(guardian, SIGKILL);
+    Node::signal(engine, SIGKILL);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+}
+
+/// It says so, and ends or asks for the end.
 fn leave_by_a_lie(node: &Node, is_asked: bool) {
-    let lie = || {
-        node.lease().set_claims(GroupSet::EMPTY);
-        node.lease().set_group(GroupId(0), GroupState::Stopped);
-    };
+    let lie = || lie_about_holdings(node);
     if is_asked {
         let exit = ToGuardian::Exit.encode(node.lease().table_digest());
         lie();

@@ -57,6 +57,8 @@ impl Guarding {
         self.lease.set_table(&self.config, carried.as_ref());
         self.lease.set_generation(identity.generation);
         self.lease.set_deadtime(self.config.announced_deadtime());
+        // A stamp of the last engine that is still to come would pass for this one's first beat.
+        self.lease.stamp_engine(self.lease.engine_stamp());
         let (channel, theirs) = Channel::pair()?;
         let (outlet, messages) = messages::pair(self.runner.message_types(), self.digest)?;
         let context = EngineContext {
@@ -410,6 +412,11 @@ fn engine_process(config: &Config, context: EngineContext, logs: &OwnedFd) -> i3
     keep.extend(context.messages.descriptor());
     keep.extend(context.watchdogs.iter().map(|held| held.device.as_raw_fd()));
     log_pipe::install(logs, "engine", &config.log);
+    // While the descriptor for that is open.
+    if let Err(error) = context.lease.leave_to_guardian() {
+        log::error!("the guardian's page of the lease stays writable: {error}");
+        return 1;
+    }
     if let Err(error) = close_descriptors_but(&mut keep) {
         log::error!("descriptors cannot be closed: {error}");
         return 1;

@@ -472,7 +472,7 @@ impl Guarding {
     }
 
     /// What the engine says is in use here, and what this process knows to be: an engine that somebody has taken over can
-    /// write anything into the page.
+    /// write anything into its page.
     fn in_use(&self) -> GroupSet {
         self.lease.in_use() | self.runner.held()
     }
@@ -518,6 +518,7 @@ impl Guarding {
             self.lease.set_group(group, GroupState::Stopped);
         }
         self.lease.set_claims(self.lease.claims() & left);
+        self.lease.set_left(self.runner.held());
         if left.is_empty() && !stopped.is_empty() {
             log::info!("All HA resources relinquished.");
         }

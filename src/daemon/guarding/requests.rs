@@ -198,8 +198,9 @@ impl Guarding {
         }
     }
 
-    /// Keeps in the lease which scripts run, so that whoever comes after a killed guardian can end them first.
+    /// Keeps in the lease what has been started, and which scripts run, so that whoever comes after a killed guardian can end them first.
     pub(super) fn note_scripts(&mut self) {
+        self.lease.set_left(self.runner.held());
         let program = self.runner.fence_program();
         if program != self.noted_fence {
             self.lease.set_fence_program(program.and_then(|pid| ProcessKey::of(pid).ok()));

@@ -5,9 +5,9 @@ use nix::unistd::Pid;
 use super::digest::{group_digest, table_digest};
 use super::unfinished::unfinished_word;
 use super::{
-    CLAIMS_OF_TABLE, COUNT_OF_TABLE, DIGEST_OF_TABLE, GROUP_WORDS, GROUPS_OF_TABLE, GUESTS_OF_TABLE, HEAD_WORDS,
-    HEARD_OF_TABLE, HELD_OF_TABLE, Lease, ProcessKey, STUCK_OF_TABLE, TABLE_AT, TABLE_WORDS, TURNS_AT,
-    UNFINISHED_OF_TABLE, UNSEEN, instant_of,
+    CLAIMS_AT, CLAIMS_OF_TABLE, COUNT_OF_LIST, DIGEST_OF_LIST, GROUP_WORDS, GROUPS_OF_LIST, GROUPS_OF_TABLE,
+    GUESTS_OF_TABLE, HEARD_OF_TABLE, HELD_OF_TABLE, LEFT_OF_LIST, LIST_WORDS, LISTED_WORDS, LISTS_AT, Lease,
+    ProcessKey, STUCK_OF_TABLE, TABLE_AT, TABLE_WORDS, TURNS_AT, UNFINISHED_OF_TABLE, UNSEEN, instant_of,
 };
 use crate::config::{Config, Group};
 use crate::core::ids::{GroupId, GroupSet};
@@ -27,10 +27,14 @@ impl Lease {
         // Of the table that is still in force.
         let is_unseen = |group: &Group| self.find(group_digest(group)).is_none_or(|old| self.state_word(old) == UNSEEN);
         let next = if in_force == 1 { 2 } else { 1 };
-        let table = HEAD_WORDS + (usize::from(next == 2)) * TABLE_WORDS;
-        self.store(table + DIGEST_OF_TABLE, table_digest(config));
+        let (list, table) = (list_at(next), table_at(next));
+        self.store(list + DIGEST_OF_LIST, table_digest(config));
         let count = config.groups.len().min(GROUPS_MAX);
-        self.store(table + COUNT_OF_TABLE, count as u64);
+        self.store(list + COUNT_OF_LIST, count as u64);
+        let is_left = |group: &Group| self.find(group_digest(group)).is_some_and(|old| self.left().contains(old));
+        let numbered = (0..).map(GroupId).zip(config.groups.iter().take(count));
+        let left: GroupSet = numbered.filter(|(_, group)| is_left(group)).map(|(id, _)| id).collect();
+        self.store(list + LEFT_OF_LIST, left.0);
         self.store(table + CLAIMS_OF_TABLE, carried.map_or(0, |carried| carried.claims.0));
         self.store(table + HELD_OF_TABLE, u64::from(carried.is_some_and(|carried| carried.is_held)));
         self.store(table + GUESTS_OF_TABLE, carried.map_or(0, |carried| carried.guests.0));
@@ -39,14 +43,14 @@ impl Lease {
         self.store(table + UNFINISHED_OF_TABLE, unfinished_word(open, is_yielding));
         self.store(table + HEARD_OF_TABLE, open.map_or(0, |open| open.heard.0));
         for (index, group) in config.groups.iter().take(count).enumerate() {
-            let at = table + GROUPS_OF_TABLE + index * GROUP_WORDS;
+            let (listed, at) = (listed_at(list, index), table + GROUPS_OF_TABLE + index * GROUP_WORDS);
             let letter = match carried.map_or(GroupState::Unknown, |carried| carried.states[index]) {
                 GroupState::Unknown if is_unseen(group) => UNSEEN,
                 state => u64::from(state.letter()),
             };
-            self.store(at, group_digest(group));
-            self.store(at + 1, letter);
-            self.store(at + 2, 0);
+            self.store(listed, group_digest(group));
+            self.store(listed + 1, 0);
+            self.store(at, letter);
             self.store_health(at, carried.map_or_else(GroupHealth::default, |carried| carried.health[index]));
         }
         self.store(TABLE_AT, next);
@@ -57,10 +61,23 @@ impl Lease {
         matches!(self.load(TABLE_AT), 1 | 2)
     }
 
-    pub(super) fn table(&self) -> usize {
-        HEAD_WORDS + usize::from(self.load(TABLE_AT) == 2) * TABLE_WORDS
+    /// The guardian's part of the table in force.
+    fn list(&self) -> usize {
+        list_at(self.load(TABLE_AT))
     }
 
+    /// The engine's part of it.
+    pub(super) fn table(&self) -> usize {
+        table_at(self.load(TABLE_AT))
+    }
+
+    /// What the guardian has about a group.
+    fn listed(&self, group: GroupId) -> usize {
+        assert!(usize::from(group.0) < GROUPS_MAX);
+        listed_at(self.list(), group.0.into())
+    }
+
+    /// What the engine says of it.
     fn group_at(&self, group: GroupId) -> usize {
         assert!(usize::from(group.0) < GROUPS_MAX);
         self.table() + GROUPS_OF_TABLE + usize::from(group.0) * GROUP_WORDS
@@ -68,7 +85,7 @@ impl Lease {
 
     /// [`table_digest`] of the table in force.
     pub fn table_digest(&self) -> u64 {
-        self.load(self.table() + DIGEST_OF_TABLE)
+        self.load(self.list() + DIGEST_OF_LIST)
     }
 
     /// How many groups the table in force has; zero without one.
@@ -76,7 +93,7 @@ impl Lease {
         if !self.has_table() {
             return 0;
         }
-        usize::try_from(self.load(self.table() + COUNT_OF_TABLE)).unwrap_or(0).min(GROUPS_MAX)
+        usize::try_from(self.load(self.list() + COUNT_OF_LIST)).unwrap_or(0).min(GROUPS_MAX)
     }
 
     /// Which groups the engine claims: stored before the first script of a start is asked for, taken back after the
@@ -88,6 +105,18 @@ impl Lease {
     /// The last [`Lease::set_claims`].
     pub fn claims(&self) -> GroupSet {
         if self.has_table() { GroupSet(self.load(self.table() + CLAIMS_OF_TABLE)) } else { GroupSet::EMPTY }
+    }
+
+    /// Which groups the guardian has running here, in part at least: what it knows by itself, whatever its engine says.
+    pub fn set_left(&self, groups: GroupSet) {
+        if self.has_table() {
+            self.store(self.list() + LEFT_OF_LIST, groups.0);
+        }
+    }
+
+    /// The last [`Lease::set_left`].
+    pub fn left(&self) -> GroupSet {
+        if self.has_table() { GroupSet(self.load(self.list() + LEFT_OF_LIST)) } else { GroupSet::EMPTY }
     }
 
     /// Whether an operator holds decisions.
@@ -120,11 +149,11 @@ impl Lease {
 
     /// A group's state, stored before a job for it is asked for and when its outcome is known.
     pub fn set_group(&self, group: GroupId, state: GroupState) {
-        self.store(self.group_at(group) + 1, u64::from(state.letter()));
+        self.store(self.group_at(group), u64::from(state.letter()));
     }
 
     fn state_word(&self, group: GroupId) -> u64 {
-        self.load(self.group_at(group) + 1)
+        self.load(self.group_at(group))
     }
 
     /// The last [`Lease::set_group`].
@@ -139,26 +168,26 @@ impl Lease {
     }
 
     fn store_health(&self, at: usize, health: GroupHealth) {
-        for (word, value) in (at + 3..).zip(health_words(health)) {
+        for (word, value) in (at + 1..).zip(health_words(health)) {
             self.store(word, value);
         }
     }
 
     fn health(&self, group: GroupId) -> GroupHealth {
         let at = self.group_at(group);
-        health_of([self.load(at + 3), self.load(at + 4)])
+        health_of([self.load(at + 1), self.load(at + 2)])
     }
 
     /// The process group of the script that runs for this group, so that whoever comes after a killed guardian can
     /// end it before it runs another one.
     pub fn set_script(&self, group: GroupId, script: Option<ProcessKey>) {
         let word = script.map_or(0, |key| u64::from(key.pid.as_raw().unsigned_abs()) << 32 | key.start & 0xffff_ffff);
-        self.store(self.group_at(group) + 2, word);
+        self.store(self.listed(group) + 1, word);
     }
 
     /// Process group of the script that was last started for this group, when its leader still lives.
     pub fn script(&self, group: GroupId) -> Option<Pid> {
-        let word = self.load(self.group_at(group) + 2);
+        let word = self.load(self.listed(group) + 1);
         let pid = Pid::from_raw(i32::try_from(word >> 32).ok()?);
         if pid.as_raw() == 0 {
             return None;
@@ -167,11 +196,13 @@ impl Lease {
         (start & 0xffff_ffff == word & 0xffff_ffff).then_some(pid)
     }
 
-    /// Groups of the table in force that are claimed or whose state says that part of them may be in use here.
+    /// Groups of the table in force that are claimed or whose state says that part of them may be in use here, and those
+    /// of which the guardian knows it.
     pub fn in_use(&self) -> GroupSet {
         let is_seen_in_use = |group| self.state_word(group) != UNSEEN && self.group(group).is_in_use();
         let all = GroupSet::first(self.group_count());
-        all.iter().filter(|&group| self.claims().contains(group) || is_seen_in_use(group)).collect()
+        let is_known = |group| (self.claims() | self.left()).contains(group);
+        all.iter().filter(|&group| is_known(group) || is_seen_in_use(group)).collect()
     }
 
     /// What the last engine of this boot held, in terms of `config`'s groups: a group is the same when its node and
@@ -208,6 +239,8 @@ impl Lease {
             let Some(old) = self.find(group_digest(group)) else { continue };
             carried.states[index] = match self.group(old) {
                 GroupState::Starting | GroupState::Stopping => GroupState::Unknown,
+                // An engine that has not told the truth.
+                state if !state.is_in_use() && self.left().contains(old) => GroupState::Unknown,
                 state => state,
             };
             carried.health[index] = self.health(old);
@@ -226,12 +259,26 @@ impl Lease {
     /// more.
     pub fn unmatched(&self, config: &Config) -> GroupSet {
         let is_known = |digest| config.groups.iter().any(|group| group_digest(group) == digest);
-        self.in_use().iter().filter(|&group| !is_known(self.load(self.group_at(group)))).collect()
+        self.in_use().iter().filter(|&group| !is_known(self.load(self.listed(group)))).collect()
     }
 
     fn find(&self, digest: u64) -> Option<GroupId> {
-        GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.group_at(group)) == digest)
+        GroupSet::first(self.group_count()).iter().find(|&group| self.load(self.listed(group)) == digest)
     }
+}
+
+/// The guardian's part of a table.
+fn list_at(table: u64) -> usize {
+    LISTS_AT + usize::from(table == 2) * LIST_WORDS
+}
+
+/// The engine's part of a table.
+fn table_at(table: u64) -> usize {
+    CLAIMS_AT + usize::from(table == 2) * TABLE_WORDS
+}
+
+const fn listed_at(list: usize, group: usize) -> usize {
+    list + GROUPS_OF_LIST + group * LISTED_WORDS
 }
 
 /// Seconds of the boot that fit into the 28 bits of a moment: eight years.

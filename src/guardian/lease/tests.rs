@@ -1,6 +1,11 @@
 //! What the page says to whom.
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 
 use super::unfinished::STEPS;
 use super::*;
@@ -8,6 +13,7 @@ use crate::config::sample;
 use crate::core::ids::{GroupId, GroupSet, Seq, ShotId};
 use crate::core::message::{GroupState, Holds};
 use crate::core::settings::{CarriedFencing, CarriedHandover, CarriedPartner, CarriedShot, GroupHealth};
+use crate::sys::process::fork_child;
 
 /// A directory of its own, removed at the end of the test.
 struct Scratch(PathBuf);
@@ -243,6 +249,90 @@ fn lease_keeps_what_is_known_of_the_partner_while_it_is_the_same() {
 }
 
 #[test]
+fn lease_what_the_guardian_knows_to_run_is_in_use_whatever_the_engine_says() {
+    let scratch = Scratch::new();
+    let config = sample::config(&scratch.0, &[("alpha", "a"), ("alpha", "b")]);
+    let lease = scratch.lease();
+    lease.set_left(GroupSet::only(A));
+    assert_eq!(lease.in_use(), GroupSet::EMPTY, "there is no table yet");
+    lease.set_table(&config, None);
+    lease.set_left(GroupSet::only(A));
+    // All words of an engine in other hands.
+    for at in PAGE_WORDS..2 * PAGE_WORDS {
+        lease.store(at, 0);
+    }
+    assert_eq!(lease.in_use(), GroupSet::only(A));
+    let turned = sample::config(&scratch.0, &[("alpha", "b"), ("alpha", "a"), ("alpha", "c")]);
+    let carried = lease.carried(&turned).unwrap();
+    assert_eq!(carried.states[1], GroupState::Unknown);
+    lease.set_table(&turned, Some(&carried));
+    assert_eq!(lease.in_use(), GroupSet::only(B), "by its new number");
+    lease.set_left(GroupSet::EMPTY);
+    assert_eq!(lease.in_use(), GroupSet::EMPTY);
+}
+
+#[test]
+fn lease_left_to_the_guardian_is_read_only_for_the_engine_but_for_its_own_page() {
+    let scratch = Scratch::new();
+    let config = sample::config(&scratch.0, &[("alpha", "a")]);
+    let lease = scratch.lease();
+    lease.set_table(&config, None);
+    let own = ProcessKey::of(Pid::this()).unwrap();
+    // Each by itself: the first one ends the process.
+    let forgeries: [fn(&Lease, ProcessKey); 7] = [
+        |lease, _| lease.stamp_guardian(0),
+        |lease, _| lease.stamp_runner(0),
+        |lease, own| lease.set_guardian(Some(own)),
+        |lease, own| lease.set_script(A, Some(own)),
+        |lease, own| lease.set_fence_program(Some(own)),
+        |lease, own| lease.set_children(&[own]),
+        |lease, _| lease.set_left(GroupSet::EMPTY),
+    ];
+    let engine = |act: &dyn Fn(&Lease)| {
+        let child = fork_child(|| {
+            lease.leave_to_guardian().unwrap();
+            act(&lease);
+            0
+        })
+        .unwrap();
+        poll(&mut [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        child.try_wait().unwrap().unwrap()
+    };
+    for (number, forge) in forgeries.into_iter().enumerate() {
+        let status = engine(&|lease| forge(lease, own));
+        assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSEGV, _)), "{number}: {status:?}");
+    }
+    let status = engine(&|lease| {
+        lease.stamp_engine(7);
+        lease.set_claims(GroupSet::only(A));
+        lease.set_group(A, GroupState::Running);
+        lease.set_health(A, GroupHealth::default());
+        lease.set_guests(GroupSet::only(A));
+        lease.set_stuck_lines(1);
+        lease.set_held(true);
+        lease.set_unfinished(None, true);
+        lease.set_partner(&config, CarriedPartner::default());
+        lease.set_fencing(None, Some(ShotId(1)), None, CarriedFencing::default());
+        lease.set_kicks_until(Some(Instant::from_micros(1)));
+        assert_eq!(lease.group_count(), 1);
+    });
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    assert_eq!((lease.engine_stamp(), lease.claims()), (7, GroupSet::only(A)), "the guardian sees it");
+    lease.stamp_guardian(8);
+    assert_eq!(lease.guardian_stamp(), 8, "the guardian itself writes on");
+}
+
+#[test]
+fn lease_stamp_that_is_still_to_come_counts_as_now() {
+    let scratch = Scratch::new();
+    let lease = scratch.lease();
+    lease.stamp_engine(u64::MAX);
+    let before = now();
+    let stamp = lease.engine_stamp();
+    assert!((before..=now()).contains(&stamp));
+}
+
+#[test]
 fn lease_shared_stays_one_page_when_its_file_is_removed() {
     let scratch = Scratch::new();
     let lease = scratch.lease();
@@ -271,7 +361,7 @@ fn lease_process_is_found_while_it_lives() {
 
 #[test]
 fn lease_process_that_is_killed_is_gone_before_it_is_collected() {
-    let child = crate::sys::process::fork_child(|| {
+    let child = fork_child(|| {
         loop {
             nix::unistd::pause();
         }
@@ -303,7 +393,7 @@ fn lease_script_is_forgotten_once_its_leader_is_gone() {
 fn lease_store_by_a_forked_child_is_seen_here() {
     let scratch = Scratch::new();
     let lease = scratch.lease();
-    let child = crate::sys::process::fork_child(|| {
+    let child = fork_child(|| {
         lease.stamp_engine(now());
         0
     })
