@@ -354,6 +354,13 @@ impl Runner {
         left.map(|(group, _)| group).collect::<GroupSet>() | self.busy()
     }
 
+    /// Whether anything is under way that a stop of this board has to wait for: a job from before `asked`, or a stop of what
+    /// a job has left running. Not what is asked for later on without need: that might never end.
+    pub fn is_stopping_since(&self, asked: Instant) -> bool {
+        let is_needed = |job: &Job| job.requested <= asked || job.order == Order::Stop && job.member.is_left.get();
+        self.lanes.iter().flat_map(Lane::jobs).any(is_needed)
+    }
+
     /// The script that runs for each busy lane: its group and process group, for the lease.
     pub fn scripts(&self) -> impl Iterator<Item = (GroupId, Pid)> {
         self.lanes.iter().filter_map(|lane| lane.script().map(|(job, pid)| (self.number_of(job), pid)))

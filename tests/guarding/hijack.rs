@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
@@ -307,6 +308,64 @@ fn hijacked_engine_starts_nothing_and_does_not_hold_its_guardian_up() {
     Node::signal(node.guardian(), SIGTERM);
     assert_eq!(node.exit_code(), Some(0));
     assert_eq!(node.calls(), ["start a", "stop a"]);
+}
+
+/// An engine in other hands that does nothing more, and has a stamp that never becomes old.
+fn fall_asleep(node: &Node) {
+    let stamp = pages_of_the_lease(node)[1].0;
+    hijack(node, |code| {
+        code.store(stamp, -1);
+        let hour = code.data(&[3600_u64.to_le_bytes(), [0; 8]].concat());
+        code.call(libc::SYS_nanosleep, [hour, 0, 0, 0]);
+    });
+}
+
+/// In other hands it lives on, says that it stamps, and does nothing that it is told; the test speaks for it on its channel.
+#[test]
+fn hijacked_engine_that_does_not_stop_is_ended_after_a_while_and_starts_nothing_meanwhile() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let channels = engine_channels(&node);
+    let start = ToGuardian::Run { job: JobId(7), group: GroupId(0), order: Order::Start };
+    let stop = ToGuardian::Run { job: JobId(8), group: GroupId(0), order: Order::Stop };
+    let send_all = |record: ToGuardian| {
+        for channel in &channels {
+            // One of them is for messages.
+            let _ = send(channel.as_raw_fd(), &record.encode(node.lease().table_digest()), MsgFlags::MSG_NOSIGNAL);
+        }
+    };
+    let engine = node.engine();
+    fall_asleep(&node);
+    Node::signal(node.guardian(), SIGTERM);
+    let asked = Instant::now();
+    std::thread::sleep(Duration::from_secs(2));
+    send_all(stop);
+    eventually("it stops what it is asked to stop", || !node.is_running("a"));
+    // The stop is over, and more of them, and starts, are no reason to wait.
+    eventually("it is ended", || {
+        std::thread::sleep(Duration::from_millis(100));
+        send_all(start);
+        send_all(stop);
+        Node::is_gone(engine)
+    });
+    let took = asked.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(20)).contains(&took), "{took:?}");
+    assert_eq!(node.exit_code(), Some(0));
+    assert!(node.calls().iter().skip(1).all(|call| call == "stop a"), "{:?}", node.calls());
+    let log = node.text("log");
+    assert!(log.contains("The engine was told to stop, and goes on for 10 s without a reason"), "{log}");
+    assert!(log.contains(": refused ("), "{log}");
+}
+
+#[test]
+fn hijacked_engine_that_keeps_its_group_has_it_stopped_after_a_while() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    fall_asleep(&node);
+    Node::signal(node.guardian(), SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(node.calls(), ["start a", "stop a"]);
+    assert!(!node.root.join("was-reset").exists());
 }
 
 /// An engine in other hands says in its page of the lease that it has released everything.

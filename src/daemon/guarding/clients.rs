@@ -44,7 +44,7 @@ impl Guarding {
         }
         self.instruct_checkers();
         if let Some(failure) = self.clients.poll_failure()
-            && !self.is_stop_wanted
+            && !self.is_stop_wanted()
             && !matches!(self.stage, Stage::Resetting { .. } | Stage::Over(_))
         {
             log::error!(target: "EMERG", "Rebooting system.  Reason: {}", failure.name);

@@ -91,8 +91,9 @@ impl Guarding {
         }
         self.untold.clear();
         self.stage = Stage::Guarding;
-        if self.is_stop_wanted {
+        if self.is_stop_wanted() {
             // Its predecessor was told, and is gone.
+            self.begin_stop_anew();
             self.send(ToEngine::StopRequested);
         }
         // Whatever was said while there was none is said again.
@@ -307,7 +308,7 @@ impl Guarding {
         self.fencings.forget_engine();
         let is_holding = !in_use(&carried, self.config.groups.len()).is_empty();
         let role_kept_until = self.watch.limits().role_kept_until(self.lease.engine_stamp().max(self.silent_since));
-        if self.is_stop_wanted {
+        if self.is_stop_wanted() {
             // Not a failure: a service manager that starts failed services again must not undo the stop.
             self.release(now, Then::Exit(0));
         } else if self.doomed.is_none() && (!is_holding || now < role_kept_until) && self.respawns.allow(now) {
@@ -381,7 +382,7 @@ impl Guarding {
 
     /// Nothing is held; an engine that holds nothing may try, unless engines keep failing or nobody wants one.
     pub(super) fn try_again(&mut self, now: u64) {
-        if self.is_stop_wanted {
+        if self.is_stop_wanted() {
             self.stage = Stage::Over(0);
             return;
         }

@@ -21,6 +21,7 @@ mod lines;
 mod log_process;
 mod reload;
 mod requests;
+mod stopping;
 mod testing;
 
 use std::io;
@@ -66,6 +67,7 @@ use health::Checkers;
 pub use lines::BoardLines;
 pub use log_process::LogProcess;
 use reload::{BinaryCheck, Reload};
+use stopping::Stopping;
 
 const CHANNEL: Token = Token(0);
 const ENGINE: Token = Token(1);
@@ -201,7 +203,8 @@ pub struct Guarding {
     refill_again_at: Option<u64>,
     /// Nobody can have heard an engine of ours after this and [`Lease::engine_stamp`].
     silent_since: u64,
-    is_stop_wanted: bool,
+    /// SIGTERM, or the engine's own word.
+    stopping: Option<Stopping>,
     /// What engines have sent that makes no sense.
     refusals: Refusals,
     unsent: Option<ToEngine>,
@@ -313,7 +316,7 @@ impl Guarding {
             is_roster_old: false,
             refill_again_at: None,
             silent_since: if is_certain { 0 } else { now },
-            is_stop_wanted: false,
+            stopping: None,
             refusals: Refusals::default(),
             unsent: None,
             noted: Vec::new(),
@@ -394,7 +397,7 @@ impl Guarding {
             .map(|at| now.saturating_add(nanos(at.saturating_duration_since(Instant::now()))));
         let beats = self.config.has_apphbd.then(|| self.beats.due());
         let chores = [clients, beats, self.service_due, self.logs.due(), self.refill_again_at, self.fencings.due()];
-        [scripts, stage, first_beat].into_iter().chain(chores).flatten().fold(look, u64::min)
+        [scripts, stage, first_beat, self.stop_due()].into_iter().chain(chores).flatten().fold(look, u64::min)
     }
 
     /// An engine has beaten and decides.
@@ -435,6 +438,7 @@ impl Guarding {
             self.reload_what_changed(now);
         }
         self.judge(now);
+        self.watch_stop(now);
         self.tell_alive(now);
         self.revive_logger(now);
         self.retry_refill(now);
@@ -587,7 +591,7 @@ impl Guarding {
     /// SIGTERM: the engine ends everything in good order; without one the guardian does.
     fn stop_wanted(&mut self, now: u64) {
         self.service.stopping();
-        self.is_stop_wanted = true;
+        self.want_stop(now);
         Entry::new("daemon").field("to", "asked to stop").emit();
         if self.engine.is_some() {
             self.send(ToEngine::StopRequested);

@@ -129,7 +129,7 @@ impl Guarding {
     pub(super) fn can_reload(&self) -> bool {
         matches!(self.stage, Stage::Guarding)
             && self.runner.is_idle()
-            && !self.is_stop_wanted
+            && !self.is_stop_wanted()
             && self.lease.handover().is_none()
     }
 
@@ -176,7 +176,7 @@ impl Guarding {
 
     fn stopped_for_reload(&mut self, now: u64, group: GroupId, outcome: JobOutcome) {
         let Some(mut reload) = self.take_reload() else { return };
-        if self.is_stop_wanted {
+        if self.is_stop_wanted() {
             // The engine is about to stop everything, by the old files; it was not told of this stop and asks for its own.
             return self.refuse(reload.request, exit::TRY_AGAIN);
         }

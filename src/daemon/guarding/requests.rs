@@ -80,6 +80,9 @@ impl Guarding {
 
     fn serve(&mut self, now: u64, request: ToGuardian) {
         match request {
+            ToGuardian::Run { order, .. } if self.is_against_stop(order) => {
+                self.refuse_record(format_args!("an order to start something, while everything is to stop"));
+            }
             ToGuardian::Run { job, group, order } => self.runner.request(Instant::now(), job, group, order),
             ToGuardian::OpenLink { link } => self.open_link(link),
             ToGuardian::OpenControl => {
@@ -121,7 +124,7 @@ impl Guarding {
             }
             ToGuardian::Stopping => {
                 self.service.stopping();
-                self.is_stop_wanted = true;
+                self.want_stop(now);
             }
             ToGuardian::CommunicationUp => self.clients.communication_up(Instant::now()),
             ToGuardian::StopClients => self.stop_clients(),
