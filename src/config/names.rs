@@ -49,6 +49,23 @@ pub fn engine_user(wished: Option<&str>) -> io::Result<User> {
     Ok(found.unwrap_or_else(|| User { name: "nobody".into(), uid: NOBODY, gid: NOBODY }))
 }
 
+/// Whom health checks become that name nobody: nobody. Where the engine is that one, a number without a name: who has the
+/// engine's user can end it, and a checker reads what servers answer.
+pub fn checker_user(engine: &User) -> User {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    checker_user_in(&text, engine)
+}
+
+fn checker_user_in(text: &str, engine: &User) -> User {
+    let nobody = user_in(text, "nobody").unwrap_or_else(|| User { name: "nobody".into(), uid: NOBODY, gid: NOBODY });
+    if nobody.uid != engine.uid {
+        return nobody;
+    }
+    let is_taken = |uid: u32| text.lines().any(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    let free = (1..NOBODY).rev().find(|uid| !is_taken(*uid)).unwrap_or(1);
+    User { name: free.to_string(), uid: free, gid: nobody.gid }
+}
+
 /// The number of the group of this name.
 pub fn group(name: &str) -> Option<u32> {
     look_up("/etc/group", "group", name, |text| fields_of(text, name)?.nth(1)?.parse().ok())
@@ -200,6 +217,19 @@ mod tests {
         assert_ne!(engine_user(None).unwrap().uid, 0);
         assert_eq!(engine_user(Some("root")).unwrap().uid, 0);
         assert_eq!(engine_user(Some("no-such-user")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn checker_is_never_the_engines_user() {
+        let text = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nodd\nx:y:65533:1::/:/bin/false\n";
+        let user = |name: &str, uid| User { name: name.into(), uid, gid: uid };
+        let nobody = user("nobody", 65_534);
+        for engine in [user("hacluster", 100), user("root", 0)] {
+            assert_eq!(checker_user_in(text, &engine), nobody);
+            assert_eq!(checker_user_in("", &engine), nobody);
+        }
+        assert_eq!(checker_user_in(text, &nobody), User { name: "65532".into(), uid: 65_532, gid: 65_534 });
+        assert_eq!(checker_user_in("", &nobody).uid, 65_533);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::config::{CheckConfig, CheckKind, Config};
 use crate::core::ids::{CheckId, CheckSet, GroupId, GroupSet};
 use crate::core::{Health, JobOutcome, Order};
 
+/// What one check has found is logged so often at most: a checker in other hands finds as much as it likes.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
 /// One check as the engine is told of it.
 #[derive(Debug)]
 struct Row {
@@ -28,6 +31,10 @@ struct Row {
     from: u8,
     /// Asked here.
     monitor: Option<Monitor>,
+    /// When a failure was logged last.
+    logged: Option<Instant>,
+    /// Failures since then that were not.
+    unlogged: u32,
 }
 
 /// `status` of one group now and then.
@@ -65,6 +72,20 @@ impl Row {
             health: Health::Unknown,
             from: config.from,
             monitor,
+            logged: None,
+            unlogged: 0,
+        }
+    }
+
+    fn log_failure(&mut self, now: Instant, trouble: Trouble) {
+        if self.logged.is_some_and(|at| now < at + LOG_PAUSE) {
+            self.unlogged = self.unlogged.saturating_add(1);
+            return;
+        }
+        self.logged = Some(now);
+        match std::mem::take(&mut self.unlogged) {
+            0 => log::warn!("health check {}: {trouble}", self.name),
+            count => log::warn!("health check {}: {trouble} ({count} times more in between)", self.name),
         }
     }
 }
@@ -137,15 +158,15 @@ impl HealthDesk {
     }
 
     /// A checker tells what it has found.
-    pub fn found(&mut self, check: u8, health: Health, trouble: Trouble, epoch: u32) {
-        let Some(row) = self.rows.get(usize::from(check)).filter(|row| row.monitor.is_none()) else { return };
+    pub fn found(&mut self, now: Instant, check: u8, health: Health, trouble: Trouble, epoch: u32) {
+        let Some(row) = self.rows.get_mut(usize::from(check)).filter(|row| row.monitor.is_none()) else { return };
         let is_current =
             row.group.is_none_or(|group| self.epochs.contains(&(group, epoch)) && self.running.contains(group));
         if !is_current {
             return;
         }
         if health == Health::Failed {
-            log::warn!("health check {}: {trouble}", row.name);
+            row.log_failure(now, trouble);
         }
         self.set_health(usize::from(check), health);
     }

@@ -1,6 +1,7 @@
 //! Every process of a real daemon killed and stopped, alone and together: the service stays where it is, or is gone
 //! from this board before a peer may start it (design.md section 3).
 
+mod checkers;
 #[cfg(target_arch = "x86_64")]
 mod hijack;
 mod node;

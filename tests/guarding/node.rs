@@ -226,14 +226,25 @@ impl Node {
         key.and_then(|key| self.find(key.pid)).is_some_and(|pid| pid != old && !Self::is_gone(pid))
     }
 
+    /// The processes of the namespace, by their numbers outside.
+    fn own_processes(&self) -> impl Iterator<Item = Pid> {
+        let space = fs::read_link(format!("/proc/{}/ns/pid", self.init)).unwrap();
+        let is_ours = move |pid: &Pid| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == space);
+        processes().into_iter().filter(is_ours)
+    }
+
+    /// Those with this name in a list of processes.
+    pub(crate) fn named(&self, name: &str) -> Vec<Pid> {
+        let is_it = |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim() == name);
+        self.own_processes().filter(is_it).collect()
+    }
+
     /// The number outside of a process that has this number inside.
     fn find(&self, inside: Pid) -> Option<Pid> {
-        let space = fs::read_link(format!("/proc/{}/ns/pid", self.init)).unwrap();
-        processes().into_iter().find(|&pid| {
-            let is_ours = fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == space);
+        self.own_processes().find(|&pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let number = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            is_ours && number.and_then(|line| line.split_whitespace().last()) == Some(&inside.to_string())
+            number.and_then(|line| line.split_whitespace().last()) == Some(&inside.to_string())
         })
     }
 

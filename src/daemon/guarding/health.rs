@@ -1,7 +1,9 @@
 //! The checker processes: which there are, what they are told, what they find.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use super::{CHECKERS, Guarding};
 use crate::checks::{NAMES, Spec, ToChecker, ToGuardian};
@@ -9,15 +11,15 @@ use crate::config::names::{self, User};
 use crate::config::{CheckConfig, CheckKind, Config, Question};
 use crate::core::ids::{CheckId, CheckSet};
 use crate::core::message::PingKind;
+use crate::core::time;
 use crate::daemon::places::Places;
 use crate::daemon::reactor::Token;
 use crate::daemon::run_directory::READERS;
 use crate::guardian::channel::Channel;
 use crate::guardian::clients::Service;
+use crate::guardian::lease;
 use crate::links;
 
-/// Whom a checker becomes when ha.cf names nobody.
-const NOBODY: &str = "nobody";
 /// Findings taken from one checker in one turn.
 const FINDINGS_MAX: usize = 64;
 
@@ -57,21 +59,31 @@ pub(super) fn services(config: &Config) -> Vec<Service> {
         // Its socket is in a directory for that group alone.
         let asks_apphbd = specs().any(|spec| matches!(spec.question, Question::Apphb(_)));
         let group = asks_apphbd.then(|| names::group(READERS)).flatten();
-        let user = user.or_else(|| config.user.clone()).unwrap_or_else(|| NOBODY.to_owned());
-        match successor(&user) {
-            Some(user) => services.push(Service { name, arguments, user, group, has_channel: true }),
-            None => log::error!("no health check runs: {user} is no user here"),
-        }
+        let user = match successor(config, user.as_deref()) {
+            Ok(user) => user,
+            Err(error) => {
+                log::error!("no health check runs: {error}");
+                continue;
+            }
+        };
+        services.push(Service { name, arguments, user, group, has_channel: true });
     }
     services
 }
 
-/// Whom to become: as somebody else than root this process stays who it is. The outer `None`: there is no such user.
-fn successor(name: &str) -> Option<Option<User>> {
+/// Whom to become: who is named, else somebody who can do nothing to the engine. As somebody else than root this process stays
+/// who it is.
+fn successor(config: &Config, named: Option<&str>) -> io::Result<Option<User>> {
     if !nix::unistd::Uid::effective().is_root() {
-        return Some(None);
+        return Ok(None);
     }
-    names::user(name).map(Some)
+    let engine = names::engine_user(config.user.as_deref())?;
+    let Some(name) = named else { return Ok(Some(names::checker_user(&engine))) };
+    let user = names::user(name).ok_or_else(|| io::Error::other(format!("{name} is no user here")))?;
+    if user.uid == engine.uid {
+        log::warn!("health checks run as {name}, as the engine does: who takes one over can end the engine");
+    }
+    Ok(Some(user))
 }
 
 fn token(place: usize) -> Token {
@@ -136,9 +148,14 @@ impl Guarding {
                 Ok(ToGuardian::Finding { check, health, trouble, epoch })
                     if checker.checks.contains(CheckId(check)) =>
                 {
-                    self.runner.health().found(check, health, trouble, epoch);
+                    self.runner.health().found(Instant::now(), check, health, trouble, epoch);
                 }
-                _ => log::error!("a checker sent what makes no sense"),
+                _ => {
+                    let now = time::Instant::from_micros(lease::now() / 1000);
+                    if let Some(count) = self.checker_refusals.note(now) {
+                        log::error!("a checker sent what makes no sense: refused ({count} so far)");
+                    }
+                }
             }
         }
     }

@@ -207,6 +207,8 @@ pub struct Guarding {
     stopping: Option<Stopping>,
     /// What engines have sent that makes no sense.
     refusals: Refusals,
+    /// What checkers have sent that makes none.
+    checker_refusals: Refusals,
     unsent: Option<ToEngine>,
     /// Which scripts the lease says run.
     noted: Vec<(GroupId, Pid)>,
@@ -318,6 +320,7 @@ impl Guarding {
             silent_since: if is_certain { 0 } else { now },
             stopping: None,
             refusals: Refusals::default(),
+            checker_refusals: Refusals::default(),
             unsent: None,
             noted: Vec::new(),
             noted_fence: None,

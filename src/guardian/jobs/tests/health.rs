@@ -113,7 +113,7 @@ fn findings_of_a_checker_count_while_the_group_runs_as_it_did() {
     let mut config = yard.config(&[("alpha", "a")]);
     config.checks = vec![check(CheckKind::Ask(Question::Ping([127, 0, 0, 1].into())), 0)];
     let mut runner = yard.runner(&config);
-    runner.health().found(0, Health::Failed, Trouble::Silence, 0);
+    runner.health().found(Instant::now(), 0, Health::Failed, Trouble::Silence, 0);
     assert!(runner.poll_report().is_none());
     ask(&mut runner, 1, G0, Order::Start);
     finish(&mut runner);
@@ -121,13 +121,13 @@ fn findings_of_a_checker_count_while_the_group_runs_as_it_did() {
         panic!("the checker is told nothing");
     };
     assert_eq!(runner.health().orders_for_new().count(), 1);
-    runner.health().found(0, Health::Failed, Trouble::Code(500), epoch);
+    runner.health().found(Instant::now(), 0, Health::Failed, Trouble::Code(500), epoch);
     assert_eq!(await_health(&mut runner).0, Health::Failed);
     runner.health().lost(crate::core::ids::CheckSet::first(32));
     assert_eq!(await_health(&mut runner).0, Health::Unknown);
     ask(&mut runner, 2, G0, Order::Restart { from: 0 });
     finish(&mut runner);
-    runner.health().found(0, Health::Failed, Trouble::Silence, epoch);
+    runner.health().found(Instant::now(), 0, Health::Failed, Trouble::Silence, epoch);
     assert!(runner.poll_report().is_none(), "that was before the restart");
 }
 
