@@ -201,7 +201,8 @@ impl Guarding {
         }
     }
 
-    /// Keeps in the lease what has been started, and which scripts run, so that whoever comes after a killed guardian can end them first.
+    /// Keeps in the lease what has been started, and which scripts run, so that whoever comes after a killed guardian knows
+    /// of it and can end them first.
     pub(super) fn note_scripts(&mut self) {
         self.lease.set_left(self.runner.held());
         let program = self.runner.fence_program();
