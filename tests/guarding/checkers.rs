@@ -53,7 +53,7 @@ fn checker_is_another_user_than_the_engine_and_cannot_signal_it() {
 
 /// Sends these on the checker's channel, over and over, as fast as they are taken.
 fn flood(checker: Pid, records: &[&[u8]]) {
-    let channel = pidfd::copy_descriptor(&pidfd::open(checker).unwrap(), 0).unwrap();
+    let channel = pidfd::copy_descriptor(pidfd::open(checker).unwrap(), 0).unwrap();
     let mut sent = 0;
     while sent < FLOOD {
         for record in records {
