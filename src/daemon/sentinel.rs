@@ -3,6 +3,9 @@
 //!
 //! A guardian alone is watched by nobody: the engine goes on without it. An engine alone is watched by the guardian.
 //!
+//! It stays root for that: it may have to run stop scripts, and whatever confines a process confines these as well. What it
+//! keeps of root's rights is in [`capabilities::keep_for_the_end`](crate::sys::capabilities::keep_for_the_end).
+//!
 //! With a hardware watchdog two that are silent are left to it (`Sentinel::silent_after`): nobody kicks, so that it resets
 //! this board in time. To kill them would close the device, and then the kernel restarts the countdown. Two that are dead
 //! have closed it already; what was theirs is stopped at once.

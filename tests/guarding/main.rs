@@ -88,6 +88,26 @@ fn engine_has_no_rights_and_a_filter() {
 }
 
 #[test]
+fn logger_has_only_the_rights_that_it_needs_and_its_scripts_have_all() {
+    let mut node = Node::new(ONE, "");
+    node.run_until_running("a");
+    let rights = |name: &str, pid: i32| u64::from_str_radix(&proc_status(pid, name), 16).unwrap();
+    let (guardian, engine, logger) = (node.guardian(), node.engine(), node.logger().as_raw());
+    let all = rights("CapEff", guardian.as_raw());
+    // Signals, files, identities, the score of the out-of-memory killer, the reset.
+    let kept = all & 0x0140_00ef;
+    assert!(kept < all && kept & 1 << 5 != 0);
+    for name in ["CapEff", "CapPrm"] {
+        assert_eq!(rights(name, logger), kept, "{name}");
+    }
+    assert_eq!(rights("CapInh", logger), 0);
+    Node::signal(guardian, SIGKILL);
+    Node::signal(engine, SIGKILL);
+    eventually("the group is stopped", || !node.is_running("a"));
+    assert_eq!(node.text("rights").trim(), format!("CapEff:\t{all:016x}"), "the script has what it always had");
+}
+
+#[test]
 fn engine_without_filter_is_warned_of() {
     let mut node = Node::new(ONE, "seccomp off\n");
     node.run_until_running("a");

@@ -25,7 +25,8 @@ echo "$2 $1" >> calls
 case $2 in
 start) while [ -e hang-start ]; do sleep 0.05; done
        : > "running.$1" ;;
-stop)  while [ -e hang-stop ]; do sleep 0.05; done
+stop)  grep CapEff /proc/self/status >> rights
+       while [ -e hang-stop ]; do sleep 0.05; done
        [ -e fail-stop ] && exit 1
        rm -f "running.$1" ;;
 status) if [ -e "running.$1" ]; then echo running; else echo stopped; exit 3; fi ;;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::unistd::pipe2;
+use nix::unistd::{Uid, pipe2};
 
 use super::{Guarding, LOGGER};
 use crate::config::Config;
@@ -19,6 +19,7 @@ use crate::daemon::sentinel::Sentinel;
 use crate::daemon::watch::nanos;
 use crate::guardian::lease::ProcessKey;
 use crate::guardian::lease_timer::LeaseTimer;
+use crate::sys::capabilities;
 use crate::sys::process::{Child, close_descriptors_but, fork_child};
 
 /// What a list of processes shows.
@@ -168,7 +169,13 @@ fn logger_process(config: &Config, timer: &LeaseTimer, reader: OwnedFd, is_on_st
         return 1;
     }
     match Sentinel::new(config, timer.clone(), reader.as_fd()) {
-        Ok(mut sentinel) => logger::run(config, reader, is_on_stderr, Some(&mut sentinel)),
+        Ok(mut sentinel) => {
+            // What comes through the pipe may be an attacker's. That it stays root: see `daemon::sentinel`.
+            if Uid::effective().is_root() && capabilities::keep_for_the_end().is_err() {
+                return 1;
+            }
+            logger::run(config, reader, is_on_stderr, Some(&mut sentinel))
+        }
         Err(_) => logger::run(config, reader, is_on_stderr, None),
     }
 }
