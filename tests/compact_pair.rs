@@ -78,11 +78,8 @@ fn engine_that_is_replaced_costs_no_beat_and_changes_over_again() {
 fn engine_that_is_replaced_and_comes_to_no_session_keeps_no_role() {
     let mut lab = Lab::usual("", AT_HOME);
     for board in &lab.boards {
-        let ha_cf =
-            lab.usual_ha_cf(board, "protocol compact").replace("deadtime 1\ninitdead 4", "deadtime 8\ninitdead 8");
-        let (links, _) = ha_cf.split_once("ucast ").expect("a second link");
-        let rest = ha_cf.split_once("auto_failback").expect("a line behind it").1;
-        board.configure(&format!("{links}auto_failback{rest}"), AT_HOME);
+        let ha_cf = lab.serial_ha_cf(board, "protocol compact");
+        board.configure(&ha_cf.replace("deadtime 1\ninitdead 4", "deadtime 8\ninitdead 8"), AT_HOME);
     }
     lab.start_both();
     lab.wait_at_home();

@@ -117,6 +117,14 @@ impl Lab {
         )
     }
 
+    /// The same with the cable alone.
+    pub(crate) fn serial_ha_cf(&self, board: &Board, extra: &str) -> String {
+        let ha_cf = self.usual_ha_cf(board, extra);
+        let (links, rest) = ha_cf.split_once("ucast ").expect("a second link");
+        let (_, rest) = rest.split_once('\n').expect("more lines");
+        format!("{links}{rest}")
+    }
+
     /// Powers both boards and starts both daemons.
     pub(crate) fn start_both(&mut self) {
         for board in &mut self.boards {
