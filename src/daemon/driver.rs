@@ -379,7 +379,7 @@ impl<'c> Driver<'c> {
         }
         if self.node.poll_timeout() <= self.now.now {
             self.poll_lines();
-            self.links.look_at_modem_lines();
+            self.links.look_at_modem_lines(self.now.now);
             self.feed(Input::Tick);
             if self.links.open().is_empty() && !self.guardian.is_gone() {
                 // No beat leaves, and the guardian shall not take us for dead because of that. Without a guardian nobody

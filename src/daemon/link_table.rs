@@ -15,6 +15,7 @@ use crate::wire::compact::{self, CompactEnd, Speaker, Speech, TextNote};
 use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
 
 use super::cable_watch::{CableWatch, Sample};
+use super::clock;
 use super::speaker::seed;
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
@@ -201,10 +202,13 @@ impl Slot {
     }
 
     /// Whether DSR or DCD of a serial line have dropped since the last look.
-    fn has_modem_dropped(&mut self) -> bool {
+    fn has_modem_dropped(&mut self, now: Instant) -> bool {
         let Link::Serial(line) = &self.link else { return false };
-        let Some(terminal) = line.descriptor().filter(|_| self.modem.is_worth_a_look()) else { return false };
-        self.modem.note(modem_lines(terminal))
+        let Some(terminal) = line.descriptor().filter(|_| self.modem.is_worth_a_look(now)) else { return false };
+        let before = clock::now_ns();
+        let lines = modem_lines(terminal);
+        let after = clock::now_ns();
+        self.modem.note(lines, Instant::from_micros(after / 1000), Duration::from_nanos(after.saturating_sub(before)))
     }
 
     /// When its socket is due to be replaced if nobody is heard before.
@@ -345,9 +349,9 @@ impl LinkTable {
 
     /// Looks at the modem lines of all serial lines and says which have dropped. That wakes the decision and permits nothing:
     /// a closed port, a cut cable and a dead board look the same.
-    pub fn look_at_modem_lines(&mut self) {
+    pub fn look_at_modem_lines(&mut self, now: Instant) {
         for slot in &mut self.slots {
-            if slot.has_modem_dropped() {
+            if slot.has_modem_dropped(now) {
                 log::warn!(
                     "Link {}: DSR or DCD has dropped: at the other end the port was closed, or the power is off",
                     slot.name

@@ -12,10 +12,10 @@
 
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use nix::libc;
 
+use crate::core::time::{Duration, Instant};
 use crate::sys::tty;
 
 /// Garbage of so many bytes is nothing: a message that was cut off when the port was opened.
@@ -49,34 +49,43 @@ impl ModemLines {
     }
 }
 
+/// A look at the modem lines that took so long is followed by the next one after so many times that. A UART answers within
+/// microseconds. An adapter may have to be asked over USB, which takes a millisecond, and seconds when it is in trouble: a
+/// hundredth of the time goes into looks at the most.
+const LOOK_SHARE: u32 = 100;
+
 /// Looks at a port's modem lines again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ModemWatch {
+pub struct ModemWatch {
+    seen: Seen,
+    next: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Seen {
     /// Not looked at yet.
     #[default]
     New,
     /// The port has none: nobody needs to look again.
     Absent,
     /// What was seen last.
-    Seen(ModemLines),
+    Lines(ModemLines),
 }
 
 impl ModemWatch {
-    /// Whether a look could tell anything.
-    pub const fn is_worth_a_look(self) -> bool {
-        !matches!(self, Self::Absent)
+    /// Whether a look at `now` could tell anything, and may be taken.
+    pub fn is_worth_a_look(self, now: Instant) -> bool {
+        self.seen != Seen::Absent && now >= self.next
     }
 
-    /// Takes one look; whether DSR or DCD have dropped since the last one. CTS falls and rises with the peer's flow control
-    /// and is no news.
-    pub const fn note(&mut self, seen: Option<ModemLines>) -> bool {
-        let before = *self;
-        *self = match seen {
-            Some(lines) => Self::Seen(lines),
-            None => Self::Absent,
-        };
+    /// Takes one look, which was over at `now` and `took` so long; whether DSR or DCD have dropped since the last one. CTS
+    /// falls and rises with the peer's flow control and is no news.
+    pub fn note(&mut self, seen: Option<ModemLines>, now: Instant, took: Duration) -> bool {
+        let before = self.seen;
+        self.seen = seen.map_or(Seen::Absent, Seen::Lines);
+        self.next = now + took.saturating_mul(LOOK_SHARE);
         match (before, seen) {
-            (Self::Seen(before), Some(now)) => (before.dsr && !now.dsr) || (before.dcd && !now.dcd),
+            (Seen::Lines(before), Some(now)) => (before.dsr && !now.dsr) || (before.dcd && !now.dcd),
             _ => false,
         }
     }
@@ -355,6 +364,10 @@ mod tests {
 
     const OFF: Handshake = Handshake::Lines(ModemLines { cts: false, dsr: false, dcd: false });
     const ON: Handshake = Handshake::Lines(ModemLines { cts: true, dsr: true, dcd: true });
+    const NOW: Instant = Instant::from_millis(1000);
+    /// What a UART takes.
+    const QUICK: Duration = Duration::from_micros(2);
+
     #[test]
     fn line_that_drops_is_news_once_and_one_that_rises_or_stays_is_none() {
         let lines = |cts, dsr, dcd| Some(ModemLines { cts, dsr, dcd });
@@ -368,13 +381,28 @@ mod tests {
             (lines(true, false, true), true),
             (lines(false, false, false), true),
         ] {
-            assert_eq!(watch.note(seen), is_news, "{seen:?}");
+            assert_eq!(watch.note(seen, NOW, QUICK), is_news, "{seen:?}");
         }
-        assert!(watch.is_worth_a_look());
-        assert!(!watch.note(None) && !watch.is_worth_a_look(), "a pseudo-terminal");
+        assert!(watch.is_worth_a_look(NOW + QUICK * LOOK_SHARE));
+        assert!(
+            !watch.note(None, NOW, QUICK) && !watch.is_worth_a_look(NOW + Duration::from_secs(60)),
+            "a pseudo-terminal"
+        );
         // The port was opened anew, with everything off: nothing has dropped.
         watch = ModemWatch::default();
-        assert!(watch.is_worth_a_look() && !watch.note(lines(false, false, false)));
+        assert!(watch.is_worth_a_look(Instant::ZERO) && !watch.note(lines(false, false, false), NOW, QUICK));
+    }
+
+    #[test]
+    fn lines_that_take_long_to_read_are_looked_at_less_often() {
+        let on = Some(ModemLines { cts: true, dsr: true, dcd: true });
+        let mut watch = ModemWatch::default();
+        for (took, pause) in [(QUICK, 200), (Duration::from_millis(1), 100_000), (Duration::from_secs(5), 500_000_000)]
+        {
+            watch.note(on, NOW, took);
+            let next = NOW + Duration::from_micros(pause);
+            assert!(watch.is_worth_a_look(next) && !watch.is_worth_a_look(next - Duration::from_micros(1)), "{took:?}");
+        }
     }
 
     const NO_ERRORS: Option<LineErrors> = Some(LineErrors { framing: 0, parity: 0, overrun: 0, breaks: 0 });
