@@ -213,6 +213,10 @@ pub struct Driver<'c> {
     end: Option<End>,
     started: Instant,
     now: Stamp,
+    /// Something came of what has arrived in this turn.
+    has_heard: bool,
+    /// As of the last turn, when nothing did.
+    plan: Option<(Instant, Instant)>,
     buffer: Box<[u8]>,
     scratch: Box<[u8]>,
     expander: Box<Expander>,
@@ -287,6 +291,8 @@ impl<'c> Driver<'c> {
             end: None,
             started: now.now,
             now,
+            has_heard: false,
+            plan: None,
             buffer: vec![0; PACKET_MAX + 1].into(),
             scratch: vec![0; TEXT_FRAME_MAX].into(),
             expander: Box::default(),
@@ -358,14 +364,20 @@ impl<'c> Driver<'c> {
     /// # Errors
     /// As [`Driver::run`].
     pub fn turn(&mut self) -> io::Result<()> {
-        let tick = self.node.poll_timeout();
-        let deadline = self.other_deadline().map_or(tick, |other| other.min(tick));
+        let (tick, deadline) = self.plan.unwrap_or_else(|| self.next_plan());
         self.reactor.wait(Some(deadline))?;
         self.now = clock::stamp();
+        self.has_heard = false;
+        self.serve_links(tick <= self.now.now);
+        if self.now.now < deadline && !self.has_heard && self.reactor.ready().all(|ready| link_of(ready).is_some()) {
+            // A piece of a message, as a serial line brings them: nobody knows more than before.
+            self.plan = Some((tick, deadline));
+            return Ok(());
+        }
+        self.plan = None;
         let lateness = self.now.now.since(deadline);
         self.watch_clock();
         self.confinement.look(self.now.now);
-        self.serve_links(tick <= self.now.now);
         self.serve_others();
         if lateness > LATE {
             self.catch_up()?;
@@ -400,6 +412,12 @@ impl<'c> Driver<'c> {
         self.serve_clients()?;
         self.kick();
         Ok(())
+    }
+
+    /// When the core is to be called, and when the next turn begins at the latest.
+    fn next_plan(&mut self) -> (Instant, Instant) {
+        let tick = self.node.poll_timeout();
+        (tick, self.other_deadline().map_or(tick, |other| other.min(tick)))
     }
 
     /// The end of a full turn.

@@ -2,12 +2,13 @@
 //! another coding of the same messages.
 
 use super::Driver;
-use super::receiving::Origin;
+use super::receiving::{Ears, Origin};
 use crate::core::ids::{LinkId, Seq};
-use crate::core::message::{Body, Packet};
+use crate::core::message::{Body, Message, Packet};
 use crate::core::{Cause, Event};
 use crate::links::Cargo;
 use crate::wire::compact::{BODY_MAX, LINE_MAX, Received, Reject, Speech, Telling, TextNote, Unsaid, to_line};
+use crate::wire::heartbeat::Codec;
 
 /// Bit of the first byte that Heartbeat's messages have, and compact frames have not.
 const TEXT_BIT: u8 = 0x20;
@@ -71,6 +72,15 @@ impl From<Result<Received<'_>, Reject>> for Heard {
     }
 }
 
+impl Ears<'_> {
+    /// Takes the message in a frame; `text` is for how it stands in Heartbeat's format, if anybody reads that.
+    fn hear_frame(&mut self, link: LinkId, message: Message<'_>, (codec, text): (&Codec, &mut [u8])) -> Heard {
+        let message = codec.with_group(message);
+        let len = if self.reads_plain(&message) { codec.retell(&message, text).unwrap_or(0) } else { 0 };
+        Heard::Message(self.hear(link, &message, text.get(..len).unwrap_or_default()))
+    }
+}
+
 impl Driver<'_> {
     /// Our newest number and wall clock, for calls and answers.
     fn own_numbers(&self) -> (Seq, u32) {
@@ -83,11 +93,7 @@ impl Driver<'_> {
         let (this, mut ears) = self.split();
         let Some(end) = this.links.get_mut(link).and_then(|slot| slot.compact()) else { return };
         let heard = match end.take(frame, own, ears.now.now, &mut reply) {
-            Ok(Received::Message(message)) => {
-                let message = this.codec.with_group(message);
-                let len = this.codec.retell(&message, this.text).unwrap_or(0);
-                Heard::Message(ears.hear(link, &message, this.text.get(..len).unwrap_or_default()))
-            }
+            Ok(Received::Message(message)) => ears.hear_frame(link, message, (this.codec, this.text)),
             other => other.into(),
         };
         self.settle_frame(link, frame.len(), (heard, &reply));
@@ -104,12 +110,9 @@ impl Driver<'_> {
             let (this, mut ears) = self.split();
             let Some(end) = this.links.get_mut(link).and_then(|slot| slot.compact()) else { return };
             let Some((len, received)) = end.next(&mut rest, own, ears.now.now, &mut reply) else { return };
+            *this.has_heard = true;
             let heard = match received {
-                Ok(Received::Message(message)) => {
-                    let message = this.codec.with_group(message);
-                    let len = this.codec.retell(&message, this.text).unwrap_or(0);
-                    Heard::Message(ears.hear(link, &message, this.text.get(..len).unwrap_or_default()))
-                }
+                Ok(Received::Message(message)) => ears.hear_frame(link, message, (this.codec, this.text)),
                 other => other.into(),
             };
             self.settle_frame(link, len, (heard, &reply));

@@ -13,7 +13,7 @@ use super::test_losses::Losses;
 use super::{ClientsSide, Driver, link_of, token_of};
 use crate::core::ids::{LinkId, NodeId, Uuid};
 use crate::core::limits::NODES_MAX;
-use crate::core::message::Message;
+use crate::core::message::{Body, Message};
 use crate::core::time::Stamp;
 use crate::core::{Input, Node};
 use crate::daemon::history::news::News;
@@ -66,12 +66,21 @@ impl Driver<'_> {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..portions {
             let Some(slot) = self.links.get_mut(link) else { break };
-            match slot.receive(&mut buffer) {
+            let received = slot.receive(&mut buffer);
+            self.has_heard |= !matches!(received, Ok(Received::Nothing | Received::Bytes(_)));
+            match received {
                 Ok(Received::Nothing) => break,
                 Ok(Received::Foreign) => {}
                 Ok(Received::Echo { start, end }) => self.take_echo(link, &buffer[start..end]),
                 Ok(Received::Refused(count, reject)) => self.refuse(link, count, reject),
-                Ok(Received::Bytes(count)) => self.take_bytes(link, &buffer[..count]),
+                Ok(Received::Bytes(count)) => {
+                    self.take_bytes(link, &buffer[..count]);
+                    // There was no more when it was read. What has come since wakes the next turn, and one that was late
+                    // looks again.
+                    if count < buffer.len() {
+                        break;
+                    }
+                }
                 Ok(Received::Datagram(datagram)) => {
                     let is_looped = slot.link().is_looped();
                     let bytes = &buffer[..datagram.len];
@@ -116,6 +125,7 @@ impl Driver<'_> {
             let (this, mut ears) = self.split();
             let Some(frame) = this.links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
+            *this.has_heard = true;
             let outcome = read(this.codec, frame, (this.scratch, this.expander), |message, plain| {
                 ears.hear_text(link, message, plain)
             });
@@ -151,10 +161,11 @@ impl Driver<'_> {
             membership,
             losses,
             text,
+            has_heard,
             ..
         } = self;
         let ears = Ears { node, uuids, now: *now, site, news, clients, membership, losses, note: None };
-        (Reading { links, codec, scratch, expander, text }, ears)
+        (Reading { links, codec, scratch, expander, text, has_heard }, ears)
     }
 
     /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
@@ -210,6 +221,7 @@ impl Driver<'_> {
 
     pub(super) fn flush_link(&mut self, link: LinkId) {
         let now = self.now.now;
+        self.has_heard = true;
         if let Some(slot) = self.links.get_mut(link)
             && let Err(error) = slot.link().flush(now)
         {
@@ -282,6 +294,7 @@ pub(super) struct Reading<'d> {
     pub(super) scratch: &'d mut [u8],
     pub(super) expander: &'d mut Expander,
     pub(super) text: &'d mut [u8],
+    pub(super) has_heard: &'d mut bool,
 }
 
 /// What a message goes to.
@@ -306,7 +319,14 @@ impl Ears<'_> {
         self.hear(link, message, plain)
     }
 
-    /// Takes an authentic message; `plain` is how it stands in Heartbeat's format.
+    /// Whether anybody looks at how this message stands in Heartbeat's format. A status only clients hear: a beat is not
+    /// written out when there are none.
+    pub(super) fn reads_plain(&self, message: &Message<'_>) -> bool {
+        !matches!(message.body, Body::Status { .. })
+            || self.clients.server().is_some_and(|server| server.connected() > 0)
+    }
+
+    /// Takes an authentic message; `plain` is how it stands in Heartbeat's format, or nothing.
     pub(super) fn hear(&mut self, link: LinkId, message: &Message<'_>, plain: &[u8]) -> Origin {
         let origin = Origin::of(self.node, self.uuids, message);
         if self.losses.loses_received(self.node, message.src) {
