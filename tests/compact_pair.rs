@@ -2,6 +2,8 @@
 
 mod lab;
 
+use std::time::Duration;
+
 use lab::{AT_HOME, Board, Lab};
 use nix::sys::signal::Signal::SIGKILL;
 
@@ -90,6 +92,40 @@ fn engine_that_is_replaced_and_comes_to_no_session_keeps_no_role() {
     lab.wait("beta takes over", |lab| lab.runners("web") == [1]);
     lab.modem.cut(false);
     lab.wait_at_home();
+    lab.assert_exclusive();
+}
+
+/// A slow cable alone, and what else is said.
+fn slow_cable(lab: &Lab, board: &Board, lines: &str) -> String {
+    let ha_cf = lab.usual_ha_cf(board, lines);
+    let (cable, rest) = ha_cf.split_once("ucast ").expect("a second link");
+    let rest = rest.split_once("auto_failback").expect("a line behind it").1;
+    let ha_cf = format!("{cable}auto_failback{rest}").replace("baud 115200", "baud 9600");
+    ha_cf.replace("keepalive 200ms\nwarntime 500ms\ndeadtime 1\ninitdead 4", "keepalive 1\ndeadtime 4\ninitdead 10")
+}
+
+#[test]
+fn reload_puts_protocol_compact_on_an_owner_or_is_refused_and_stops_nothing() {
+    let mut lab = Lab::usual("", AT_HOME);
+    for board in &lab.boards {
+        board.configure(&slow_cable(&lab, board, ""), AT_HOME);
+    }
+    lab.start_both();
+    lab.wait_at_home();
+    for index in 0..2 {
+        lab.boards[index].configure(&slow_cable(&lab, &lab.boards[index], "protocol compact"), AT_HOME);
+        lab.boards[index].reload();
+        lab.wait("a session", |lab| says(&lab.boards[index], "compact") == 1);
+    }
+    // A call and its answer take 208 ms; of half a second an engine has 188.
+    let ha_cf = slow_cable(&lab, &lab.boards[0], "protocol compact");
+    let quick = ha_cf.replace("keepalive 1\ndeadtime 4", "keepalive 100ms\ndeadtime 500ms");
+    lab.boards[0].configure(&quick, AT_HOME);
+    assert_eq!(lab.boards[0].nullbeat(&["reload"]).status.code(), Some(1), "{}", lab.boards[0].log());
+    assert!(lab.boards[0].log().contains("The groups would be stopped"), "{}", lab.boards[0].log());
+    lab.assert_stays(0, &["web"], Duration::from_secs(2));
+    assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0);
+    assert_eq!(lab.observer.count("beta", "mail", "stop-begin"), 0);
     lab.assert_exclusive();
 }
 

@@ -27,6 +27,10 @@ pub struct MessageBytes {
 const COMPACT: MessageBytes = MessageBytes { beat: 28, long_beat: 28, ack: 31 };
 const _: () = assert!(BEAT_LINE_LEN == 28);
 
+/// Bytes of a call and of an answer on the line, without the name in it.
+const CALL: u32 = 73;
+const ANSWER: u32 = 89;
+
 /// One serial line's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineTime {
@@ -138,6 +142,22 @@ impl Config {
         let pace = self.media.get(place).map(|medium| self.pace(place, medium));
         pace.filter(|pace| pace.has_room())
             .map_or(1, |pace| pace.keepalive.as_micros() / pace.repeat.as_micros().max(1))
+    }
+
+    /// What a new engine needs with `protocol compact` until the partner hears it, on the fastest serial line: a call, its
+    /// answer, and the beat behind which that waits. `None`: text is said at once, or a network carries it in no time.
+    pub fn session_time(&self) -> Option<Duration> {
+        let is_network = |medium: &Medium| !medium.is_ping() && !matches!(medium, Medium::Serial { .. });
+        if self.protocol != Protocol::Compact || self.media.iter().any(is_network) {
+            return None;
+        }
+        let partner = self.compact_partner()?;
+        let beat = CALL + length(self.node.len()) + ANSWER + length(partner.len()) + COMPACT.beat;
+        let times = self.media.iter().filter_map(|medium| match medium {
+            Medium::Serial { baud, .. } => Some(LineTime::new(MessageBytes { beat, ..COMPACT }, *baud).beat),
+            _ => None,
+        });
+        times.min()
     }
 
     /// The time on the line for each medium that is serial, in the order of `media`.

@@ -92,6 +92,9 @@ impl Guarding {
             log::error!("The GPIO lines have changed: they are opened at the start only. Restart nullbeat.");
             return self.refuse(request, exit::FAILURE);
         }
+        if !self.is_heard_in_time(&config) {
+            return self.refuse(request, exit::FAILURE);
+        }
         let stopping = self.vanishing(&config);
         for group in stopping.iter() {
             let text = &self.config.groups[usize::from(group.0)].text;
@@ -107,6 +110,26 @@ impl Guarding {
         } else {
             self.refuse(request, exit::FAILURE);
         }
+    }
+
+    /// Whether an engine with these files is heard before the role is lost that it goes on with: with `protocol compact` on a
+    /// slow line it may not be, and the groups would be stopped.
+    fn is_heard_in_time(&self, config: &Config) -> bool {
+        let is_alive = self.lease.partner(config).is_some_and(|known| !known.is_dead && !known.has_left);
+        let limit = config.deadtime / 2 - config.deadtime / 8;
+        let Some(time) = config.session_time().filter(|time| *time > limit) else { return true };
+        if !is_alive || self.lease.in_use().is_empty() {
+            return true;
+        }
+        log::error!(
+            "With `protocol compact` the partner hears a new engine only after a call and its answer, which take {} on \
+             the fastest line; with a deadtime of {} it has {}. The groups would be stopped: stop and start nullbeat, or \
+             raise deadtime or baud.",
+            spoken(time),
+            spoken(config.deadtime),
+            spoken(limit)
+        );
+        false
     }
 
     /// Opens the watchdogs that were not there before. Nobody kicks them before the next engine: so at the last moment.
@@ -326,6 +349,9 @@ impl Guarding {
     pub(super) fn begin_binary_reload(&mut self, now: u64, request: RequestId) {
         if !self.can_reload() {
             return self.refuse_for_now(Some(request));
+        }
+        if !self.is_heard_in_time(&self.config) {
+            return self.refuse(Some(request), exit::FAILURE);
         }
         self.service.reloading();
         match self.start_check() {
