@@ -48,10 +48,30 @@ pub enum Bug {
     ForgetSleep = 21,
     /// An engine that replaces another one knows nothing of a hand-over that was under way.
     ForgetHandover = 22,
+    /// An older call of the partner replaces the one that was answered last.
+    AnswerOlderCall = 23,
+    /// A status of the partner's present run ends a session, too, not only one of a later run.
+    FallBackForAnyStatus = 24,
+    /// Text stops when a session is opened, before a beat has come in it.
+    StopTextAtOnce = 25,
+    /// A link that is silent in the compact format never carries text again.
+    NeverSayTextAgain = 26,
+    /// A frame that has come before is taken once more.
+    TakeFramesTwice = 27,
+    /// A status that `crc` has signed changes over and back.
+    TrustChecksum = 28,
+    /// A session is open as soon as a call was answered.
+    OpenWhenCalled = 29,
+    /// `protocol compact` takes text.
+    TakeTextAlways = 30,
+    /// What bears the partner's address of one session is taken for our own words, although it is for us in another one.
+    RefuseByAddress = 31,
+    /// What ends the session with an earlier run ends that which the present run has called for, too.
+    ForgetNewCall = 32,
 }
 
 impl Bug {
-    /// All of them.
+    /// All that `nullbeat sim` finds.
     pub const ALL: [Self; 22] = [
         Self::JudgeWhileLate,
         Self::AcceptOldGeneration,
@@ -75,6 +95,20 @@ impl Bug {
         Self::AnswerTwice,
         Self::ForgetSleep,
         Self::ForgetHandover,
+    ];
+
+    /// Those of the change-over to the compact format, which tests/changeover finds.
+    pub const CHANGE_OVER: [Self; 10] = [
+        Self::AnswerOlderCall,
+        Self::FallBackForAnyStatus,
+        Self::StopTextAtOnce,
+        Self::NeverSayTextAgain,
+        Self::TakeFramesTwice,
+        Self::TrustChecksum,
+        Self::OpenWhenCalled,
+        Self::TakeTextAlways,
+        Self::RefuseByAddress,
+        Self::ForgetNewCall,
     ];
 }
 

@@ -18,11 +18,15 @@ use super::{
 };
 use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::Identity;
 use crate::core::time::{Duration, Instant};
 
-/// Pauses between two calls: the first one, doubled each time up to the last one.
+/// Pauses between two calls: the first one, less where the dead time is short, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The first one is this part of the dead time at the most, so that a call which is lost is said again in time: an engine that
+/// replaces another one has half of the dead time to be heard.
+const PAUSES_IN_PATIENCE: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_millis(1600);
 
 /// What is said on a link.
@@ -110,6 +114,7 @@ pub struct CompactEnd {
     is_sure: bool,
     call_at: Instant,
     pause: Duration,
+    first_pause: Duration,
     /// Bytes of a serial line that were frames taken.
     line_bytes: u64,
     /// Bytes of the longest frame behind which a beat still comes in time.
@@ -137,6 +142,7 @@ impl CompactEnd {
             // On a serial line, too: a beat overtakes what still waits to be written.
             order: Order::Loose,
         });
+        let first_pause = PAUSE_MIN.min(speaker.patience / PAUSES_IN_PATIENCE);
         Self {
             link,
             stream: line.map(|_| LineStream::new()),
@@ -146,7 +152,8 @@ impl CompactEnd {
             heard: None,
             is_sure: false,
             call_at: now,
-            pause: PAUSE_MIN,
+            pause: first_pause,
+            first_pause,
             line_bytes: 0,
             room: line.map_or(BODY_MAX, |bytes| bytes.saturating_sub(LINE_OVERHEAD)),
             newest: Generation(0),
@@ -165,30 +172,33 @@ impl CompactEnd {
     }
 
     /// Whether Heartbeat's messages are taken.
-    pub const fn takes_text(&self) -> bool {
-        !self.is_strict
+    pub fn takes_text(&self) -> bool {
+        !self.is_strict || is_planted(Bug::TakeTextAlways)
     }
 
     fn is_silent(&self, now: Instant) -> bool {
-        self.heard.is_none_or(|heard| now.since(heard) >= self.patience)
+        !is_planted(Bug::NeverSayTextAgain) && self.heard.is_none_or(|heard| now.since(heard) >= self.patience)
     }
 
     /// A signed status of the partner's in Heartbeat's format has come, on whatever link. Returns whether it has ended the
     /// session here.
     pub fn note_text(&mut self, note: TextNote, now: Instant) -> bool {
         // `crc` is no signature: anybody could write that.
-        if !self.link.has_secret(note.key) || note.generation < self.newest {
+        let is_signed = self.link.has_secret(note.key) || is_planted(Bug::TrustChecksum);
+        if !is_signed || note.generation < self.newest {
             return false;
         }
         self.newest = note.generation;
-        let is_over = self.link.generation().is_some_and(|known| note.generation > known);
+        let is_any = u32::from(is_planted(Bug::FallBackForAnyStatus));
+        let first = Generation(note.generation.0.saturating_add(is_any));
+        let is_over = self.link.generation().is_some_and(|known| known < first);
         if is_over {
-            self.link.close();
+            self.link.close_before(first);
             self.is_sure = false;
         }
         if !self.link.is_open() && note.is_offering != self.is_offered {
             self.is_offered = note.is_offering;
-            (self.call_at, self.pause) = (now, PAUSE_MIN);
+            (self.call_at, self.pause) = (now, self.first_pause);
         }
         is_over
     }
@@ -215,8 +225,8 @@ impl CompactEnd {
         now: Instant,
         reply: &mut [u8],
     ) -> Result<Received<'l>, Reject> {
-        let Self { link, heard, is_sure, pause, call_at, .. } = self;
-        let hearing = Hearing { heard, is_sure, pause, call_at };
+        let Self { link, heard, is_sure, pause, call_at, first_pause, .. } = self;
+        let hearing = Hearing { heard, is_sure, pause, call_at, first_pause: *first_pause };
         receive(link, frame, own, (now, hearing), reply)
     }
 
@@ -228,10 +238,10 @@ impl CompactEnd {
         now: Instant,
         reply: &mut [u8],
     ) -> Option<(usize, Result<Received<'l>, Reject>)> {
-        let Self { link, stream, heard, is_sure, pause, call_at, line_bytes, .. } = self;
+        let Self { link, stream, heard, is_sure, pause, call_at, first_pause, line_bytes, .. } = self;
         let frame = stream.as_mut()?.next(bytes)?;
         let len = frame.len();
-        let hearing = Hearing { heard, is_sure, pause, call_at };
+        let hearing = Hearing { heard, is_sure, pause, call_at, first_pause: *first_pause };
         let received = receive(link, frame, own, (now, hearing), reply);
         if received.is_ok() {
             *line_bytes += (len + LINE_OVERHEAD) as u64;
@@ -268,6 +278,16 @@ impl CompactEnd {
         &mut self.link
     }
 
+    /// Sessions that were opened so far. Wraps.
+    pub const fn sessions(&self) -> u32 {
+        self.link.sessions()
+    }
+
+    /// The partner's run with which there is a session.
+    pub fn generation(&self) -> Option<Generation> {
+        self.link.generation()
+    }
+
     /// Frames taken, and bytes of a serial line that they were: no garbage.
     pub const fn taken(&self) -> (u32, u64) {
         (self.link.accepted(), self.line_bytes)
@@ -285,6 +305,7 @@ struct Hearing<'e> {
     is_sure: &'e mut bool,
     pause: &'e mut Duration,
     call_at: &'e mut Instant,
+    first_pause: Duration,
 }
 
 fn receive<'l>(
@@ -297,10 +318,10 @@ fn receive<'l>(
     let received = link.receive(frame, seq, ts, reply)?;
     match &received {
         Received::Message(message) => *hearing.is_sure |= matches!(message.body, Body::Status { .. }),
-        Received::Opened => *hearing.is_sure = false,
+        Received::Opened => *hearing.is_sure = is_planted(Bug::StopTextAtOnce),
         Received::Reply(_) => return Ok(received),
     }
     *hearing.heard = Some(now);
-    (*hearing.pause, *hearing.call_at) = (PAUSE_MIN, now);
+    (*hearing.pause, *hearing.call_at) = (hearing.first_pause, now);
     Ok(received)
 }

@@ -7,6 +7,7 @@ use super::{BODY_MAX, CRC_LEN, NEWS_OVERHEAD, Nonce, Reject, TAG_LEN, Telling, k
 use crate::core::Cause;
 use crate::core::ids::{Generation, KeyNumber, NodeName, Seq};
 use crate::core::message::{Body, Message};
+use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::Identity;
 
 /// Whether frames can overtake each other on a link.
@@ -110,9 +111,13 @@ impl Link {
         self.setup.secrets.root(key).is_some()
     }
 
-    /// Ends the session, and forgets calls under way: the partner is another one by now. What was heard stays old.
-    pub fn close(&mut self) {
-        (self.calling, self.answered, self.open) = (None, None, None);
+    /// Ends the session with an earlier run of the partner than this one, and forgets our call under way. What was heard stays
+    /// old; a call of this run that was answered already stays answered.
+    pub fn close_before(&mut self, generation: Generation) {
+        let is_kept = |session: &Session| session.partner.generation >= generation && !is_planted(Bug::ForgetNewCall);
+        self.calling = None;
+        self.answered = self.answered.take().filter(is_kept);
+        self.open = self.open.take().filter(|session| session.partner.generation >= generation);
     }
 
     #[cfg(all(feature = "std", any(test, fuzzing)))]
@@ -271,8 +276,11 @@ impl Link {
         if sessions.iter().all(|session| session.is_none()) {
             return Err(Reject::NoSession);
         }
+        // Addresses are single bytes: that of the partner in one session may be ours in the other one. So nothing is taken for
+        // our own words that is for us.
         let is_own = |session: &Session| session.is_own(first) && session.partner.nonce[0] == address;
-        if sessions.iter().any(|session| session.as_ref().is_some_and(is_own)) {
+        let is_reflected = sessions.iter().any(|session| session.as_ref().is_some_and(is_own));
+        if is_reflected && is_planted(Bug::RefuseByAddress) {
             return Err(Reject::Reflected);
         }
         let is_meant = |session: &&mut Session| session.address() == address && !session.is_own(first);
@@ -281,7 +289,8 @@ impl Link {
             self.newest = self.newest.max((session.partner.generation, session.seq));
             return Ok(taken);
         }
-        let session = self.answered.as_mut().filter(is_meant).ok_or(Reject::OtherSession)?;
+        let stranger = if is_reflected { Reject::Reflected } else { Reject::OtherSession };
+        let session = self.answered.as_mut().filter(is_meant).ok_or(stranger)?;
         let taken = session.take(frame, order)?;
         self.open = self.answered.take();
         self.begun();
@@ -338,6 +347,10 @@ impl Link {
 
     /// When both call, the call of the lower uuid counts: the other side gives up its own, this side repeats its own.
     fn answer(&mut self, hello: &Hello<'_>, seq: Seq, ts: u32, reply: &mut [u8]) -> Result<usize, Reject> {
+        let is_overtaken = self.answered.as_ref().is_some_and(|session| is_older(hello, session));
+        if is_overtaken && !is_planted(Bug::AnswerOlderCall) {
+            return Err(Reject::Stale);
+        }
         if self.calling.is_some() && self.setup.identity.uuid.0 < hello.speaker.uuid.0 {
             return self.hello(seq, ts, None, reply).ok_or(Reject::NoRoom);
         }
@@ -348,6 +361,9 @@ impl Link {
             let nonce = self.draw();
             let beginning = self.beginning(hello, nonce, seq, false);
             self.answered = Some(Session::new(&root, &beginning));
+        }
+        if is_planted(Bug::OpenWhenCalled) {
+            self.open.clone_from(&self.answered);
         }
         self.hello(seq, ts, self.answered.as_ref(), reply).ok_or(Reject::NoRoom)
     }
@@ -389,6 +405,13 @@ impl Link {
 enum Outcome<'b> {
     Hello(Option<usize>),
     Frame(Taken<'b>),
+}
+
+/// Whether a call is from before the one that was answered with this session. Its sender has forgotten it: whoever went over
+/// to it would not be understood in the session that the sender has by now.
+fn is_older(hello: &Hello<'_>, answered: &Session) -> bool {
+    let is_other = hello.speaker.nonce != answered.partner.nonce;
+    is_other && (hello.speaker.generation, hello.seq) < (answered.partner.generation, answered.seq)
 }
 
 fn limited(out: &mut [u8]) -> &mut [u8] {
