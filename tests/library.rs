@@ -100,7 +100,21 @@ fn await_numbers(lab: &Lab, index: usize, all: &[usize]) {
 
 #[test]
 fn ordered_messages_come_in_order_through_cuts_and_before_the_end_of_their_client() {
-    let (lab, client) = pair();
+    messages_in_order(pair());
+}
+
+#[test]
+fn ordered_messages_come_in_order_between_nullbeats_in_the_compact_format() {
+    for protocol in ["protocol auto", "protocol compact"] {
+        let (lab, client) = pair_of(Lab::usual(protocol, AT_HOME));
+        lab.wait("compact", |lab| {
+            lab.boards.iter().all(|board| board.status_json().matches("\"format\": \"compact\"").count() == 2)
+        });
+        messages_in_order((lab, client));
+    }
+}
+
+fn messages_in_order((lab, client): (Lab, String)) {
     let mut clients = [OURS, THEIRS].map(|index| start(&lab, index, &client));
     // The library must know a sender before it can tell that something of it is missing.
     for client in &mut clients {

@@ -170,7 +170,7 @@ local kinds = numbered(1, { "call", "answer", "beat", "everything" }, {})
 numbered(8, {
     "NS_ackmsg", "NS_rexmit", "NS_nak_rexmit", "reqnodes", "repnodes", "addnode", "delnode", "setweight", "setsite",
     "starting", "resource", "ask_resources", "hb_takeover", "ip-request", "ip-request-resp", "shutdone", "stonith", "ipfail",
-    "query-cstatus", "respond-cstatus",
+    "query-cstatus", "respond-cstatus", "piece",
 }, kinds)
 local statuses = { [0] = "init", "up", "active", "none" }
 local lines = { [0] = "none", "down", "up" }
@@ -205,6 +205,8 @@ local cf = {
     name = ProtoField.string("nullbeat.name", "Name"),
     address = ProtoField.uint8("nullbeat.address", "Address", base.HEX),
     counter = ProtoField.uint16("nullbeat.counter", "Counter, lower half"),
+    piece_at = ProtoField.uint16("nullbeat.piece.at", "Place in the client's message"),
+    piece_total = ProtoField.uint16("nullbeat.piece.total", "Length of the client's message"),
     seq_low = ProtoField.uint16("nullbeat.seq_low", "Sequence number, lower half", base.HEX),
     echo_low = ProtoField.uint16("nullbeat.echo_low", "Echo, lower half", base.HEX),
     status = ProtoField.uint8("nullbeat.status", "Status", base.DEC, statuses, 0x03),
@@ -338,6 +340,12 @@ local function session(tree, buffer, kind)
         return status .. ", " .. (pages[page] or "?")
     elseif kind == 4 then
         return everything(tree, payload)
+    end
+    if kind == 28 then
+        tree:add(cf.piece_at, payload(0, 2))
+        tree:add(cf.piece_total, payload(2, 2))
+        tree:add(cf.payload, payload(4))
+        return "at " .. payload(0, 2):uint() .. " of " .. payload(2, 2):uint()
     end
     tree:add(cf.ts, payload(0, 4))
     if payload:len() > 4 then

@@ -66,7 +66,7 @@ impl Responder {
                 (Body::Status { dead_ms, .. }, Some(seq)) => (message.generation, seq, dead_ms),
                 _ => return 0,
             },
-            Ok(Received::Opened) | Err(_) => return 0,
+            Ok(Received::Opened | Received::Piece(_)) | Err(_) => return 0,
         };
         self.answer(now_ms, heard, out)
     }

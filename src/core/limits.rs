@@ -26,6 +26,8 @@ pub const RELAYED_MAX: usize = 114;
 pub const RELAYED_LEN_MAX: usize = 60 * 1024;
 /// The same where a serial line is among the links: at 9600 baud beats wait for it no longer than they may.
 pub const RELAYED_SERIAL_LEN_MAX: usize = 6144;
+/// The same with `protocol compact`, where it is cut into frames.
+pub const RELAYED_COMPACT_LEN_MAX: usize = 896;
 /// Bytes of a client's name in a question about it. One with a longer name gets no answer.
 pub const CLIENT_NAME_MAX: usize = 32;
 /// Bytes of a link's name: an interface or a device path, longer ones are refused by the configuration check.

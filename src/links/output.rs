@@ -73,6 +73,11 @@ impl Output {
         self.insert(0, b"\n", None);
     }
 
+    /// How many messages of clients wait.
+    pub fn of_clients(&self) -> usize {
+        self.messages.iter().filter(|waiting| waiting.is(Cargo::Client)).count()
+    }
+
     /// Puts one whole message to its place.
     pub fn push(&mut self, message: &[u8], cargo: Cargo) {
         if message.len() > BYTES_MAX || (cargo == Cargo::Client && !self.takes_of_client(message)) {

@@ -240,6 +240,11 @@ impl SerialLine {
         self.stalled_since.map(|since| since + WRITE_LIMIT).or(self.held.map(|held| held.look_at))
     }
 
+    /// How many messages of clients wait here.
+    pub fn of_clients(&self) -> usize {
+        self.output.of_clients()
+    }
+
     /// Bytes handed to the driver that are not on the line yet, and bytes that wait here.
     pub fn backlog(&self) -> usize {
         let queued = self.descriptor().and_then(|terminal| tty::output_queued(terminal).ok());

@@ -233,6 +233,7 @@ impl Node {
             Ok(Received::Reply(len)) => {
                 Heard { reply: Some((Wire::Frame(reply[..len].to_vec()), None)), ..Heard::default() }
             }
+            Ok(Received::Piece(_)) => panic!("there are no clients"),
             Ok(Received::Opened) => {
                 let Ok(len) = end.beat(own.0, &telling, true, &mut reply) else { panic!("a session that is none") };
                 let said = (Wire::Frame(reply[..len].to_vec()), Some(own.0.0));

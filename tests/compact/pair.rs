@@ -71,6 +71,7 @@ pub(super) fn receive(link: &mut Link, frame: &[u8], seq: Seq) -> Result<Got, Re
         Received::Reply(len) => Err(len),
         Received::Opened => Ok(Got::Opened),
         Received::Message(message) => Ok(Got::Message(format!("{message:?}"))),
+        Received::Piece(piece) => Ok(Got::Message(format!("{piece:?}"))),
     };
     Ok(got.unwrap_or_else(|len| Got::Reply(reply[..len].to_vec())))
 }
@@ -227,5 +228,8 @@ pub(super) fn vectors() -> Vec<Vector> {
         note(name, &frame, true, &alpha, &beta);
         receive(&mut beta, &frame, BETA_SEQ).expect(name);
     }
+    let frame = with(|out| alpha.piece(Seq(ALPHA_SEQ.0 + 24), (4, 300), b"t=words\n", out).expect("a piece"));
+    note("piece", &frame, true, &alpha, &beta);
+    receive(&mut beta, &frame, BETA_SEQ).expect("a piece");
     vectors
 }

@@ -52,7 +52,7 @@ impl Board {
                     Body::Status { extension, .. } => extension.map(|extension| extension.echo_seq),
                     other => panic!("{other:?}"),
                 },
-                Received::Reply(_) => panic!("it calls"),
+                Received::Reply(_) | Received::Piece(_) => panic!("it calls, or has clients"),
             });
         }
         heard

@@ -2,13 +2,16 @@
 //! another coding of the same messages.
 
 use super::Driver;
-use super::receiving::{Ears, Origin};
+use super::receiving::{Desk, Ears, Origin, read};
 use crate::core::ids::{LinkId, Seq};
-use crate::core::message::{Body, Message, Packet};
+use crate::core::message::{Body, Packet};
 use crate::core::{Cause, Event};
 use crate::links::Cargo;
-use crate::wire::compact::{BODY_MAX, LINE_MAX, Received, Reject, Speech, Telling, TextNote, Unsaid, to_line};
-use crate::wire::heartbeat::Codec;
+use crate::links::serial::SerialLine;
+use crate::wire::compact::{
+    BODY_MAX, LINE_MAX, PIECED_MAX, PIECES_MAX, Received, Reject, Speech, Telling, TextNote, Unsaid, to_line,
+};
+use crate::wire::heartbeat;
 
 /// Bit of the first byte that Heartbeat's messages have, and compact frames have not.
 const TEXT_BIT: u8 = 0x20;
@@ -55,29 +58,33 @@ impl Moment {
 
 /// What becomes of a frame.
 enum Heard {
-    Message(Origin),
+    Message(Result<Origin, heartbeat::Reject>),
     Reply(usize),
     Opened,
     Refused(Reject),
 }
 
-impl From<Result<Received<'_>, Reject>> for Heard {
-    fn from(received: Result<Received<'_>, Reject>) -> Self {
+impl Heard {
+    /// Takes what has come on a link.
+    fn new(received: Result<Received<'_>, Reject>, link: LinkId, with: Desk<'_>, ears: &mut Ears<'_>) -> Self {
         match received {
-            Ok(Received::Message(_)) => Self::Message(Origin::Other),
+            Ok(Received::Message(message)) => {
+                let message = with.codec.with_group(message);
+                // Written out in Heartbeat's format only for those who read that.
+                let len =
+                    if ears.reads_plain(&message) { with.codec.retell(&message, with.text).unwrap_or(0) } else { 0 };
+                Self::Message(Ok(ears.hear(link, &message, with.text.get(..len).unwrap_or_default())))
+            }
+            Ok(Received::Piece(piece)) if piece.is_whole() => {
+                Self::Message(read(with.codec, piece.bytes, (with.scratch, with.expander), |message, plain| {
+                    ears.hear_client(link, piece.number, message, plain)
+                }))
+            }
+            Ok(Received::Piece(_)) => Self::Message(Ok(Origin::Other)),
             Ok(Received::Reply(len)) => Self::Reply(len),
             Ok(Received::Opened) => Self::Opened,
             Err(reject) => Self::Refused(reject),
         }
-    }
-}
-
-impl Ears<'_> {
-    /// Takes the message in a frame; `text` is for how it stands in Heartbeat's format, if anybody reads that.
-    fn hear_frame(&mut self, link: LinkId, message: Message<'_>, (codec, text): (&Codec, &mut [u8])) -> Heard {
-        let message = codec.with_group(message);
-        let len = if self.reads_plain(&message) { codec.retell(&message, text).unwrap_or(0) } else { 0 };
-        Heard::Message(self.hear(link, &message, text.get(..len).unwrap_or_default()))
     }
 }
 
@@ -92,10 +99,8 @@ impl Driver<'_> {
         let (own, mut reply) = (self.own_numbers(), [0; BODY_MAX]);
         let (this, mut ears) = self.split();
         let Some(end) = this.links.get_mut(link).and_then(|slot| slot.compact()) else { return };
-        let heard = match end.take(frame, own, ears.now.now, &mut reply) {
-            Ok(Received::Message(message)) => ears.hear_frame(link, message, (this.codec, this.text)),
-            other => other.into(),
-        };
+        let received = end.take(frame, own, ears.now.now, &mut reply);
+        let heard = Heard::new(received, link, this.desk, &mut ears);
         self.settle_frame(link, frame.len(), (heard, &reply));
     }
 
@@ -111,17 +116,14 @@ impl Driver<'_> {
             let Some(end) = this.links.get_mut(link).and_then(|slot| slot.compact()) else { return };
             let Some((len, received)) = end.next(&mut rest, own, ears.now.now, &mut reply) else { return };
             *this.has_heard = true;
-            let heard = match received {
-                Ok(Received::Message(message)) => ears.hear_frame(link, message, (this.codec, this.text)),
-                other => other.into(),
-            };
+            let heard = Heard::new(received, link, this.desk, &mut ears);
             self.settle_frame(link, len, (heard, &reply));
         }
     }
 
     fn settle_frame(&mut self, link: LinkId, len: usize, (heard, reply): (Heard, &[u8])) {
         match heard {
-            Heard::Message(origin) => self.settle(link, len, Ok(origin)),
+            Heard::Message(outcome) => self.settle(link, len, outcome),
             Heard::Reply(len) => self.send_frame(link, reply.get(..len).unwrap_or_default(), Cargo::Call),
             Heard::Opened => {
                 if let Some(beat) = self.moment.beat {
@@ -172,6 +174,8 @@ impl Driver<'_> {
         match self.links.get_mut(link).map_or(Speech::Heartbeat, |slot| slot.speech(now)) {
             Speech::Heartbeat => true,
             Speech::Calls => false,
+            // What clients say goes once.
+            Speech::Both if matches!(packet.body, Body::Relayed { .. }) => true,
             Speech::Both => {
                 self.say_compact(link, packet, false);
                 true
@@ -217,7 +221,7 @@ impl Driver<'_> {
                 let seq = packet.seq.unwrap_or_default();
                 end.beat(seq, &telling, is_all, &mut frame)
             }
-            Body::Relayed { .. } => return false,
+            Body::Relayed { .. } => return self.say_pieces(link, packet),
             _ => {
                 let (links, numbers) = (&mut self.links, (packet.seq, packet.ts.max(1)));
                 let Some(end) = links.get_mut(link).and_then(|slot| slot.compact()) else { return false };
@@ -232,6 +236,29 @@ impl Driver<'_> {
             Err(unsaid) => log::debug!("{:?} has no compact frame: {unsaid:?}", packet.body),
         }
         said.is_ok()
+    }
+
+    /// Says what a client says. `false`: it is too long for that, or there is no session.
+    fn say_pieces(&mut self, link: LinkId, packet: &Packet) -> bool {
+        let len = self.codec.encode_serial_with(packet, self.clients.said(packet), &mut self.text);
+        let (Some(total), Some(seq)) = (len.filter(|len| *len <= PIECED_MAX), packet.seq) else { return false };
+        let Some(slot) = self.links.get_mut(link) else { return false };
+        let waiting = slot.link().line().map_or(0, SerialLine::of_clients);
+        let Some(end) = slot.compact() else { return false };
+        if waiting + total.div_ceil(end.piece_len()) > PIECES_MAX {
+            // It is missed and asked for.
+            return true;
+        }
+        let mut at = 0;
+        while at < total {
+            let Some(end) = self.links.get_mut(link).and_then(|slot| slot.compact()) else { return false };
+            let piece = &self.text[at..total.min(at + end.piece_len())];
+            let (step, mut frame) = (piece.len(), [0; BODY_MAX]);
+            let Ok(len) = end.link().piece(seq, (at, total), piece, &mut frame) else { return false };
+            self.send_frame(link, &frame[..len], Cargo::Client);
+            at += step;
+        }
+        true
     }
 
     /// What this beat tells the partner's history goes behind it: a beat stays short.

@@ -11,7 +11,7 @@ use super::membership_side::MembershipSide;
 use super::site_messages::SiteMessages;
 use super::test_losses::Losses;
 use super::{ClientsSide, Driver, link_of, token_of};
-use crate::core::ids::{LinkId, NodeId, Uuid};
+use crate::core::ids::{Generation, LinkId, NodeId, Seq, Uuid};
 use crate::core::limits::NODES_MAX;
 use crate::core::message::{Body, Message};
 use crate::core::time::Stamp;
@@ -126,7 +126,7 @@ impl Driver<'_> {
             let Some(frame) = this.links.get_mut(link).and_then(|slot| slot.stream()?.next(&mut bytes)) else { return };
             let count = frame.len();
             *this.has_heard = true;
-            let outcome = read(this.codec, frame, (this.scratch, this.expander), |message, plain| {
+            let outcome = read(this.desk.codec, frame, (this.desk.scratch, this.desk.expander), |message, plain| {
                 ears.hear_text(link, message, plain)
             });
             let note = ears.note;
@@ -137,7 +137,7 @@ impl Driver<'_> {
 
     pub(super) fn take_message(&mut self, link: LinkId, bytes: &[u8]) -> Result<Origin, Reject> {
         let (this, mut ears) = self.split();
-        let outcome = read(this.codec, bytes, (this.scratch, this.expander), |message, plain| {
+        let outcome = read(this.desk.codec, bytes, (this.desk.scratch, this.desk.expander), |message, plain| {
             ears.hear_text(link, message, plain)
         });
         let note = ears.note;
@@ -165,7 +165,7 @@ impl Driver<'_> {
             ..
         } = self;
         let ears = Ears { node, uuids, now: *now, site, news, clients, membership, losses, note: None };
-        (Reading { links, codec, scratch, expander, text, has_heard }, ears)
+        (Reading { links, desk: Desk { codec, scratch, expander, text }, has_heard }, ears)
     }
 
     /// After a message has been handled, or refused: counts it, keeps the sender's uuid when it is new, performs what the
@@ -287,14 +287,20 @@ impl Driver<'_> {
     }
 }
 
-/// What it takes to read a message.
+/// What it takes to receive a message.
 pub(super) struct Reading<'d> {
     pub(super) links: &'d mut LinkTable,
+    pub(super) desk: Desk<'d>,
+    /// Something has come in this turn.
+    pub(super) has_heard: &'d mut bool,
+}
+
+/// What it takes to read one.
+pub(super) struct Desk<'d> {
     pub(super) codec: &'d Codec,
     pub(super) scratch: &'d mut [u8],
     pub(super) expander: &'d mut Expander,
     pub(super) text: &'d mut [u8],
-    pub(super) has_heard: &'d mut bool,
 }
 
 /// What a message goes to.
@@ -316,6 +322,23 @@ impl Ears<'_> {
         let settings = self.node.settings();
         let partner = settings.partner.and_then(|partner| settings.nodes.get(usize::from(partner.0)));
         self.note = TextNote::of(message).filter(|_| partner.is_some_and(|partner| partner.as_str() == message.src));
+        self.hear(link, message, plain)
+    }
+
+    /// Takes what a client of the partner's says, which has come in pieces with this run and number. A status has a frame of its
+    /// own, which nothing else can stand for.
+    pub(super) fn hear_client(
+        &mut self,
+        link: LinkId,
+        number: (Generation, Seq),
+        message: &Message<'_>,
+        plain: &[u8],
+    ) -> Origin {
+        let is_as_said = (message.generation, message.seq) == (number.0, Some(number.1));
+        if !is_as_said || matches!(message.body, Body::Status { .. }) {
+            log::debug!("A client's message of {} is not what its frames say: dropped", message.src);
+            return Origin::Other;
+        }
         self.hear(link, message, plain)
     }
 
@@ -357,7 +380,7 @@ fn take_news(news: &mut News, node: &Node, message: &Message<'_>, now: Stamp) {
 }
 
 /// Shows the message in these bytes to `look`, unpacked if need be, and the bytes that it then stands in.
-fn read<R>(
+pub(super) fn read<R>(
     codec: &Codec,
     bytes: &[u8],
     (scratch, expander): (&mut [u8], &mut Expander),

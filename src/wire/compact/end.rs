@@ -12,6 +12,7 @@
 //! Neither a lost frame nor a forged one costs a beat: text stops only when the partner is heard in the new format, which
 //! shows that it has understood the answer, and comes back by itself.
 
+use super::pieces::{Assembly, PIECE_MIN, PIECE_OVERHEAD};
 use super::{
     BODY_MAX, LINE_OVERHEAD, LineStream, Link, NEWS_OVERHEAD, Order, Received, Reject, Secrets, Setup, Telling, Unsaid,
     VERSION,
@@ -121,6 +122,8 @@ pub struct CompactEnd {
     room: usize,
     /// Of the partner, in a signed status: older ones are recordings.
     newest: Generation,
+    /// What a client of the partner's says, as far as it has come.
+    assembly: Assembly,
 }
 
 impl core::fmt::Debug for CompactEnd {
@@ -157,6 +160,7 @@ impl CompactEnd {
             line_bytes: 0,
             room: line.map_or(BODY_MAX, |bytes| bytes.saturating_sub(LINE_OVERHEAD)),
             newest: Generation(0),
+            assembly: Assembly::new(),
         }
     }
 
@@ -225,9 +229,9 @@ impl CompactEnd {
         now: Instant,
         reply: &mut [u8],
     ) -> Result<Received<'l>, Reject> {
-        let Self { link, heard, is_sure, pause, call_at, first_pause, .. } = self;
+        let Self { link, heard, is_sure, pause, call_at, first_pause, assembly, .. } = self;
         let hearing = Hearing { heard, is_sure, pause, call_at, first_pause: *first_pause };
-        receive(link, frame, own, (now, hearing), reply)
+        receive(link, frame, own, (now, hearing), reply).map(|received| whole(received, assembly))
     }
 
     /// Takes the next frame in a serial line's bytes, with its length; `None` when all bytes are taken.
@@ -238,7 +242,7 @@ impl CompactEnd {
         now: Instant,
         reply: &mut [u8],
     ) -> Option<(usize, Result<Received<'l>, Reject>)> {
-        let Self { link, stream, heard, is_sure, pause, call_at, first_pause, line_bytes, .. } = self;
+        let Self { link, stream, heard, is_sure, pause, call_at, first_pause, line_bytes, assembly, .. } = self;
         let frame = stream.as_mut()?.next(bytes)?;
         let len = frame.len();
         let hearing = Hearing { heard, is_sure, pause, call_at, first_pause: *first_pause };
@@ -246,7 +250,7 @@ impl CompactEnd {
         if received.is_ok() {
             *line_bytes += (len + LINE_OVERHEAD) as u64;
         }
-        Some((len, received))
+        Some((len, received.map(|received| whole(received, assembly))))
     }
 
     /// See [`Link::beat`] and [`Link::tell_all`]: the one that is quicker and no risk to the next beat, everything when
@@ -271,6 +275,11 @@ impl CompactEnd {
         let ends = news.match_indices('|').map(|(at, _)| at).chain([news.len()]);
         let end = ends.take_while(|end| *end <= room).last().ok_or(Unsaid::TooLong)?;
         self.link.tell_news(seq, telling, news.get(..end).unwrap_or_default(), out)
+    }
+
+    /// How long the pieces of clients' messages are here: a beat waits for one of them at the most.
+    pub fn piece_len(&self) -> usize {
+        self.room.min(BODY_MAX).saturating_sub(PIECE_OVERHEAD).max(PIECE_MIN)
     }
 
     /// The codec's end, for everything else.
@@ -308,6 +317,14 @@ struct Hearing<'e> {
     first_pause: Duration,
 }
 
+/// A piece becomes the whole message, when all of it has come.
+fn whole<'l>(received: Received<'l>, assembly: &'l mut Assembly) -> Received<'l> {
+    match received {
+        Received::Piece(piece) => Received::Piece(assembly.add(piece)),
+        other => other,
+    }
+}
+
 fn receive<'l>(
     link: &'l mut Link,
     frame: &'l [u8],
@@ -319,6 +336,7 @@ fn receive<'l>(
     match &received {
         Received::Message(message) => *hearing.is_sure |= matches!(message.body, Body::Status { .. }),
         Received::Opened => *hearing.is_sure = is_planted(Bug::StopTextAtOnce),
+        Received::Piece(_) => {}
         Received::Reply(_) => return Ok(received),
     }
     *hearing.heard = Some(now);

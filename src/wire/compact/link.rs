@@ -1,6 +1,7 @@
 //! One end of a link: calls, answers, the session that is open and the one that may follow it.
 
 use super::hello::{self, Hello};
+use super::pieces::Piece;
 use super::secret::{Nonces, Secrets, Speaker};
 use super::session::{Beginning, Said, Session, Taken, is_crc};
 use super::{BODY_MAX, CRC_LEN, NEWS_OVERHEAD, Nonce, Reject, TAG_LEN, Telling, kind, pages, words};
@@ -47,6 +48,8 @@ pub enum Received<'a> {
     /// A beat or another message, whose `key` is that with which the session began. Groups of `ip-request` and its answer
     /// are named by their keys only.
     Message(Message<'a>),
+    /// A part of what a client says; out of a [`CompactEnd`](super::CompactEnd) all of it, when this was the last part.
+    Piece(Piece<'a>),
 }
 
 /// Why something was not said.
@@ -232,6 +235,17 @@ impl Link {
         session.words((kind, is_addressed), numbers, body, limited(out)).ok_or(Unsaid::TooLong)
     }
 
+    /// Says a part of a client's message, which is Heartbeat's: `bytes` stand at the first number of `place` in it, the
+    /// second one is its length, [`PIECED_MAX`](super::PIECED_MAX) at the most.
+    ///
+    /// # Errors
+    /// There is no session, or it does not fit.
+    pub fn piece(&mut self, seq: Seq, place: (usize, usize), bytes: &[u8], out: &mut [u8]) -> Result<usize, Unsaid> {
+        check(seq, 1)?;
+        let session = self.open.as_mut().ok_or(Unsaid::NoSession)?;
+        session.piece(seq, place, bytes, limited(out)).ok_or(Unsaid::TooLong)
+    }
+
     /// Takes a frame, without what a serial line adds. `reply` is for what may have to be answered at once, with our newest
     /// number and wall clock in it.
     ///
@@ -262,7 +276,7 @@ impl Link {
                 Ok(match outcome {
                     Outcome::Hello(None) => Received::Opened,
                     Outcome::Hello(Some(len)) => Received::Reply(len),
-                    Outcome::Frame(taken) => Received::Message(self.message(taken)),
+                    Outcome::Frame(taken) => self.received(taken),
                 })
             }
         }
@@ -368,12 +382,21 @@ impl Link {
         self.hello(seq, ts, self.answered.as_ref(), reply).ok_or(Reject::NoRoom)
     }
 
-    fn message<'l>(&'l self, taken: Taken<'l>) -> Message<'l> {
+    fn received<'l>(&'l self, taken: Taken<'l>) -> Received<'l> {
         let session = self.open.as_ref();
         let partner = session.map(|session| session.partner);
         let told_ts = session.map_or(1, |session| session.ts);
         let (ts, news, body) = match taken.said {
             Said::Words { ts, body } => (ts, None, body),
+            Said::Piece(at, total, bytes) => {
+                let generation = partner.map_or(Generation(0), |partner| partner.generation);
+                return Received::Piece(Piece {
+                    number: (generation, taken.seq.unwrap_or_default()),
+                    at,
+                    total,
+                    bytes,
+                });
+            }
             Said::Beat { heard, news } => {
                 let body = Body::Status {
                     status: heard.status,
@@ -385,7 +408,7 @@ impl Link {
                 (heard.ts.unwrap_or(told_ts), Some(news).filter(|news| !news.is_empty()), body)
             }
         };
-        Message {
+        Received::Message(Message {
             src: &self.setup.partner,
             src_uuid: partner.map(|partner| partner.uuid),
             dest: taken.is_addressed.then_some(self.setup.name.as_str()),
@@ -397,7 +420,7 @@ impl Link {
             news,
             compact: None,
             body,
-        }
+        })
     }
 }
 
@@ -433,7 +456,7 @@ fn check_frame(frame: &[u8]) -> Result<u8, Reject> {
         return Err(Reject::BadCrc);
     }
     let kind = first & kind::MASK;
-    let is_known = matches!(kind, kind::CALL..=kind::ALL | kind::ACK..=kind::CLIENT_ANSWER);
+    let is_known = matches!(kind, kind::CALL..=kind::ALL | kind::ACK..=kind::PIECE);
     let is_plain = !matches!(kind, kind::CALL | kind::ANSWER) || first == kind;
     if first & kind::RESERVED != 0 || !is_known || !is_plain { Err(Reject::UnknownKind) } else { Ok(first) }
 }

@@ -50,6 +50,7 @@ mod hello;
 mod line;
 mod link;
 mod pages;
+mod pieces;
 mod reject;
 #[cfg(all(feature = "std", any(test, fuzzing)))]
 mod sealing;
@@ -61,6 +62,7 @@ pub use end::{CompactEnd, Speaker, Speech, TextNote};
 pub use line::{LINE_MAX, LINE_OVERHEAD, LineCounters, LineStream, to_line};
 pub use link::{Link, Order, Received, Setup, Unsaid};
 pub use pages::Telling;
+pub use pieces::{PIECED_MAX, PIECES_MAX, Piece};
 pub use reject::Reject;
 pub use secret::{HELLO_TAG_LEN, Secrets, TAG_LEN};
 
@@ -119,6 +121,7 @@ mod kind {
     pub(super) const IPFAIL: u8 = 25;
     pub(super) const CLIENT_QUERY: u8 = 26;
     pub(super) const CLIENT_ANSWER: u8 = 27;
+    pub(super) const PIECE: u8 = 28;
 
     /// Of the first byte: which of these.
     pub(super) const MASK: u8 = 0x1f;

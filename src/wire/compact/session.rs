@@ -5,7 +5,7 @@ use crc::{CRC_16_IBM_SDLC, Crc};
 use super::bytes::{Reader, Writer, nearest};
 use super::pages::{Ears, Heard, Mouth, Place, echo_low, has_echo};
 use super::secret::{Direction, Numbers, Root, Speaker, TAG_LEN};
-use super::{CRC_LEN, HEADER_LEN, Order, Reject, Telling, WINDOW, kind, words};
+use super::{CRC_LEN, HEADER_LEN, Order, Reject, Telling, WINDOW, kind, pieces, words};
 use crate::core::ids::{KeyNumber, Seq};
 use crate::core::message::{Body, Extension};
 use crate::core::planted::{Bug, is_planted};
@@ -81,8 +81,16 @@ pub(super) struct Session {
 
 /// What a frame says.
 pub(super) enum Said<'b> {
-    Beat { heard: Heard, news: &'b str },
-    Words { ts: u32, body: Body<'b> },
+    Beat {
+        heard: Heard,
+        news: &'b str,
+    },
+    Words {
+        ts: u32,
+        body: Body<'b>,
+    },
+    /// Where it stands, how long the message is, the part.
+    Piece(usize, usize, &'b [u8]),
 }
 
 /// An authentic frame.
@@ -203,6 +211,14 @@ impl Session {
         self.end(writer, seq, 0)
     }
 
+    /// Writes a part of a client's message.
+    pub(super) fn piece(&mut self, seq: Seq, place: (usize, usize), bytes: &[u8], out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out);
+        self.begin(&mut writer, kind::PIECE, seq);
+        pieces::write(place, bytes, &mut writer)?;
+        self.end(writer, seq, 0)
+    }
+
     /// Writes anything.
     #[cfg(all(feature = "std", any(test, fuzzing)))]
     pub(super) fn seal(&mut self, first: u8, payload: &[u8], echo: u64, mut writer: Writer<'_>) -> Option<usize> {
@@ -249,8 +265,11 @@ impl Session {
             self.seq = self.seq.max(Seq(seq));
             self.echo = self.echo.max(echo);
         }
-        let said =
-            if is_beat { self.hear(kind, reader.0, (echo, is_again), place) } else { self.read(kind, &mut reader) };
+        let said = match kind {
+            _ if is_beat => self.hear(kind, reader.0, (echo, is_again), place),
+            kind::PIECE => pieces::read(reader.0).map(|(at, total, bytes)| Said::Piece(at, total, bytes)),
+            _ => self.read(kind, &mut reader),
+        };
         let Some(said) = said else {
             // What it would have changed is not known.
             self.ears = Ears::new();

@@ -6,8 +6,9 @@ use super::{ADDED_MAX, Order, Server};
 use crate::api::client::requests::{self, Rest};
 use crate::api::client::session::{End, Stage};
 use crate::api::client::{Facts, HB_VERSION, Hearing};
+use crate::config::Protocol;
 use crate::core::ids::NodeId;
-use crate::core::limits::{RELAYED_LEN_MAX, RELAYED_SERIAL_LEN_MAX};
+use crate::core::limits::{RELAYED_COMPACT_LEN_MAX, RELAYED_LEN_MAX, RELAYED_SERIAL_LEN_MAX};
 use crate::core::message::{ClientName, Holds};
 use crate::wire::heartbeat::{ClientMessage, ClientText, Unfit, to_client};
 
@@ -124,7 +125,11 @@ impl Server {
             self.note_astray(id, message);
             return None;
         };
-        let limit = if facts.config.has_serial() { RELAYED_SERIAL_LEN_MAX } else { RELAYED_LEN_MAX } - ADDED_MAX;
+        let limit = match facts.config.protocol {
+            Protocol::Compact => RELAYED_COMPACT_LEN_MAX,
+            _ if facts.config.has_serial() => RELAYED_SERIAL_LEN_MAX,
+            _ => RELAYED_LEN_MAX,
+        } - ADDED_MAX;
         let len = match message.write_lines(&mut self.lines[..limit]) {
             Ok(len) => len,
             Err(Unfit::TooLong) => {
