@@ -6,6 +6,7 @@
 //! depend on how they are cut, and a good message behind any rubbish must be found.
 
 mod api;
+mod changeover;
 mod compact;
 mod config;
 mod files;
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "serial_line", body: wire::serial_line },
     Target { name: "compact_line", body: compact::line },
     Target { name: "compact_frame", body: compact::frame },
+    Target { name: "change_over", body: changeover::change_over },
     Target { name: "compressed", body: wire::compressed },
     Target { name: "ping_echo", body: wire::ping_echo },
     Target { name: "fifo", body: wire::fifo },
