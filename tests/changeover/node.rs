@@ -95,6 +95,7 @@ pub(super) fn speaker(index: usize, generation: u32, is_strict: bool, secret: &[
         is_strict,
         patience: Duration::from_millis(DEAD),
         spare: Duration::from_millis(DEAD - KEEPALIVE),
+        pair: Duration::from_millis(2 * KEEPALIVE),
     }
 }
 
