@@ -18,7 +18,7 @@ use world::World;
 
 /// Seeds that each run of the tests plays.
 const SEEDS: Range<u64> = 0..4_000;
-const THREADS: u64 = 2;
+const THREADS: usize = 2;
 
 /// What a seed has come to.
 struct Outcome {
@@ -47,10 +47,7 @@ fn play(seed: u64) -> Outcome {
 }
 
 fn play_all(seeds: Range<u64>) -> Vec<Outcome> {
-    let part = |first: u64| {
-        let seeds = seeds.clone().skip(usize::try_from(first).unwrap_or(0)).step_by(THREADS as usize);
-        seeds.map(play).collect::<Vec<_>>()
-    };
+    let part = |first: usize| seeds.clone().skip(first).step_by(THREADS).map(play).collect::<Vec<_>>();
     std::thread::scope(|scope| {
         let part = &part;
         let threads: Vec<_> = (0..THREADS).map(|first| scope.spawn(move || part(first))).collect();

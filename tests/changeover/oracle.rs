@@ -177,10 +177,10 @@ impl Oracle {
             return Ok(());
         }
         let kinds = [world.nodes[0].kind, world.nodes[1].kind];
-        for node in 0..2 {
+        for (node, state) in states.iter().enumerate() {
             let is_wrong = |said: &Speech| !is_right(*said, kinds[node], kinds[1 - node]);
-            if states[node].speech.iter().any(is_wrong) {
-                return Err(format!("settled: node {node} of {kinds:?} says {:?}", states[node].speech));
+            if state.speech.iter().any(is_wrong) {
+                return Err(format!("settled: node {node} of {kinds:?} says {:?}", state.speech));
             }
         }
         let now: Settled = [0, 1].map(|node: usize| {

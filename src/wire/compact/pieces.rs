@@ -11,7 +11,8 @@ use crate::core::ids::{Generation, Seq};
 pub const PIECED_MAX: usize = 1280;
 /// Pieces that may wait at a time where beats overtake them. One that has been overtaken by more than [`WINDOW`] frames is
 /// refused; while a piece leaves, hardly more than one beat can become due.
-pub const PIECES_MAX: usize = WINDOW as usize / 2;
+pub const PIECES_MAX: usize = 32;
+const _: () = assert!(PIECES_MAX as u64 == WINDOW / 2);
 /// Bytes of a piece's frame beside the piece.
 pub(super) const PIECE_OVERHEAD: usize = HEADER_LEN + 4 + TAG_LEN + CRC_LEN;
 /// A piece is no shorter than this, but the last one: so many wait on a serial line.
