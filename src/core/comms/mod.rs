@@ -420,6 +420,18 @@ impl Comms {
         }
     }
 
+    /// What a node is told of how far it is heard here: in which of its runs, and up to which number.
+    ///
+    /// Where an earlier engine has heard a run of it that says nothing any more, that run is told as soon as the node counts as
+    /// dead: it may have lost its generation since, and a run below the one that is known is not heard before it has learnt so.
+    pub(in crate::core) fn echo_of(&self, node: NodeId) -> (Generation, Seq) {
+        let state = self.state(node);
+        if state.tracked > state.peer.generation && state.peer.status == NodeStatus::Dead {
+            return (state.tracked, Seq(0));
+        }
+        (state.peer.generation, state.peer.highest_seq)
+    }
+
     /// Everything that has come due: requests for retransmission, nodes and links that have died, the end of the
     /// raised dead time after the start.
     pub fn tick(&mut self, settings: &Settings, at: Stamp, outbox: &mut Outbox, happenings: &mut Happenings) {

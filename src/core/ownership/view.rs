@@ -140,8 +140,7 @@ impl Ownership {
         extension.groups = states;
         if let Some(partner) = cx.settings.partner {
             let peer = cx.comms.peer(partner);
-            extension.echo_generation = peer.generation;
-            extension.echo_seq = peer.highest_seq;
+            (extension.echo_generation, extension.echo_seq) = cx.comms.echo_of(partner);
             extension.hears_partner = cx.comms.is_alive(partner);
             let mut links = [LinkEcho { age_ms: u32::MAX }; LINKS_MAX];
             for (echo, link) in links.iter_mut().zip(&peer.links).take(cx.settings.links.len()) {
