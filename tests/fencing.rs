@@ -100,6 +100,22 @@ fn partner_that_said_goodbye_is_not_shot() {
 }
 
 #[test]
+fn node_that_is_told_to_end_breaks_its_shot_off() {
+    let mut table = Timetable::settled(active_active);
+    table.inflict(cut(BOTH, FOR_EVER));
+    // Dead between 2.8 and 3.0 s; alpha holds something and comes first.
+    for ms in (2_800..3_300).step_by(5) {
+        table.at(ms);
+        if table.world.shots()[0] > 0 {
+            break;
+        }
+    }
+    assert_eq!(table.world.shots(), [1, 0, 0]);
+    table.operator(ALPHA, Request::Stop);
+    assert_eq!(table.world.shots(), [1, 0, 1], "it takes nothing any more");
+}
+
+#[test]
 fn lonely_node_fences_the_partner_it_never_heard() {
     let mut table = Timetable::new(|plan| {
         fenced(plan);

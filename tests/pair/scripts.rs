@@ -30,6 +30,25 @@ fn start_that_fails_on_both_is_retried_with_growing_pauses() {
     assert_eq!(table.overlaps, 0);
 }
 
+/// Neither is told that the other could not start them.
+#[test]
+fn starts_that_fail_on_both_do_not_go_to_and_fro_between_two_that_take_each_other_for_heartbeats() {
+    let mut table = Table::new(|_| {});
+    table.is_plain = true;
+    table.fails = [[true, true, false]; 2];
+    table.boot(0);
+    table.boot(1);
+    table.until(20_000, |table| table.orders.contains(&(1, 1, Order::Start)));
+    table.run(5_000);
+    for group in [0, 1] {
+        let starts = table.orders.iter().filter(|order| (order.1, order.2) == (group, Order::Start)).count();
+        assert_eq!(starts, 3, "at home, at the other, and at home again: {:?}", table.orders);
+    }
+    table.fails = [[false; 3]; 2];
+    table.until(90_000, |table| table.owners() == HOME());
+    assert_eq!(table.overlaps, 0);
+}
+
 #[test]
 fn failed_stop_is_never_given_away() {
     let mut table = Table::at_home(|_| {});

@@ -258,7 +258,8 @@ impl Ownership {
         }
         if !self.is_fence_needed(cx) {
             // What an earlier engine has fired at is not broken off before this one knows how things are.
-            let is_starting = self.phase != Phase::Stable && self.partner_status(cx) == Some(NodeStatus::Dead);
+            let is_starting = !matches!(self.phase, Phase::Stable | Phase::Leaving(_))
+                && self.partner_status(cx) == Some(NodeStatus::Dead);
             if !is_starting {
                 self.stand_down(cx);
             }

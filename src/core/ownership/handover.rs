@@ -6,7 +6,7 @@
 //! ```
 
 use super::permit::Permit;
-use super::{Context, Ownership, Phase, SETTLING};
+use super::{Context, Group, LEFT_TIME, Ownership, Phase, SETTLING};
 use crate::core::ids::{GroupId, GroupSet, NodeId, RequestId, Seq};
 use crate::core::message::{Body, GroupState, Holds, NodeStatus, ResourceInfo, StandbyWord};
 use crate::core::planted::{Bug, is_planted};
@@ -187,14 +187,18 @@ impl Ownership {
             if self.has_failed_there(cx, id) {
                 continue;
             }
-            self.groups[index].was_offered = true;
-            if cx.settings.interlock.is_some() {
+            let side = if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN };
+            let (set, groups) = match (cx.settings.interlock, self.partner_extension(cx)) {
                 // One board holds all or nothing.
-                self.offer(cx, Holds::ALL, self.claims(), Cause::StartFailure, None);
-                return true;
+                (Some(_), _) => (Holds::ALL, self.claims()),
+                (None, Some(_)) => (side, GroupSet::only(id)),
+                // The wire of a Heartbeat knows sides only.
+                (None, None) => (side, self.groups_of(cx, side)),
+            };
+            for group in self.groups.iter_mut().filter(|group| groups.contains(group.id())) {
+                group.was_offered |= group.state() == GroupState::StartFailed;
             }
-            let set = if self.is_preferred(cx, id) { Holds::LOCAL } else { Holds::FOREIGN };
-            self.offer(cx, set, GroupSet::only(id), Cause::StartFailure, None);
+            self.offer(cx, set, groups, Cause::StartFailure, None);
             return true;
         }
         false
@@ -214,7 +218,7 @@ impl Ownership {
             .iter()
             // What could not be stopped goes home by itself when a later stop succeeds.
             .filter(|group| group.is_claimed() && !group.is_busy() && !group.is_stuck())
-            .map(super::Group::id)
+            .map(Group::id)
             .filter(|id| !self.is_stuck_there(cx, *id) && !self.is_spent_there(cx, *id))
             .collect();
         let guests = self.all_or_nothing(cx, movable & self.guests(), movable);
@@ -548,7 +552,9 @@ impl Ownership {
         for id in taking.groups.iter() {
             let group = &self.groups[usize::from(id.0)];
             if !group.is_claimed() && !group.is_busy() {
+                let has_bounced = self.has_bounced(cx, group);
                 self.acquire(cx, id, Permit::released_by_partner(), cause);
+                self.groups[usize::from(id.0)].was_offered = has_bounced;
                 // What failed there goes home when somebody sends it.
                 self.groups[usize::from(id.0)].is_guest &= !taking.after_failure;
             }
@@ -559,6 +565,12 @@ impl Ownership {
         if taking.set.local {
             self.phantom.foreign = true;
         }
+    }
+
+    /// Whether a Heartbeat gives back what it was given because it did not start here. It does not say that it could not start
+    /// it either, and what failed on both nodes would go to and fro without end.
+    fn has_bounced(&self, cx: &Context<'_>, group: &Group) -> bool {
+        group.was_offered && self.partner_extension(cx).is_none() && cx.at.now < group.since() + LEFT_TIME
     }
 
     fn acquiring_step(&mut self, cx: &mut Context<'_>, taking: Taking) {
