@@ -617,6 +617,34 @@ fn seed_nobody_is_judged_by_what_he_cannot_know() {
 }
 
 #[test]
+fn seed_node_that_leaves_breaks_its_shot_off() {
+    all_clean(&[3_015_324]);
+}
+
+#[test]
+fn seed_starts_that_fail_on_both_do_not_go_to_and_fro() {
+    all_clean(&[3_019_858]);
+}
+
+/// It had come back with a lower one; the other board's engine had been replaced in a hand-over and knew it from there only.
+#[test]
+fn seed_node_that_has_lost_its_generation_is_told_what_an_earlier_engine_has_heard() {
+    all_clean(&[3_009_971, 3_018_013]);
+}
+
+/// The simulated daemon kept it; the real one had always dropped it.
+#[test]
+fn seed_proof_of_the_partners_being_off_does_not_outlive_a_pause_of_the_daemon() {
+    all_clean(&[3_008_200]);
+}
+
+/// A start that failed once more after a resume: the alarm stood all the while, and the oracle had forgotten it.
+#[test]
+fn seed_start_that_fails_again_after_a_resume_waits_for_somebody_again() {
+    all_clean(&[3_004_090]);
+}
+
+#[test]
 fn same_seed_same_run() {
     let runs = [(); 2].map(|()| {
         let report = run_seed(11, Trace::Off);

@@ -77,6 +77,8 @@ impl World {
         let is_certain = stamp > 0 && self.now < stamp + self.plan.deadtime / 2;
         let mut carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);
         if let Some(carried) = carried.as_mut().filter(|_| !is_certain) {
+            // The other board may have come back meanwhile with nobody here to hear it.
+            carried.confirmed = None;
             carried.handover = carried.handover.map(CarriedHandover::after_silence);
         }
         self.start_engine(node, carried);

@@ -289,6 +289,8 @@ impl World {
         match event {
             Event::Group { group, old, new, cause } => {
                 self.boards[node].lease.set_group(usize::from(group.0), new);
+                // One more that fails after a resume is not told by an alarm: that still stands.
+                self.boards[node].start_failed |= u64::from(new == GroupState::StartFailed) << group.0;
                 // What an earlier engine left running is another matter.
                 if (old, new, cause) == (GroupState::Running, GroupState::Stopping, Cause::SplitBrain) && node < 2 {
                     let uses = [0, 1].map(|node| self.boards[node].scripts.uses()[usize::from(group.0)]);
