@@ -122,7 +122,7 @@ fn reload_puts_protocol_compact_on_an_owner_or_is_refused_and_stops_nothing() {
     let quick = ha_cf.replace("keepalive 1\ndeadtime 4", "keepalive 100ms\ndeadtime 500ms");
     lab.boards[0].configure(&quick, AT_HOME);
     assert_eq!(lab.boards[0].nullbeat(&["reload"]).status.code(), Some(1), "{}", lab.boards[0].log());
-    assert!(lab.boards[0].log().contains("The groups would be stopped"), "{}", lab.boards[0].log());
+    lab.wait("the reason in the log", |lab| lab.boards[0].log().contains("The groups would be stopped"));
     lab.assert_stays(0, &["web"], Duration::from_secs(2));
     assert_eq!(lab.observer.count("alpha", "web", "stop-begin"), 0);
     assert_eq!(lab.observer.count("beta", "mail", "stop-begin"), 0);

@@ -9,6 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
+use nix::libc::off_t;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -18,13 +19,13 @@ use super::memory;
 #[derive(Debug)]
 pub struct SharedWords {
     start: NonNull<AtomicU64>,
-    offset: i64,
+    offset: off_t,
     count: usize,
 }
 
 /// Bytes of a page of the kernel: 4096, on some boards more.
-pub fn page_size() -> i64 {
-    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, i64::from)
+pub fn page_size() -> off_t {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, off_t::from)
 }
 
 impl SharedWords {
@@ -33,7 +34,7 @@ impl SharedWords {
     ///
     /// # Errors
     /// What mmap(2) says; `InvalidInput` for no words at all.
-    pub fn map(file: &File, offset: i64, count: usize) -> io::Result<Self> {
+    pub fn map(file: &File, offset: off_t, count: usize) -> io::Result<Self> {
         let len = NonZeroUsize::new(count * size_of::<AtomicU64>()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that Rust knows of.
