@@ -2,10 +2,15 @@
 
 mod lab;
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use lab::{AT_HOME, Board, Lab};
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::termios::{SpecialCharacterIndices::VMIN, tcgetattr};
+use nullbeat::wire::compact::LINE_MIN;
 
 const LINKS: usize = 2;
 
@@ -206,6 +211,26 @@ fn links_beat_at_their_own_pace_and_a_cut_cable_makes_nobody_dead() {
     for board in &lab.boards {
         assert!(!board.log().contains("is dead"), "{}", board.log());
     }
+}
+
+/// A portion of a frame is no reason to wake; what noise leaves over does not hold the next frame back.
+#[test]
+fn line_at_rest_wakes_for_a_whole_frame_and_noise_keeps_none_from_being_read() {
+    let mut lab = Lab::usual("protocol compact", AT_HOME);
+    let line = File::options().read(true).custom_flags(OFlag::O_NOCTTY.bits()).open(lab.modem.device(1));
+    let line = line.expect("root may");
+    let portion = || usize::from(tcgetattr(&line).expect("a terminal").control_chars[VMIN as usize]);
+    assert_eq!(portion(), 1);
+    lab.start_both();
+    lab.wait_at_home();
+    lab.wait("it waits for frames", |_| portion() == LINE_MIN - 1);
+    for noise in [&b"\x07"[..], b"login: ", &[0x55; 300], &[0; 3]] {
+        lab.modem.inject(1, noise);
+        let before = lab.boards[1].received()[0];
+        lab.wait("beats on the line", |lab| lab.boards[1].received()[0] > before + 5);
+        lab.wait("it waits for frames again", |_| portion() == LINE_MIN - 1);
+    }
+    assert!(lab.boards.iter().all(|board| !board.log().contains("is dead")), "{}", lab.boards[1].log());
 }
 
 /// Beats fill two thirds of such a line: what is asked for again because one was late takes the place of the next.

@@ -170,7 +170,8 @@ const ALLOWED: &[Rule] = &[
         call: libc::SYS_fcntl64,
         which: Which::Only(1, &[int(libc::F_GETFL), int(libc::F_SETFL), int(libc::F_GETFD), int(libc::F_SETFD)]),
     },
-    // The line: what waits in it, its modem lines and its counters; throwing away what does not leave. Not TIOCSTI.
+    // The line: what waits in it, its modem lines and its counters; throwing away what does not leave; how many bytes wake us.
+    // Not TIOCSTI.
     // A new connection is made non-blocking.
     // The levels of GPIO inputs. Watchdogs are kicked by writing: their countdown is not the engine's to change.
     Rule {
@@ -182,6 +183,8 @@ const ALLOWED: &[Rule] = &[
                 word(libc::TIOCMGET as libc::c_ulong),
                 word(libc::TIOCGICOUNT as libc::c_ulong),
                 word(libc::TCFLSH as libc::c_ulong),
+                word(libc::TCGETS as libc::c_ulong),
+                word(libc::TCSETS as libc::c_ulong),
                 word(libc::FIONBIO as libc::c_ulong),
                 GET_LINE_VALUES,
             ],

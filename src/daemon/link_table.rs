@@ -327,6 +327,12 @@ impl LinkTable {
         self.slots.get_mut(usize::from(link.0))
     }
 
+    /// A serial line need not wake anybody before another frame can be whole.
+    pub fn await_frame(&mut self, link: LinkId) {
+        let Some(Slot { link: Link::Serial(line), compact: Some(end), .. }) = self.get_mut(link) else { return };
+        line.await_bytes(u8::try_from(end.missing()).unwrap_or(1));
+    }
+
     /// Every one that leads to peers; those of ping nodes come behind them.
     pub fn all(&self) -> LinkSet {
         self.iter().filter(|(_, slot)| !slot.is_ping).map(|(link, _)| link).collect()

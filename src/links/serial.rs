@@ -165,6 +165,8 @@ pub struct SerialLine {
     complained_at: Option<Instant>,
     /// The last message was cut off somewhere: the next one must not join its last line.
     is_mid_line: bool,
+    /// How many bytes there must be until the line counts as readable, as far as the terminal has been told.
+    portion: Option<u8>,
     /// Bytes received.
     pub bytes: u64,
     /// Messages of which the last byte has been handed to the driver.
@@ -186,6 +188,7 @@ impl SerialLine {
             clear_at: Instant::default(),
             complained_at: None,
             is_mid_line: false,
+            portion: None,
             bytes: 0,
             sent: 0,
             stalls: 0,
@@ -199,6 +202,9 @@ impl SerialLine {
         // Whatever stands in the peer's buffer from our last time.
         self.is_mid_line = true;
         self.terminal = Some(terminal);
+        // An earlier engine may have told it something else.
+        self.portion = None;
+        self.await_bytes(1);
     }
 
     /// Gives the descriptor up; what waited is dropped.
@@ -265,6 +271,21 @@ impl SerialLine {
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From now on the line wakes nobody before there are so many bytes (VMIN of termios(3)): a beat comes in portions, as a
+    /// UART's FIFO or an adapter passes them on, and each would be a turn of the loop. What a read takes is not changed by it.
+    pub fn await_bytes(&mut self, portion: u8) {
+        if self.portion == Some(portion) {
+            return;
+        }
+        let Some(terminal) = &self.terminal else { return };
+        self.portion = Some(portion);
+        // What cannot be set costs turns, and nothing else.
+        if let Ok(mut settings) = tcgetattr(terminal) {
+            settings.control_chars[SpecialCharacterIndices::VMIN as usize] = portion;
+            let _ = tcsetattr(terminal, SetArg::TCSANOW, &settings);
         }
     }
 
@@ -368,6 +389,7 @@ impl SerialLine {
 mod tests {
     use std::io::{Read, Write};
 
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 
     use super::*;
@@ -474,6 +496,28 @@ mod tests {
         drain(&mut far);
         line.send(b">>>\n", Cargo::Beat, now + Duration::from_secs(2)).unwrap();
         assert_eq!(drain(&mut far), b"\n>>>\n", "a cut message is closed by a line end");
+    }
+
+    #[test]
+    fn line_wakes_for_as_many_bytes_as_are_awaited_and_gives_all_that_are_there() {
+        let (mut far, mut line) = line();
+        let is_readable = |line: &SerialLine| {
+            let mut polled = [PollFd::new(line.descriptor().unwrap(), PollFlags::POLLIN)];
+            poll(&mut polled, PollTimeout::ZERO).unwrap() == 1
+        };
+        let mut buffer = [0; 64];
+        line.await_bytes(22);
+        far.write_all(&[b'a'; 21]).unwrap();
+        assert!(!is_readable(&line));
+        far.write_all(b"b").unwrap();
+        assert!(is_readable(&line));
+        assert_eq!(line.receive(&mut buffer).unwrap(), 22);
+        far.write_all(b"cd").unwrap();
+        assert_eq!(line.receive(&mut buffer).unwrap(), 2, "less is there for those who ask");
+        far.write_all(b"e").unwrap();
+        assert!(!is_readable(&line));
+        line.await_bytes(1);
+        assert!(is_readable(&line), "what has come already counts at once");
     }
 
     #[test]

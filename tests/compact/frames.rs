@@ -11,7 +11,8 @@ use nullbeat::core::message::Body;
 use nullbeat::core::settings::Identity;
 use nullbeat::sim::rng::Rng;
 use nullbeat::wire::compact::{
-    BEAT_LINE_LEN, BODY_MAX, LINE_MAX, LineStream, Link, Order, Received, Reject, Telling, Unsaid, WINDOW, to_line,
+    BEAT_LINE_LEN, BODY_MAX, LINE_MAX, LINE_MIN, LineStream, Link, Order, Received, Reject, Telling, Unsaid, WINDOW,
+    to_line,
 };
 
 fn line(frame: &[u8]) -> Vec<u8> {
@@ -371,9 +372,11 @@ fn session_begins_however_long_ago_the_partner_was_heard() {
 fn every_type_of_message_comes_out_as_it_went_in() {
     let Pair { mut alpha, mut beta } = Pair::opened(Order::Kept);
     let mut kinds = BTreeMap::new();
+    let mut shortest = LINE_MAX;
     for (offset, (name, body)) in (1..).zip(bodies()) {
         let seq = Seq(ALPHA_SEQ.0 + offset);
         let frame = say(&mut alpha, seq, &body);
+        shortest = shortest.min(line(&frame).len());
         let mut reply = [0; BODY_MAX];
         let Ok(Received::Message(message)) = beta.receive(&frame, BETA_SEQ, TS, &mut reply) else { panic!("{name}") };
         assert_eq!((message.body, message.ts, message.src, message.dest), (body, TS, "alpha", Some("beta")));
@@ -383,6 +386,31 @@ fn every_type_of_message_comes_out_as_it_went_in() {
         assert!(kinds.insert(frame[0], name).is_none(), "{name}");
     }
     assert_eq!(kinds.len(), 20);
+    assert_eq!(shortest, LINE_MIN, "for so many bytes a line at rest waits");
+    const { assert!(BEAT_LINE_LEN >= LINE_MIN) };
+}
+
+#[test]
+fn line_waits_for_a_whole_frame_at_rest_and_for_any_byte_within_one() {
+    let Pair { mut alpha, .. } = Pair::opened(Order::Kept);
+    let frame = line(&say(&mut alpha, Seq(ALPHA_SEQ.0 + 1), &Body::ShutDone));
+    let mut stream = LineStream::new();
+    for cut in 0..=frame.len() {
+        let (front, back) = frame.split_at(cut);
+        assert_eq!(frames(&mut stream, front).len(), usize::from(cut == frame.len()));
+        // Of the two delimiters each may be the first one's.
+        let is_at_rest = cut <= 1 || cut == frame.len();
+        assert_eq!(stream.missing(), if is_at_rest { LINE_MIN - 1 } else { 1 }, "behind {cut} bytes");
+        assert!(stream.missing() <= back.len().max(1) || cut == frame.len());
+        frames(&mut stream, back);
+    }
+    // Noise, however long: what ends it may be the front of a frame.
+    for noise in [&b"login: "[..], &[7; 2 * LINE_MAX]] {
+        frames(&mut stream, noise);
+        assert_eq!(stream.missing(), 1);
+        frames(&mut stream, &[0]);
+        assert_eq!(stream.missing(), LINE_MIN - 1);
+    }
 }
 
 #[test]

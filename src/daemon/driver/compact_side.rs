@@ -114,7 +114,9 @@ impl Driver<'_> {
             let (own, mut reply) = (self.own_numbers(), [0; BODY_MAX]);
             let (this, mut ears) = self.split();
             let Some(end) = this.links.get_mut(link).and_then(|slot| slot.compact()) else { return };
-            let Some((len, received)) = end.next(&mut rest, own, ears.now.now, &mut reply) else { return };
+            let Some((len, received)) = end.next(&mut rest, own, ears.now.now, &mut reply) else {
+                return this.links.await_frame(link);
+            };
             *this.has_heard = true;
             let heard = Heard::new(received, link, this.desk, &mut ears);
             self.settle_frame(link, len, (heard, &reply));

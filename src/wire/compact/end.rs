@@ -234,6 +234,12 @@ impl CompactEnd {
         receive(link, frame, own, (now, hearing), reply).map(|received| whole(received, assembly))
     }
 
+    /// How many bytes a serial line has to bring at least until there is anything to take ([`LineStream::missing`]). One where
+    /// anything but frames may come.
+    pub fn missing(&self) -> usize {
+        self.stream.as_ref().filter(|_| self.link.is_open()).map_or(1, LineStream::missing)
+    }
+
     /// Takes the next frame in a serial line's bytes, with its length; `None` when all bytes are taken.
     pub fn next<'l>(
         &'l mut self,

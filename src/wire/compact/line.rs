@@ -4,13 +4,16 @@
 //! The zero behind ends the frame. The one in front ends whatever noise stands before it, so that noise between two
 //! frames costs neither of them. What is shorter than 254 bytes grows by one.
 
-use super::BODY_MAX;
+use super::{BODY_MAX, CRC_LEN, HEADER_LEN, TAG_LEN, WALL_LEN};
 
 /// Bytes that a frame of [`BODY_MAX`] bytes is on the line.
 pub const LINE_MAX: usize = BODY_MAX + LINE_OVERHEAD;
 
 /// Bytes on the line beside the frame's own: two delimiters, one for the stuffing.
 pub const LINE_OVERHEAD: usize = 3;
+
+/// Bytes on the line of the shortest frame there is: a word without content, such as `shutdone`.
+pub const LINE_MIN: usize = HEADER_LEN + WALL_LEN + TAG_LEN + CRC_LEN + LINE_OVERHEAD;
 
 const DELIMITER: u8 = 0;
 
@@ -88,6 +91,13 @@ impl LineStream {
     /// What came so far.
     pub const fn counters(&self) -> LineCounters {
         self.counters
+    }
+
+    /// How many bytes have to come at least until there is another frame, as long as nobody but [`to_line`] writes them. One: that
+    /// is not known.
+    pub const fn missing(&self) -> usize {
+        // Of what stands between two delimiters the first may have come.
+        if self.len == 0 && !self.is_skipping { LINE_MIN - 1 } else { 1 }
     }
 
     /// The next frame, taking bytes off the front of `bytes` as far as needed; `None` when all are taken. Call it until

@@ -59,7 +59,7 @@ mod session;
 mod words;
 
 pub use end::{CompactEnd, Speaker, Speech, TextNote};
-pub use line::{LINE_MAX, LINE_OVERHEAD, LineCounters, LineStream, to_line};
+pub use line::{LINE_MAX, LINE_MIN, LINE_OVERHEAD, LineCounters, LineStream, to_line};
 pub use link::{Link, Order, Received, Setup, Unsaid};
 pub use pages::Telling;
 pub use pieces::{PIECED_MAX, PIECES_MAX, Piece};
@@ -94,6 +94,9 @@ pub type Nonce = [u8; 16];
 const HEADER_LEN: usize = 6;
 /// Of the checksum at the end.
 const CRC_LEN: usize = 2;
+
+/// The wall clock, in front of the payload of everything but beats and pieces.
+const WALL_LEN: usize = 4;
 
 /// The lowest bits of the first byte.
 mod kind {
