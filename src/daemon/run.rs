@@ -335,7 +335,9 @@ fn adopt(config: &Config, lease: &Lease) -> io::Result<Option<Carried>> {
     let Some(mut carried) = lease.carried(config) else { return Ok(None) };
     // Within half the dead time nobody has taken over, and nothing but our own scripts has touched the groups.
     let limits = Limits::new(config.keepalive, lease.deadtime());
-    carried.is_certain = lease.engine_stamp() > 0 && lease::now() < limits.role_kept_until(lease.engine_stamp());
+    carried.is_certain = lease.engine_stamp() > 0
+        && !lease.is_stamp_forged()
+        && lease::now() < limits.role_kept_until(lease.engine_stamp());
     if !carried.is_certain {
         // It may have come back meanwhile with nobody here to hear it.
         carried.confirmed = None;
@@ -393,6 +395,8 @@ mod tests {
         let confirmed = || adopt(&config, &lease).unwrap().unwrap().confirmed;
         lease.stamp_engine(lease::now());
         assert_eq!(confirmed(), Some(Generation(7)), "a guardian that was killed and started at once");
+        lease.stamp_engine(u64::MAX);
+        assert_eq!(confirmed(), None, "a stamp for ever, of an engine in other hands");
         lease.set_deadtime(Duration::from_millis(1));
         lease.stamp_engine(1);
         assert_eq!(confirmed(), None);

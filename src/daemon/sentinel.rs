@@ -108,7 +108,9 @@ impl<'a> Sentinel<'a> {
     }
 
     fn last_stamp(&self) -> u64 {
-        self.lease.engine_stamp().max(self.lease.guardian_stamp())
+        // Else one in other hands would have this process wait for ever, dead or alive.
+        let engine = if self.lease.is_stamp_forged() { 0 } else { self.lease.engine_stamp() };
+        engine.max(self.lease.guardian_stamp())
     }
 
     /// A dying process closes its descriptors before it counts as ended; on a busy board, or held up by a driver, long before.
@@ -351,6 +353,15 @@ mod tests {
     fn sentinel_both_silent_is_an_orphan() {
         let place = Place::new();
         assert_eq!(place.sentinel().judge(1500 * MS), Verdict::Orphaned);
+    }
+
+    #[test]
+    fn sentinel_does_not_believe_a_stamp_that_never_becomes_old() {
+        let place = Place::new();
+        let mut sentinel = place.sentinel();
+        sentinel.lease.stamp_engine(u64::MAX);
+        assert_eq!(sentinel.judge(1499 * MS), Verdict::Quiet, "the guardian looks after it");
+        assert_eq!(sentinel.judge(1500 * MS), Verdict::Orphaned);
     }
 
     #[test]

@@ -222,6 +222,14 @@ impl Lease {
         stamp.min(now())
     }
 
+    /// Whether the engine's stamp is one that no engine of ours has stored. While such an engine lives it counts as stamping;
+    /// once it is gone nobody knows when it was heard last.
+    pub fn is_stamp_forged(&self) -> bool {
+        let stamp = self.load(ENGINE_STAMP_AT);
+        // Looked at after it was read.
+        stamp > now()
+    }
+
     /// The guardian lives at `ns`.
     pub fn stamp_guardian(&self, ns: u64) {
         self.store(GUARDIAN_STAMP_AT, ns);
