@@ -258,6 +258,21 @@ fn nested_messages_pass_over_a_serial_line_alone() {
     lab.assert_exclusive();
 }
 
+/// There pieces have to wait for beats again and again: they must neither take a beat's place nor become too old meanwhile.
+#[test]
+fn long_messages_pass_in_pieces_on_a_cable_that_beats_nearly_fill() {
+    let lab = Lab::new(["alpha", "beta"]);
+    for board in &lab.boards {
+        let ha_cf = lab.serial_ha_cf(board, "protocol compact").replace("baud 115200", "baud 9600");
+        let times = "keepalive 200ms\nwarntime 500ms\ndeadtime 1\n";
+        board.configure(&ha_cf.replace(times, "keepalive 45ms\ndeadtime 2\n"), AT_HOME);
+    }
+    let (lab, client) = pair_of(lab);
+    let mut clients = [OURS, THEIRS].map(|index| start(&lab, index, &client));
+    nest(&lab, &mut clients, &[400], "nested");
+    lab.assert_exclusive();
+}
+
 /// Numbered messages which are cut off before any of their sender has arrived, and those that follow.
 const CUT_OFF: usize = 5;
 const AFTER: usize = 7;

@@ -292,8 +292,9 @@ impl LinkTable {
     pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
         for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
             let line = slot.link.line().map(|line| {
-                let bytes = line.bytes_in(speaker.pair).saturating_sub(compact::BEAT_LINE_LEN);
-                bytes.min(line.bytes_in(speaker.spare))
+                let beside = |time| line.bytes_in(time).saturating_sub(compact::BEAT_LINE_LEN);
+                let frame = beside(speaker.pair).min(line.bytes_in(speaker.spare));
+                compact::LineRoom { frame, rest: beside(speaker.pair / 2) }
             });
             slot.compact = Some(Box::new(CompactEnd::new(speaker, seed()?, line, now)));
         }

@@ -183,9 +183,13 @@ impl Driver<'_> {
                 true
             }
             Speech::Compact => {
+                let is_idle = is_beat && self.is_idle(link) && self.cargo(packet) == Cargo::Beat;
                 let is_said = self.say_compact(link, packet, false);
                 if is_beat {
                     self.say_news(link);
+                }
+                if is_idle && self.codec.news().is_empty() {
+                    self.say_piece(link);
                 }
                 let takes_text = self.links.get_mut(link).is_some_and(|slot| slot.takes_text());
                 !is_said && takes_text
@@ -247,20 +251,39 @@ impl Driver<'_> {
         let Some(slot) = self.links.get_mut(link) else { return false };
         let waiting = slot.link().line().map_or(0, SerialLine::of_clients);
         let Some(end) = slot.compact() else { return false };
-        if waiting + total.div_ceil(end.piece_len()) > PIECES_MAX {
+        let Some(piece_len) = end.piece_len() else {
+            end.say_slowly(seq, &self.text[..total]);
+            return true;
+        };
+        if waiting + total.div_ceil(piece_len) > PIECES_MAX {
             // It is missed and asked for.
             return true;
         }
         let mut at = 0;
         while at < total {
             let Some(end) = self.links.get_mut(link).and_then(|slot| slot.compact()) else { return false };
-            let piece = &self.text[at..total.min(at + end.piece_len())];
+            let piece = &self.text[at..total.min(at + piece_len)];
             let (step, mut frame) = (piece.len(), [0; BODY_MAX]);
             let Ok(len) = end.link().piece(seq, (at, total), piece, &mut frame) else { return false };
             self.send_frame(link, &frame[..len], Cargo::Client);
             at += step;
         }
         true
+    }
+
+    /// Whether a serial line has nothing to do.
+    fn is_idle(&mut self, link: LinkId) -> bool {
+        let now = self.now.now;
+        self.links.get_mut(link).and_then(|slot| slot.link().line()).is_some_and(|line| line.is_idle(now))
+    }
+
+    /// A piece of what a client says, behind a beat, where pieces must not wait.
+    fn say_piece(&mut self, link: LinkId) {
+        let mut frame = [0; BODY_MAX];
+        let end = self.links.get_mut(link).and_then(|slot| slot.compact());
+        if let Some(len) = end.and_then(|end| end.poll_piece(&mut frame)) {
+            self.send_frame(link, &frame[..len], Cargo::Client);
+        }
     }
 
     /// What this beat tells the partner's history goes behind it: a beat stays short.

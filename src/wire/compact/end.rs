@@ -12,7 +12,7 @@
 //! Neither a lost frame nor a forged one costs a beat: text stops only when the partner is heard in the new format, which
 //! shows that it has understood the answer, and comes back by itself.
 
-use super::pieces::{Assembly, PIECE_MIN, PIECE_OVERHEAD};
+use super::pieces::{Assembly, PIECE_LEAST, PIECE_MIN, PIECE_OVERHEAD, Trickle};
 use super::{
     BODY_MAX, LINE_OVERHEAD, LineStream, Link, NEWS_OVERHEAD, Order, Received, Reject, Secrets, Setup, Telling, Unsaid,
     VERSION,
@@ -98,6 +98,15 @@ pub struct Speaker {
     pub pair: Duration,
 }
 
+/// What a serial line has room for.
+#[derive(Debug, Clone, Copy)]
+pub struct LineRoom {
+    /// Bytes that it carries in [`Speaker::spare`], and beside a beat in [`Speaker::pair`].
+    pub frame: usize,
+    /// Bytes that it carries beside a beat from one beat to the next.
+    pub rest: usize,
+}
+
 /// One link's end.
 pub struct CompactEnd {
     link: Link,
@@ -120,10 +129,14 @@ pub struct CompactEnd {
     line_bytes: u64,
     /// Bytes of the longest frame behind which a beat still comes in time.
     room: usize,
+    /// The same where beats follow on each other.
+    rest: usize,
     /// Of the partner, in a signed status: older ones are recordings.
     newest: Generation,
     /// What a client of the partner's says, as far as it has come.
     assembly: Assembly,
+    /// What a client of ours says, on a line that has no room for it.
+    trickle: Trickle,
 }
 
 impl core::fmt::Debug for CompactEnd {
@@ -133,9 +146,9 @@ impl core::fmt::Debug for CompactEnd {
 }
 
 impl CompactEnd {
-    /// An end that has not said anything. `seed`: random bytes, others for each link and each start. `line`: how many bytes
-    /// a serial line carries in [`Speaker::spare`], and beside a beat in [`Speaker::pair`].
-    pub fn new(speaker: &Speaker, seed: [u8; 32], line: Option<usize>, now: Instant) -> Self {
+    /// An end that has not said anything. `seed`: random bytes, others for each link and each start. `line`: of a serial
+    /// one.
+    pub fn new(speaker: &Speaker, seed: [u8; 32], line: Option<LineRoom>, now: Instant) -> Self {
         let link = Link::new(Setup {
             secrets: speaker.secrets.clone(),
             identity: speaker.identity,
@@ -146,6 +159,7 @@ impl CompactEnd {
             order: Order::Loose,
         });
         let first_pause = PAUSE_MIN.min(speaker.patience / PAUSES_IN_PATIENCE);
+        let frame = |bytes: usize| bytes.saturating_sub(LINE_OVERHEAD);
         Self {
             link,
             stream: line.map(|_| LineStream::new()),
@@ -158,9 +172,11 @@ impl CompactEnd {
             pause: first_pause,
             first_pause,
             line_bytes: 0,
-            room: line.map_or(BODY_MAX, |bytes| bytes.saturating_sub(LINE_OVERHEAD)),
+            room: line.map_or(BODY_MAX, |room| frame(room.frame)),
+            rest: line.map_or(BODY_MAX, |room| frame(room.rest)),
             newest: Generation(0),
             assembly: Assembly::new(),
+            trickle: Trickle::new(),
         }
     }
 
@@ -283,9 +299,27 @@ impl CompactEnd {
         self.link.tell_news(seq, telling, news.get(..end).unwrap_or_default(), out)
     }
 
-    /// How long the pieces of clients' messages are here: a beat waits for one of them at the most.
-    pub fn piece_len(&self) -> usize {
-        self.room.min(BODY_MAX).saturating_sub(PIECE_OVERHEAD).max(PIECE_MIN)
+    /// How long the pieces of clients' messages are here, when they follow on each other: a beat waits for one of them at the
+    /// most, and none takes its place meanwhile. `None`: there is no room for that, see [`Self::say_slowly`].
+    pub fn piece_len(&self) -> Option<usize> {
+        let len = self.room.min(self.rest).min(BODY_MAX).saturating_sub(PIECE_OVERHEAD);
+        (len >= PIECE_MIN).then_some(len)
+    }
+
+    /// Says a client's message of [`PIECED_MAX`](super::PIECED_MAX) bytes at the most by [`Self::poll_piece`]. While another one
+    /// is under way it is missed, and asked for.
+    pub fn say_slowly(&mut self, seq: Seq, message: &[u8]) {
+        self.trickle.begin(seq, message);
+    }
+
+    /// A piece into `out`, to go behind a beat that goes at once; `None`: there is none, or no session.
+    pub fn poll_piece(&mut self, out: &mut [u8]) -> Option<usize> {
+        let len = self.room.min(BODY_MAX).saturating_sub(PIECE_OVERHEAD).max(PIECE_LEAST);
+        let (seq, place, piece) = self.trickle.next(len)?;
+        let step = piece.len();
+        let len = self.link.piece(seq, place, piece, out).ok()?;
+        self.trickle.advance(step);
+        Some(len)
     }
 
     /// The codec's end, for everything else.

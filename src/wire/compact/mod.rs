@@ -58,7 +58,7 @@ mod secret;
 mod session;
 mod words;
 
-pub use end::{CompactEnd, Speaker, Speech, TextNote};
+pub use end::{CompactEnd, LineRoom, Speaker, Speech, TextNote};
 pub use line::{LINE_MAX, LINE_MIN, LINE_OVERHEAD, LineCounters, LineStream, to_line};
 pub use link::{Link, Order, Received, Setup, Unsaid};
 pub use pages::Telling;

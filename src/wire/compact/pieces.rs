@@ -15,9 +15,11 @@ pub const PIECES_MAX: usize = 32;
 const _: () = assert!(PIECES_MAX as u64 == WINDOW / 2);
 /// Bytes of a piece's frame beside the piece.
 pub(super) const PIECE_OVERHEAD: usize = HEADER_LEN + 4 + TAG_LEN + CRC_LEN;
-/// A piece is no shorter than this, but the last one: so many wait on a serial line.
+/// Pieces that wait are no shorter than this, but the last one: so many wait on a serial line.
 pub(super) const PIECE_MIN: usize = 40;
 const _: () = assert!(PIECED_MAX <= PIECES_MAX * PIECE_MIN, "the longest message finds room on a line");
+/// Where a line has no room for such a piece and a beat in a keepalive, pieces are as short as has to be, but no shorter.
+pub(super) const PIECE_LEAST: usize = 16;
 
 /// A part of a client's message, or all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,45 @@ pub(super) fn read(bytes: &[u8]) -> Option<(usize, usize, &[u8])> {
     let (at, total) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
     let is_within = at + reader.0.len() <= total && total <= PIECED_MAX && !reader.0.is_empty();
     is_within.then_some((at, total, reader.0))
+}
+
+/// A message of which one piece at a time is said, as short as it may be.
+///
+/// On a line that beats nearly fill more of them at once would leave no room for several beats: each that is due meanwhile takes
+/// the place of the one before it, which is missed and asked for, and pieces that wait for all that are too old in the end.
+#[derive(Debug, Clone)]
+pub(super) struct Trickle {
+    seq: Seq,
+    /// So much has been said.
+    at: usize,
+    total: usize,
+    bytes: [u8; PIECED_MAX],
+}
+
+impl Trickle {
+    pub(super) const fn new() -> Self {
+        Self { seq: Seq(0), at: 0, total: 0, bytes: [0; PIECED_MAX] }
+    }
+
+    /// Begins with a message, unless another one is under way: that is missed, and asked for.
+    pub(super) fn begin(&mut self, seq: Seq, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(..bytes.len()).filter(|_| self.at == self.total) {
+            room.copy_from_slice(bytes);
+            (self.seq, self.at, self.total) = (seq, 0, bytes.len());
+        }
+    }
+
+    /// The number of the message, the place of its next piece and how long it is, the piece.
+    pub(super) fn next(&self, len: usize) -> Option<(Seq, (usize, usize), &[u8])> {
+        let end = self.total.min(self.at + len);
+        let piece = self.bytes.get(self.at..end).filter(|piece| !piece.is_empty())?;
+        Some((self.seq, (self.at, self.total), piece))
+    }
+
+    /// So much of it has been said.
+    pub(super) const fn advance(&mut self, len: usize) {
+        self.at += len;
+    }
 }
 
 /// Puts pieces together.
@@ -109,6 +150,22 @@ mod tests {
         assert_eq!((whole.is_whole(), whole.bytes), (true, &b"abcdef"[..]));
         assert!(!assembly.add(piece(1, 4, b"ef")).is_whole(), "nothing is taken twice");
         assert!(assembly.add(piece(3, 0, b"ghijkl")).is_whole());
+    }
+
+    #[test]
+    fn trickle_says_one_message_after_the_other() {
+        let mut trickle = Trickle::new();
+        assert_eq!(trickle.next(4), None);
+        trickle.begin(Seq(1), b"abcdef");
+        trickle.begin(Seq(1), b"abcdef");
+        assert_eq!(trickle.next(4), Some((Seq(1), (0, 6), &b"abcd"[..])));
+        trickle.advance(4);
+        trickle.begin(Seq(2), b"gh");
+        assert_eq!(trickle.next(4), Some((Seq(1), (4, 6), &b"ef"[..])), "what is under way is said to its end");
+        trickle.advance(2);
+        assert_eq!(trickle.next(4), None);
+        trickle.begin(Seq(2), b"gh");
+        assert_eq!(trickle.next(4), Some((Seq(2), (0, 2), &b"gh"[..])));
     }
 
     #[test]
