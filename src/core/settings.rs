@@ -388,7 +388,7 @@ impl CarriedHandover {
     /// What is left of it when nobody has beaten for so long that a Heartbeat may have taken this node for dead, and everything
     /// over: nothing may be started by its last word any more.
     #[must_use]
-    pub fn after_silence(self) -> Self {
+    pub(in crate::core) fn after_silence(self) -> Self {
         let is_given = matches!(self.step, HandoverStep::Given | HandoverStep::Acquiring);
         Self { step: if is_given { HandoverStep::Agreed } else { self.step }, ..self }
     }
@@ -454,6 +454,16 @@ impl Carried {
             health: [GroupHealth::default(); GROUPS_MAX],
             turns_from: None,
             kicks_until: None,
+        }
+    }
+
+    /// What is left of it when nobody has been there for so long that the partner may have come back unheard, and taken
+    /// everything: neither that it was off nor that it had said goodbye permits anything now.
+    pub fn note_silence(&mut self) {
+        self.confirmed = None;
+        self.handover = self.handover.map(CarriedHandover::after_silence);
+        if let Some(partner) = &mut self.partner {
+            partner.has_left = false;
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::cli::arguments::{Arguments, Flag, Misuse, PLACES};
 use crate::cli::exit;
 use crate::config::watchdog::MARGIN;
 use crate::config::{self, Config, FileStamps, LoadOptions, Loaded, Paths, Purpose};
-use crate::core::settings::{Carried, CarriedHandover};
+use crate::core::settings::Carried;
 use crate::core::time::{Duration, Instant};
 use crate::guardian::lease::{self, Lease, ProcessKey};
 use crate::hardware::watchdog::Facts;
@@ -339,9 +339,7 @@ fn adopt(config: &Config, lease: &Lease) -> io::Result<Option<Carried>> {
         && !lease.is_stamp_forged()
         && lease::now() < limits.role_kept_until(lease.engine_stamp());
     if !carried.is_certain {
-        // It may have come back meanwhile with nobody here to hear it.
-        carried.confirmed = None;
-        carried.handover = carried.handover.map(CarriedHandover::after_silence);
+        carried.note_silence();
     }
     if !carried.claims.is_empty() {
         let how = if carried.is_certain { "keeping" } else { "looking at" };
@@ -390,9 +388,13 @@ mod tests {
         let lease = Lease::open_or_create(&directory).unwrap();
         lease.set_deadtime(Duration::from_secs(3600));
         lease.set_table(&config, None);
-        lease.set_partner(&config, CarriedPartner { is_dead: true, has_left: false });
+        lease.set_partner(&config, CarriedPartner { is_dead: true, has_left: true });
         lease.set_fencing(Some(Generation(7)), None, None, CarriedFencing::default());
-        let confirmed = || adopt(&config, &lease).unwrap().unwrap().confirmed;
+        let confirmed = || {
+            let carried = adopt(&config, &lease).unwrap().unwrap();
+            assert_eq!(carried.partner.unwrap().has_left, carried.confirmed.is_some(), "nor does its goodbye");
+            carried.confirmed
+        };
         lease.stamp_engine(lease::now());
         assert_eq!(confirmed(), Some(Generation(7)), "a guardian that was killed and started at once");
         lease.stamp_engine(u64::MAX);

@@ -73,9 +73,6 @@ impl World {
         {
             carried.shot = Some(CarriedShot::Pending { shot, method, generation });
         }
-        if self.now >= board.lease.stamp + self.plan.deadtime / 2 {
-            carried.confirmed = None;
-        }
     }
 
     pub(super) fn cancel_shot(&mut self, node: usize, id: ShotId) {

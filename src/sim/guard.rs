@@ -8,7 +8,6 @@ use super::world::World;
 use crate::core::JobOutcome;
 use crate::core::ids::{Generation, GroupId, GroupSet};
 use crate::core::message::GroupState;
-use crate::core::settings::CarriedHandover;
 
 impl World {
     /// Power returns to a board.
@@ -77,9 +76,7 @@ impl World {
         let is_certain = stamp > 0 && self.now < stamp + self.plan.deadtime / 2;
         let mut carried = board.lease.carried(is_certain, GroupSet::EMPTY, GroupSet::EMPTY);
         if let Some(carried) = carried.as_mut().filter(|_| !is_certain) {
-            // The other board may have come back meanwhile with nobody here to hear it.
-            carried.confirmed = None;
-            carried.handover = carried.handover.map(CarriedHandover::after_silence);
+            carried.note_silence();
         }
         self.start_engine(node, carried);
     }
@@ -310,10 +307,10 @@ impl World {
             let mut carried = board.lease.carried(true, board.scripts.busy(), changed);
             let is_silent = self.now >= board.lease.stamp + self.plan.deadtime / 2;
             if let Some(carried) = &mut carried {
-                if is_silent {
-                    carried.handover = carried.handover.map(CarriedHandover::after_silence);
-                }
                 self.carry_fencing(node, carried);
+                if is_silent {
+                    carried.note_silence();
+                }
             }
             self.start_engine(node, carried);
         }

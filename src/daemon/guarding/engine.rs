@@ -12,7 +12,7 @@ use super::{CHANNEL, ENGINE, Guarding, KEEPER, MESSAGES, REFILL, REFILL_PAUSE, R
 use crate::config::Config;
 use crate::core::ids::Generation;
 use crate::core::message::GroupState;
-use crate::core::settings::{Carried, CarriedHandover, CarriedShot};
+use crate::core::settings::{Carried, CarriedShot};
 use crate::core::time::Instant;
 use crate::daemon::engine::{self, EngineContext};
 use crate::daemon::history::Entry;
@@ -374,9 +374,7 @@ impl Guarding {
         }
         let last = self.lease.engine_stamp().max(self.silent_since);
         if now >= self.watch.limits().role_kept_until(last) {
-            // Nobody was there to hear it come back.
-            carried.confirmed = None;
-            carried.handover = carried.handover.map(CarriedHandover::after_silence);
+            carried.note_silence();
         }
     }
 
