@@ -632,6 +632,12 @@ fn seed_node_that_has_lost_its_generation_is_told_what_an_earlier_engine_has_hea
     all_clean(&[3_009_971, 3_018_013]);
 }
 
+/// The same: it was told only after it had been called dead, although it was heard all the while.
+#[test]
+fn seed_node_that_has_lost_its_generation_is_told_before_it_is_called_dead() {
+    all_clean(&[77_008_792]);
+}
+
 /// It came back while nobody was there to hear it, and took everything; then its links were down.
 #[test]
 fn seed_goodbye_of_the_partner_does_not_outlive_a_silence_of_this_node() {

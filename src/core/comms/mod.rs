@@ -225,6 +225,8 @@ struct PeerState {
     /// The generation whose numbers are being tracked: ahead of the peer's when another message than a status was the
     /// first of a new run to arrive.
     tracked: Generation,
+    /// Something of a lower generation has come.
+    has_fallen_back: bool,
     /// Newest number on each link: an older one there is a repetition and proves nothing about the link.
     link_seq: [Seq; LINKS_MAX],
     /// Number of the newest status.
@@ -282,6 +284,7 @@ impl PeerState {
             },
             tracker: Tracker::new(random.below(10)),
             tracked: Generation(0),
+            has_fallen_back: false,
             link_seq: [Seq(0); LINKS_MAX],
             status_seq: Seq(0),
             heap: 0,
@@ -423,10 +426,12 @@ impl Comms {
     /// What a node is told of how far it is heard here: in which of its runs, and up to which number.
     ///
     /// Where an earlier engine has heard a run of it that says nothing any more, that run is told as soon as the node counts as
-    /// dead: it may have lost its generation since, and a run below the one that is known is not heard before it has learnt so.
+    /// dead, or something of an earlier run comes: it may have lost its generation since, and a run below the one that is known is
+    /// not heard before it has learnt so.
     pub(in crate::core) fn echo_of(&self, node: NodeId) -> (Generation, Seq) {
         let state = self.state(node);
-        if state.tracked > state.peer.generation && state.peer.status == NodeStatus::Dead {
+        let is_overdue = state.peer.status == NodeStatus::Dead || state.has_fallen_back;
+        if state.tracked > state.peer.generation && is_overdue {
             return (state.tracked, Seq(0));
         }
         (state.peer.generation, state.peer.highest_seq)

@@ -128,6 +128,7 @@ impl Comms {
             return false;
         }
         self.counters.replays += 1;
+        self.state_mut(node).has_fallen_back = true;
         if let Some(swallowed) = self.complaints.admit(Complaint::Replay, now) {
             let (name, got) = (name_of(settings, node), message.generation.0);
             log::error!(
