@@ -8,7 +8,7 @@ use super::ids::{CheckId, Seq};
 use super::message::{Body, Extension, NodeStatus};
 use super::ownership::{Context, Ownership, transitions};
 use super::settings::{Carried, CarriedHandover, CarriedPartner, Identity, Settings};
-use super::time::{Duration, Instant, Stamp};
+use super::time::{Duration, Instant, Stamp, soonest};
 use super::{Action, Event, Input};
 use clients::Clients;
 use members::Members;
@@ -31,6 +31,8 @@ pub struct Node {
     last_stamp: Stamp,
     /// What communication has asked for, as long as nothing has happened since.
     asked: Option<Instant>,
+    /// What ownership has asked for, as long as nothing has come since but copies, from which it learns nothing.
+    asked_by_ownership: Option<Option<Instant>>,
     /// The present input is a tick: everything that had arrived before it has been handed over.
     has_read_all: bool,
     has_begun: bool,
@@ -42,10 +44,9 @@ pub struct Node {
 impl Node {
     /// A node that has just started. It says nothing until the first [`Node::handle`].
     pub fn new(settings: Settings, identity: Identity, carried: Option<Carried>, at: Stamp) -> Self {
-        let known = carried.filter(|carried| carried.is_certain).and_then(|carried| carried.partner);
         // Built where it stays: it is large.
-        let mut node = Self {
-            comms: Comms::new(&settings, identity, at),
+        Self {
+            comms: Comms::carrying(&settings, identity, carried.as_ref(), at),
             ownership: Ownership::new(&settings, carried.as_ref(), at),
             settings,
             identity,
@@ -57,19 +58,13 @@ impl Node {
             last_job: identity.generation.0 << 16,
             last_stamp: at,
             asked: None,
+            asked_by_ownership: None,
             has_read_all: false,
             has_begun: false,
             has_delivered: false,
             last_news: None,
             has_news: false,
-        };
-        if let (Some(partner), Some(known)) = (node.settings.partner, known) {
-            node.comms.carry(&node.settings, partner, known);
         }
-        if let (Some(partner), Some(open)) = (node.settings.partner, carried.and_then(|carried| carried.handover)) {
-            node.comms.resume(partner, open.generation, open.heard);
-        }
-        node
     }
 
     /// Takes one input. Drain [`Node::poll_action`] afterwards.
@@ -77,6 +72,7 @@ impl Node {
         self.last_stamp = at;
         self.has_read_all = matches!(input, Input::Tick);
         let mut happenings = Happenings::new();
+        let asked_by_ownership = self.asked_by_ownership.take();
         let asked = self.asked.take().unwrap_or_else(|| self.comms.next_deadline());
         self.comms.notice_lateness(&self.settings, at, asked, &mut happenings);
         if !self.has_begun {
@@ -117,6 +113,7 @@ impl Node {
         self.has_delivered = false;
         if is_copy {
             // Nobody knows more than before; what has come due meanwhile comes with the tick.
+            self.asked_by_ownership = asked_by_ownership;
             return;
         }
         if let Some((from, message)) = delivery {
@@ -191,15 +188,10 @@ impl Node {
         let news = self
             .has_news
             .then(|| self.last_news.map_or(Instant::ZERO, |last| last + self.comms.news_gap(&self.settings)));
-        let at = self.last_stamp;
-        let (cx, ownership) = self.split(at);
-        let own = ownership.next_deadline(&cx);
-        let floor = at.now + DEADLINE_MIN;
-        let own = own.map(|deadline| if deadline <= at.now { floor } else { deadline });
-        let soonest = own.into_iter().chain(news).min();
+        let own = soonest(self.ownership_deadline(), news);
         let comms = self.comms.next_deadline();
         self.asked = Some(comms);
-        soonest.map_or(comms, |deadline| deadline.min(comms))
+        own.map_or(comms, |deadline| deadline.min(comms))
     }
 
     /// What it was started with.
@@ -261,6 +253,19 @@ impl Node {
         self.ownership.kicks_until()
     }
 
+    fn ownership_deadline(&mut self) -> Option<Instant> {
+        let at = self.last_stamp;
+        let is_ahead = |kept: &Option<Instant>| kept.is_none_or(|deadline| deadline > at.now);
+        if let Some(kept) = self.asked_by_ownership.filter(is_ahead) {
+            return kept;
+        }
+        let (cx, ownership) = self.split(at);
+        let deadline = ownership.next_deadline(&cx);
+        self.asked_by_ownership = Some(deadline);
+        let floor = at.now + DEADLINE_MIN;
+        deadline.map(|deadline| if deadline <= at.now { floor } else { deadline })
+    }
+
     fn split(&mut self, at: Stamp) -> (Context<'_>, &mut Ownership) {
         let cx = Context {
             settings: &self.settings,
@@ -286,8 +291,8 @@ impl Node {
     /// Sends the heartbeat when it is due, and at once when there are news for the partner.
     fn beat(&mut self, at: Stamp) {
         self.has_news |= self.ownership.take_wants_extension();
-        let may_tell = self.last_news.is_none_or(|last| at.now >= last + self.comms.news_gap(&self.settings));
-        let is_news_due = self.has_news && may_tell;
+        let may_tell = |last| at.now >= last + self.comms.news_gap(&self.settings);
+        let is_news_due = self.has_news && self.last_news.is_none_or(may_tell);
         if !self.comms.is_beat_due(at) && !is_news_due {
             self.repeat_beat(at);
             return;

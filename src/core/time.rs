@@ -54,6 +54,14 @@ impl core::ops::Sub<Duration> for Instant {
     }
 }
 
+/// The sooner of two deadlines that there may be.
+pub(in crate::core) fn soonest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Both clocks at one moment, read together by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {

@@ -68,10 +68,13 @@ impl Comms {
         is_news
     }
 
-    /// When the next link of `node` dies if nothing comes.
-    pub(super) fn link_deadline(&self, node: NodeId) -> Option<Instant> {
+    /// When the next link of `node` dies if nothing comes, as far as that is before `limit`.
+    pub(super) fn link_deadline(&self, node: NodeId, limit: Instant) -> Option<Instant> {
+        let least = self.least_patience(node);
         let last_heard = |link: LinkId| self.peer(node).links[usize::from(link.0)].last_heard;
-        let deadline = |link: LinkId| last_heard(link).map(|heard| heard + self.link_patience(node, link));
+        let may_be_before = |heard: &Instant| *heard + least < limit;
+        let deadline =
+            |link| last_heard(link).filter(may_be_before).map(|heard| heard + self.link_patience(node, link));
         self.links_up(node).iter().filter_map(deadline).min()
     }
 
@@ -84,9 +87,11 @@ impl Comms {
     /// Declares dead what has been silent too long. Whoever calls this may judge.
     pub(super) fn judge_links(&mut self, settings: &Settings, now: Instant, outbox: &mut Outbox) {
         for node in self.others() {
+            let least = self.least_patience(node);
             for link in self.links_up(node).iter() {
                 let heard = self.peer(node).links[usize::from(link.0)].last_heard;
-                if heard.is_none_or(|heard| now >= heard + self.link_patience(node, link)) {
+                let is_silent = |heard| now >= heard + least && now >= heard + self.link_patience(node, link);
+                if heard.is_none_or(is_silent) {
                     self.bury_link(settings, node, link, outbox);
                 }
             }

@@ -19,13 +19,13 @@ const HEAP_MIN: u32 = 3;
 
 /// What a status says, beside being there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said {
+pub(super) struct Said<'a> {
     pub(super) seq: Seq,
     pub(super) status: Option<NodeStatus>,
     pub(super) dead_ms: Option<u32>,
     pub(super) has_protocol: bool,
     pub(super) is_nullbeat: bool,
-    pub(super) extension: Option<Extension>,
+    pub(super) extension: Option<&'a Extension>,
     pub(super) key: KeyNumber,
 }
 
@@ -147,7 +147,7 @@ impl Comms {
         settings: &Settings,
         at: Stamp,
         node: NodeId,
-        (said, rebirth): (&Said, Rebirth),
+        (said, rebirth): (&Said<'_>, Rebirth),
         outbox: &mut Outbox,
         happenings: &mut Happenings,
     ) -> bool {
@@ -222,14 +222,14 @@ impl Comms {
         settings: &Settings,
         now: Instant,
         node: NodeId,
-        said: &Said,
+        said: &Said<'_>,
         happenings: &mut Happenings,
     ) -> bool {
         let ours = self.identity.generation;
         let state = self.state_mut(node);
         let Some(extension) = said.extension.filter(|_| state.extension_seq < Some(said.seq)) else { return false };
         state.extension_seq = Some(said.seq);
-        state.peer.extension = Some(extension);
+        state.peer.extension = Some(*extension);
         if extension.echo_generation == ours {
             state.round_trips.heard(extension.echo_seq, now);
             self.note_echo(settings, now, node, extension.echo_seq);

@@ -9,21 +9,22 @@ use crate::core::time::Instant;
 impl Comms {
     /// Whether the node belongs to the cluster: it was not deleted.
     pub fn is_member(&self, node: NodeId) -> bool {
-        self.peers.get(usize::from(node.0)).is_some_and(|state| state.is_member)
+        usize::from(node.0) < self.peers.len() && self.members.contains(node)
     }
 
     /// All nodes of the cluster, this one too.
-    pub fn members(&self) -> NodeSet {
-        (0..).map(NodeId).zip(&self.peers).filter(|(_, state)| state.is_member).map(|(node, _)| node).collect()
+    pub const fn members(&self) -> NodeSet {
+        self.members
     }
 
     /// Counts the node in from now on, or out. One that was out begins afresh; its generation stays known, so that
     /// nothing which it said before can be played back. `node` is a known one or the next.
     pub(in crate::core) fn set_member(&mut self, settings: &Settings, now: Instant, node: NodeId, is_member: bool) {
         let own_highest = self.own_seq();
+        let was_member = self.is_member(node);
         let fresh = PeerState::new(settings, &mut self.random, now);
         let state = match self.peers.get_mut(usize::from(node.0)) {
-            Some(state) if is_member && !state.is_member => {
+            Some(state) if is_member && !was_member => {
                 let (generation, uuid) = (state.peer.generation, state.peer.uuid);
                 *state = fresh;
                 (state.peer.generation, state.peer.uuid, state.tracked) = (generation, uuid, generation);
@@ -36,8 +37,12 @@ impl Comms {
                 &mut self.peers[usize::from(node.0)]
             }
         };
-        state.is_member = is_member;
         state.joined_at = own_highest;
+        if is_member {
+            self.members.insert(node);
+        } else {
+            self.members.remove(node);
+        }
     }
 
     /// Takes over a uuid that an earlier daemon has learnt, as far as it says something and is nobody else's.

@@ -54,11 +54,11 @@ mod signing;
 mod tests;
 
 use super::Action;
-use super::ids::{Generation, KeyNumber, LinkId, LinkSet, NodeId, Seq, Uuid};
+use super::ids::{Generation, KeyNumber, LinkId, LinkSet, NodeId, NodeSet, Seq, Uuid};
 use super::limits::{ACTIONS_MAX, LINKS_MAX, NODES_MAX};
 use super::message::{Extension, NodeStatus};
-use super::settings::{Autojoin, CarriedPartner, Identity, Settings};
-use super::time::{Duration, Instant, Stamp};
+use super::settings::{Autojoin, Carried, CarriedPartner, Identity, Settings};
+use super::time::{Duration, Instant, Stamp, soonest};
 
 use asking::Asking;
 use complaints::Complaints;
@@ -253,8 +253,6 @@ struct PeerState {
     joined_at: Seq,
     /// Since when it has been waited for.
     known_since: Instant,
-    /// It belongs to the cluster: it was not deleted.
-    is_member: bool,
     /// When to ask (again) for what is missing.
     rexmit_at: Option<Instant>,
     /// How much is asked for at once.
@@ -298,7 +296,6 @@ impl PeerState {
             first_wait: None,
             joined_at: Seq(0),
             known_since: now,
-            is_member: true,
             rexmit_at: None,
             asking: Asking::new(),
             round_trips: RoundTrips::default(),
@@ -309,6 +306,21 @@ impl PeerState {
     /// Whether it has said a status and is not dead.
     fn is_alive(&self) -> bool {
         self.peer.status != NodeStatus::Dead && self.peer.last_status.is_some()
+    }
+
+    /// Takes over what an earlier engine of this boot knew of it: it is not waited for as at a cold start, but as long as a
+    /// living one is; one that was dead already gets two keepalives to prove the contrary.
+    fn carry(&mut self, settings: &Settings, known: CarriedPartner) {
+        let wait = if known.is_dead { settings.keepalive.saturating_mul(2) } else { settings.deadtime };
+        self.first_wait = Some(wait);
+    }
+
+    /// Goes on where an earlier engine stopped to hear it in that run of its: what it has said since is asked for.
+    fn resume(&mut self, generation: Generation, heard: Seq) {
+        if heard.0 > 0 {
+            self.track_generation(generation);
+            self.tracker.note(heard);
+        }
     }
 
     /// Turns to the numbers of a new run, unless that has been done.
@@ -347,6 +359,8 @@ pub struct Comms {
     identity: Identity,
     local: NodeId,
     peers: heapless::Vec<PeerState, NODES_MAX>,
+    /// Those that belong to the cluster: they were not deleted.
+    members: NodeSet,
     ring: Ring,
     beats: Beats,
     lanes: Lanes,
@@ -377,11 +391,30 @@ impl Comms {
     /// Communication that has said and heard nothing. All links count as open until [`Comms::link_device`] says
     /// otherwise. The first beat is due at once.
     pub fn new(settings: &Settings, identity: Identity, at: Stamp) -> Self {
+        Self::carrying(settings, identity, None, at)
+    }
+
+    /// The same of an engine that goes on where another one was lost.
+    pub fn carrying(settings: &Settings, identity: Identity, carried: Option<&Carried>, at: Stamp) -> Self {
         let mut random = Random::new(settings.random_seed);
+        let mut peers: heapless::Vec<_, NODES_MAX> =
+            settings.nodes.iter().map(|_| PeerState::new(settings, &mut random, at.now)).collect();
+        let mut pings = Pings::new(settings);
+        let partner = settings.partner.and_then(|partner| peers.get_mut(usize::from(partner.0)));
+        if let (Some(partner), Some(carried)) = (partner, carried) {
+            if let Some(known) = carried.partner.filter(|_| carried.is_certain) {
+                partner.carry(settings, known);
+                pings.wait_for_none();
+            }
+            if let Some(open) = carried.handover {
+                partner.resume(open.generation, open.heard);
+            }
+        }
         Self {
             identity,
             local: settings.local,
-            peers: settings.nodes.iter().map(|_| PeerState::new(settings, &mut random, at.now)).collect(),
+            peers,
+            members: NodeSet::first(settings.nodes.len()),
             ring: Ring::new(),
             beats: Beats::new(settings, at.now),
             lanes: Lanes::new(settings.paces.clone(), settings.keepalive),
@@ -392,7 +425,7 @@ impl Comms {
             counters: Counters::default(),
             reception: Reception::Dropped,
             transmitted: [0; LINKS_MAX],
-            pings: Pings::new(settings),
+            pings,
             open_links: LinkSet::first(settings.links.len()),
             device_lost_at: at.now,
             started: at.now,
@@ -403,23 +436,6 @@ impl Comms {
             is_outrun: false,
             // The other half is left to be heard in, by a node that has started together with this one.
             hushed_until: settings.is_generation_guessed.then(|| at.now + settings.initdead / 2),
-        }
-    }
-
-    /// Takes over what an earlier engine of this boot knew of a node: it is not waited for as at a cold start, but as
-    /// long as a living one is; one that was dead already gets two keepalives to prove the contrary.
-    pub fn carry(&mut self, settings: &Settings, node: NodeId, known: CarriedPartner) {
-        let wait = if known.is_dead { settings.keepalive.saturating_mul(2) } else { settings.deadtime };
-        self.state_mut(node).first_wait = Some(wait);
-        self.pings.wait_for_none();
-    }
-
-    /// Goes on where an earlier engine stopped to hear a node in that run of its: what it has said since is asked for.
-    pub fn resume(&mut self, node: NodeId, generation: Generation, heard: Seq) {
-        if heard.0 > 0 {
-            let state = self.state_mut(node);
-            state.track_generation(generation);
-            state.tracker.note(heard);
         }
     }
 
@@ -464,10 +480,11 @@ impl Comms {
         next = self.not_up_before.map_or(next, |at| next.min(at));
         next = self.hushed_until.map_or(next, |at| next.min(at));
         for node in self.others() {
-            let verdict = self.node_deadline(node).into_iter().chain(self.link_deadline(node)).min();
+            let verdict = soonest(self.node_deadline(node), self.link_deadline(node, next));
             let judged = verdict.map(|verdict| self.lateness.postpone(verdict));
-            let due = judged.into_iter().chain(self.state(node).rexmit_at).chain(self.device_deadline(node)).min();
-            next = due.map_or(next, |due| next.min(due));
+            for due in [judged, self.state(node).rexmit_at, self.device_deadline(node)] {
+                next = due.map_or(next, |due| next.min(due));
+            }
         }
         let ping = self.ping_deadline().map(|verdict| self.lateness.postpone(verdict));
         ping.map_or(next, |ping| next.min(ping))
@@ -545,8 +562,7 @@ impl Comms {
 
     /// All nodes of the cluster but this one.
     pub(in crate::core) fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let (local, members) = (self.local, self.members());
-        members.iter().filter(move |node| *node != local)
+        (self.members - NodeSet::only(self.local)).iter()
     }
 
     fn state(&self, node: NodeId) -> &PeerState {

@@ -24,6 +24,7 @@ const BEATS_MIN: u32 = 8;
 pub(super) struct Lanes {
     paces: heapless::Vec<LinkPace, LINKS_MAX>,
     slowest: Duration,
+    quickest: Duration,
     /// When the last beat left on each link.
     left: [Option<Instant>; LINKS_MAX],
     /// The last number that was asked for, and how many before it without a gap.
@@ -36,6 +37,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) fn new(paces: heapless::Vec<LinkPace, LINKS_MAX>, slowest: Duration) -> Self {
         Self {
+            quickest: paces.iter().map(|pace| pace.keepalive).min().unwrap_or(slowest).min(slowest),
             paces,
             slowest,
             left: [None; LINKS_MAX],
@@ -108,6 +110,9 @@ impl Lanes {
 impl Comms {
     /// From one beat to the next, now.
     pub fn beat_interval(&self, now: Instant) -> Duration {
+        if self.lanes.quickest == self.lanes.slowest {
+            return self.lanes.slowest;
+        }
         let alive = self.others().filter(|node| self.is_alive(*node));
         let heard = alive.map(|node| self.links_up(node)).reduce(|all, links| all & links);
         let (links, is_even) = match heard.map(|links| links & self.open_links) {
@@ -132,6 +137,11 @@ impl Comms {
     pub(super) fn quick_links(&self, now: Instant) -> LinkSet {
         let interval = self.beat_interval(now);
         self.open_links.iter().filter(|link| self.lanes.pace(*link).keepalive <= interval).collect()
+    }
+
+    /// No link of `node` dies sooner than after so long a silence.
+    pub(super) fn least_patience(&self, node: NodeId) -> Duration {
+        (self.lanes.quickest * BEATS_MIN).min(self.deadtime_of(node))
     }
 
     /// Silence after which `link` of `node` is dead: the node's dead time, or as many beats of a faster link. Of one that brings

@@ -246,9 +246,10 @@ impl Comms {
     }
 }
 
-fn said(seq: Seq, message: &Message<'_>) -> Option<Said> {
+fn said<'a>(seq: Seq, message: &'a Message<'_>) -> Option<Said<'a>> {
     match message.body {
-        Body::Status { status, dead_ms, has_protocol, is_nullbeat, extension } => {
+        Body::Status { status, dead_ms, has_protocol, is_nullbeat, ref extension } => {
+            let extension = extension.as_ref();
             Some(Said { seq, status, dead_ms, has_protocol, is_nullbeat, extension, key: message.key })
         }
         _ => None,

@@ -31,15 +31,16 @@ pub(super) enum Resend {
 /// A fixed ring: a new message overwrites the oldest, whether or not anybody acknowledged it.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
-    slots: [Option<Slot>; REXMIT_SLOTS],
+    /// The message with number N at place `place(N)`.
+    slots: heapless::Vec<Slot, REXMIT_SLOTS>,
     highest: Seq,
     /// The newest of clients' messages: the caller keeps that and those with [`RELAYED_MAX`] - 1 numbers below.
     relayed: RelayId,
 }
 
 impl Ring {
-    pub(super) const fn new() -> Self {
-        Self { slots: [const { None }; REXMIT_SLOTS], highest: Seq(0), relayed: RelayId(0) }
+    pub(super) fn new() -> Self {
+        Self { slots: heapless::Vec::new(), highest: Seq(0), relayed: RelayId(0) }
     }
 
     /// Highest number given out; zero before the first.
@@ -54,7 +55,7 @@ impl Ring {
 
     /// Index of the newest message: `lastmsg` in Heartbeat's log.
     pub(super) fn newest_slot(&self) -> usize {
-        Self::index(self.highest)
+        usize::try_from(self.highest.0 % REXMIT_SLOTS as u64).unwrap_or(0)
     }
 
     /// Gives `packet` the next number, keeps it, and returns the number.
@@ -69,7 +70,14 @@ impl Ring {
             Body::Relayed { id } => self.relayed = *id,
             _ => {}
         }
-        self.slots[Self::index(seq)] = Some(Slot { packet: kept, seq, sent: now, resent: None });
+        let slot = Slot { packet: kept, seq, sent: now, resent: None };
+        match self.slots.get_mut(place(seq)) {
+            Some(oldest) => *oldest = slot,
+            None => {
+                let is_full = self.slots.push(slot).is_err();
+                debug_assert!(!is_full);
+            }
+        }
         self.highest = seq;
         seq
     }
@@ -84,7 +92,7 @@ impl Ring {
         if seq > self.highest {
             return Resend::TooHigh;
         }
-        let Some(slot) = self.slots[Self::index(seq)].as_mut().filter(|slot| slot.seq == seq) else {
+        let Some(slot) = self.slots.get_mut(place(seq)).filter(|slot| slot.seq == seq) else {
             return Resend::TooLow;
         };
         if let Body::Relayed { id } = slot.packet.body
@@ -100,13 +108,14 @@ impl Ring {
     }
 
     fn slot(&self, seq: Seq) -> Option<&Slot> {
-        self.slots[Self::index(seq)].as_ref().filter(|slot| slot.seq == seq)
+        self.slots.get(place(seq)).filter(|slot| slot.seq == seq)
     }
+}
 
-    fn index(seq: Seq) -> usize {
-        // Smaller than REXMIT_SLOTS, so the conversion cannot fail even where `usize` has 16 bits.
-        usize::try_from(seq.0 % REXMIT_SLOTS as u64).unwrap_or(0)
-    }
+/// Where the message of this number is kept: numbers begin with 1.
+fn place(seq: Seq) -> usize {
+    // Smaller than REXMIT_SLOTS, so the conversion cannot fail even where `usize` has 16 bits.
+    usize::try_from(seq.0.wrapping_sub(1) % REXMIT_SLOTS as u64).unwrap_or(0)
 }
 
 /// [`RELAYED_MAX`] as a difference of numbers.

@@ -185,7 +185,7 @@ fn node_without_generation_begins_unheard_above_what_its_partner_knows() {
 #[test]
 fn run_that_an_earlier_engine_has_heard_is_told_once_the_node_is_dead_or_heard_in_a_lower_one() {
     let mut bench = Bench::with(settings(&["alpha", "beta"]));
-    bench.comms.resume(BETA, Generation(40), Seq(7));
+    bench.comms.state_mut(BETA).resume(Generation(40), Seq(7));
     assert_eq!(bench.comms.echo_of(BETA).0, Generation(0), "it may go on in that run");
     let mut silent = Bench::with(settings(&["alpha", "beta"]));
     silent.comms.resume(BETA, Generation(40), Seq(7));

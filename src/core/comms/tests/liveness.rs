@@ -279,7 +279,9 @@ fn peer_whose_status_is_overtaken_by_another_message_returns_with_it() {
 fn node_carried_as_dead_and_heard_since_has_its_own_dead_time() {
     // Gamma is still waited for, so that communication is not up.
     let mut bench = Bench::with(settings(&["alpha", "beta", "gamma"]));
-    bench.comms.carry(&bench.settings, BETA, CarriedPartner { is_dead: true, has_left: false });
+    let known = CarriedPartner { is_dead: true, has_left: false };
+    let settings = bench.settings.clone();
+    bench.comms.state_mut(BETA).carry(&settings, known);
     bench.hear(100, ETH, beat(1));
     bench.run_to(1_050);
     assert!(bench.is_alive(), "two keepalives were for one that nobody had heard");

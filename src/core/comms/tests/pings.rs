@@ -130,7 +130,8 @@ fn engine_that_goes_on_does_not_wait_for_ping_nodes() {
     let mut bench = bench();
     let known = CarriedPartner { is_dead: false, has_left: false };
     let settings = bench.settings.clone();
-    bench.comms.carry(&settings, BETA, known);
+    bench.comms.state_mut(BETA).carry(&settings, known);
+    bench.comms.pings.wait_for_none();
     for seq in 1..=3 {
         bench.hear_on_both(0, beat(seq));
     }
