@@ -126,13 +126,13 @@ impl Ownership {
                 (None, TakeoverPolicy::Available | TakeoverPolicy::Safe) => None,
             };
         }
+        if self.is_partner_mute(cx) || self.partner_may_use(cx, id) {
+            return None;
+        }
         let is_current = match self.partner_extension(cx) {
             Some(_) => self.is_heard_fresh(cx) && self.extension_seq > self.outdated_seq,
             None => self.partner.is_known,
         };
-        if self.is_partner_mute(cx) || self.partner_may_use(cx, id) {
-            return None;
-        }
         // A Heartbeat takes nothing of a side that we announce: what of it does not run here would run nowhere.
         let (ours, is_heartbeat) = (self.wire_holds(), self.partner_extension(cx).is_none());
         if is_heartbeat && is_current && if is_preferred { ours.local } else { ours.foreign } {

@@ -1,7 +1,7 @@
 //! Two holders meet (design.md rule 1): who lets go.
 
 use super::{Context, Group, Ownership};
-use crate::core::ids::{GroupId, GroupSet};
+use crate::core::ids::{GroupId, GroupSet, Seq};
 use crate::core::message::{Extension, GroupState, Holds};
 use crate::core::planted::{Bug, is_planted};
 use crate::core::settings::SplitBrainLoser;
@@ -45,22 +45,24 @@ impl Ownership {
             }
             return;
         }
-        match self.partner_extension(cx).copied() {
-            Some(extension) => self.resolve_claims(cx, &extension),
+        match self.partner_extension(cx) {
+            Some(extension) => {
+                let is_heard = extension.hears_partner && extension.echo_generation == cx.identity.generation;
+                self.resolve_claims(cx, extension.claims, is_heard.then_some(extension.echo_seq));
+            }
             None => self.resolve_bits(cx),
         }
     }
 
-    /// Between nullbeats: per group.
-    fn resolve_claims(&mut self, cx: &mut Context<'_>, extension: &Extension) {
+    /// Between nullbeats: per group. `heard`: the last of our numbers that the partner has heard, if it hears this run.
+    fn resolve_claims(&mut self, cx: &mut Context<'_>, theirs: GroupSet, heard: Option<Seq>) {
         self.conflict.bits_since = None;
         // What an earlier daemon left running waits for a partner that hears us; a deaf one that claims it too keeps it.
         let left: GroupSet = self.groups.iter().filter(|group| group.is_left_over()).map(Group::id).collect();
         let is_ours = |group: &&Group| group.is_announced() || left.contains(group.id());
         let ours: GroupSet = self.groups.iter().filter(is_ours).map(Group::id).collect();
-        let both = ours & extension.claims;
-        let is_heard = extension.hears_partner && extension.echo_generation == cx.identity.generation;
-        if both.is_empty() || is_heard {
+        let both = ours & theirs;
+        if both.is_empty() || heard.is_some() {
             self.conflict.deaf_since = None;
         } else if self.conflict.deaf_since.is_none() {
             self.conflict.deaf_since = Some(cx.at.now);
@@ -73,22 +75,23 @@ impl Ownership {
             let is_there = both.contains(id);
             // The partner said it after having heard of our claim: it is no echo of a hand-over that has just ended.
             let is_confirmed =
-                is_there && is_heard && !left.contains(id) && extension.echo_seq >= self.claim_seq[index];
+                is_there && !left.contains(id) && heard.is_some_and(|heard| heard >= self.claim_seq[index]);
             if is_confirmed || (is_there && is_deaf) {
-                self.meet(cx, id, extension, is_deaf);
+                self.meet(cx, id, is_deaf);
             } else if !is_there {
                 self.note_ours_alone(cx, id, is_fresh);
             }
         }
         // What it had said before we slept does not end it, and as long as we tell of a claim it must know who lets go.
-        let is_contested = !(self.claims() & extension.claims).is_empty();
+        let is_contested = !(self.claims() & theirs).is_empty();
         if both.is_empty() && !is_contested && self.is_yielding && self.is_heard_fresh(cx) {
             self.is_yielding = false;
             self.wants_extension = true;
         }
     }
 
-    fn meet(&mut self, cx: &mut Context<'_>, id: GroupId, extension: &Extension, is_deaf: bool) {
+    fn meet(&mut self, cx: &mut Context<'_>, id: GroupId, is_deaf: bool) {
+        let Some(extension) = self.partner_extension(cx).copied() else { return };
         if self.raise(cx, Alarm::SplitBrain(id), true) {
             log::error!("Both machines own our resources! (group {})", id.0);
             self.unannounced.insert(id);
@@ -103,7 +106,7 @@ impl Ownership {
             Verdict::Release
         } else if self.is_yielding != extension.is_yielding {
             if self.is_yielding { Verdict::Release } else { Verdict::Keep }
-        } else if self.is_fixed_loser(cx, id, extension) {
+        } else if self.is_fixed_loser(cx, id, &extension) {
             Verdict::Release
         } else {
             Verdict::Keep

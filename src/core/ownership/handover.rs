@@ -210,6 +210,12 @@ impl Ownership {
             return;
         }
         let Some(since) = self.partner_stable_since else { return };
+        let guests = self.guests();
+        let has_phantom =
+            self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
+        if guests.is_empty() && !has_phantom {
+            return;
+        }
         if !self.is_home_as_good(cx) || !self.is_home_as_healthy(cx) || cx.at.now < since + cx.settings.failback_delay {
             return;
         }
@@ -221,9 +227,7 @@ impl Ownership {
             .map(Group::id)
             .filter(|id| !self.is_stuck_there(cx, *id) && !self.is_spent_there(cx, *id))
             .collect();
-        let guests = self.all_or_nothing(cx, movable & self.guests(), movable);
-        let has_phantom =
-            self.wire_holds().foreign && self.groups_of(cx, Holds::FOREIGN).is_empty() && !self.partner_holds().local;
+        let guests = self.all_or_nothing(cx, movable & guests, movable);
         if guests.is_empty() && !has_phantom {
             return;
         }
@@ -235,13 +239,16 @@ impl Ownership {
     /// here would be the shorter way, but a Heartbeat calls itself stable to a node that starts, even while the scripts of
     /// its standby run (9.2). It passes over an offer then, and gets it again later (11.2).
     pub(super) fn give_what_is_left(&mut self, cx: &mut Context<'_>) {
+        if !self.handover.is_none() || !self.rests(cx, SETTLING) {
+            return;
+        }
         let groups = self.groups_of(cx, Holds::FOREIGN);
         let is_used_here = |id: GroupId| {
             let group = &self.groups[usize::from(id.0)];
             group.is_claimed() || group.is_busy() || group.is_stuck()
         };
         let is_used = |id: GroupId| is_used_here(id) || self.partner_may_use(cx, id);
-        if self.handover.is_none() && !groups.is_empty() && self.rests(cx, SETTLING) && !groups.iter().any(is_used) {
+        if !groups.is_empty() && !groups.iter().any(is_used) {
             self.offer(cx, Holds::FOREIGN, groups, Cause::Failback, None);
         }
     }

@@ -4,7 +4,7 @@ use super::{Context, Group, Handover, Ownership, Phase};
 use crate::core::ids::{GroupId, GroupSet};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX};
 use crate::core::message::{Extension, GroupState, Holds, LinkEcho};
-use crate::core::time::Instant;
+use crate::core::time::{Instant, soonest};
 use crate::core::{Alarms, Cause, InputLine, LineLevel};
 
 /// The last time that groups came here, for `status`.
@@ -154,7 +154,7 @@ impl Ownership {
 
     /// When to look again at the latest, apart from what communication needs.
     pub(in crate::core) fn next_deadline(&self, cx: &Context<'_>) -> Option<Instant> {
-        let settle = match self.phase {
+        let mut next = match self.phase {
             Phase::Starting { again_at: at } | Phase::Settling { take_at: at } => Some(at),
             _ => None,
         };
@@ -166,8 +166,7 @@ impl Ownership {
             .filter(|_| self.groups.iter().any(|group| group.is_guest && group.is_claimed()))
             .map(|since| since + cx.settings.failback_delay)
             .filter(|at| *at > cx.at.now);
-        [
-            settle,
+        for deadline in [
             retry,
             failback,
             self.handover.deadline(),
@@ -178,9 +177,9 @@ impl Ownership {
             self.health_deadline(cx),
             self.fence_deadline(cx),
             self.gate_deadline(cx),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ] {
+            next = soonest(next, deadline);
+        }
+        next
     }
 }
