@@ -366,15 +366,19 @@ impl<'o> Writer<'o> {
     }
 
     pub(super) fn string(&mut self, name: Name, value: &str) {
-        self.field(name, format_args!("{value}"));
+        self.written(name, &|out| out.push(value.as_bytes()));
     }
 
     pub(super) fn hex(&mut self, name: Name, value: u64) {
         self.field(name, format_args!("{value:x}"));
     }
 
-    /// A string field.
     fn field(&mut self, name: Name, value: fmt::Arguments<'_>) {
+        self.written(name, &|out| out.format(value));
+    }
+
+    /// A string field.
+    fn written(&mut self, name: Name, value: &dyn Fn(&mut Output<'_>)) {
         let start = self.out.len;
         if self.form == Form::Netstring {
             self.out.push(b"(0)");
@@ -382,15 +386,19 @@ impl<'o> Writer<'o> {
         let line = self.out.len;
         self.out.push(name.word().as_bytes());
         self.out.push(b"=");
-        self.out.format(value);
+        value(&mut self.out);
         match self.form {
             Form::Netstring => {
                 if let Some(digest) = &mut self.inner {
-                    for (index, piece) in self.out.since(line).split(|byte| *byte == b'\n').enumerate() {
-                        if index > 0 {
-                            digest.update(&[text::NEWLINE]);
+                    let text = self.out.since(line);
+                    if text.contains(&b'\n') {
+                        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+                            let whole = piece.strip_suffix(b"\n");
+                            digest.update(whole.unwrap_or(piece));
+                            digest.update(if whole.is_some() { &[text::NEWLINE] } else { b"" });
                         }
-                        digest.update(piece);
+                    } else {
+                        digest.update(text);
                     }
                     digest.update(b"\n");
                 }
