@@ -184,16 +184,7 @@ impl Letter {
     pub fn open<'a>(&'a self, names: &'a Names) -> Message<'a> {
         let node = |index: usize| names.nodes[index].as_str();
         let key = self.packet.group.map_or("", |group| names.keys[usize::from(group.0)].as_str());
-        let body: Body<'a> = match self.packet.body {
-            Body::RepNodes { .. } => Body::RepNodes { nodes: &names.list, deleted: " " },
-            Body::Stonith { result, .. } => {
-                Body::Stonith { node: self.packet.about.map_or("", |about| node(usize::from(about.0))), result }
-            }
-            Body::IpRequest { .. } => Body::IpRequest { key, group: self.packet.group },
-            Body::IpRequestResp { is_ok, .. } => Body::IpRequestResp { key, group: self.packet.group, is_ok },
-            other => other,
-        };
-        Message {
+        let mut message = Message {
             src: node(self.src),
             src_uuid: Some(self.uuid),
             dest: self.packet.to.map(|to| node(usize::from(to.0))),
@@ -204,8 +195,19 @@ impl Letter {
             key: KeyNumber(1),
             news: None,
             compact: None,
-            body,
+            body: self.packet.body,
+        };
+        match &mut message.body {
+            Body::RepNodes { nodes, deleted } => (*nodes, *deleted) = (&names.list, " "),
+            Body::Stonith { node: about, .. } => {
+                *about = self.packet.about.map_or("", |about| node(usize::from(about.0)));
+            }
+            Body::IpRequest { key: named, group } | Body::IpRequestResp { key: named, group, .. } => {
+                (*named, *group) = (key, self.packet.group);
+            }
+            _ => {}
         }
+        message
     }
 
     /// Takes out what only a nullbeat says.

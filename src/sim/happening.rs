@@ -58,12 +58,27 @@ pub(super) enum Happening {
     Check,
 }
 
-/// Heap entry: time, then order of planning.
-pub(super) struct Planned(pub(super) Reverse<(u64, u64)>, pub(super) Happening);
+/// Heap entry: time, then order of planning, in one number; the soonest is the greatest.
+pub(super) struct Planned {
+    order: Reverse<u128>,
+    pub(super) happening: Happening,
+}
+
+impl Planned {
+    pub(super) fn new(at: u64, number: u64, happening: Happening) -> Self {
+        Self { order: Reverse(u128::from(at) << 64 | u128::from(number)), happening }
+    }
+
+    /// When, and its place in the order of planning.
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    pub(super) const fn at(&self) -> (u64, u64) {
+        ((self.order.0 >> 64) as u64, self.order.0 as u64)
+    }
+}
 
 impl PartialEq for Planned {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.order == other.order
     }
 }
 impl Eq for Planned {}
@@ -74,7 +89,7 @@ impl PartialOrd for Planned {
 }
 impl Ord for Planned {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
+        self.order.cmp(&other.order)
     }
 }
 

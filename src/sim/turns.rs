@@ -22,6 +22,13 @@ const ECHO_TIME: u64 = 700;
 /// Letters kept per node for a replay.
 const RECORDED: usize = 100;
 
+/// What a board reads bytes with, beside the decoder. Large: one serves all, one message after another.
+#[derive(Default)]
+pub(super) struct Reader {
+    stream: TextStream,
+    scratch: Vec<u8>,
+}
+
 impl World {
     /// A ping node answers whom it can hear.
     fn ask_ping_node(&mut self, node: usize) {
@@ -133,12 +140,11 @@ impl World {
             bytes.to_mut()[place] ^= 1 << self.rng.below(8);
         }
         let Some(codec) = self.boards[node].engine.as_ref().and_then(|engine| engine.codec.clone()) else { return };
-        let mut stream = is_serial.then(TextStream::new);
+        let mut reader = self.reader.take().unwrap_or_default();
         let mut rest = &*bytes;
-        let frame = stream.as_mut().map_or(&*bytes, |stream| stream.next(&mut rest).unwrap_or_default());
-        // The text form alone has strings that are altered.
-        let mut scratch = vec![0; if is_serial { bytes.len() } else { 0 }];
-        match codec.decode(frame, &mut scratch) {
+        let frame = if is_serial { reader.stream.next(&mut rest).unwrap_or_default() } else { &*bytes };
+        reader.scratch.resize(bytes.len().max(reader.scratch.len()), 0);
+        match codec.decode(frame, &mut reader.scratch) {
             Ok(message) if !is_corrupt => {
                 self.note_heard(node, stamp, letter);
                 self.handle(node, stamp, Input::Received { link, message: &message });
@@ -149,6 +155,8 @@ impl World {
             // A flipped bit outside of what is signed, such as the case of a digit of the digest, may do no harm.
             Ok(_) | Err(_) => {}
         }
+        reader.stream.reset();
+        self.reader = Some(reader);
     }
 
     fn is_serial(&self, link: LinkId) -> bool {

@@ -3,7 +3,6 @@
 //! The driver of each engine keeps the contract of [`crate::core`] to the letter: everything that has arrived is handed
 //! over first, all actions are drained after each input, and `Input::Tick` comes last, when its time has come.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +18,7 @@ use super::plan::Plan;
 use super::rng::Rng;
 use super::scripts::Use;
 use super::trace::Trace;
+use super::turns::Reader;
 use crate::core::ids::{NodeId, RequestId};
 use crate::core::message::{GroupState, NodeStatus};
 use crate::core::{Alarm, Cause, Event, Outcome, Request};
@@ -52,6 +52,8 @@ pub struct World {
     pub(super) recorded: Vec<[VecDeque<Rc<Letter>>; 2]>,
     /// Copies of the message that is being sent.
     pub(super) copies: Vec<Copy>,
+    /// What reads bytes; away while it does.
+    pub(super) reader: Option<Box<Reader>>,
     pub(super) sent: u64,
     pub(super) inflicted: Vec<usize>,
     /// Shots at the other board: asked for, confirmed, broken off.
@@ -100,6 +102,7 @@ impl World {
             is_recording: plan.faults.iter().any(|(_, fault)| matches!(fault, Fault::Replay { .. })),
             recorded: vec![Default::default(); nodes],
             copies: Vec::new(),
+            reader: None,
             sent: 0,
             inflicted: Vec::new(),
             shots: [0; 3],
@@ -134,7 +137,7 @@ impl World {
 
     pub(super) fn at(&mut self, time: u64, happening: Happening) {
         self.planned += 1;
-        self.heap.push(Planned(Reverse((time.max(self.now), self.planned)), happening));
+        self.heap.push(Planned::new(time.max(self.now), self.planned, happening));
     }
 
     pub(super) fn after(&mut self, delay: u64, happening: Happening) {
@@ -156,7 +159,7 @@ impl World {
     fn step(&mut self, time: u64) -> bool {
         let timers = self.timers.iter().enumerate();
         let timer = timers.filter_map(|(node, timer)| timer.map(|timer| ((timer.at, timer.number), node))).min();
-        let planned = self.heap.peek().map(|next| next.0.0);
+        let planned = self.heap.peek().map(Planned::at);
         match (timer, planned) {
             (Some((at, node)), planned) if at.0 <= time && planned.is_none_or(|planned| at < planned) => {
                 self.now = at.0;
@@ -167,7 +170,7 @@ impl World {
             }
             (_, Some((at, _))) if at <= time => {
                 self.now = at;
-                if let Some(Planned(_, happening)) = self.heap.pop() {
+                if let Some(Planned { happening, .. }) = self.heap.pop() {
                     self.happen(happening);
                 }
             }
@@ -384,10 +387,11 @@ impl World {
         };
         self.oracle.check(&view);
         let is_in_order = self.now > self.plan.calm_at && self.oracle.is_in_order(&view) && self.has_met();
-        if !is_in_order {
+        if is_in_order {
+            self.is_over = self.plan.has_early_end() && self.now > self.in_order_since + self.plan.calm_enough();
+        } else {
             self.in_order_since = self.now;
         }
-        self.is_over = self.plan.has_early_end() && self.now > self.in_order_since + self.plan.calm_enough();
         self.after(self.plan.keepalive / 2, Happening::Check);
     }
 
