@@ -149,6 +149,8 @@ pub struct Plan {
     pub tidy_at: u64,
     /// End of the run.
     pub end: u64,
+    /// It runs to its end even when all has long been in order.
+    pub is_played_out: bool,
 }
 
 impl Plan {
@@ -188,6 +190,7 @@ impl Plan {
             calm_at: u64::MAX,
             tidy_at: u64::MAX,
             end: u64::MAX,
+            is_played_out: false,
         }
     }
 
@@ -236,15 +239,21 @@ impl Plan {
         self.end = self.tidy_at + self.boot + 2 * self.settling() + self.failback_delay + 5 * S;
     }
 
-    /// Whether the run may end as soon as everything has been in order for [`Plan::calm_enough`]. Every eighth runs to its end:
-    /// what moves late, with nothing to cause it, is found there.
+    /// Whether the run may end as soon as everything has been in order for [`Plan::calm_enough`]. Every sixteenth runs to its
+    /// end: what moves late, with nothing to cause it, is found there.
     pub fn has_early_end(&self) -> bool {
-        !self.seed.is_multiple_of(8)
+        !self.is_played_out && !self.seed.is_multiple_of(16)
     }
 
-    /// So long in order, a cluster is in order.
+    /// So long in order, a cluster is in order: whatever still waits for its time when both boards are well and know each
+    /// other has had it. That is the way home, the hold-offs, a dead time from the last silence on, and what is told with
+    /// every tenth beat only; a group that moves then has to be stopped and started.
     pub fn calm_enough(&self) -> u64 {
-        self.settling() / 2 + self.failback_delay
+        let upstream = if self.has_upstream { self.deadtime + self.holdoff() } else { 0 };
+        let lines = self.interlock_settle.map_or(0, |settle| 12 * self.keepalive + 2 * settle);
+        let health = self.health.map_or(0, |health| 2 * health.interval + health.holdoff);
+        let told = self.deadtime + 12 * self.keepalive;
+        told + self.failback_delay + self.scripts() + self.courtesy() + upstream + lines + health
     }
 
     /// An upper bound for the time in which all groups can be stopped and started once, one after another.
