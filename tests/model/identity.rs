@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 /// Fields of the core that nothing is decided by: each name stands for all fields of that name, wherever they are.
-const IGNORED: [&str; 15] = [
+const IGNORED: [&str; 16] = [
     // Statistics.
     "counters",
     "transmitted",
@@ -27,6 +27,8 @@ const IGNORED: [&str; 15] = [
     "last_stamp",
     "asked",
     "ts",
+    // Kept from the last question to the next, which would find the same.
+    "asked_by_ownership",
 ];
 
 /// Digests text (FNV-1a, twice with different beginnings: 128 bits, so that a collision need not be thought of).
