@@ -151,13 +151,15 @@ impl Config {
         if self.protocol != Protocol::Compact || self.media.iter().any(is_network) {
             return None;
         }
+        (0..self.media.len()).filter_map(|place| self.session_time_of(place)).min()
+    }
+
+    /// The same on the medium at this place; `None`: no serial line, or nobody who speaks it.
+    pub fn session_time_of(&self, place: usize) -> Option<Duration> {
+        let Medium::Serial { baud, .. } = self.media.get(place)? else { return None };
         let partner = self.compact_partner()?;
         let beat = CALL + length(self.node.len()) + ANSWER + length(partner.len()) + COMPACT.beat;
-        let times = self.media.iter().filter_map(|medium| match medium {
-            Medium::Serial { baud, .. } => Some(LineTime::new(MessageBytes { beat, ..COMPACT }, *baud).beat),
-            _ => None,
-        });
-        times.min()
+        Some(LineTime::new(MessageBytes { beat, ..COMPACT }, *baud).beat)
     }
 
     /// The time on the line for each medium that is serial, in the order of `media`.

@@ -156,7 +156,7 @@ pub fn prepare(config: &Config, context: EngineContext) -> io::Result<Box<Driver
         untold: context.untold,
     };
     if let Some(speaker) = speaker::speaker(config, context.identity) {
-        parts.links.speak_compact(&speaker, start.now)?;
+        parts.links.speak_compact(&speaker, config, start.now)?;
         parts.codec.offer_compact();
     }
     open_links(&mut parts)?;

@@ -16,7 +16,7 @@ use crate::wire::heartbeat::{Reject, StreamCounters, TextStream};
 
 use super::cable_watch::{CableWatch, Sample};
 use super::clock;
-use super::speaker::seed;
+use super::speaker::{room, seed};
 
 /// Pauses before a device that is gone is asked for again: the first one, doubled each time up to the last one.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -289,13 +289,9 @@ impl LinkTable {
     ///
     /// # Errors
     /// There is no randomness to be had.
-    pub fn speak_compact(&mut self, speaker: &Speaker, now: Instant) -> std::io::Result<()> {
-        for slot in self.slots.iter_mut().filter(|slot| !slot.is_ping) {
-            let line = slot.link.line().map(|line| {
-                let beside = |time| line.bytes_in(time).saturating_sub(compact::BEAT_LINE_LEN);
-                let frame = beside(speaker.pair).min(line.bytes_in(speaker.spare));
-                compact::LineRoom { frame, rest: beside(speaker.pair / 2) }
-            });
+    pub fn speak_compact(&mut self, speaker: &Speaker, config: &Config, now: Instant) -> std::io::Result<()> {
+        for (place, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.is_ping) {
+            let line = slot.link.line().map(|line| room(config, place, line));
             slot.compact = Some(Box::new(CompactEnd::new(speaker, seed()?, line, now)));
         }
         Ok(())

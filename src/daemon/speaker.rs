@@ -7,7 +7,8 @@ use crate::config::{AuthMethod, Config, Protocol};
 use crate::core::ids::KeyNumber;
 use crate::core::settings::Identity;
 use crate::core::time::Duration;
-use crate::wire::compact::{Secrets, Speaker};
+use crate::links::serial::SerialLine;
+use crate::wire::compact::{BEAT_LINE_LEN, LineRoom, Secrets, Speaker};
 
 /// That the beat behind a long frame comes in time, beside what the frame itself takes: what is left of the one before it in
 /// the driver's queue, and the lateness of both nodes.
@@ -29,9 +30,20 @@ pub(super) fn speaker(config: &Config, identity: Identity) -> Option<Speaker> {
         partner: partner.try_into().ok()?,
         is_strict: config.protocol == Protocol::Compact,
         patience: config.deadtime,
-        spare: config.deadtime.saturating_sub(config.keepalive).saturating_sub(MARGIN),
-        pair: (config.keepalive * 2).saturating_sub(PAIR_MARGIN),
     })
+}
+
+/// What the serial line at this place of the media has room for.
+pub(super) fn room(config: &Config, place: usize, line: &SerialLine) -> LineRoom {
+    let keepalive = config.keepalive_of(place);
+    let beside = |time| line.bytes_in(time).saturating_sub(BEAT_LINE_LEN);
+    let pair = (keepalive * 2).saturating_sub(PAIR_MARGIN);
+    let spare = config.deadtime.saturating_sub(keepalive).saturating_sub(MARGIN);
+    LineRoom {
+        frame: beside(pair).min(line.bytes_in(spare)),
+        rest: beside(pair / 2),
+        session: config.session_time_of(place).unwrap_or_default(),
+    }
 }
 
 /// Random bytes for one link.
@@ -42,4 +54,31 @@ pub(super) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut seed)?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Medium, sample};
+
+    #[test]
+    fn room_is_that_of_the_line_s_own_pace() {
+        let ms = Duration::from_millis;
+        let of = |keepalive, deadtime| {
+            let mut config = sample::config(Path::new("/nonexistent"), &[]);
+            let device = Path::new("/dev/ttyS0").to_owned();
+            config.media = vec![Medium::Serial { device: device.clone(), baud: 9600, is_rtscts: false }];
+            (config.keepalives, config.deadtime) = (vec![ms(keepalive)], ms(deadtime));
+            room(&config, 0, &SerialLine::new(&device, 9600))
+        };
+        // 960 bytes a second, of which 28 in each keepalive are a beat's.
+        let slow = of(100, 500);
+        assert_eq!((slow.frame, slow.rest), (188 - 28, 94 - 28));
+        let quick = of(40, 500);
+        assert_eq!((quick.frame, quick.rest), (72 - 28, 36 - 28));
+        assert_eq!(of(100, 130).frame, 17, "the beat behind it comes in time");
+        assert!(slow.session > ms(200), "a call and its answer");
+    }
 }

@@ -52,8 +52,6 @@ impl Side {
             partner: name(1 - index),
             is_strict,
             patience: Duration::from_millis(DEAD_MS),
-            spare: Duration::from_millis(DEAD_MS),
-            pair: Duration::from_millis(DEAD_MS),
         };
         let mut seed = [index; 32];
         seed[..4].copy_from_slice(&generation.to_be_bytes());

@@ -94,8 +94,6 @@ pub(super) fn speaker(index: usize, generation: u32, is_strict: bool, secret: &[
         partner: NAMES[1 - index].try_into().expect("short"),
         is_strict,
         patience: Duration::from_millis(DEAD),
-        spare: Duration::from_millis(DEAD - KEEPALIVE),
-        pair: Duration::from_millis(2 * KEEPALIVE),
     }
 }
 

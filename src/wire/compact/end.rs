@@ -92,19 +92,17 @@ pub struct Speaker {
     pub is_strict: bool,
     /// The dead time: silence in a session after which text is said as well.
     pub patience: Duration,
-    /// How long a serial line may be busy with something else than beats.
-    pub spare: Duration,
-    /// The time in which a serial line has to carry something else and a beat.
-    pub pair: Duration,
 }
 
 /// What a serial line has room for.
 #[derive(Debug, Clone, Copy)]
 pub struct LineRoom {
-    /// Bytes that it carries in [`Speaker::spare`], and beside a beat in [`Speaker::pair`].
+    /// Bytes of the longest frame behind which a beat comes in time, and that leaves together with a beat before another is due.
     pub frame: usize,
     /// Bytes that it carries beside a beat from one beat to the next.
     pub rest: usize,
+    /// What a call, its answer and the beat behind that take on it: no call is repeated before.
+    pub session: Duration,
 }
 
 /// One link's end.
@@ -159,6 +157,8 @@ impl CompactEnd {
             order: Order::Loose,
         });
         let first_pause = PAUSE_MIN.min(speaker.patience / PAUSES_IN_PATIENCE);
+        // A call that comes while the first one is being answered is answered, too, and stands before beats then.
+        let first_pause = first_pause.max(line.map_or(Duration::ZERO, |line| line.session));
         let frame = |bytes: usize| bytes.saturating_sub(LINE_OVERHEAD);
         Self {
             link,

@@ -188,7 +188,7 @@ fn run_that_an_earlier_engine_has_heard_is_told_once_the_node_is_dead_or_heard_i
     bench.comms.state_mut(BETA).resume(Generation(40), Seq(7));
     assert_eq!(bench.comms.echo_of(BETA).0, Generation(0), "it may go on in that run");
     let mut silent = Bench::with(settings(&["alpha", "beta"]));
-    silent.comms.resume(BETA, Generation(40), Seq(7));
+    silent.comms.state_mut(BETA).resume(Generation(40), Seq(7));
     silent.run_to(60_000);
     assert_eq!(silent.comms.echo_of(BETA), (Generation(40), Seq(0)));
     // Beta has lost its generation, and is not heard below the run that is known.
