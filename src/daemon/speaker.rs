@@ -70,6 +70,7 @@ mod tests {
             let mut config = sample::config(Path::new("/nonexistent"), &[]);
             let device = Path::new("/dev/ttyS0").to_owned();
             config.media = vec![Medium::Serial { device: device.clone(), baud: 9600, is_rtscts: false }];
+            config.keys[0].method = AuthMethod::Sha1;
             (config.keepalives, config.deadtime) = (vec![ms(keepalive)], ms(deadtime));
             room(&config, 0, &SerialLine::new(&device, 9600))
         };
