@@ -667,3 +667,13 @@ fn same_seed_same_run() {
     });
     assert_eq!(runs[0], runs[1]);
 }
+
+#[test]
+fn seed_heartbeat_that_answers_an_older_message_while_it_releases_gives_nothing_yet() {
+    all_clean(&[88_035_122]);
+}
+
+#[test]
+fn seed_words_of_an_old_hand_over_that_a_new_engine_asks_for_give_nothing() {
+    all_clean(&[88_042_626]);
+}

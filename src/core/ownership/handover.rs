@@ -51,6 +51,8 @@ pub struct Giving {
     pub(super) request: Option<RequestId>,
     /// Number of the partner's last word in this.
     pub(super) word_seq: Seq,
+    /// The highest number heard of the partner when our last word was said: what answers it has a higher one.
+    pub(super) heard_seq: Seq,
     pub(super) until: Instant,
 }
 
@@ -66,6 +68,8 @@ pub struct Taking {
     pub(super) was_stable: bool,
     /// Number of the partner's last word in this.
     pub(super) word_seq: Seq,
+    /// The highest number heard of the partner when we agreed: what answers that has a higher one.
+    pub(super) heard_seq: Seq,
     /// Number of its `done`; zero: not said.
     pub(super) done_seq: Seq,
     /// The first of our numbers that left after its `done` had come.
@@ -115,6 +119,11 @@ impl Handover {
             Self::Acquiring(_) => "acquiring",
         }
     }
+}
+
+/// The highest number heard of the partner.
+fn heard_so_far(cx: &Context<'_>) -> Seq {
+    cx.settings.partner.map_or(Seq(0), |partner| cx.comms.peer(partner).highest_seq)
 }
 
 impl Ownership {
@@ -170,6 +179,7 @@ impl Ownership {
             cause,
             request,
             word_seq: Seq(0),
+            heard_seq: heard_so_far(cx),
             until,
         });
         self.wants_extension = true;
@@ -274,13 +284,15 @@ impl Ownership {
         if self.resumed_hears(cx, word) {
             return;
         }
-        let is_stale = match self.handover {
-            Handover::Released(giving) => seq < giving.word_seq,
-            Handover::Agreed(taking) => seq < taking.word_seq,
-            Handover::None | Handover::Asked(_) | Handover::Releasing(_) | Handover::Acquiring(_) => false,
+        // An engine asks for what it has not heard, and so may hear words of a hand-over that has ended long ago.
+        let is_stale = match (self.handover, word) {
+            (Handover::Asked(giving), StandbyWord::Other) => seq <= giving.heard_seq,
+            (Handover::Released(giving), StandbyWord::Done) => seq < giving.word_seq || seq <= giving.heard_seq,
+            (Handover::Agreed(taking), StandbyWord::Done) => seq < taking.word_seq || seq <= taking.heard_seq,
+            _ => false,
         };
-        if is_stale && word == StandbyWord::Done {
-            log::debug!("Ignored standby message 'done' from {name}: it belongs to an earlier hand-over");
+        if is_stale {
+            log::debug!("Ignored standby message '{word:?}' from {name}: it belongs to an earlier hand-over");
             return;
         }
         match (self.handover, word) {
@@ -349,13 +361,15 @@ impl Ownership {
         }
     }
 
-    /// A giver without extension announces that nothing moves there, after it had announced its release and without
-    /// having said `done`: a stop has failed.
-    pub(super) fn giver_is_stable(&mut self, cx: &Context<'_>, seq: Seq) {
+    /// A giver without extension announces that nothing moves there and that it has some of what it was to give, after
+    /// it had announced its release and without having said `done`: a stop has failed. Without a claim it may be a
+    /// Heartbeat's answer to what we said before, while its scripts run (spec/resources.md 9.2).
+    pub(super) fn giver_is_stable(&mut self, cx: &Context<'_>, seq: Seq, holds: Holds) {
         if let Handover::Agreed(taking) = self.handover
             && taking.is_confirmed
             && taking.done_seq == Seq(0)
             && seq > taking.word_seq
+            && holds.minus(taking.set) != holds
             // To a node that starts a Heartbeat calls itself stable even while its scripts run (spec/resources.md 9.2).
             && self.resumed.is_none()
         {
@@ -415,6 +429,7 @@ impl Ownership {
             is_confirmed: false,
             was_stable: self.partner.is_stable,
             word_seq,
+            heard_seq: heard_so_far(cx),
             done_seq: Seq(0),
             proof_seq: Seq(0),
             until,
@@ -430,8 +445,10 @@ impl Ownership {
     }
 
     /// The giver has begun: from now on its scripts set the pace.
-    pub(super) fn handover_confirmed(&mut self, cx: &Context<'_>) {
-        if let Handover::Agreed(taking) = &mut self.handover {
+    pub(super) fn handover_confirmed(&mut self, cx: &Context<'_>, seq: Seq) {
+        if let Handover::Agreed(taking) = &mut self.handover
+            && seq > taking.heard_seq
+        {
             taking.is_confirmed = true;
             taking.until = cx.at.now + SCRIPT_TIME;
         }
@@ -487,7 +504,7 @@ impl Ownership {
             }
             Handover::Released(giving) if giving.until <= cx.at.now => {
                 log::error!("{} did not finish its takeover within an hour", cx.partner_name());
-                self.outdated_seq = cx.settings.partner.map_or(Seq(0), |partner| cx.comms.peer(partner).highest_seq);
+                self.outdated_seq = heard_so_far(cx);
                 self.handover = Handover::None;
                 self.end_request(cx, giving.request, Outcome::Refused(Refusal::NoAnswer));
             }
@@ -528,7 +545,8 @@ impl Ownership {
         let after_failure = giving.after_failure;
         cx.send(None, Body::AskResources { set: giving.set, word: StandbyWord::Done, only, after_failure });
         log::info!("Local standby process completed [{}].", giving.set.word());
-        self.handover = Handover::Released(Giving { until: cx.at.now + SCRIPT_TIME, ..giving });
+        let (heard_seq, until) = (heard_so_far(cx), cx.at.now + SCRIPT_TIME);
+        self.handover = Handover::Released(Giving { heard_seq, until, ..giving });
         self.wants_extension = true;
     }
 

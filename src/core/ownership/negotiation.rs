@@ -219,14 +219,14 @@ impl Ownership {
         }
         self.partner.resource_seq = seq;
         if is_stable == Some(true) && info == ResourceInfo::None {
-            self.giver_is_stable(cx, seq);
+            self.giver_is_stable(cx, seq, holds);
         }
         let before = self.partner.holds;
         self.partner.holds = if is_full || holds == Holds::NONE { holds } else { before.union(holds) };
         match info {
             ResourceInfo::Shutdown | ResourceInfo::Standby => {
                 self.partner.releasing = self.partner.releasing.union(before).minus(self.partner.holds);
-                self.handover_confirmed(cx);
+                self.handover_confirmed(cx, seq);
             }
             // Between its release and its word of having finished, an announcement says nothing new about it.
             _ if self.handover.is_partner_releasing() => {}

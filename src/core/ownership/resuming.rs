@@ -91,6 +91,7 @@ impl Ownership {
             cause: if set == Holds::FOREIGN { Cause::Failback } else { Cause::Operator },
             request: None,
             word_seq: heard,
+            heard_seq: Seq(0),
             until: cx.at.now + SCRIPT_TIME,
         };
         let taking = Taking {
@@ -100,6 +101,7 @@ impl Ownership {
             is_confirmed: true,
             was_stable: false,
             word_seq: heard,
+            heard_seq: Seq(0),
             done_seq: if step == HandoverStep::Given { heard } else { Seq(0) },
             proof_seq: Seq(0),
             until: cx.at.now + SCRIPT_TIME,

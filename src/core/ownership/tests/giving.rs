@@ -91,3 +91,60 @@ fn request_that_was_lost_and_comes_after_done_is_old() {
     bench.live(KEEPALIVE, |bench| bench.tell(holding_guest()));
     assert!(bench.waits_for(HOME, Order::Start), "the hand-over goes on");
 }
+
+/// A Heartbeat that holds everything and calls itself stable; this many of its numbers have not been heard.
+fn heartbeat_holding_all(missing: u64) -> Bench {
+    let mut bench = Bench::clean();
+    bench.is_nullbeat = false;
+    bench.beat();
+    bench.seq += missing;
+    bench.hear(announcement(Holds::ALL, ResourceInfo::None));
+    bench.live(400, Bench::beat);
+    bench
+}
+
+fn announcement(holds: Holds, info: ResourceInfo) -> Body<'static> {
+    Body::Resource { holds, is_full: true, is_stable: (info == ResourceInfo::None).then_some(true), info }
+}
+
+fn foreign(word: StandbyWord) -> Body<'static> {
+    Body::AskResources { set: Holds::FOREIGN, word, only: None, after_failure: false }
+}
+
+#[test]
+fn heartbeat_that_answers_while_it_releases_has_broken_nothing_off() {
+    let mut bench = heartbeat_holding_all(0);
+    bench.hear(foreign(StandbyWord::Me));
+    bench.hear(announcement(Holds::LOCAL, ResourceInfo::Standby));
+    // To what alpha had said before it agreed. Its stop still runs.
+    bench.hear(announcement(Holds::LOCAL, ResourceInfo::None));
+    bench.live(30_000, Bench::beat);
+    assert!(!bench.waits_for(HOME, Order::Start), "its stop still runs");
+    bench.hear(foreign(StandbyWord::Done));
+    assert!(bench.waits_for(HOME, Order::Start));
+}
+
+#[test]
+fn heartbeat_that_claims_again_what_it_was_to_give_has_broken_it_off() {
+    let mut bench = heartbeat_holding_all(0);
+    bench.hear(foreign(StandbyWord::Me));
+    bench.hear(announcement(Holds::LOCAL, ResourceInfo::Standby));
+    bench.hear(announcement(Holds::ALL, ResourceInfo::None));
+    bench.hear(foreign(StandbyWord::Me));
+    assert_eq!(agreed(&bench), 2, "nothing is under way");
+}
+
+#[test]
+fn word_of_a_hand_over_that_ended_long_ago_gives_nothing() {
+    let mut bench = heartbeat_holding_all(40);
+    let last = bench.seq;
+    for (number, word) in [(10, StandbyWord::Me), (12, StandbyWord::Done)] {
+        bench.seq = number - 1;
+        bench.hear(foreign(word));
+    }
+    bench.seq = last;
+    bench.live(1000, Bench::beat);
+    assert!(!bench.waits_for(HOME, Order::Start), "that hand-over is over");
+    bench.hear(foreign(StandbyWord::Done));
+    assert!(bench.waits_for(HOME, Order::Start), "said after alpha had agreed");
+}
